@@ -1,0 +1,13 @@
+"""The limiter sidecar: one process per host that decides "may this client make this request now".
+
+``python -m sidecar gunicorn …`` starts it beside the web workers. The parts, each usable alone:
+
+- ``client_address`` says who the client of a request is;
+- ``sliding_log`` counts, exactly and in memory;
+- ``protocol`` is what workers and limiter say to each other, ``server`` answers it and
+  ``client`` asks, or counts by itself while nobody answers;
+- ``supervisor`` runs limiter and command together;
+- ``settings`` is the one place that reads the environment.
+
+Nothing here imports the web application. Linux only.
+"""

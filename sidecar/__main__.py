@@ -1,0 +1,8 @@
+"""``python -m sidecar COMMAND [ARGUMENT ...]``; see ``supervisor``."""
+
+import os
+import sys
+
+from sidecar.supervisor import main
+
+sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,149 @@
+"""Who the client of a request is: the right-most address that no trusted proxy wrote.
+
+What stands left of it in X-Forwarded-For is the client's own invention, so nothing here reads
+further than it must, and nothing that stands there can raise an error.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from itertools import islice
+from typing import NamedTuple
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+NO_ADDRESS = "local"
+"""The key of a request that came over a Unix socket and names nobody else."""
+
+MAX_ENTRIES = 16
+"""How far a list is followed: more proxies in a row than anybody runs."""
+
+MAX_ENTRY_LENGTH = 80
+"""An IPv6 address with a zone, brackets and a port has at most 69 characters. The bound keeps
+junk out of the cache below."""
+
+MAX_CACHED_ADDRESSES = 16_384
+"""About 8 MB when full. The proxies' own addresses are asked for in every request, so a flood of
+invented ones does not push them out."""
+
+
+class Hop(NamedTuple):
+    """An address on the way of a request, and the key it has as a client."""
+
+    address: Address
+    key: str
+
+
+def client_key(
+    peer: str, forwarded_for: list[str], *, trusted: tuple[Network, ...], hops: int | None
+) -> str:
+    """Who the limiter counts: ``203.0.113.7``, ``2001:db8:1:2::/64`` or ``local``.
+
+    ``peer`` is the address at the other end of the connection, empty for a Unix socket, which is
+    always trusted. ``forwarded_for`` holds the X-Forwarded-For lines in the order in which they
+    came. ``trusted`` is what parse_networks gave. ``hops`` (1 to 16) takes exactly the n-th entry
+    from the right whatever the networks of the entries; None walks past the trusted ones. In both
+    cases only a trusted peer's lines are read.
+
+    When the entry that would decide is no address, or the list ends before it, the client is the
+    last hop that could be verified. A blank entry is no address either: skipping it would let a
+    proxy that writes none hand the decision to what the client wrote.
+
+    Never raises. An IPv6 client is its /64, the smallest network that a subscriber gets (RFC 6177).
+    """
+    verified = NO_ADDRESS
+    if peer:
+        hop = _hop(peer)
+        if hop is None:
+            return NO_ADDRESS
+        if not _is_within(hop.address, trusted):
+            return hop.key
+        verified = hop.key
+
+    reach = MAX_ENTRIES if hops is None else min(hops, MAX_ENTRIES)
+    for entry in islice(_entries_from_the_right(forwarded_for), reach):
+        hop = _hop(entry)
+        if hop is not None:
+            verified = hop.key
+        if hops is None and (hop is None or not _is_within(hop.address, trusted)):
+            break
+    return verified
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Networks or single addresses, comma-separated: ``10.0.0.0/8, ::1``.
+
+    IPv4-mapped networks become IPv4, as addresses do. Raises ValueError naming the bad one.
+    """
+    return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"not a network: {text!r} ({error})") from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _entries_from_the_right(lines: list[str]) -> Iterator[str]:
+    """The entries of all lines, last first, cut off one by one: a list of a megabyte costs no
+    more than the entries that are taken."""
+    for line in reversed(lines):
+        end = len(line)
+        while end != -1:
+            comma = line.rfind(",", 0, end)
+            yield line[comma + 1 : end]
+            end = comma
+
+
+def _hop(entry: str) -> Hop | None:
+    entry = entry.strip(" \t")
+    return _parse(entry) if len(entry) <= MAX_ENTRY_LENGTH else None
+
+
+@lru_cache(maxsize=MAX_CACHED_ADDRESSES)
+def _parse(entry: str) -> Hop | None:
+    """``203.0.113.7``, ``203.0.113.7:443``, ``2001:db8::5``, ``[2001:db8::5%eth0]:443``."""
+    if entry.startswith("["):
+        host, bracket, port = entry[1:].partition("]")
+        if not bracket or ":" not in host or (port and not port.startswith(":")):
+            return None
+        port = port[1:] if port else None
+    elif entry.count(":") == 1:
+        host, _, port = entry.partition(":")
+    else:
+        host, port = entry, None
+    if port is not None and not _is_port(port):
+        return None
+    try:
+        # Rejects leading zeros, which some systems read as octal (CVE-2021-29921).
+        address = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return Hop(address, str(address))
+    if address.ipv4_mapped is not None:
+        return Hop(address.ipv4_mapped, str(address.ipv4_mapped))
+    # Through int, because the text of an address keeps its zone.
+    return Hop(address, str(IPv6Network((int(address) >> 64 << 64, 64))))
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535

@@ -1,0 +1,279 @@
+"""Runs a command with a limiter beside it, and ends when the command ends. Linux only.
+
+The supervisor has no signal handlers: it blocks the signals it cares about and waits for them
+one by one, so none comes at a bad moment and none is lost.
+
+**Signals.** Those that gunicorn knows are passed on to the command. One that the terminal sent
+(Ctrl-C) has already reached the command, which is in the same process group, and is not passed on
+again; the kernel marks these. A signal that somebody sends to the whole group with kill(2) cannot
+be told apart and arrives twice; gunicorn takes the second as the first. The limiter has a session
+of its own and hears none of this: it is ended last.
+
+**Death.** Children are told of the supervisor's death by the kernel (PR_SET_PDEATHSIG in prctl(2)),
+however it dies: the limiter with SIGKILL, because it has nothing to save, and the command with
+SIGTERM, because a gunicorn that is killed leaves its workers behind, holding the port, and one
+that is terminated ends them.
+
+**Limits.** After SIGUSR2, gunicorn's exchange of its own program, the supervisor still ends with
+the gunicorn it started. Restart the supervisor instead.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from sidecar.protocol import MAX_ANSWER_BYTES, encode_request
+from sidecar.settings import BadSettings, Settings, check_socket_path, read_settings
+
+USAGE = """\
+usage: python -m sidecar COMMAND [ARGUMENT ...]
+
+Runs COMMAND with a rate limiter beside it, whose socket it finds in LIMITER_SOCKET.
+Ends with the exit code of COMMAND, or 128 + n when signal n ended it; 127 when there
+is no such command, 126 when it cannot be run, 2 for a mistake in the arguments or
+settings, 1 when the limiter does not start."""
+
+ENDING_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+FORWARDED_SIGNALS = ENDING_SIGNALS | {
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+}
+AWAITED_SIGNALS = FORWARDED_SIGNALS | {signal.SIGCHLD}
+
+SI_KERNEL = 0x80
+"""``si_code`` of a signal that the kernel sent, as the terminal does; see sigaction(2)."""
+
+PR_SET_PDEATHSIG = 1
+
+START_TIMEOUT_S = 10.0
+START_POLL_S = 0.01
+PROBE_TIMEOUT_S = 0.2
+
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 5.0
+STEADY_AFTER_S = 30.0
+"""A limiter that ran this long ended by accident, and its next start is not held back by the
+crashes before."""
+
+logger = logging.getLogger("sidecar")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CannotStart(Exception):
+    """Nothing runs; the message says why, ``exit_code`` what to end with."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Limiter:
+    """The limiter process, started again with growing pauses when it ends by itself."""
+
+    def __init__(self, socket_path: str, environ: Mapping[str, str], grace_s: float):
+        self._socket_path = socket_path
+        self._environ = environ
+        self._grace_s = grace_s
+        self._pause_s = FIRST_PAUSE_S
+        self._restart_at: float | None = None
+        self._start()
+
+    def wait_until_it_answers(self) -> None:
+        """Raises CannotStart, also when a signal says to end."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers(self._socket_path):
+            received = signal.sigtimedwait(ENDING_SIGNALS, START_POLL_S)
+            if received is not None:
+                name = signal.Signals(received.si_signo).name
+                raise CannotStart(f"ended by {name} before the start", 128 + received.si_signo)
+            if self._process.poll() is not None:
+                raise CannotStart("the limiter ended at its start", 1)
+            if time.monotonic() > deadline:
+                raise CannotStart(f"no answer from the limiter within {START_TIMEOUT_S:g} s", 1)
+
+    def tend(self) -> float | None:
+        """Start it again if it ended and its pause is over.
+
+        Returns how many seconds are left of the pause, None while it runs.
+        """
+        if self._process.poll() is None:
+            return None
+        now = time.monotonic()
+        if self._restart_at is None:
+            if now - self._started_at >= STEADY_AFTER_S:
+                self._pause_s = FIRST_PAUSE_S
+            logger.error("the limiter %s", describe_end(self._process.returncode))
+            self._hold_back(now)
+        elif now >= self._restart_at:
+            try:
+                self._start()
+            except OSError as error:
+                logger.error("the limiter cannot be started: %s", error)
+                self._hold_back(now)
+            else:
+                return None
+        return max(0.0, self._restart_at - now)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(self._grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sidecar.server"],
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
+        self._started_at = time.monotonic()
+        self._restart_at = None
+
+    def _hold_back(self, now: float) -> None:
+        logger.info("starting the limiter again in %g s", self._pause_s)
+        self._restart_at = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Run the command that ``arguments`` are. Returns the exit code that USAGE tells of."""
+    logging.basicConfig(format="sidecar: %(message)s", level=logging.INFO)
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    if not arguments or arguments[0].startswith("-"):
+        print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        return run(arguments, environ, read_settings(environ))
+    except BadSettings as error:
+        logger.error("%s", error)
+        return 2
+    except CannotStart as error:
+        logger.error("%s", error)
+        return error.exit_code
+
+
+def run(command: list[str], environ: Mapping[str, str], settings: Settings) -> int:
+    """Run ``command`` with a limiter beside it until it ends. Returns its exit code.
+
+    Blocks signals for good, so the process can do nothing else afterwards but end. Raises
+    CannotStart when there is no limiter or no such command.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED_SIGNALS)
+    # A parent that ignores SIGCHLD hands that down, and the exit code would be lost.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with socket_path_of(settings) as socket_path:
+        if answers(socket_path):
+            raise CannotStart(f"another limiter answers on {socket_path}", 1)
+        environ = {**environ, "LIMITER_SOCKET": socket_path}
+        limiter = Limiter(socket_path, environ, settings.limiter_grace_s)
+        try:
+            limiter.wait_until_it_answers()
+            return exit_code_of(attend(start(command, environ), limiter))
+        finally:
+            limiter.stop()
+
+
+@contextlib.contextmanager
+def socket_path_of(settings: Settings) -> Iterator[str]:
+    """The path that is set, or one in a folder that only this user can enter."""
+    if settings.limiter_socket:
+        yield settings.limiter_socket
+        return
+    folder = tempfile.mkdtemp(prefix="tickets-limiter-")
+    try:
+        path = os.path.join(folder, "socket")
+        try:
+            check_socket_path(path)
+        except ValueError as error:
+            raise CannotStart(str(error), 2) from None
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen:
+    """Raises CannotStart with the exit codes that shells use."""
+    try:
+        return subprocess.Popen(command, env=environ, preexec_fn=die_with_parent(signal.SIGTERM))
+    except FileNotFoundError:
+        raise CannotStart(f"{command[0]}: command not found", 127) from None
+    except OSError as error:
+        raise CannotStart(f"{command[0]}: {error.strerror}", 126) from None
+
+
+def attend(command: subprocess.Popen, limiter: Limiter) -> int:
+    """Pass signals on and keep the limiter running until the command ends.
+
+    Returns the return code as subprocess has it.
+    """
+    while command.poll() is None:
+        pause_s = limiter.tend()
+        if pause_s is None:
+            received = signal.sigwaitinfo(AWAITED_SIGNALS)
+        else:
+            received = signal.sigtimedwait(AWAITED_SIGNALS, pause_s)
+        if received is None or received.si_signo == signal.SIGCHLD:
+            continue
+        if received.si_code != SI_KERNEL:
+            command.send_signal(received.si_signo)
+    return command.returncode
+
+
+def answers(socket_path: str) -> bool:
+    """Whether a limiter answers there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_TIMEOUT_S)
+        try:
+            probe.connect(socket_path)
+            probe.sendall(encode_request("supervisor"))
+            return bool(probe.recv(MAX_ANSWER_BYTES))
+        except OSError:
+            return False
+
+
+def exit_code_of(return_code: int) -> int:
+    return return_code if return_code >= 0 else 128 - return_code
+
+
+def describe_end(return_code: int) -> str:
+    if return_code >= 0:
+        return f"ended with code {return_code}"
+    return f"was ended by signal {-return_code}"
+
+
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+    """What a child does between fork and exec.
+
+    Safe there although preexec_fn is not in general: the supervisor has one thread, so nothing
+    can be locked in the child, and libc was loaded before.
+    """
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+        # It may have died before the kernel was told to tell.
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED_SIGNALS)
+
+    return prepare

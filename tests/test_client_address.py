@@ -1,0 +1,163 @@
+"""Who the limiter counts. Everything left of what a trusted proxy wrote is the attacker's."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sidecar.client_address import MAX_ENTRIES, client_key, parse_networks
+
+AGREED = json.loads(Path(__file__).with_name("client_address_cases.json").read_text())
+TRUSTED = parse_networks(",".join(AGREED["trusted"]))
+PROXY = "10.0.0.2"
+
+
+def key(*forwarded_for: str, peer: str = PROXY, hops: int | None = None) -> str:
+    return client_key(peer, list(forwarded_for), trusted=TRUSTED, hops=hops)
+
+
+@pytest.mark.parametrize(
+    "case", AGREED["cases"], ids=lambda c: f"{c['peer']}<-{c['forwarded_for']}"[:60]
+)
+def test_the_agreed_cases_hold(case):
+    found = client_key(case["peer"], case["forwarded_for"], trusted=TRUSTED, hops=case["hops"])
+    assert found == case["key"]
+
+
+def test_an_untrusted_peer_is_the_client_even_when_hops_are_believed():
+    assert key("1.1.1.1", peer="203.0.113.7", hops=1) == "203.0.113.7"
+
+
+def test_a_chain_of_nothing_but_proxies_belongs_to_the_farthest_of_them():
+    assert key("10.0.0.9, 10.0.0.8") == "10.0.0.9"
+
+
+def test_a_list_is_followed_for_sixteen_entries_and_no_further():
+    proxies = ["10.0.0.8"] * (MAX_ENTRIES - 1)
+    assert key(", ".join(["1.1.1.1", *proxies])) == "1.1.1.1"
+    assert key(", ".join(["1.1.1.1", "10.0.0.7", *proxies])) == "10.0.0.7"
+
+
+def test_hops_take_the_entry_at_their_place_whatever_stands_right_of_it():
+    assert key("1.1.1.1, 203.0.113.7, unknown", hops=2) == "203.0.113.7"
+    assert key("1.1.1.1, 203.0.113.7, 198.51.100.1", hops=2) == "203.0.113.7"
+
+
+def test_a_list_shorter_than_the_hops_gives_its_first_entry():
+    assert key("203.0.113.7", hops=2) == "203.0.113.7"
+    assert key(hops=2) == PROXY
+
+
+def test_a_malformed_entry_at_the_deciding_hop_gives_the_hop_before_it():
+    assert key("1.1.1.1, unknown, 198.51.100.1", hops=2) == "198.51.100.1"
+    assert key("1.1.1.1, unknown, 10.0.0.9") == "10.0.0.9"
+
+
+@pytest.mark.parametrize("hops", [None, 1])
+@pytest.mark.parametrize("lines", [["1.1.1.1,"], ["1.1.1.1, "], ["1.1.1.1", ""], ["1.1.1.1,\t"]])
+def test_a_blank_entry_never_lets_what_the_client_wrote_decide(lines, hops):
+    assert key(*lines, hops=hops) == PROXY
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[203.0.113.7]",
+        "[2001:db8::5",
+        "[2001:db8::5]x443",
+        "[2001:db8::5]:",
+        "2001:db8::5]:443",
+        "203.0.113.7:",
+        "203.0.113.7:-1",
+        "203.0.113.7:٤٤٣",
+        "203.0.113.7%eth0",
+        "fe80::1%",
+        "::ffff:203.0.113.07",
+        "203.0.113.7 1.1.1.1",
+        '"203.0.113.7"',
+        "٢٠٣.0.113.7",
+        "fe80::1%" + "z" * 100,
+        "_hidden",
+        "unix:",
+    ],
+)
+def test_what_is_no_address_is_not_taken_for_one(entry):
+    assert key(entry) == PROXY
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:cb00:7107]:443", "203.0.113.7"),
+        ("[fe80::1%eth0]:443", "fe80::/64"),
+        ("::ffff:203.0.113.7%eth0", "203.0.113.7"),
+        ("[2001:db8:1:2::5]", "2001:db8:1:2::/64"),
+        (" 203.0.113.7:0 ", "203.0.113.7"),
+    ],
+)
+def test_ports_zones_brackets_and_mapping_do_not_make_another_client(entry, expected):
+    assert key(entry) == expected
+
+
+def test_a_mapped_proxy_is_as_trusted_as_the_proxy():
+    assert key("203.0.113.7, ::ffff:10.0.0.9") == "203.0.113.7"
+
+
+def test_a_peer_that_is_no_address_is_believed_nothing():
+    assert key("1.1.1.1", peer="unix:") == "local"
+
+
+@pytest.mark.parametrize("text", [",", "10.0.0.9,"])
+def test_a_list_of_megabytes_costs_what_its_last_entries_cost(text):
+    class Watched(str):
+        """Counts the characters that are cut out of it."""
+
+        cut = 0
+
+        def __getitem__(self, span):
+            part = str.__getitem__(self, span)
+            Watched.cut += len(part)
+            return part
+
+        def split(self, *_):
+            raise AssertionError("the whole list was split")
+
+    key(Watched(text * 1_000_000 + "10.0.0.9"))
+    assert Watched.cut <= MAX_ENTRIES * len("10.0.0.9")
+
+
+@given(
+    peer=st.one_of(st.just(""), st.just(PROXY), st.text(max_size=20)),
+    lines=st.lists(st.text(max_size=60), max_size=5),
+    hops=st.one_of(st.none(), st.integers(1, 16)),
+)
+def test_nothing_that_is_sent_raises_an_error(peer, lines, hops):
+    assert key(*lines, peer=peer, hops=hops)
+
+
+@given(written_by_the_client=st.text(max_size=200), address=st.ip_addresses(v=4))
+def test_no_header_of_the_client_changes_its_key(written_by_the_client, address):
+    alone = key(str(address))
+    assume(not any(address in network for network in TRUSTED))
+    assert key(written_by_the_client, str(address)) == alone
+    assert key(f"{written_by_the_client}, {address}") == alone
+
+
+def test_networks_are_read_with_their_blanks():
+    assert [str(network) for network in parse_networks(" 10.0.0.0/8, ::1 ,")] == [
+        "10.0.0.0/8",
+        "::1/128",
+    ]
+
+
+def test_a_mapped_network_is_an_ipv4_network():
+    assert str(parse_networks("::ffff:10.0.0.0/104")[0]) == "10.0.0.0/8"
+
+
+@pytest.mark.parametrize("bad", ["10.0.0.1/8", "10.0.0", "proxy.example", "::1/129"])
+def test_a_bad_network_is_named(bad):
+    with pytest.raises(ValueError, match=bad):
+        parse_networks(f"10.0.0.0/8,{bad}")
