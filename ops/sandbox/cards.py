@@ -1,0 +1,106 @@
+"""The test payment methods: how each card behaves when it is charged.
+
+Names, codes and decline codes: https://docs.stripe.com/testing?testing-method=payment-methods.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Decline:
+    """``decline_code`` is None where Stripe's table says "n/a"."""
+
+    code: str
+    decline_code: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card is charged, declined, or first needs its owner to confirm. ``takes_s`` is how long
+    its bank thinks about it, in seconds."""
+
+    decline: Decline | None = None
+    needs_owner: bool = False
+    takes_s: float = 0.0
+
+
+SLOW_BANK_S = 3.0
+"""Longer than a buyer's patience, shorter than a client's time-out."""
+
+_DECLINED = "Your card was declined."
+
+APPROVED = Card()
+NEEDS_OWNER = Card(needs_owner=True)
+GENERIC = Card(Decline("card_declined", "generic_decline", _DECLINED))
+NO_FUNDS = Card(Decline("card_declined", "insufficient_funds", "Your card has insufficient funds."))
+# Stripe does not tell a buyer that a card was reported lost or stolen: the buyer may be the thief.
+LOST = Card(Decline("card_declined", "lost_card", _DECLINED))
+STOLEN = Card(Decline("card_declined", "stolen_card", _DECLINED))
+FRAUDULENT = Card(Decline("card_declined", "fraudulent", _DECLINED))
+TOO_OFTEN = Card(
+    Decline(
+        "card_declined",
+        "card_velocity_exceeded",
+        "Your card was declined for making repeated attempts too frequently or exceeding its "
+        "amount limit.",
+    )
+)
+EXPIRED = Card(Decline("expired_card", None, "Your card has expired."))
+WRONG_CVC = Card(Decline("incorrect_cvc", None, "Your card's security code is incorrect."))
+BANK_FAILED = Card(
+    Decline(
+        "processing_error",
+        None,
+        "An error occurred while processing your card. Try again in a little bit.",
+    )
+)
+
+CARDS = {
+    "pm_card_visa": APPROVED,
+    "pm_card_visa_debit": APPROVED,
+    "pm_card_mastercard": APPROVED,
+    "pm_card_mastercard_debit": APPROVED,
+    "pm_card_mastercard_prepaid": APPROVED,
+    "pm_card_amex": APPROVED,
+    "pm_card_discover": APPROVED,
+    "pm_card_diners": APPROVED,
+    "pm_card_jcb": APPROVED,
+    "pm_card_unionpay": APPROVED,
+    # 3-D Secure is there but not asked for.
+    "pm_card_threeDSecureOptional": APPROVED,
+    "pm_card_amex_threeDSecureNotSupported": APPROVED,
+    "pm_card_visa_chargeDeclined": GENERIC,
+    "pm_card_visa_chargeDeclinedInsufficientFunds": NO_FUNDS,
+    "pm_card_visa_chargeDeclinedLostCard": LOST,
+    "pm_card_visa_chargeDeclinedStolenCard": STOLEN,
+    "pm_card_visa_chargeDeclinedVelocityLimitExceeded": TOO_OFTEN,
+    "pm_card_chargeDeclinedExpiredCard": EXPIRED,
+    "pm_card_chargeDeclinedIncorrectCvc": WRONG_CVC,
+    "pm_card_chargeDeclinedProcessingError": BANK_FAILED,
+    "pm_card_chargeCustomerFail": GENERIC,
+    "pm_card_radarBlock": FRAUDULENT,
+    # Names that Stripe documented before and still takes.
+    "pm_card_chargeDeclined": GENERIC,
+    "pm_card_chargeDeclinedInsufficientFunds": NO_FUNDS,
+    "pm_card_chargeDeclinedLostCard": LOST,
+    "pm_card_chargeDeclinedStolenCard": STOLEN,
+    "pm_card_chargeDeclinedFraudulent": FRAUDULENT,
+    # What follows the owner's confirmation never comes: there is no page to confirm on.
+    "pm_card_authenticationRequired": NEEDS_OWNER,
+    "pm_card_authenticationRequiredOnSetup": NEEDS_OWNER,
+    "pm_card_authenticationRequiredSetupForOffSession": NEEDS_OWNER,
+    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": NEEDS_OWNER,
+    "pm_card_threeDSecureRequired": NEEDS_OWNER,
+    "pm_card_threeDSecure2Required": NEEDS_OWNER,
+    "pm_card_threeDSecureRequiredChargeDeclined": NEEDS_OWNER,
+    "pm_card_threeDSecureRequiredProcessingError": NEEDS_OWNER,
+    # Not Stripe's.
+    "pm_sandbox_slow": Card(takes_s=SLOW_BANK_S),
+}
+
+
+def takes_s(payment_method: str | None) -> float:
+    """How long charging takes, in seconds; nothing for a card that does not exist."""
+    card = CARDS.get(payment_method or "")
+    return card.takes_s if card else 0.0

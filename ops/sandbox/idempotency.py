@@ -1,0 +1,106 @@
+"""One effect for one idempotency key: https://docs.stripe.com/api/idempotent_requests.
+
+Keys are kept for as long as the ledger is; Stripe forgets them after 24 hours or later.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ops.sandbox.errors import Answer, ApiError, invalid_request
+from ops.sandbox.ledger import Ledger
+
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two requests the same one: key, endpoint and parameters."""
+
+    key: str
+    endpoint: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, key: str, endpoint: str, pairs: list[tuple[str, str]]) -> "Identity":
+        """``pairs`` are the parameters as they came; their order does not matter.
+
+        Raises ApiError when the key is too long.
+        """
+        if len(key) > MAX_KEY_LENGTH:
+            raise invalid_request(f"Idempotency keys have at most {MAX_KEY_LENGTH} characters.")
+        fingerprint = hashlib.sha256(repr(sorted(pairs)).encode()).hexdigest()
+        return cls(key, endpoint, fingerprint)
+
+
+class Executor:
+    """Carries out the calls that change something.
+
+    Which keys are under way is known to memory only. In the ledger it would outlive a process
+    that was killed, and the key would be under way for ever.
+    """
+
+    def __init__(self, ledger: Ledger):
+        self._ledger = ledger
+        self._under_way: set[str] = set()
+
+    def execute(
+        self, identity: Identity | None, effect: Callable[[], Answer], takes_s: float = 0.0
+    ) -> Answer:
+        """Wait ``takes_s`` seconds, then commit the effect and its answer together; or repeat the
+        answer that the key got before. An ApiError of the effect is an answer too, and must be
+        raised before the effect has written anything.
+
+        Raises ApiError, which is not kept, when the key is under way or belongs to another
+        request.
+        """
+        if identity is None:
+            return self._commit(None, effect, takes_s)
+        if stored := self._ledger.answer(identity.key):
+            _require_same_request(identity, stored.endpoint, stored.fingerprint)
+            return stored.answer
+        if identity.key in self._under_way:
+            raise ApiError(
+                409,
+                "idempotency_error",
+                "There is currently another in-progress request using this Idempotent Key (that "
+                "probably means you submitted twice, and the other request is still going "
+                f"through): {identity.key}. Please try again later.",
+                "idempotency_key_in_use",
+            )
+        self._under_way.add(identity.key)
+        try:
+            return self._commit(identity, effect, takes_s)
+        finally:
+            self._under_way.remove(identity.key)
+
+    def _commit(
+        self, identity: Identity | None, effect: Callable[[], Answer], takes_s: float
+    ) -> Answer:
+        if takes_s:
+            time.sleep(takes_s)
+        with self._ledger.transaction():
+            try:
+                answer = effect()
+            except ApiError as error:
+                answer = error.answer()
+            if identity is not None:
+                self._ledger.remember(identity.key, identity.endpoint, identity.fingerprint, answer)
+        return answer
+
+
+def _require_same_request(identity: Identity, endpoint: str, fingerprint: str) -> None:
+    if identity.endpoint != endpoint:
+        used_for = f"for the same endpoint they were first used for ('{identity.endpoint}' vs "
+        used_for += f"'{endpoint}')"
+    elif identity.fingerprint != fingerprint:
+        used_for = "with the same parameters they were first used with"
+    else:
+        return
+    raise ApiError(
+        400,
+        "idempotency_error",
+        f"Keys for idempotent requests can only be used {used_for}. Try using a key other than "
+        f"'{identity.key}' if you meant to execute a different request.",
+    )

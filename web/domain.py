@@ -1,0 +1,385 @@
+"""The nouns of a sale, and the ways in which it can say no.
+
+Nothing here knows HTTP, Redis, MongoDB or a payment provider. Amounts are integers in the
+currency's minor unit (pence, cents); moments are milliseconds of Unix time or aware datetimes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+SectionKind = Literal["seated", "general"]
+
+MAX_REFUSED_CARDS = 5
+"""Refused cards that a hold takes before it is released: enough for a buyer with a drawer full
+of cards, too few to test stolen ones."""
+
+
+class SeatState(StrEnum):
+    """What one character of a seat map says; the packed string in Redis uses the same."""
+
+    FREE = "0"
+    HELD = "h"
+    PAYING = "p"
+    SOLD = "s"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seats in one row. A block is a run of seats side by side; between two blocks of a row is
+    an aisle, a pillar or a missing seat."""
+
+    id: str
+    blocks: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the hall with one price. Its rows stand best first."""
+
+    id: str
+    name: str
+    kind: SectionKind
+    price_minor: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of adjacent seats as the packed seat string has it.
+
+    ``middle`` is twice the position of the middle of its row, doubled so that the middle of an
+    even number of seats is an integer too.
+    """
+
+    start: int
+    length: int
+    middle: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a section stands in the packed seat string, and its blocks in order of preference:
+    row by row, and in a row those nearest to its middle first."""
+
+    start: int
+    length: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """A show as its file declares it. Layout order, everywhere, is the order of the file.
+
+    Compared by identity, because comparing 50,000 seats is nothing to do by accident; ``version``
+    says whether two definitions are the same.
+    """
+
+    id: str
+    name: str
+    venue: str
+    currency: str
+    sale_opens_at: datetime
+    hold_ms: int
+    max_seats_per_hold: int
+    max_held_per_client: int
+    sections: tuple[Section, ...]
+
+    @cached_property
+    def definition(self) -> bytes:
+        """The whole definition as JSON."""
+        return msgspec.json.encode(self)
+
+    @cached_property
+    def version(self) -> str:
+        """Names this definition: any change of it gives another version."""
+        return hashlib.sha256(self.definition).hexdigest()[:16]
+
+    @cached_property
+    def seats(self) -> tuple[str, ...]:
+        """Every seat id, ``{section}-{row}-{number}``, in layout order."""
+        return tuple(
+            f"{section.id}-{row.id}-{number}"
+            for section in self.sections
+            for row in section.rows
+            for block in row.blocks
+            for number in block
+        )
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Seat id to its place in layout order, counted from 0."""
+        return {seat: position for position, seat in enumerate(self.seats)}
+
+    @cached_property
+    def section_of(self) -> dict[str, Section]:
+        return {section.id: section for section in self.sections}
+
+    @cached_property
+    def spans(self) -> dict[str, Span]:
+        """Section id to its place in the packed seat string."""
+        spans, start = {}, 0
+        for section in self.sections:
+            blocks, position = [], start
+            for row in section.rows:
+                row_length = sum(len(block) for block in row.blocks)
+                middle = 2 * position + row_length - 1
+                row_blocks = []
+                for block in row.blocks:
+                    row_blocks.append(Block(position, len(block), middle))
+                    position += len(block)
+                blocks += sorted(row_blocks, key=lambda b: abs(2 * b.start + b.length - 1 - middle))
+            spans[section.id] = Span(start, position - start, tuple(blocks))
+            start = position
+        return spans
+
+    @cached_property
+    def _prices_by_position(self) -> tuple[int, ...]:
+        return tuple(
+            section.price_minor
+            for section in self.sections
+            for _ in range(self.spans[section.id].length)
+        )
+
+    def amount_minor(self, positions: Sequence[int]) -> int:
+        return sum(self._prices_by_position[position] for position in positions)
+
+    def seats_at(self, positions: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.seats[position] for position in positions)
+
+
+class HoldStatus(StrEnum):
+    HELD = "held"
+    PAYING = "paying"
+    BOOKED = "booked"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A temporary claim on seats. ``expires_in_ms`` was true when Redis answered; a payment that
+    has begun outlives it."""
+
+    id: str
+    event_id: str
+    seats: tuple[str, ...]
+    amount_minor: int
+    currency: str
+    status: HoldStatus
+    expires_at_ms: int
+    expires_in_ms: int
+
+
+@dataclass(frozen=True)
+class Buyer:
+    """Who pays and how, as the checkout form says it."""
+
+    payment_method: str
+    email: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Payment:
+    """One attempt to charge for a hold. Everything that is needed to carry it to its end is in
+    it, so that whoever finds it unfinished can. ``key_digest`` stands for the client's idempotency
+    key, ``fingerprint`` for what it was first used for."""
+
+    event_id: str
+    hold_id: str
+    attempt: int
+    seats: tuple[str, ...]
+    amount_minor: int
+    currency: str
+    buyer: Buyer
+    key_digest: str
+    fingerprint: str
+    begun_at: datetime
+
+    @property
+    def gateway_key(self) -> str:
+        """The gateway's idempotency key: derived from the hold, never from the client, so that
+        two client keys for one hold cannot become two charges."""
+        return f"{self.hold_id}-{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the buyer sees of a booking; its JSON has exactly these fields in this order."""
+
+    booking_id: str
+    hold_id: str
+    event: str
+    seats: tuple[str, ...]
+    amount: int
+    currency: str
+    payment_id: str | None
+    booked_at: str
+    status: Literal["booked"] = "booked"
+
+
+@dataclass(frozen=True)
+class Booking:
+    """A paid hold: final, one document in MongoDB. ``payment_id`` is None when the seats cost
+    nothing. ``booked_at`` is UTC and has no more than milliseconds, which is what MongoDB keeps:
+    a receipt made from a booking that was read back has the same bytes."""
+
+    id: str
+    hold_id: str
+    event_id: str
+    seats: tuple[str, ...]
+    amount_minor: int
+    currency: str
+    payment_id: str | None
+    booked_at: datetime
+    email: str
+    name: str
+    key_digest: str
+    fingerprint: str
+
+    def receipt(self) -> Receipt:
+        return Receipt(
+            booking_id=self.id,
+            hold_id=self.hold_id,
+            event=self.event_id,
+            seats=self.seats,
+            amount=self.amount_minor,
+            currency=self.currency,
+            payment_id=self.payment_id,
+            booked_at=rfc3339(self.booked_at),
+        )
+
+
+def booking_id_of(hold_id: str) -> str:
+    """A hold becomes at most one booking, and its id says which."""
+    return f"bkg_{hold_id.removeprefix('hld_')}"
+
+
+def hold_id_of(booking_id: str) -> str:
+    return f"hld_{booking_id.removeprefix('bkg_')}"
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with milliseconds: ``2026-11-22T19:30:00.000Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+class Refusal(Exception):
+    """An expected no: part of a sale, not an accident. ``web/problems.py`` says how each one
+    looks to a client."""
+
+
+@dataclass(eq=False)
+class InvalidRequest(Refusal):
+    """``field`` is a body field, header or part of the path; ``problem`` says what it must be."""
+
+    field: str
+    problem: str
+
+
+@dataclass(eq=False)
+class EventNotFound(Refusal):
+    event_id: str
+
+
+@dataclass(eq=False)
+class SectionNotFound(Refusal):
+    section_id: str
+
+
+@dataclass(eq=False)
+class SeatNotFound(Refusal):
+    seat: str
+
+
+@dataclass(eq=False)
+class SeatTaken(Refusal):
+    seats: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class SoldOut(Refusal):
+    """Fewer than ``quantity`` seats of the section are free now."""
+
+    section_id: str
+    quantity: int
+
+
+@dataclass(eq=False)
+class SaleNotOpen(Refusal):
+    wait_ms: int
+
+
+@dataclass(eq=False)
+class TooManyHeld(Refusal):
+    held: int
+    limit: int
+
+
+class HoldNotFound(Refusal):
+    """No such hold, or not with this token: which of the two is nobody's business."""
+
+
+class BookingNotFound(Refusal):
+    """No such booking, or not with this token."""
+
+
+class EventChanged(Exception):
+    """The event was opened again with another definition since the caller looked it up: what the
+    caller knows of positions and prices is out of date, nothing was done, and it should look again.
+    """
+
+
+class HoldExpired(Refusal):
+    """The hold ran out or was released. Nothing was charged."""
+
+
+@dataclass(eq=False)
+class AlreadyBooked(Refusal):
+    """The hold was paid before, with another idempotency key."""
+
+    booking_id: str
+
+
+class PaymentInProgress(Refusal):
+    pass
+
+
+@dataclass(eq=False)
+class PaymentPending(Refusal):
+    """The outcome of a charge is not known yet; the worker will find out."""
+
+    event_id: str
+    hold_id: str
+
+
+@dataclass(eq=False)
+class PaymentDeclined(Refusal):
+    """The card was refused; nothing was charged. ``reason`` is the gateway's code for it,
+    ``attempts_left`` how many more cards this hold takes (0: its seats were given back)."""
+
+    reason: str
+    message: str
+    attempts_left: int = MAX_REFUSED_CARDS
+    replayed: bool = False
+
+
+class IdempotencyKeyMissing(Refusal):
+    pass
+
+
+class IdempotencyKeyReused(Refusal):
+    """The same key came with another payment."""
+
+
+@dataclass(eq=False)
+class Unavailable(Refusal):
+    """A part cannot be reached, nothing happened, and a retry is safe."""
+
+    part: str
+    retry_after_s: int = 1

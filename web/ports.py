@@ -1,0 +1,217 @@
+"""What the use cases ask of the outside: who may try, who bought, whose money moved.
+
+The adapters in ``web/stores`` implement these; the use cases know nothing else of them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from web.domain import Booking, Buyer, Event, Hold, Payment, PaymentDeclined, Receipt, Section
+
+# ---------------------------------------------------------------- who may try
+
+
+@dataclass(frozen=True)
+class SeatMap:
+    """``seats`` has one SeatState character a seat, in layout order. ``revision`` only rises."""
+
+    revision: int
+    seats: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The final answer that an idempotency key got before."""
+
+    receipt: Receipt
+
+
+class SeatsMoved(Exception):
+    """The new definition has other seats where some are held or sold: ``seats``, as the old
+    definition names them."""
+
+    def __init__(self, seats: tuple[str, ...]):
+        super().__init__(seats)
+        self.seats = seats
+
+
+class SeatStore(Protocol):
+    """Each method is one atomic step on Redis's clock. All raise Unavailable when Redis cannot be
+    reached or has lost the event, and EventNotFound when it knows of no such event; those that
+    take an Event raise EventChanged when it is out of date."""
+
+    def announce(self, event_ids: Iterable[str]) -> None:
+        """Lists events as being on sale. Whoever asks for one that is listed but not there yet
+        is told to come back, not that it does not exist."""
+        ...
+
+    def event_ids(self) -> list[str]:
+        """The ids on sale, sorted."""
+        ...
+
+    def known_event(self, event_id: str) -> Event:
+        """The definition this process used last. The steps below notice when it is out of date,
+        so the hot path need not ask."""
+        ...
+
+    def current_event(self, event_id: str) -> Event:
+        """The definition that is on sale now."""
+        ...
+
+    def open_event(self, event: Event, sold: Iterable[str]) -> bool:
+        """Puts ``event`` on sale, or updates one that is. ``sold``: ids of the seats in bookings,
+        all of them in the definition. Returns whether anything changed. Raises SeatsMoved."""
+        ...
+
+    def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
+        """The live map, or None when it still has ``known_revision``."""
+        ...
+
+    def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
+        """All of them or none. Raises SaleNotOpen, SeatTaken or TooManyHeld."""
+        ...
+
+    def hold_best(
+        self, event: Event, hold_id: str, client: str, section: Section, quantity: int
+    ) -> Hold:
+        """Side by side where they can be. Raises SaleNotOpen, SoldOut or TooManyHeld."""
+        ...
+
+    def read_hold(self, event: Event, hold_id: str) -> Hold | None:
+        """None when there is none, or none any more."""
+        ...
+
+    def release_hold(self, event_id: str, hold_id: str) -> bool:
+        """Returns whether there was one. Raises PaymentInProgress."""
+        ...
+
+    def sweep_holds(self, event_id: str) -> None:
+        """Frees the seats of holds past their deadline."""
+        ...
+
+    def begin_payment(
+        self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
+    ) -> Payment | Replay:
+        """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
+        PaymentInProgress, IdempotencyKeyReused, and the PaymentDeclined that this key got before.
+        """
+        ...
+
+    def undo_payment(self, payment: Payment, declined: PaymentDeclined | None) -> int:
+        """The charge definitely did not happen. ``declined`` is kept as the final answer to the
+        payment's key; None when the card was not even asked. Returns how many more cards the hold
+        takes: 0 when its seats were given back."""
+        ...
+
+    def confirm_booking(self, event: Event, booking: Booking) -> None:
+        """The booking is in MongoDB: its seats are sold and its hold is over."""
+        ...
+
+    def claim_lapsed_payment(self, event: Event) -> Payment | None:
+        """One payment that nobody has finished within its lease, for this caller alone."""
+        ...
+
+
+# ---------------------------------------------------------------- who bought
+
+
+class IndexMissing(Exception):
+    """The unique index on (event, seats) is not there: without it nothing stops a second sale of
+    a seat, so nothing may be sold."""
+
+
+class InsertUnknown(Exception):
+    """The booking may be in MongoDB or not: the answer to its insert did not arrive."""
+
+
+class BookingStore(Protocol):
+    """All but insert raise Unavailable when MongoDB cannot be reached."""
+
+    def create_index(self) -> None:
+        """Makes the unique index on (event, seats), where it is not there yet."""
+        ...
+
+    def require_index(self) -> None:
+        """Looks for the unique index until it was seen once. Raises IndexMissing."""
+        ...
+
+    def insert(self, booking: Booking) -> Booking:
+        """The commit point of a sale. Returns what is stored: the same booking, or the one that an
+        earlier try of the same hold stored. Raises SeatTaken when a seat is in another booking,
+        InsertUnknown when there was no answer (repeat it)."""
+        ...
+
+    def find(self, booking_id: str) -> Booking | None: ...
+
+    def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        """The bookings that have any of these seats."""
+        ...
+
+    def sold_seats(self, event_id: str) -> list[str]: ...
+
+
+# ---------------------------------------------------------------- whose money moved
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """Money reserved on a card (or what became of it) as the gateway's ledger has it.
+
+    ``key`` is the gateway key that made it (Payment.gateway_key); ``metadata`` is what
+    authorize was given.
+    """
+
+    payment_id: str
+    key: str
+    amount_minor: int
+    currency: str
+    status: Literal["declined", "authorized", "captured", "voided"]
+    created: datetime
+    metadata: Mapping[str, str]
+
+
+class GatewayError(Exception):
+    """The gateway could not be asked, or its answer did not arrive."""
+
+
+class NotExecuted(GatewayError):
+    """Definitely nothing happened: connection refused, told to slow down, bad credentials."""
+
+
+class OutcomeUnknown(GatewayError):
+    """It may have happened: time-out, connection reset, 5xx."""
+
+
+class Gateway(Protocol):
+    """Every call raises NotExecuted or OutcomeUnknown when it has no answer. Every call may be
+    repeated with the same key: it then answers the same and does nothing twice."""
+
+    def authorize(
+        self,
+        key: str,
+        amount_minor: int,
+        currency: str,
+        payment_method: str,
+        metadata: Mapping[str, str],
+    ) -> Authorization:
+        """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
+        step by its owner, InvalidRequest when there is no such payment method."""
+        ...
+
+    def capture(self, payment_id: str) -> None:
+        """Take the reserved money, all of it."""
+        ...
+
+    def void(self, payment_id: str) -> None:
+        """Let the reserved money go; nothing to do when it was let go before."""
+        ...
+
+    def find(self, key: str, since: datetime) -> Authorization | None:
+        """The payment that this key made at or after ``since``, from the gateway's own list."""
+        ...
+
+    def list(self, since: datetime) -> Iterator[Authorization]:
+        """Payments made at or after ``since``, newest first."""
+        ...

@@ -1,0 +1,292 @@
+"""Stripe as the payment gateway: PaymentIntents with manual capture, through the official SDK.
+
+What may have happened is decided here and nowhere else. An answer of Stripe's that says no is
+NotExecuted or a refusal; so is a connection that was never made. Everything else that goes wrong
+once the request may have left this host is OutcomeUnknown.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+import stripe
+from requests.adapters import HTTPAdapter
+from stripe import PaymentIntent
+from urllib3.exceptions import NewConnectionError
+
+from web.domain import InvalidRequest, PaymentDeclined
+from web.ports import Authorization, GatewayError, NotExecuted, OutcomeUnknown
+
+CONNECT_TIMEOUT_S = 2.0
+"""A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer
+waits for a host that is not there, and nothing has been sent yet."""
+
+READ_TIMEOUT_S = 8.0
+"""Banks take up to a few seconds. Beyond that the buyer is better served by "we do not know yet"
+than by a spinner."""
+
+MAX_CALLS = 100
+"""Calls at the same time, of one process, each on a connection that is kept. Stripe lets an
+account make 100 calls a second, and one takes about a second. With a thousand at once a process
+would take its own slowness for Stripe's and call outcomes unknown that are not."""
+
+MAX_WAIT_S = 5.0
+"""How long a call waits for its turn. Nothing has been sent yet, so giving up is safe; a buyer
+would not wait much longer."""
+
+PAGE_SIZE = 100
+"""Stripe's largest."""
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far Stripe's clock may be behind ours, with much to spare. Overlooking a payment is worse
+than reading a few more."""
+
+KEY_FIELD = "payment_key"
+"""The metadata field that says which key made a payment: Stripe does not list payments by
+idempotency key."""
+
+NEEDS_OWNER = (
+    "This card asks its owner to confirm the payment, which is not offered here. "
+    "Please use another card."
+)
+
+_STATUSES = {
+    "requires_capture": "authorized",
+    "succeeded": "captured",
+    "canceled": "voided",
+    # No money is reserved, and none will be: only who has the client secret could go on.
+    "requires_payment_method": "declined",
+    "requires_confirmation": "declined",
+    "requires_action": "declined",
+}
+"""The one status that is missing is ``processing``: nobody knows yet."""
+
+_REFUSED_UNREAD = (401, 403, 429)
+"""Bad credentials, and too many requests: the answer comes before the request is looked at."""
+
+
+class StripeGateway:
+    """The Gateway of ``web/ports.py``. Safe to share between greenlets or threads."""
+
+    def __init__(
+        self,
+        api_key: str,
+        api_base: str,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        max_calls: int = MAX_CALLS,
+        max_wait_s: float = MAX_WAIT_S,
+    ):
+        """``api_base`` is where Stripe or the sandbox answers, like ``https://api.stripe.com``.
+
+        Opens no connection.
+        """
+        # Otherwise the SDK names this host to Stripe and keeps an id in the home directory.
+        stripe.enable_telemetry = False
+        client = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": api_base.rstrip("/")},
+            # Whether to ask again is the use case's decision.
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(
+                timeout=(connect_timeout_s, read_timeout_s), session=_shared_session(max_calls)
+            ),
+        )
+        self._intents = client.v1.payment_intents
+        self._max_wait_s = max_wait_s
+        self._turns = threading.BoundedSemaphore(max_calls)
+
+    def authorize(
+        self,
+        key: str,
+        amount_minor: int,
+        currency: str,
+        payment_method: str,
+        metadata: Mapping[str, str],
+    ) -> Authorization:
+        """Reserve ``amount_minor`` of ``currency`` (ISO 4217, any case).
+
+        Stripe keeps the answer to ``key`` for a day, a decline and a 500 too: asking again after
+        OutcomeUnknown may bring the same 500, and only ``find`` tells more.
+
+        Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown.
+        """
+        with self._call():
+            intent = self._intents.create(
+                {
+                    "amount": amount_minor,
+                    "currency": currency.lower(),
+                    "payment_method": payment_method,
+                    "capture_method": "manual",
+                    "confirm": True,
+                    # Nobody is sent away to confirm, so Stripe asks for no return_url.
+                    "error_on_requires_action": True,
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                    "metadata": {**metadata, KEY_FIELD: key},
+                },
+                {"idempotency_key": key},
+            )
+            authorization = _authorization(intent)
+        if authorization.status != "authorized":
+            raise OutcomeUnknown(f"payment {intent.id} is {intent.status} after its authorization")
+        return authorization
+
+    def capture(self, payment_id: str) -> None:
+        """Take the reserved money, all of it. Raises NotExecuted when it was let go before, or
+        there is no such payment; otherwise as the port says."""
+        self._bring_to("succeeded", payment_id, self._intents.capture)
+
+    def void(self, payment_id: str) -> None:
+        """Let the reserved money go. Raises NotExecuted when it was taken before, or there is no
+        such payment; otherwise as the port says."""
+        self._bring_to("canceled", payment_id, self._intents.cancel)
+
+    def find(self, key: str, since: datetime) -> Authorization | None:
+        """As the port says. A request that is still on its way leaves no payment to find."""
+        # Not Stripe's search: it learns of a payment up to a minute later.
+        for intent in self._created_since(since - CLOCK_SKEW):
+            if _key_of(intent) == key:
+                return _authorization(intent)
+        return None
+
+    def list(self, since: datetime) -> Iterator[Authorization]:
+        """As the port says. Payments on the same account that are not ours are left out, and so
+        are those that Stripe is still processing."""
+        for intent in self._created_since(since):
+            if _key_of(intent) is not None and intent.status in _STATUSES:
+                yield _authorization(intent)
+
+    def _bring_to(self, status: str, payment_id: str, call: Callable[[str], PaymentIntent]) -> None:
+        """No idempotency key of ours: the state of the payment makes these calls repeatable, and
+        with a key a stored 500 would be repeated for a day."""
+        try:
+            with self._call():
+                found = call(payment_id).status
+        except (_Refused, PaymentDeclined) as refused:
+            with self._call():
+                found = self._intents.retrieve(payment_id).status
+            if found != status:
+                raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
+        if found != status:
+            raise OutcomeUnknown(f"payment {payment_id} is {found}, not {status}")
+
+    def _created_since(self, since: datetime) -> Iterator[PaymentIntent]:
+        """Page by page: a turn is held while Stripe answers, not while the caller works."""
+        with self._call():
+            page = self._intents.list(
+                {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+            )
+            intents, has_more = page.data, page.has_more
+        yield from intents
+        while has_more:
+            with self._call():
+                page = page.next_page()
+                intents, has_more = page.data, page.has_more
+            yield from intents
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """Around one call of the SDK and the reading of its answer: wait for a turn, then put what
+        goes wrong into the words of the port."""
+        if not self._turns.acquire(timeout=self._max_wait_s):
+            raise NotExecuted("too many calls to the gateway are under way")
+        try:
+            yield
+        except stripe.StripeError as error:
+            raise _meaning_of(error) from error
+        except GatewayError:
+            raise
+        except Exception as error:
+            # The SDK stumbles over an answer that is JSON and yet not Stripe's.
+            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._turns.release()
+
+
+class _Refused(NotExecuted):
+    """Stripe understood the call and did not carry it out."""
+
+
+def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
+    text = str(error)
+    if isinstance(error, stripe.CardError):
+        return _decline(error)
+    if isinstance(error, stripe.InvalidRequestError):
+        if error.param == "payment_method":
+            return InvalidRequest("payment_method", error.user_message or text)
+        return _Refused(text)
+    if error.http_status in _REFUSED_UNREAD or _never_connected(error):
+        return NotExecuted(text)
+    # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
+    # payment, which may well have been made.
+    return OutcomeUnknown(text)
+
+
+def _decline(error: stripe.CardError) -> PaymentDeclined:
+    if error.code == "authentication_required":
+        return PaymentDeclined(error.code, NEEDS_OWNER)
+    decline_code = error.error and getattr(error.error, "decline_code", None)
+    return PaymentDeclined(
+        decline_code or error.code or "card_declined",
+        # Stripe writes these for buyers: https://docs.stripe.com/api/errors.
+        error.user_message or "Your card was declined.",
+    )
+
+
+def _never_connected(error: stripe.StripeError) -> bool:
+    """Whether no byte of the request has left this host.
+
+    requests raises the same ConnectionError for a connection that was refused and for one that
+    broke while the answer was awaited. The difference is deeper down: urllib3's MaxRetryError,
+    the argument, has a NewConnectionError (refused, unreachable, no such name) as its reason.
+    """
+    cause = error.__cause__
+    if isinstance(cause, requests.ConnectTimeout):
+        return True
+    if not isinstance(cause, requests.ConnectionError) or not cause.args:
+        return False
+    return isinstance(getattr(cause.args[0], "reason", None), NewConnectionError)
+
+
+def _key_of(intent: PaymentIntent) -> str | None:
+    return intent.metadata.to_dict().get(KEY_FIELD)
+
+
+def _authorization(intent: PaymentIntent) -> Authorization:
+    """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
+    status = _STATUSES.get(intent.status)
+    if status is None:
+        raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")
+    metadata = intent.metadata.to_dict()
+    return Authorization(
+        payment_id=intent.id,
+        key=metadata.pop(KEY_FIELD),
+        amount_minor=intent.amount,
+        currency=intent.currency.upper(),
+        status=status,
+        created=datetime.fromtimestamp(intent.created, UTC),
+        metadata=metadata,
+    )
+
+
+def _shared_session(max_connections: int) -> requests.Session:
+    """One session for all greenlets. The SDK keeps one for each thread, which with gevent is one
+    for each request: a new connection and a new TLS handshake every time.
+
+    Sharing is safe because nothing in it changes after this function: urllib3's pool has a lock
+    of its own, and cookies are not kept.
+    """
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    # Settings come from one place. A ~/.netrc would even replace the API key.
+    session.trust_env = False
+    # A redirect makes a GET of a POST.
+    session.max_redirects = 0
+    # No more than max_connections calls are under way, so the pool never runs dry. requests
+    # retries nothing unless told to.
+    session.mount("http://", HTTPAdapter(pool_maxsize=max_connections))
+    session.mount("https://", HTTPAdapter(pool_maxsize=max_connections))
+    return session
