@@ -1,0 +1,61 @@
+-- begin_payment: mark the seats of a hold as paying, or repeat the final answer of this key.
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  seats:{event}     string, one byte a seat
+-- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[6]  journal:{event}   stream of changes
+-- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
+-- ARGV[1]  version           the definition that the caller will name the positions by
+-- ARGV[2]  hold_id           the hold
+-- ARGV[3]  fingerprint       digest of what is paid and how
+-- ARGV[4]  intent            who pays and how (JSON), kept until the payment has ended
+-- ARGV[5]  lease_ms          after so long the worker takes the payment over
+-- ARGV[6]  call_id           random; a call re-sent after a lost answer is told again that it began
+-- returns  begun hold_json
+--        | replay outcome_json
+--        | key_reused | payment_in_progress | not_found | event_changed | event_missing
+-- The receipt is looked at first: a buyer who repeats a payment that went through must hear so,
+-- whatever became of the hold. From here on no clock frees the seats.
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
+  unpack(KEYS)
+local version, hold_id, fingerprint, intent, lease_ms, call_id = unpack(ARGV)
+-- include clock seats journal end_hold
+
+local known_version = redis.call('HGET', event_key, 'version')
+if not known_version then return {'event_missing'} end
+if known_version ~= version then return {'event_changed'} end
+
+local receipt = redis.call('GET', receipt_key)
+if receipt then
+  receipt = cjson.decode(receipt)
+  if receipt.fingerprint ~= fingerprint then return {'key_reused'} end
+  return {'replay', receipt.outcome}
+end
+
+local known = redis.call('HGET', holds_key, hold_id)
+if not known then return {'not_found'} end
+local hold = cjson.decode(known)
+if hold.state == 'paying' then
+  if hold.call_id == call_id then return {'begun', known} end
+  return {'payment_in_progress'}
+end
+local now = now_ms()
+if hold.deadline_ms <= now or any_sold(hold.seats) then
+  free_hold(hold_id, hold, 'expired')
+  return {'not_found'}
+end
+
+hold.state = 'paying'
+hold.attempt = hold.attempt + 1
+hold.begun_ms = now
+hold.intent = intent
+hold.call_id = call_id
+local begun = cjson.encode(hold)
+redis.call('HSET', holds_key, hold_id, begun)
+redis.call('ZREM', due_key, hold_id)
+redis.call('ZADD', payments_key, now + lease_ms, hold_id)
+set_seats(hold.seats, 'p')
+record('paying', hold_id, hold.seats)
+return {'begun', begun}

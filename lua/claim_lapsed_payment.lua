@@ -1,0 +1,21 @@
+-- claim_lapsed_payment: take over one payment whose lease ran out, under a lease of one's own.
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[3]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- ARGV[1]  version           the definition that the caller will name the positions by
+-- ARGV[2]  lease_ms          how long nobody else will take it
+-- returns  claimed hold_id hold_json | none | event_changed | event_missing
+local event_key, holds_key, payments_key = unpack(KEYS)
+local version, lease_ms = unpack(ARGV)
+-- include clock
+
+local known_version = redis.call('HGET', event_key, 'version')
+if not known_version then return {'event_missing'} end
+if known_version ~= version then return {'event_changed'} end
+
+local now = now_ms()
+local lapsed = redis.call('ZRANGEBYSCORE', payments_key, '-inf', now, 'LIMIT', 0, 1)
+local hold_id = lapsed[1]
+if not hold_id then return {'none'} end
+redis.call('ZADD', payments_key, now + lease_ms, hold_id)
+return {'claimed', hold_id, redis.call('HGET', holds_key, hold_id)}

@@ -1,0 +1,46 @@
+-- hold_seats: claim the named seats for one client, all of them or none.
+-- KEYS[1]  event:{event}    hash, the definition and the revision
+-- KEYS[2]  seats:{event}    string, one byte a seat
+-- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}      sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[6]  journal:{event}  stream of changes
+-- ARGV[1]  version          the definition that the positions were taken from
+-- ARGV[2]  hold_id          made by the caller; a repeat with the same id gets the same answer
+-- ARGV[3]  client           who the seats count against
+-- ARGV[4]  amount_minor     their price
+-- ARGV[5]  positions        "7,8,9", no duplicates
+-- returns  held deadline_ms now_ms positions
+--        | seat_taken positions
+--        | too_many_held held
+--        | sale_not_open wait_ms
+--        | sweep_again | event_changed | event_missing
+-- A refusal writes nothing. Taken is said before too many: it is true for everybody, so the edge
+-- may repeat it to anyone.
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
+local version, hold_id, client, amount_minor, positions = unpack(ARGV)
+-- include clock positions seats journal end_hold sweep claim
+
+local event = redis.call('HMGET', event_key, 'version', 'opens_at_ms', 'hold_ms', 'max_held')
+if not event[1] then return {'event_missing'} end
+if event[1] ~= version then return {'event_changed'} end
+
+local now = now_ms()
+local before = claimed_before(hold_id, now)
+if before then return before end
+if now < tonumber(event[2]) then
+  return {'sale_not_open', tonumber(event[2]) - now}
+end
+if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
+
+positions = split_positions(positions)
+local taken = {}
+for _, position in ipairs(positions) do
+  if seat_state(position) ~= '0' then
+    taken[#taken + 1] = position
+  end
+end
+if #taken > 0 then
+  return {'seat_taken', table.concat(taken, ',')}
+end
+return claim(hold_id, client, amount_minor, positions, now, tonumber(event[3]), tonumber(event[4]))

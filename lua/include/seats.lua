@@ -1,0 +1,20 @@
+-- The packed seat string: one byte a seat, '0' free, 'h' held, 'p' paying, 's' sold.
+local function seat_state(position)
+  return redis.call('GETRANGE', seats_key, position, position)
+end
+
+local function set_seats(positions, state)
+  for _, position in ipairs(positions) do
+    redis.call('SETRANGE', seats_key, position, state)
+  end
+end
+
+-- Whether one of the seats was sold to somebody else: found in MongoDB after Redis had lost it.
+local function any_sold(positions)
+  for _, position in ipairs(positions) do
+    if seat_state(position) == 's' then
+      return true
+    end
+  end
+  return false
+end

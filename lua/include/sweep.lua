@@ -1,0 +1,12 @@
+-- Holds swept in one call: about a millisecond, so that nobody else waits longer than that.
+local SWEEP_LIMIT = 100
+
+-- Frees holds past their deadline, oldest first. Returns how many; SWEEP_LIMIT means that there may
+-- be more, and that the caller must not refuse anybody yet: what blocks them may have expired.
+local function sweep(now)
+  local expired = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, SWEEP_LIMIT)
+  for _, hold_id in ipairs(expired) do
+    free_hold(hold_id, cjson.decode(redis.call('HGET', holds_key, hold_id)), 'expired')
+  end
+  return #expired
+end

@@ -1,0 +1,19 @@
+-- read_seats: the whole seat map, or that it has not changed.
+-- KEYS[1]  event:{event}    hash, the definition and the revision
+-- KEYS[2]  seats:{event}    string, one byte a seat
+-- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}      sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[6]  journal:{event}  stream of changes
+-- ARGV[1]  known_revision   what the caller has already, or ""
+-- returns  seats revision map | unchanged revision | sweep_again | event_missing
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
+local known_revision = unpack(ARGV)
+-- include clock seats journal end_hold sweep
+
+if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
+if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
+
+local revision = redis.call('HGET', event_key, 'revision')
+if revision == known_revision then return {'unchanged', revision} end
+return {'seats', revision, redis.call('GET', seats_key)}

@@ -1,0 +1,57 @@
+-- undo_payment: the charge definitely did not happen; the hold goes on, or ends.
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  seats:{event}     string, one byte a seat
+-- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[6]  journal:{event}   stream of changes
+-- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
+-- ARGV[1]  hold_id           the hold
+-- ARGV[2]  attempt           which payment of it
+-- ARGV[3]  fingerprint       kept with the answer
+-- ARGV[4]  decline           why the card was refused (JSON object), the final answer to this key;
+--                            "" when nothing was asked of the card, and the key may be used again
+-- ARGV[5]  max_refused       refused cards that end the hold
+-- ARGV[6]  receipt_ms        how long the answer is kept
+-- returns  held attempts_left | freed attempts_left | not_paying | event_missing
+-- attempts_left is 0 when freed, and is added to the decline that is kept. A hold whose time ran
+-- out during the charge, or that has a seat sold to somebody else, is freed.
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
+  unpack(KEYS)
+local hold_id, attempt, fingerprint, decline, max_refused, receipt_ms = unpack(ARGV)
+-- include clock seats journal end_hold
+
+if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
+local known = redis.call('HGET', holds_key, hold_id)
+if not known then return {'not_paying'} end
+local hold = cjson.decode(known)
+if hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
+if hold.state == 'held' then return {'held', max_refused - hold.refused} end -- a repeated call
+
+if decline ~= '' then
+  hold.refused = hold.refused + 1
+end
+local attempts_left = max_refused - hold.refused
+if hold.deadline_ms <= now_ms() or any_sold(hold.seats) then
+  attempts_left = 0
+end
+
+redis.call('ZREM', payments_key, hold_id)
+if decline ~= '' then
+  decline = cjson.decode(decline)
+  decline.attempts_left = attempts_left
+  redis.call('SET', receipt_key,
+    cjson.encode({fingerprint = fingerprint, outcome = cjson.encode(decline)}), 'PX', receipt_ms)
+end
+if attempts_left == 0 then
+  free_hold(hold_id, hold, 'released')
+  return {'freed', attempts_left}
+end
+hold.state = 'held'
+hold.intent = nil
+redis.call('HSET', holds_key, hold_id, cjson.encode(hold))
+redis.call('ZADD', due_key, hold.deadline_ms, hold_id)
+set_seats(hold.seats, 'h')
+record('unpaid', hold_id, hold.seats)
+return {'held', attempts_left}

@@ -1,0 +1,52 @@
+"""Events and buyers for tests. Every event has an id of its own, so that tests can share servers."""
+
+import itertools
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from web.domain import Buyer, Event, Row, Section
+
+_numbers = itertools.count(1)
+
+BUYER = Buyer(payment_method="pm_card_visa", email="ada@example.org", name="Ada Lovelace")
+
+
+def unique(name: str) -> str:
+    return f"{name}-{os.getpid()}-{next(_numbers)}"
+
+
+def numbers(first: int, last: int) -> tuple[str, ...]:
+    return tuple(map(str, range(first, last + 1)))
+
+
+STALLS = Section(
+    "stalls",
+    "Stalls",
+    "seated",
+    2500,
+    (
+        Row("A", (numbers(1, 4), numbers(5, 8))),
+        Row("B", (numbers(1, 8),)),
+        Row("C", (numbers(1, 3), ("5",))),
+    ),
+)
+FLOOR = Section("floor", "Floor", "general", 1500, (Row("GA", (numbers(1, 12),)),))
+FREE = Section("free", "Free of charge", "seated", 0, (Row("F", (numbers(1, 6),)),))
+
+SMALL_HALL = Event(
+    id="small-hall",
+    name="A small evening",
+    venue="Small Hall",
+    currency="GBP",
+    sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
+    hold_ms=60_000,
+    max_seats_per_hold=6,
+    max_held_per_client=8,
+    sections=(STALLS, FLOOR, FREE),
+)
+"""Positions: stalls A 0-7, B 8-15, C 16-19; floor 20-31; free 32-37."""
+
+
+def small_hall(**changes) -> Event:
+    return replace(SMALL_HALL, id=unique("small-hall"), **changes)

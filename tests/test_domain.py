@@ -1,0 +1,37 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+
+from tests.factories import SMALL_HALL
+from web.domain import Event, booking_id_of, hold_id_of
+
+
+def test_seats_stand_in_the_order_of_the_file():
+    assert SMALL_HALL.seats[:2] == ("stalls-A-1", "stalls-A-2")
+    assert SMALL_HALL.seats[19:21] == ("stalls-C-5", "floor-GA-1")
+    assert SMALL_HALL.positions["free-F-6"] == len(SMALL_HALL.seats) - 1 == 37
+
+
+def test_the_amount_is_the_sum_of_the_sections_prices():
+    positions = [SMALL_HALL.positions[s] for s in ("stalls-A-1", "floor-GA-3", "free-F-1")]
+    assert SMALL_HALL.amount_minor(positions) == 2500 + 1500 + 0
+
+
+def test_blocks_of_a_row_are_offered_from_its_middle_outwards():
+    row_c = [block for block in SMALL_HALL.spans["stalls"].blocks if block.start >= 16]
+    assert [(block.start, block.length) for block in row_c] == [(16, 3), (19, 1)]
+    assert {block.middle for block in row_c} == {2 * 16 + 3}
+
+
+def test_any_change_of_a_definition_gives_another_version():
+    later = SMALL_HALL.sale_opens_at + timedelta(seconds=1)
+    assert replace(SMALL_HALL, sale_opens_at=later).version != SMALL_HALL.version
+    assert replace(SMALL_HALL, name="Another evening").version != SMALL_HALL.version
+    copy = msgspec.json.decode(SMALL_HALL.definition, type=Event)
+    assert copy.version == SMALL_HALL.version
+    assert copy.seats == SMALL_HALL.seats
+
+
+def test_a_hold_and_its_booking_name_each_other():
+    assert hold_id_of(booking_id_of("hld_0123")) == "hld_0123"

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from web.stores.event_files import BadEventFile, read_event_file
+
+EVENTS_DIR = Path(__file__).parents[1] / "events"
+
+GOOD = """
+id = "evening"
+name = "An evening"
+venue = "Hall"
+currency = "GBP"
+sale_opens_at = 2026-01-01T10:00:00Z
+[[sections]]
+id = "stalls"
+name = "Stalls"
+price = 1200
+rows = [{ ids = "A-B, D", seats = "1-3, 6-5" }, { ids = "10-11", seats = "1-5/2" }]
+[[sections]]
+id = "floor"
+name = "Floor"
+kind = "general"
+price = 900
+capacity = 3
+"""
+
+
+def read(tmp_path, text: str | bytes):
+    path = tmp_path / "event.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_event_file(path)
+
+
+def test_rows_ranges_gaps_and_steps_become_seats_in_the_order_of_the_file(tmp_path):
+    event = read(tmp_path, GOOD)
+    assert event.seats[:5] == (
+        "stalls-A-1",
+        "stalls-A-2",
+        "stalls-A-3",
+        "stalls-A-6",
+        "stalls-A-5",
+    )
+    assert [row.id for row in event.sections[0].rows] == ["A", "B", "D", "10", "11"]
+    assert event.sections[0].rows[3].blocks == (("1", "3", "5"),)
+    assert event.seats[-3:] == ("floor-GA-1", "floor-GA-2", "floor-GA-3")
+    assert (event.hold_ms, event.max_seats_per_hold) == (300_000, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "seats", "sections"),
+    [
+        ("rosewood-theatre", 286, 6),
+        ("harbour-arena", 12_012, 20),
+        ("meridian-stadium", 50_000, 100),
+    ],
+)
+def test_the_events_that_come_with_the_product_are_good(name, seats, sections):
+    event = read_event_file(EVENTS_DIR / f"{name}.toml")
+    assert (len(event.seats), len(event.sections)) == (seats, sections)
+    assert len(set(event.seats)) == seats
+
+
+def test_the_theatre_has_irregular_rows_and_several_prices():
+    theatre = read_event_file(EVENTS_DIR / "rosewood-theatre.toml")
+    lengths = {sum(map(len, row.blocks)) for s in theatre.sections for row in s.rows}
+    assert len(lengths) > 5
+    assert len({section.price_minor for section in theatre.sections}) == 6
+    assert "circle-B-7" not in theatre.positions
+    assert "circle-B-8" in theatre.positions
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('name = "An evening"', "name = An evening", "line 3"),
+        ('name = "An evening"\n', "", "missing required field `name`"),
+        ("price = 1200", 'price = "12"', "sections[0].price: Expected `int`, got `str`"),
+        ("price = 1200", "price = -1", "sections[0].price: Expected `int` >= 0"),
+        ("price = 1200", "pirce = 1200", "sections[0]: Object contains unknown field `pirce`"),
+        ('currency = "GBP"', 'currency = "pounds"', "currency: Expected `str` matching"),
+        ("10:00:00Z", "10:00:00", "sale_opens_at: Expected `datetime` with a timezone"),
+        ('id = "evening"', 'id = "An Evening"', "id: Expected `str` matching"),
+        ('ids = "A-B, D"', 'ids = "A-B, B"', 'sections[0].rows: row "B" stands here twice'),
+        ('ids = "A-B, D"', 'ids = "A-B,"', 'sections[0].rows[0].ids: "" is no row id'),
+        ("1-3, 6-5", "1-3, 3-4", 'rows[0].seats: seat "3" stands here twice'),
+        ("1-3, 6-5", "1 to 3", 'rows[0].seats: "1 to 3" is no seat number'),
+        ("1-5/2", "1-6/2", 'rows[1].seats: "1-6/2" does not end where its step leads'),
+        ("1-5/2", "1-5/0", 'rows[1].seats: "1-5/0" does not end where its step leads'),
+        ("capacity = 3", "capacity = 0", "sections[1].capacity: Expected `int` >= 1"),
+        ("capacity = 3", "", "sections[1]: a general section has a capacity"),
+        ('kind = "general"', "", "sections[1]: a seated section has rows"),
+        ('id = "floor"', 'id = "stalls"', 'sections: section "stalls" stands here twice'),
+        ("capacity = 3", "capacity = 100000", "sections: 100021 seats, at most 100000"),
+        ('venue = "Hall"', 'venue = "Hall"\nmax_held_per_client = 2', "max_held_per_client: must"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_line_or_the_field(tmp_path, old, new, says):
+    assert old in GOOD
+    with pytest.raises(BadEventFile) as refused:
+        read(tmp_path, GOOD.replace(old, new))
+    assert says in str(refused.value)
+    assert "event.toml: " in str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
+    with pytest.raises(BadEventFile, match="No such file"):
+        read_event_file(tmp_path / "nothing.toml")
+    with pytest.raises(BadEventFile, match="not UTF-8 at byte 8"):
+        read(tmp_path, b'name = "\xff"')

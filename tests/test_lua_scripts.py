@@ -1,0 +1,79 @@
+"""The headers of the Lua scripts are the contract; these tests fail when one lies."""
+
+import re
+
+import pytest
+
+from web.stores import seat_store
+from web.stores.lua_scripts import LUA_DIR, read_scripts
+
+SCRIPTS = read_scripts()
+SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/stores/seat_store.py").read_text()
+
+pytestmark = pytest.mark.parametrize("name", SCRIPTS)
+
+
+def text_of(name: str) -> str:
+    return (LUA_DIR / f"{name}.lua").read_text()
+
+
+def header_of(name: str) -> str:
+    return text_of(name).partition("\nlocal ")[0]
+
+
+def code_of(name: str) -> str:
+    """Without comments, includes pasted in."""
+    return re.sub(r"--.*", "", SCRIPTS[name].source)
+
+
+def returned_by_header(name: str) -> set[str]:
+    returns = re.search(r"^-- returns((?:.*\n)(?:--\s+\|.*\n)*)", text_of(name), re.MULTILINE)[1]
+    return {answer.split()[0] for answer in returns.replace("--", "").split("|")}
+
+
+def test_the_header_begins_with_the_name_and_a_sentence(name):
+    assert re.match(rf"-- {name}: [a-z].{{20,}}", text_of(name))
+
+
+def test_keys_and_arguments_are_numbered_without_a_gap(name):
+    for kind in ("KEYS", "ARGV"):
+        found = [int(n) for n in re.findall(rf"^-- {kind}\[(\d+)\]", text_of(name), re.MULTILINE)]
+        assert found == list(range(1, len(found) + 1))
+
+
+def test_keys_are_unpacked_under_the_names_that_the_header_gives_them(name):
+    unpacked = re.search(r"local ([\w, ]+) =\s+unpack\(KEYS\)", code_of(name))[1].split(", ")
+    assert unpacked == [key.partition(":")[0] + "_key" for key in SCRIPTS[name].keys]
+
+
+def test_arguments_are_unpacked_under_the_names_that_the_header_gives_them(name):
+    unpacked = re.search(r"local ([\w, ]+) = unpack\(ARGV\)", code_of(name))
+    assert tuple(unpacked[1].split(", ") if unpacked else ()) == SCRIPTS[name].arguments
+
+
+def test_only_declared_keys_are_touched(name):
+    _, _, body = code_of(name).partition("unpack(KEYS)")
+    declared = {key.partition(":")[0] + "_key" for key in SCRIPTS[name].keys}
+    assert set(re.findall(r"\w+_key\b", body)) == declared, "each declared key is used, no other"
+    assert "KEYS" not in body
+    assert set(re.findall(r"redis\.call\('\w+', (\w+|')", body)) <= declared
+
+
+def test_every_key_carries_the_hash_tag_of_the_event(name):
+    for key in SCRIPTS[name].keys_of("e1", "digest"):
+        assert re.fullmatch(r"\w+:\{e1\}(:digest)?", key)
+
+
+def test_the_answers_are_those_that_the_header_lists(name):
+    returned = set(re.findall(r"return \{'(\w+)'", code_of(name)))
+    assert returned == returned_by_header(name)
+
+
+def test_the_python_function_has_the_name_of_the_script(name):
+    assert hasattr(seat_store.RedisSeatStore, name)
+    assert f'"{name}"' in SEAT_STORE_SOURCE
+
+
+def test_a_call_with_other_arguments_than_the_header_names_is_refused(name):
+    with pytest.raises(TypeError):
+        SCRIPTS[name].values_of({"nonsense": 1})

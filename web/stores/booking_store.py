@@ -1,0 +1,177 @@
+"""MongoDB: who bought. The only module that knows it, through MongoEngine.
+
+It holds bookings and nothing else, one document each, written once.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC
+
+import mongoengine
+import pymongo
+from mongoengine import DateTimeField, IntField, ListField, StringField
+from mongoengine.errors import NotUniqueError, OperationError
+from pymongo.errors import PyMongoError
+
+from web.domain import Booking, SeatTaken, Unavailable
+from web.ports import IndexMissing, InsertUnknown
+
+SELECTION_TIMEOUT_MS = 3_000
+"""How long a call waits for a primary: an election takes one or two seconds, and a buyer who
+waits longer is better told to retry."""
+
+SOCKET_TIMEOUT_MS = 5_000
+
+DEFAULT_DATABASE = "tickets"
+"""Used when the URI names none."""
+
+SEAT_INDEX = (("event", 1), ("seats", 1))
+
+log = logging.getLogger(__name__)
+
+
+class BookingDocument(mongoengine.Document):
+    """Field names are those of the receipt where they mean the same."""
+
+    booking_id = StringField(primary_key=True)
+    hold_id = StringField(required=True)
+    event = StringField(required=True)
+    seats = ListField(StringField(), required=True)
+    amount = IntField(required=True)
+    currency = StringField(required=True)
+    payment_id = StringField()
+    booked_at = DateTimeField(required=True)
+    email = StringField(required=True)
+    name = StringField(required=True)
+    key_digest = StringField(required=True)
+    fingerprint = StringField(required=True)
+
+    meta = {  # noqa: RUF012
+        "collection": "bookings",
+        # Made by create_index and looked for by require_index; MongoEngine would make it behind our
+        # back at the first write, when it is too late to refuse.
+        "auto_create_index": False,
+    }
+
+
+class MongoBookingStore:
+    """Implements BookingStore of ``web/ports.py``."""
+
+    def __init__(self, uri: str):
+        mongoengine.disconnect()
+        client = mongoengine.connect(
+            db=DEFAULT_DATABASE,
+            host=uri,
+            tz_aware=True,
+            serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
+            connectTimeoutMS=SELECTION_TIMEOUT_MS,
+            socketTimeoutMS=SOCKET_TIMEOUT_MS,
+            uuidRepresentation="standard",
+            w="majority",
+            journal=True,
+        )
+        self._ping = client.admin.command
+        self._index_seen = False
+
+    def ping(self) -> None:
+        with _reachable():
+            self._ping("ping")
+
+    def create_index(self) -> None:
+        """Idempotent. Fails loudly when bookings that break it are there already."""
+        with _reachable():
+            _collection().create_index(list(SEAT_INDEX), unique=True)
+
+    def require_index(self) -> None:
+        if self._index_seen:
+            return
+        with _reachable():
+            indexes = _collection().index_information().values()
+        if not any(tuple(i["key"]) == SEAT_INDEX and i.get("unique") for i in indexes):
+            raise IndexMissing(
+                "MongoDB has no unique index on bookings (event, seats): run "
+                "`flask --app wsgi events open events/*.toml`, which creates it"
+            )
+        self._index_seen = True
+
+    def insert(self, booking: Booking) -> Booking:
+        try:
+            return self._insert(booking)
+        except (Unavailable, PyMongoError, OperationError) as error:
+            log.warning("insert of booking %s: %s", booking.id, error)
+            raise InsertUnknown from error
+
+    def _insert(self, booking: Booking) -> Booking:
+        try:
+            # save() would replace a document with the same _id; an insert cannot.
+            _document(booking).save(force_insert=True)
+        except NotUniqueError:
+            stored = self.find(booking.id)
+            if stored:
+                return stored
+            others = self.holding(booking.event_id, booking.seats)
+            taken = {seat for other in others for seat in other.seats}
+            raise SeatTaken(tuple(s for s in booking.seats if s in taken)) from None
+        return booking
+
+    def find(self, booking_id: str) -> Booking | None:
+        with _reachable():
+            return _booking(BookingDocument.objects(booking_id=booking_id).first())
+
+    def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        with _reachable():
+            found = BookingDocument.objects(event=event_id, seats__in=list(seats))
+            return [_booking(document) for document in found]
+
+    def sold_seats(self, event_id: str) -> list[str]:
+        with _reachable():
+            bookings = _collection().find({"event": event_id}, {"seats": 1})
+            return [seat for booking in bookings for seat in booking["seats"]]
+
+
+def _collection() -> pymongo.collection.Collection:
+    return BookingDocument._get_collection()
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        log.warning("mongodb: %s", error)
+        raise Unavailable("bookings") from error
+
+
+def _document(booking: Booking) -> BookingDocument:
+    return BookingDocument(
+        booking_id=booking.id,
+        hold_id=booking.hold_id,
+        event=booking.event_id,
+        seats=list(booking.seats),
+        amount=booking.amount_minor,
+        currency=booking.currency,
+        payment_id=booking.payment_id,
+        booked_at=booking.booked_at,
+        email=booking.email,
+        name=booking.name,
+        key_digest=booking.key_digest,
+        fingerprint=booking.fingerprint,
+    )
+
+
+def _booking(document: BookingDocument | None) -> Booking | None:
+    return document and Booking(
+        id=document.booking_id,
+        hold_id=document.hold_id,
+        event_id=document.event,
+        seats=tuple(document.seats),
+        amount_minor=document.amount,
+        currency=document.currency,
+        payment_id=document.payment_id,
+        booked_at=document.booked_at.astimezone(UTC),
+        email=document.email,
+        name=document.name,
+        key_digest=document.key_digest,
+        fingerprint=document.fingerprint,
+    )

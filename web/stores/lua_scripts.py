@@ -1,0 +1,57 @@
+"""The Lua scripts of ``lua/``, read together with their headers.
+
+A header is the contract, and there is no second copy of it: the names and the order of keys and
+arguments that a call needs are taken from there, so a caller that is out of step fails with a
+TypeError and a script that is out of step fails a test.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+LUA_DIR = Path(__file__).parents[2] / "lua"
+
+_PARAMETER = re.compile(r"^-- (KEYS|ARGV)\[\d+\]\s+(\S+)", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class LuaScript:
+    """``keys`` are templates such as ``seats:{event}``; the braces stay in the key, they are its
+    cluster hash tag. ``arguments`` are names, in the order in which the script unpacks them."""
+
+    name: str
+    source: str
+    keys: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+    def keys_of(self, event_id: str, key_digest: str = "") -> list[str]:
+        return [
+            key.replace("{event}", f"{{{event_id}}}").replace("<key_digest>", key_digest)
+            for key in self.keys
+        ]
+
+    def values_of(self, given: dict[str, str | int]) -> list[str | int]:
+        if given.keys() != set(self.arguments):
+            raise TypeError(f"{self.name} takes {self.arguments}, not {tuple(given)}")
+        return [given[name] for name in self.arguments]
+
+
+def read_scripts(folder: Path = LUA_DIR) -> dict[str, LuaScript]:
+    """Script name to script, with the files it includes pasted in."""
+    return {path.stem: _read_script(path) for path in sorted(folder.glob("*.lua"))}
+
+
+def _read_script(path: Path) -> LuaScript:
+    text = path.read_text()
+    parameters = _PARAMETER.findall(text)
+    return LuaScript(
+        name=path.stem,
+        source=_INCLUDE.sub(lambda line: _included(path.parent, line[1].split()), text),
+        keys=tuple(name for kind, name in parameters if kind == "KEYS"),
+        arguments=tuple(name for kind, name in parameters if kind == "ARGV"),
+    )
+
+
+def _included(folder: Path, names: list[str]) -> str:
+    return "\n".join((folder / "include" / f"{name}.lua").read_text() for name in names)

@@ -1,0 +1,1 @@
+"""What the product does, told without HTTP, Redis, MongoDB or Stripe."""

@@ -1,0 +1,169 @@
+"""Before the money: look at an event, hold seats, look the hold up, give it back."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from web.domain import (
+    AlreadyBooked,
+    Booking,
+    BookingNotFound,
+    Event,
+    EventChanged,
+    Hold,
+    HoldExpired,
+    HoldNotFound,
+    HoldStatus,
+    InvalidRequest,
+    SeatNotFound,
+    SectionNotFound,
+    Unavailable,
+    booking_id_of,
+    hold_id_of,
+)
+from web.hold_tokens import HoldTokens
+from web.ports import BookingStore, SeatMap, SeatStore
+
+DEFINITION_TRIES = 3
+"""How often a call starts again because the event was opened anew under its hands."""
+
+
+Answer = TypeVar("Answer")
+
+
+def with_event(seats: SeatStore, event_id: str, act: Callable[[Event], Answer]) -> Answer:
+    """``act`` with the definition this process knows, again when that was out of date. Positions
+    and prices that ``act`` takes from its argument are thus those on sale."""
+    for _ in range(DEFINITION_TRIES):
+        try:
+            return act(seats.known_event(event_id))
+        except EventChanged:
+            continue
+    raise Unavailable("event")
+
+
+class BoxOffice:
+    """Refusals are raised, named as in ``web/domain.py``; every method can raise EventNotFound and
+    Unavailable. Where a token is taken, a wrong one looks like a hold that never was."""
+
+    def __init__(self, seats: SeatStore, bookings: BookingStore, tokens: HoldTokens):
+        self._seats = seats
+        self._bookings = bookings
+        self._tokens = tokens
+
+    def events(self) -> list[Event]:
+        return [self._seats.current_event(event_id) for event_id in self._seats.event_ids()]
+
+    def event(self, event_id: str) -> Event:
+        return self._seats.current_event(event_id)
+
+    def seat_map(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
+        """None when it still has ``known_revision``."""
+        return self._seats.read_seats(event_id, known_revision)
+
+    def hold_seat(self, event_id: str, client: str, seat: str) -> tuple[Hold, str]:
+        """Returns the hold and its token. Raises SeatNotFound, SeatTaken, SaleNotOpen,
+        TooManyHeld."""
+
+        def place(event: Event) -> list[int]:
+            if seat not in event.positions:
+                raise SeatNotFound(seat)
+            return [event.positions[seat]]
+
+        return self._hold_at(event_id, client, place)
+
+    def hold_seats(self, event_id: str, client: str, seats: Sequence[str]) -> tuple[Hold, str]:
+        """All of the seats or none. Returns the hold and its token. Raises InvalidRequest,
+        SeatTaken, SaleNotOpen, TooManyHeld."""
+
+        def places(event: Event) -> list[int]:
+            _check_quantity("seats", len(seats), event)
+            for index, seat in enumerate(seats):
+                if seat not in event.positions:
+                    raise InvalidRequest(f"seats[{index}]", f"this event has no seat {seat}")
+                if seat in seats[:index]:
+                    raise InvalidRequest(f"seats[{index}]", f"{seat} stands in the list before")
+            return [event.positions[seat] for seat in seats]
+
+        return self._hold_at(event_id, client, places)
+
+    def hold_best(
+        self, event_id: str, client: str, section_id: str, quantity: int
+    ) -> tuple[Hold, str]:
+        """The best seats available. Returns the hold and its token. Raises InvalidRequest,
+        SectionNotFound, SoldOut, SaleNotOpen, TooManyHeld."""
+        hold_id = self._tokens.new_hold_id()
+
+        def hold(event: Event) -> Hold:
+            section = event.section_of.get(section_id)
+            if section is None:
+                raise SectionNotFound(section_id)
+            _check_quantity("quantity", quantity, event)
+            return self._seats.hold_best(event, hold_id, client, section, quantity)
+
+        held = with_event(self._seats, event_id, hold)
+        return held, self._tokens.token_of(event_id, hold_id)
+
+    def _hold_at(
+        self, event_id: str, client: str, places: Callable[[Event], list[int]]
+    ) -> tuple[Hold, str]:
+        hold_id = self._tokens.new_hold_id()
+        held = with_event(
+            self._seats,
+            event_id,
+            lambda event: self._seats.hold_seats(event, hold_id, client, places(event)),
+        )
+        return held, self._tokens.token_of(event_id, hold_id)
+
+    def hold(self, event_id: str, hold_id: str, token: str) -> Hold:
+        """Raises HoldNotFound, HoldExpired."""
+        self._check_token(event_id, hold_id, token)
+        held = with_event(
+            self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
+        )
+        if held:
+            return held
+        booking = self._bookings.find(booking_id_of(hold_id))
+        if booking is None:
+            raise HoldExpired
+        return _booked_hold(booking)
+
+    def release(self, event_id: str, hold_id: str, token: str) -> None:
+        """Gives the seats back; again is fine. Raises HoldNotFound, PaymentInProgress,
+        AlreadyBooked."""
+        self._check_token(event_id, hold_id, token)
+        if self._seats.release_hold(event_id, hold_id):
+            return
+        if booking := self._bookings.find(booking_id_of(hold_id)):
+            raise AlreadyBooked(booking.id)
+
+    def booking(self, event_id: str, booking_id: str, token: str) -> Booking:
+        """Raises BookingNotFound."""
+        if not self._tokens.is_token_of(event_id, hold_id_of(booking_id), token):
+            raise BookingNotFound
+        booking = self._bookings.find(booking_id)
+        if booking is None:
+            raise BookingNotFound
+        return booking
+
+    def _check_token(self, event_id: str, hold_id: str, token: str) -> None:
+        if not self._tokens.is_token_of(event_id, hold_id, token):
+            raise HoldNotFound
+
+
+def _check_quantity(field: str, quantity: int, event: Event) -> None:
+    if not 1 <= quantity <= event.max_seats_per_hold:
+        raise InvalidRequest(field, f"must be 1 to {event.max_seats_per_hold} seats")
+
+
+def _booked_hold(booking: Booking) -> Hold:
+    """A hold that became a booking ended in that moment."""
+    return Hold(
+        id=booking.hold_id,
+        event_id=booking.event_id,
+        seats=booking.seats,
+        amount_minor=booking.amount_minor,
+        currency=booking.currency,
+        status=HoldStatus.BOOKED,
+        expires_at_ms=int(booking.booked_at.timestamp() * 1000),
+        expires_in_ms=0,
+    )
