@@ -1,4 +1,4 @@
-"""Events and buyers for tests. Every event has an id of its own, so that tests can share servers."""
+"""Events and buyers for tests. Every event has an id of its own, so tests can share servers."""
 
 import itertools
 import os

@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from tests.sandbox_process import SandboxProcess
+from ops.servers import Sandbox
 
 CARD_PAYMENT = {
     "amount": "1200",
@@ -50,9 +50,9 @@ class Caller:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    process = SandboxProcess(tmp_path_factory.mktemp("sandbox") / "ledger.db")
-    yield process
-    process.stop()
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
+        yield process
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_key_is_in_use_until_its_request_has_ended(caller, key):
 
 def test_a_request_that_was_killed_has_done_nothing_and_its_key_is_free(tmp_path, key):
     slow = {"payment_method": "pm_sandbox_slow"}
-    sandbox = SandboxProcess(tmp_path / "ledger.db")
+    sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     killed = Caller(sandbox.url)
     before = killed.pay("before")
 
@@ -213,7 +213,7 @@ def test_a_request_that_was_killed_has_done_nothing_and_its_key_is_free(tmp_path
     sandbox.kill()
     under_way.join()
 
-    sandbox = SandboxProcess(tmp_path / "ledger.db")
+    sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     try:
         restarted = Caller(sandbox.url)
         assert restarted.pay("before").content == before.content
@@ -458,17 +458,18 @@ def test_a_wrong_list_parameter_is_refused_by_name(caller, query, param):
 
 
 def test_the_sandbox_stops_at_once_although_clients_keep_connections(tmp_path):
-    sandbox = SandboxProcess(tmp_path / "ledger.db")
+    sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     caller = Caller(sandbox.url)
     caller.pay()
     began = time.monotonic()
 
-    assert sandbox.stop() == 0
+    sandbox.stop()
+    assert sandbox.exit_code == 0
     assert time.monotonic() - began < 2
 
 
 def test_the_sandbox_ends_what_is_under_way_before_it_stops(tmp_path):
-    sandbox = SandboxProcess(tmp_path / "ledger.db")
+    sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     caller = Caller(sandbox.url)
     answers = []
     slow = threading.Thread(
@@ -477,6 +478,7 @@ def test_the_sandbox_ends_what_is_under_way_before_it_stops(tmp_path):
     slow.start()
     time.sleep(0.3)
 
-    assert sandbox.stop() == 0
+    sandbox.stop()
+    assert sandbox.exit_code == 0
     slow.join()
     assert answers[0].json()["status"] == "requires_capture"

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from tests.sandbox_process import SandboxProcess
+from ops.servers import Sandbox
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
@@ -26,9 +26,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    process = SandboxProcess(tmp_path_factory.mktemp("sandbox") / "ledger.db")
-    yield process
-    process.stop()
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
+        yield process
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+# Each target installs what it needs first; the second time there is nothing to install.
+
+PYTHON_OF_VENV = .venv/bin/python
+
+.PHONY: run test bench lint clean
+
+run: ## start TicketS on http://127.0.0.1:$PORT (8080)
+	@ops/install.sh run
+	@exec $(PYTHON_OF_VENV) -m ops.run
+
+test: ## the whole suite, against real servers on free ports
+	@ops/install.sh test
+	@exec $(PYTHON_OF_VENV) -m pytest
+
+bench: ## requests per second, measured on this machine
+	@ops/install.sh bench
+	@exec $(PYTHON_OF_VENV) -m tests.bench
+
+lint:
+	@ops/install.sh lint
+	@$(PYTHON_OF_VENV) -m ruff check .
+	@$(PYTHON_OF_VENV) -m ruff format --check .
+
+clean: ## remove what make made: packages, and in var/ the bookings of `make run`
+	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
+	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
+	rm -rf .venv var .pytest_cache .hypothesis .ruff_cache

@@ -1,0 +1,120 @@
+"""gunicorn's settings. Runs in the master, before gevent has patched anything: import no more
+than web.settings, which needs none of what gevent patches."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import gunicorn.util
+from gunicorn.arbiter import Arbiter
+
+from web.settings import BadSettings, read_settings
+
+try:
+    settings = read_settings()
+except BadSettings as error:
+    sys.exit(f"The environment does not fit: {error}")
+
+bind = f"{settings.web_host}:{settings.port}"
+workers = settings.web_concurrency
+worker_class = "gevent"
+
+# A purchase mostly waits, as one greenlet of some ten kilobytes; a thousand of them fit beside the
+# application in a small dyno. Who comes after that waits in the kernel's queue (backlog), which
+# costs nothing.
+worker_connections = 1000
+backlog = 2048
+
+# Seconds without a sign of life from a worker's event loop before it is killed. Not the length of
+# a request: one that waits does not stop the loop.
+timeout = 30
+# Seconds that a worker has to finish its requests; platforms send SIGKILL 30 s after SIGTERM.
+graceful_timeout = 25
+# Longer than nginx keeps an idle connection (ops/nginx/render.py), or a payment now and then meets
+# a connection that gunicorn is closing. Shorter than graceful_timeout, or idle connections would
+# hold up every restart.
+keepalive = 15
+
+# nginx in front takes lines of 16 KiB, so that the application can say itself what is wrong with
+# an Idempotency-Key of 10,000 characters. Without nginx the platform's router bounds the request
+# line: 0 is gunicorn's word for "as it came".
+limit_request_line = 0
+limit_request_field_size = 16 * 1024
+limit_request_fields = 100
+
+# gunicorn believes no header about client or scheme; by default it believes loopback. Whose
+# X-Forwarded-For counts is decided in one place, TRUSTED_PROXIES.
+forwarded_allow_ips = ""
+
+# By default a Unix socket in $HOME, shared by all gunicorns of one user.
+control_socket_disable = True
+
+# Workers touch a file as their sign of life; on a slow disk that can block the event loop.
+if Path("/dev/shm").is_dir():
+    worker_tmp_dir = "/dev/shm"
+
+# nginx writes the access log, with the client's address.
+accesslog = None
+
+
+def _write_problem(client, status, reason, message):
+    """Say in the shape of all other answers that a request could not be parsed: gunicorn would
+    send HTML, and has no setting for that."""
+    code = "header_too_large" if status == 431 else "bad_request"
+    problem = {
+        "type": "about:blank",
+        "title": reason,
+        "status": status,
+        "code": code,
+        "detail": message,
+    }
+    body = json.dumps(problem)
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(client, (head + body).encode("ascii", "replace"))
+
+
+gunicorn.util.write_error = _write_problem
+
+
+def _own_metrics_prefix() -> str:
+    return f"tickets-metrics-{os.getpid()}-"
+
+
+def on_starting(_server):
+    """Give the workers an empty folder to add up their metrics in (prometheus_client's
+    multiprocess mode). Files of former workers would count again."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        folder = tempfile.mkdtemp(prefix=_own_metrics_prefix())
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def on_exit(_server):
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if folder.name.startswith(_own_metrics_prefix()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def child_exit(_server, worker):
+    """Take a dead worker's gauges out of the sums."""
+    # Not at the top: the master would hand its unpatched copy on to the workers.
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
+
+
+def post_worker_init(worker):
+    """Refuse to serve when the unique index that makes a sale a sale is not there."""
+    # Not at the top: this runs after gevent has patched.
+    from web.ports import IndexMissing
+
+    try:
+        worker.wsgi.extensions["tickets"].check_at_start()
+    except IndexMissing as error:
+        worker.log.critical("%s", error)
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)

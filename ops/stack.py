@@ -1,0 +1,176 @@
+"""TicketS on one machine: what ``make run``, the tests and the benchmark start.
+
+What the environment does not name (Redis, MongoDB, the payment sandbox), then the processes of the
+Procfile, then nginx; stopped the other way round.
+"""
+
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ops.nginx import render
+from ops.processes import Process, free_port
+from ops.procfile import read_procfile, shell_command
+from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
+
+SANDBOX_API_KEY = "sk_test_sandbox"
+
+RELEASE_TIMEOUT_S = 120
+WEB_STOP_TIMEOUT_S = 30
+"""gunicorn's graceful_timeout, and a little."""
+WATCH_INTERVAL_S = 0.25
+
+
+class Stack:
+    """All processes of TicketS on this machine, in the order in which they were started.
+
+    State and logs are in ``state_dir``; another stack finds there what this one kept. What
+    ``environ`` names by REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not started.
+    ``say`` hears what is being done. ``keep_open`` are file descriptors that each process inherits.
+    Once started, ``environment`` is that of the Procfile's processes.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        keep_open: Iterable[int] = (),
+    ):
+        self._state_dir = state_dir
+        self._environ = environ
+        self._say = say
+        self._keep_open = tuple(keep_open)
+        self._processes: list[Process] = []
+
+    @property
+    def log_dir(self) -> Path:
+        return self._state_dir / "logs"
+
+    def start(self, port: int) -> None:
+        """Start everything, nginx on ``port``, and wait until it is ready. Raises ProcessFailed."""
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.log_dir, ignore_errors=True)
+        environment = self.environment = self._start_what_is_missing()
+        procfile = read_procfile(REPOSITORY / "Procfile")
+
+        self._say("Opening the events (release)")
+        release = self._of_procfile("release", procfile, environment)
+        release.run_to_end(RELEASE_TIMEOUT_S)
+
+        self._say("Starting the worker")
+        self._start(self._of_procfile("worker", procfile, environment))
+
+        web_port = free_port()
+        self._say(f"Starting the application on port {web_port}")
+        web = HttpServer(
+            "web",
+            shell_command(procfile["web"]),
+            self.log_dir / "web.log",
+            web_port,
+            ready_path="/readyz",
+            env=environment | {"PORT": str(web_port), "WEB_HOST": HOST},
+            cwd=REPOSITORY,
+            keep_open=self._keep_open,
+        )
+        web.stop_timeout_s = WEB_STOP_TIMEOUT_S
+        self._start(web)
+
+        self._say(f"Starting nginx on port {port}")
+        self._start_nginx(port, upstream=f"{HOST}:{web_port}")
+
+    def __getitem__(self, name: str) -> Process:
+        """One of them: redis, mongod, sandbox, worker, web or nginx."""
+        return next(process for process in self._processes if process.name == name)
+
+    def watch(self) -> None:
+        """Wait for ever. Raises ProcessFailed when a process ends."""
+        while True:
+            for process in self._processes:
+                if not process.running:
+                    raise process.failure(f"ended by itself (exit code {process.exit_code})")
+            time.sleep(WATCH_INTERVAL_S)
+
+    def stop(self) -> None:
+        """nginx first and the stores last, so that what is under way can end."""
+        for process in reversed(self._processes):
+            process.stop()
+
+    def kill(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+
+    def _start_what_is_missing(self) -> dict[str, str]:
+        """Returns the environment for the processes of the Procfile."""
+        # The Procfile says `flask` and `gunicorn`, and means those beside this Python.
+        commands_dir = str(Path(sys.executable).parent)
+        environment = dict(self._environ) | {
+            "PATH": os.pathsep.join([commands_dir, self._environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if not environment.get("REDIS_URL"):
+            redis = Redis(
+                self._state_dir / "redis", self.log_dir / "redis.log", keep_open=self._keep_open
+            )
+            self._say(f"Starting Redis on port {redis.port}")
+            self._start(redis)
+            environment["REDIS_URL"] = redis.url
+        if not environment.get("MONGODB_URI"):
+            mongodb = MongoDB(
+                self._state_dir / "mongo", self.log_dir / "mongo.log", keep_open=self._keep_open
+            )
+            self._say(f"Starting MongoDB on port {mongodb.port}")
+            self._start(mongodb)
+            environment["MONGODB_URI"] = mongodb.url
+        if not environment.get("STRIPE_API_KEY"):
+            ledger_path = self._state_dir / "sandbox.sqlite"
+            sandbox = Sandbox(ledger_path, self.log_dir / "sandbox.log", keep_open=self._keep_open)
+            self._say(f"Starting the payment sandbox on port {sandbox.port}")
+            self._start(sandbox)
+            environment |= {"STRIPE_API_KEY": SANDBOX_API_KEY, "STRIPE_API_BASE": sandbox.url}
+        if not environment.get("SECRET_KEY"):
+            environment["SECRET_KEY"] = _kept_secret_key(self._state_dir / "secret_key")
+        return environment
+
+    def _of_procfile(
+        self, name: str, procfile: dict[str, str], environment: dict[str, str]
+    ) -> Process:
+        return Process(
+            name,
+            shell_command(procfile[name]),
+            self.log_dir / f"{name}.log",
+            env=environment,
+            cwd=REPOSITORY,
+            keep_open=self._keep_open,
+        )
+
+    def _start_nginx(self, port: int, upstream: str) -> None:
+        state_dir = self._state_dir / "nginx"
+        state_dir.mkdir(exist_ok=True)
+        config_path = state_dir / "nginx.conf"
+        config_path.write_text(
+            render.local(listen=f"{HOST}:{port}", upstreams=[upstream], state_dir=state_dir)
+        )
+        nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")
+        self._start(nginx)
+
+    def _start(self, process: Process) -> None:
+        # Before it is started: an interruption in the middle finds it here.
+        self._processes.append(process)
+        process.start()
+
+
+def _kept_secret_key(path: Path) -> str:
+    """The key that makes hold tokens, made once, so that tokens outlive a restart."""
+    if not path.exists():
+        unfinished = path.with_suffix(".new")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        unfinished.rename(path)
+    return path.read_text()

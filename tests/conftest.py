@@ -1,0 +1,95 @@
+"""Real servers, on ports and in folders of their own, so that a running system is not disturbed."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pymongo
+import pytest
+
+from ops.processes import free_port
+from ops.servers import MongoDB, Redis
+from ops.stack import Stack
+from tests.factories import small_hall
+from web.domain import Event
+from web.ports import Authorization
+from web.stores.booking_store import MongoBookingStore
+from web.stores.seat_store import RedisSeatStore, connect
+from web.stores.stripe_gateway import StripeGateway
+
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+"""All that servers under test get of this environment; a PORT or REDIS_URL in it is not theirs."""
+
+
+@pytest.fixture(scope="session")
+def state_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def redis_server(state_dir):
+    with Redis(state_dir / "redis", state_dir / "redis.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongo_server(state_dir):
+    with MongoDB(state_dir / "mongo", state_dir / "mongod.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seats(redis_server) -> RedisSeatStore:
+    return RedisSeatStore(connect(redis_server.url))
+
+
+@pytest.fixture(scope="session")
+def bookings(mongo_server) -> MongoBookingStore:
+    store = MongoBookingStore(mongo_server.url)
+    store.create_index()
+    return store
+
+
+@dataclass(frozen=True)
+class Site:
+    """A whole TicketS: ``url`` is nginx, ``web_url`` gunicorn behind it."""
+
+    url: str
+    web_url: str
+    environment: dict[str, str]
+
+    def payments(self) -> Iterator[Authorization]:
+        """What the gateway's ledger says, newest first."""
+        gateway = StripeGateway(
+            self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
+        )
+        return gateway.list(datetime.now(UTC) - timedelta(hours=1))
+
+
+@pytest.fixture(scope="session")
+def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
+    """What `make run` starts, on the Redis and MongoDB of the other fixtures."""
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+    running = Stack(state_dir / "stack", environ | urls)
+    try:
+        running.start(free_port())
+        yield Site(running["nginx"].url, running["web"].url, running.environment)
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongo_server) -> pymongo.MongoClient:
+    return pymongo.MongoClient(mongo_server.url)
+
+
+@pytest.fixture
+def event(seats) -> Event:
+    """A small hall on sale, all seats free."""
+    hall = small_hall()
+    seats.announce([hall.id])
+    seats.open_event(hall, sold=[])
+    return hall

@@ -1,0 +1,179 @@
+"""Bad input gets a named error, through nginx, and never a 500."""
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.http_client import Client, assert_problem, bearer
+
+
+@pytest.fixture
+def ada(stack, event) -> Client:
+    return Client(stack.url, event.id)
+
+
+@pytest.fixture
+def hold(ada) -> dict:
+    return ada.held("stalls-A-1")
+
+
+def body(client: Client, path: str, data: bytes | str, **headers: str):
+    return client.call("POST", path, data=data, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"seats=stalls-A-1", "body"),
+        (b'{"seats": ["\xff\xfe"]}', "body"),
+        (b"[" * 30_000, "body"),
+        (b"[]", "body"),
+        (b"null", "body"),
+        (b'"stalls-A-1"', "body"),
+        (b"{}", "body"),
+        (b'{"seats": null}', "seats"),
+        (b'{"seats": {"$ne": null}}', "seats"),
+        (b'{"seats": "stalls-A-1"}', "seats"),
+        (b'{"seats": []}', "seats"),
+        (b'{"seats": [1]}', "seats[0]"),
+        (b'{"seats": [{"$gt": ""}]}', "seats[0]"),
+        (b'{"seats": [""]}', "seats[0]"),
+        (b'{"seats": ["stalls-Z-1"]}', "seats[0]"),
+        (b'{"seats": ["stalls-A-1", "stalls-A-2", "stalls-A-1"]}', "seats[2]"),
+        (json.dumps({"seats": [f"stalls-A-{n}" for n in range(7)]}).encode(), "seats"),
+        (json.dumps({"seats": ["x"] * 1000}).encode(), "seats"),
+        ('{"seats": ["stalls-Ä-1"]}'.encode(), "seats[0]"),
+        (b'{"seats": ["stalls-A-1\\u0000"]}', "seats[0]"),
+    ],
+)
+def test_a_bad_list_of_seats_names_its_field(ada, data, field):
+    problem = assert_problem(body(ada, "holds", data), 422, "invalid_request")
+    assert problem["field"] == field
+    assert ada.seat_map() == "0" * 38
+
+
+@pytest.mark.parametrize("quantity", ["0", "7", "10000", "-1", "1.5", "two", "²", "9" * 500])
+def test_a_bad_quantity_is_named(ada, quantity):
+    problem = assert_problem(ada.hold_best("floor", quantity), 422, "invalid_request")
+    assert problem["field"] == "quantity"
+
+
+@pytest.mark.parametrize("seat", ["%ff", "a" * 1000, "stalls-A-01", "%2e%2e", "ställs-A-1"])
+def test_a_seat_that_cannot_be_is_not_found(ada, seat):
+    assert_problem(ada.hold_seat(seat), 404, "seat_not_found")
+
+
+def test_a_zero_byte_in_the_path_is_a_bad_request(ada):
+    assert_problem(ada.hold_seat("%00"), 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("payment_method", {"$ne": 1}),
+        ("payment_method", 5),
+        ("payment_method", "pm card"),
+        ("payment_method", "p" * 256),
+        ("payment_method", None),
+        ("email", ["a@b.c"]),
+        ("email", "nobody"),
+        ("email", "a@b@c"),
+        ("email", "a" * 250 + "@b.cd"),
+        ("email", None),
+        ("name", {"first": "Ada"}),
+        ("name", ""),
+        ("name", "A" * 201),
+        ("name", None),
+    ],
+)
+def test_a_bad_field_of_a_payment_is_named_and_nothing_is_charged(ada, hold, field, value):
+    problem = assert_problem(ada.pay(hold, **{field: value}), 422, "invalid_request")
+    assert field in problem["detail"]
+    assert ada.look_up(hold).json()["status"] == "held"
+
+
+def test_names_may_be_written_in_any_script(ada, hold):
+    paid = ada.pay(hold, name="Ædå Löve-lace 李小龍 👩‍🚀", email="ädä@exämple.org")
+    assert paid.status_code == 201
+    again = ada.pay(hold, name="Ædå Löve-lace 李小龍 👩‍🚀", email="ädä@exämple.org")
+    assert again.content == paid.content
+
+
+def test_an_overlong_key_is_named_with_its_limit(ada, hold):
+    for length in (256, 10_000):
+        problem = assert_problem(ada.pay(hold, "k" * length), 422, "invalid_request")
+        assert problem["field"] == "Idempotency-Key"
+        assert "255" in problem["detail"]
+    assert ada.pay(hold, "k" * 255).status_code == 201
+
+
+def test_a_key_may_have_any_characters(ada, hold):
+    key = '"quoted, \xe9 and; odd"'.encode()
+    first = ada.pay(hold, key)
+    assert first.status_code == 201
+    assert ada.pay(hold, key).content == first.content
+
+
+@pytest.mark.parametrize("length", [64 * 1024 + 1, 5_000_000])
+def test_a_huge_body_is_refused(ada, hold, length):
+    for path in ("holds", f"holds/{hold['hold_id']}/pay"):
+        answer = body(ada, path, b"x" * length, **bearer(hold), **{"Idempotency-Key": "k"})
+        assert_problem(answer, 413, "body_too_large")
+
+
+def test_a_huge_header_or_path_is_refused(ada):
+    huge = ada.call("GET", "seats", headers={"X-Huge": "x" * 40_000})
+    assert_problem(huge, 431, "header_too_large")
+    many = ada.call("GET", "seats", headers={f"X-Many-{n}": "x" for n in range(200)})
+    assert_problem(many, 431, "header_too_large")
+    assert_problem(ada.call("GET", "x" * 40_000), 414, "uri_too_long")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "holds"),
+        ("GET", "seats/stalls-A-1/hold"),
+        ("DELETE", "seats"),
+        ("PATCH", "holds/hld_1"),
+        ("POST", ""),
+        ("GET", "holds/hld_1/pay"),
+    ],
+)
+def test_a_wrong_method_says_which_are_right(ada, method, path):
+    answer = ada.call(method, path)
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status", "code"),
+    [
+        (b"Bearer", 404, "hold_not_found"),
+        (b"Bearer ", 404, "hold_not_found"),
+        (b"bearer x y", 404, "hold_not_found"),
+        (b"Bearer \xc3\xa9", 404, "hold_not_found"),
+        (b"Bearer \xff", 404, "hold_not_found"),
+        (b"Digest a=b", 404, "hold_not_found"),
+        (b"Basic !!!", 404, "hold_not_found"),
+        (b"x" * 9000, 404, "hold_not_found"),
+        (b"Bearer \x01", 400, "bad_request"),
+    ],
+)
+def test_a_broken_authorization_opens_nothing(ada, hold, authorization, status, code):
+    """Over a socket of its own: requests would not send most of these."""
+    request = (
+        f"GET /api/events/{hold['event']}/holds/{hold['hold_id']} HTTP/1.1\r\n"
+        f"Host: localhost\r\nX-Forwarded-For: {ada.address}\r\nConnection: close\r\n"
+    )
+    address = urlsplit(ada.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(request.encode() + b"Authorization: " + authorization + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    assert json.loads(content)["code"] == code

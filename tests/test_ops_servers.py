@@ -1,0 +1,230 @@
+"""The children that `make run`, the tests and the benchmark start: they keep what they are told,
+end when they are told, and end when nobody is left to tell them."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pymongo
+import pytest
+import redis
+
+from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
+from ops.procfile import read_procfile, shell_command
+from ops.servers import HOST, HttpServer, MongoDB, Redis
+
+REPOSITORY = Path(__file__).parent.parent
+
+TWO_SLEEPERS = ["/bin/sh", "-c", "sleep 60 & echo $!; wait"]
+DEAF = ["/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie that nobody has reaped yet is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- processes
+
+
+def test_a_process_that_does_not_start_shows_its_last_words(tmp_path):
+    process = Process("box", ["/bin/sh", "-c", "echo no such seat; exit 3"], tmp_path / "box.log")
+    process.is_ready = lambda: False
+    with pytest.raises(ProcessFailed, match=r"box ended at once \(exit code 3\)[^$]*no such seat"):
+        process.start()
+
+
+def test_last_words_are_those_of_the_last_start(tmp_path):
+    log_path = tmp_path / "box.log"
+    log_path.write_text("long ago\n")
+    process = Process("box", ["/bin/sh", "-c", "echo today"], log_path)
+    process.run_to_end(timeout_s=5)
+    assert process.log_tail() == "today"
+
+
+def test_a_process_that_is_never_ready_is_not_left_running(tmp_path):
+    class NeverReady(Process):
+        ready_timeout_s = 0.1
+
+        def is_ready(self) -> bool:
+            return False
+
+    process = NeverReady("box", ["/bin/sleep", "60"], tmp_path / "box.log")
+    with pytest.raises(ProcessFailed, match="not ready within"):
+        process.start()
+    assert not is_alive(process.pid)
+
+
+def test_a_command_that_cannot_be_executed_is_named(tmp_path):
+    with pytest.raises(ProcessFailed, match=r"box cannot be started: .*/no/such/command"):
+        Process("box", ["/no/such/command"], tmp_path / "box.log").start()
+
+
+def test_a_command_that_fails_fails_loudly(tmp_path):
+    release = Process("release", ["/bin/sh", "-c", "echo bad event; exit 2"], tmp_path / "log")
+    with pytest.raises(ProcessFailed, match=r"release failed \(exit code 2\)[^$]*bad event"):
+        release.run_to_end(timeout_s=5)
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path):
+    release = Process("release", ["/bin/sleep", "60"], tmp_path / "log")
+    with pytest.raises(ProcessFailed, match="did not end within"):
+        release.run_to_end(timeout_s=0.1)
+    assert not is_alive(release.pid)
+
+
+@pytest.mark.parametrize("end", [Process.stop, Process.kill])
+def test_the_children_of_a_process_end_with_it(end, tmp_path):
+    process = Process("parent", TWO_SLEEPERS, tmp_path / "log").start()
+    wait_for(process.log_tail)
+    child_pid = int(process.log_tail())
+    assert is_alive(child_pid)
+    end(process)
+    wait_for(lambda: not is_alive(child_pid))
+
+
+def test_a_process_that_does_not_hear_is_killed(tmp_path):
+    process = Process("deaf", DEAF, tmp_path / "log").start()
+    process.stop_timeout_s = 0.2
+    wait_for(process.log_tail)
+    process.stop()
+    assert process.exit_code == -signal.SIGKILL
+
+
+def test_a_process_that_ended_by_itself_says_how_and_can_be_started_again(tmp_path):
+    process = Process("box", ["/bin/sleep", "60"], tmp_path / "log").start()
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not process.running)
+    assert process.exit_code == -signal.SIGKILL
+    with process:
+        assert process.running
+        assert process.exit_code is None
+
+
+def test_nothing_survives_a_parent_that_is_killed(tmp_path):
+    parent_program = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        from ops.processes import Process
+
+        process = Process("child", ["/bin/sleep", "60"], Path(sys.argv[1])).start()
+        print(process.pid, flush=True)
+        time.sleep(60)
+        """
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", parent_program, tmp_path / "log"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        child_pid = int(parent.stdout.readline())
+        assert is_alive(child_pid)
+        parent.kill()
+    wait_for(lambda: not is_alive(child_pid))
+
+
+def test_the_terminals_ctrl_c_does_not_reach_a_child(tmp_path):
+    with Process("box", ["/bin/sleep", "60"], tmp_path / "log") as process:
+        assert os.getpgid(process.pid) != os.getpgid(0)
+
+
+def test_an_http_server_is_ready_when_it_says_so(tmp_path):
+    (tmp_path / "readyz").write_text("ready")
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", HOST]
+    with HttpServer("web", command, tmp_path / "log", port, ready_path="/readyz", cwd=tmp_path):
+        assert accepts_connections(port)
+        assert not port_is_free(port)
+    assert port_is_free(port)
+
+
+def test_the_procfile_names_release_web_and_worker():
+    procfile = read_procfile(REPOSITORY / "Procfile")
+    assert procfile.keys() == {"release", "web", "worker"}
+
+
+def test_a_line_of_the_procfile_that_says_nothing_is_named(tmp_path):
+    (tmp_path / "Procfile").write_text("web: gunicorn\n\n# later\nworker\n")
+    with pytest.raises(ValueError, match="line 4"):
+        read_procfile(tmp_path / "Procfile")
+
+
+def test_a_command_of_the_procfile_knows_patterns_and_hears_signals(tmp_path):
+    (tmp_path / "a.toml").touch()
+    (tmp_path / "b.toml").touch()
+    process = Process("ls", shell_command("ls *.toml"), tmp_path / "log", cwd=tmp_path)
+    process.run_to_end(timeout_s=5)
+    assert process.log_tail() == "a.toml\nb.toml"
+    with Process("sleep", shell_command("sleep 60"), tmp_path / "log2") as sleeper:
+        wait_for(lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n")
+
+
+# ---------------------------------------------------------------- Redis
+
+
+@pytest.mark.parametrize("end", [Redis.stop, Redis.kill])
+def test_redis_keeps_what_it_was_told(end, tmp_path):
+    server = Redis(tmp_path / "state", tmp_path / "redis.log")
+    with server:
+        redis.Redis.from_url(server.url).set("seat", "held")
+        end(server)
+        assert port_is_free(server.port)
+        server.start()
+        assert redis.Redis.from_url(server.url).get("seat") == b"held"
+
+
+def test_redis_evicts_nothing_and_listens_on_loopback_only(tmp_path):
+    with Redis(tmp_path / "state", tmp_path / "redis.log") as server:
+        config = redis.Redis.from_url(server.url, decode_responses=True).config_get()
+        wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "bind": HOST}
+        assert wanted.items() <= config.items()
+
+
+# ---------------------------------------------------------------- MongoDB
+
+
+def test_mongodb_keeps_its_bookings_and_has_transactions(tmp_path):
+    with MongoDB(tmp_path / "state", tmp_path / "mongod.log") as server:
+
+        def bookings(client: pymongo.MongoClient):
+            return client.get_default_database()["bookings"]
+
+        with pymongo.MongoClient(server.url, w="majority", journal=True) as client:
+            with client.start_session() as session, session.start_transaction():
+                bookings(client).insert_one({"_id": "in a transaction"}, session=session)
+            server.stop()
+            server.start()
+            bookings(client).insert_one({"_id": "after a stop"})
+            server.kill()
+            server.start()
+            found = {booking["_id"] for booking in bookings(client).find()}
+        assert found == {"in a transaction", "after a stop"}
+
+
+def test_mongodb_serves_the_data_of_a_run_on_another_port(tmp_path):
+    former = MongoDB(tmp_path / "state", tmp_path / "mongod.log")
+    with former, pymongo.MongoClient(former.url) as client:
+        client.get_default_database()["bookings"].insert_one({"_id": 1})
+    with MongoDB(tmp_path / "state", tmp_path / "mongod.log", port=free_port()) as server:
+        assert server.port != former.port
+        with pymongo.MongoClient(server.url, w="majority", journal=True) as client:
+            bookings = client.get_default_database()["bookings"]
+            bookings.insert_one({"_id": 2})
+            assert bookings.count_documents({}) == 2
+            assert client.admin.command("hello")["hosts"] == [server.member]

@@ -1,0 +1,248 @@
+"""The HTTP contract: parse, call one use case, render. ``docs/api.md`` describes every route."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from flask import Blueprint, Response, current_app, g, request, url_for
+from msgspec import Meta
+
+from web.domain import (
+    Buyer,
+    Event,
+    Hold,
+    IdempotencyKeyMissing,
+    InvalidRequest,
+    PaymentPending,
+    rfc3339,
+)
+from web.use_cases.box_office import BoxOffice
+
+MAX_KEY_LENGTH = 255
+"""Of an Idempotency-Key, as Stripe has it."""
+
+PENDING_RETRY_S = 2
+
+api = Blueprint("api", __name__, url_prefix="/api/events")
+
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+_SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class SeatsBody(msgspec.Struct):
+    seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=100)]
+
+
+class PayBody(msgspec.Struct):
+    """``payment_method`` may be left out when the seats cost nothing."""
+
+    email: Annotated[str, Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*$")] = ""
+
+
+# ---------------------------------------------------------------- events
+
+
+@api.get("")
+def list_events() -> Response:
+    return _json({"events": [_summary(event) for event in _box_office().events()]})
+
+
+@api.get("/<event_id>")
+def show_event(event_id: str) -> Response:
+    event = _box_office().event(event_id)
+    response = Response(_event_json(event), mimetype="application/json")
+    return _revalidated(response, event.version)
+
+
+@api.get("/<event_id>/seats")
+def show_seats(event_id: str) -> Response:
+    seat_map = _box_office().seat_map(event_id, _known_revision())
+    if seat_map is None:
+        return _revalidated(Response(status=304), str(_known_revision()))
+    response = _json({"revision": seat_map.revision, "seats": seat_map.seats})
+    return _revalidated(response, str(seat_map.revision))
+
+
+# ---------------------------------------------------------------- holds
+
+
+@api.post("/<event_id>/seats/<seat>/hold")
+def hold_seat(event_id: str, seat: str) -> Response:
+    return _held(*_box_office().hold_seat(event_id, g.client, seat))
+
+
+@api.post("/<event_id>/sections/<section_id>/best/<quantity>/hold")
+def hold_best(event_id: str, section_id: str, quantity: str) -> Response:
+    if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 10):
+        raise InvalidRequest("quantity", "must be a number of seats")
+    return _held(*_box_office().hold_best(event_id, g.client, section_id, int(quantity)))
+
+
+@api.post("/<event_id>/holds")
+def hold_seats(event_id: str) -> Response:
+    body = _body(SeatsBody)
+    return _held(*_box_office().hold_seats(event_id, g.client, body.seats))
+
+
+@api.get("/<event_id>/holds/<hold_id>")
+def show_hold(event_id: str, hold_id: str) -> Response:
+    return _json(_hold(_box_office().hold(event_id, hold_id, _token())))
+
+
+@api.delete("/<event_id>/holds/<hold_id>")
+def release_hold(event_id: str, hold_id: str) -> Response:
+    _box_office().release(event_id, hold_id, _token())
+    return Response(status=204)
+
+
+# ---------------------------------------------------------------- payments and bookings
+
+
+@api.post("/<event_id>/holds/<hold_id>/pay")
+def pay(event_id: str, hold_id: str) -> Response:
+    key, body = _idempotency_key(), _body(PayBody)
+    buyer = Buyer(payment_method=body.payment_method, email=body.email, name=body.name)
+    try:
+        paid = current_app.extensions["tickets"].checkout.pay(
+            event_id, hold_id, _token(), key, buyer
+        )
+    except PaymentPending:
+        return _pending(event_id, hold_id)
+    response = _json(paid.receipt, 201)
+    response.headers["Location"] = url_for(
+        "api.show_booking", event_id=event_id, booking_id=paid.receipt.booking_id
+    )
+    if paid.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+@api.get("/<event_id>/bookings/<booking_id>")
+def show_booking(event_id: str, booking_id: str) -> Response:
+    return _json(_box_office().booking(event_id, booking_id, _token()).receipt())
+
+
+# ---------------------------------------------------------------- what comes in
+
+
+def _box_office() -> BoxOffice:
+    return current_app.extensions["tickets"].box_office
+
+
+def _body(kind: type[Body]) -> Body:
+    """The JSON body, checked. Raises InvalidRequest naming the field."""
+    try:
+        return msgspec.json.decode(request.get_data(), type=kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at ")
+        field = place.strip("`").removeprefix("$").removeprefix(".")
+        raise InvalidRequest(field or "body", problem) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
+
+
+def _token() -> str:
+    """Of ``Authorization: Bearer …``; "" opens nothing."""
+    authorization = request.authorization
+    if authorization is None or authorization.type != "bearer":
+        return ""
+    return authorization.token or ""
+
+
+def _idempotency_key() -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if not key:
+        raise IdempotencyKeyMissing
+    if len(key) > MAX_KEY_LENGTH:
+        raise InvalidRequest("Idempotency-Key", f"must have at most {MAX_KEY_LENGTH} characters")
+    return key
+
+
+def _known_revision() -> int | None:
+    """Of ``If-None-Match``, when it has one of our entity tags."""
+    tags = request.if_none_match.as_set(include_weak=True)  # gzip weakens them
+    return next((int(tag) for tag in tags if tag.isascii() and tag.isdigit()), None)
+
+
+# ---------------------------------------------------------------- what goes out
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    response = Response(msgspec.json.encode(body), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _revalidated(response: Response, tag: str) -> Response:
+    """Anyone may keep it, and must ask each time whether it is still so."""
+    response.headers["Cache-Control"] = "no-cache"
+    response.set_etag(tag)
+    return response.make_conditional(request)
+
+
+def _summary(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "name": event.name,
+        "venue": event.venue,
+        "currency": event.currency,
+        "sale_opens_at": rfc3339(event.sale_opens_at.astimezone(UTC)),
+    }
+
+
+@lru_cache(maxsize=64)  # by identity: a definition that was opened anew is another object
+def _event_json(event: Event) -> bytes:
+    seats = iter(event.seats)
+    sections = [
+        {
+            "id": section.id,
+            "name": section.name,
+            "price": section.price_minor,
+            "kind": section.kind,
+            "rows": [
+                {"id": row.id, "seats": [next(seats) for block in row.blocks for _ in block]}
+                for row in section.rows
+            ],
+        }
+        for section in event.sections
+    ]
+    return msgspec.json.encode(
+        {
+            **_summary(event),
+            "hold_ms": event.hold_ms,
+            "max_seats_per_hold": event.max_seats_per_hold,
+            "max_held_per_client": event.max_held_per_client,
+            "sections": sections,
+        }
+    )
+
+
+def _hold(hold: Hold) -> dict[str, Any]:
+    return {
+        "hold_id": hold.id,
+        "event": hold.event_id,
+        "seats": hold.seats,
+        "amount": hold.amount_minor,
+        "currency": hold.currency,
+        "status": hold.status,
+        "expires_in_ms": hold.expires_in_ms,
+        "expires_at": rfc3339(datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC)),
+    }
+
+
+def _held(hold: Hold, token: str) -> Response:
+    response = _json({**_hold(hold), "hold_token": token}, 201)
+    response.headers["Location"] = url_for("api.show_hold", event_id=hold.event_id, hold_id=hold.id)
+    return response
+
+
+def _pending(event_id: str, hold_id: str) -> Response:
+    location = url_for("api.show_hold", event_id=event_id, hold_id=hold_id)
+    response = _json({"hold_id": hold_id, "event": event_id, "status": "paying"}, 202)
+    response.headers["Location"] = location
+    response.headers["Retry-After"] = str(PENDING_RETRY_S)
+    return response

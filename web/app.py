@@ -1,0 +1,78 @@
+"""The composition root: the only place that knows every part."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from flask import Flask
+
+from sidecar.client import LimiterClient
+from sidecar.settings import Settings as LimiterSettings
+from web.api import api
+from web.cli import events_cli, reconcile_command
+from web.domain import Unavailable
+from web.error_pages import register_error_handlers
+from web.health import health
+from web.hold_tokens import HoldTokens
+from web.limiting import ClientLimit
+from web.metrics import measure_answers
+from web.settings import Settings
+from web.stores.booking_store import MongoBookingStore
+from web.stores.seat_store import RedisSeatStore, connect
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.box_office import BoxOffice
+from web.use_cases.checkout import Checkout
+
+MAX_BODY_BYTES = 64 * 1024
+"""A list of seats is under 2 KB; nginx has the same limit."""
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """The parts as one request, command or test needs them: ``app.extensions["tickets"]``."""
+
+    settings: Settings
+    seats: RedisSeatStore
+    bookings: MongoBookingStore
+    box_office: BoxOffice
+    checkout: Checkout
+
+    def check_at_start(self) -> None:
+        """Raises IndexMissing: without the index nothing may be sold. A MongoDB that cannot be
+        reached is no reason not to start: payments look for the index again before they begin."""
+        with suppress(Unavailable):
+            self.bookings.require_index()
+
+
+def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
+    """The WSGI application. Opens connections when they are first used, not here."""
+    tokens = HoldTokens(settings.secret_key, _list(settings.secret_key_fallbacks))
+    seats = RedisSeatStore(connect(settings.redis_url))
+    bookings = MongoBookingStore(settings.mongodb_uri)
+    gateway = StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
+
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.extensions["tickets"] = Tickets(
+        settings=settings,
+        seats=seats,
+        bookings=bookings,
+        box_office=BoxOffice(seats, bookings, tokens),
+        checkout=Checkout(seats, bookings, gateway, tokens),
+    )
+    measure_answers(app)
+    ClientLimit(
+        LimiterClient(limiter.limiter_socket, *limiter.rate),
+        limiter.rate,
+        settings.trusted_proxies,
+        settings.trusted_hops,
+    ).enforce_on(app)
+    register_error_handlers(app)
+    app.register_blueprint(health)
+    app.register_blueprint(api)
+    app.cli.add_command(events_cli)
+    app.cli.add_command(reconcile_command)
+    return app
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

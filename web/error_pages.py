@@ -1,0 +1,51 @@
+"""Every no that leaves the application, expected or not, as problem details."""
+
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from web.domain import Refusal
+from web.ports import IndexMissing
+from web.problems import Problem, problem_of
+
+log = logging.getLogger(__name__)
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+"""Codes of the refusals that Flask makes by itself."""
+
+
+def register_error_handlers(app: Flask) -> None:
+    app.register_error_handler(Refusal, lambda refusal: problem_of(refusal).response())
+    app.register_error_handler(IndexMissing, _index_missing)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _bug)
+
+
+def _http_error(error: HTTPException) -> Response:
+    # Flask's redirects are HTTPExceptions too.
+    if error.code is None or error.code < 400:
+        return error.get_response()
+    code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return Problem(error.code, code, error.description or error.name, headers=headers).response()
+
+
+def _index_missing(error: IndexMissing) -> Response:
+    log.critical("%s", error)
+    return Problem(
+        503,
+        "unavailable",
+        "Nothing can be sold now; the operator has been told. Nothing happened.",
+        retry_after_s=30,
+    ).response()
+
+
+def _bug(error: Exception) -> Response:
+    log.exception("unexpected", exc_info=error)
+    return Problem(
+        500,
+        "internal_error",
+        "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn its "
+        "outcome; it is never charged twice.",
+    ).response()

@@ -1,0 +1,146 @@
+"""How each refusal looks to a client of the API: problem details (RFC 9457) with a ``code``."""
+
+import math
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from web import domain
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One answer. ``detail`` is for people; ``extra`` are further members for programs."""
+
+    status: int
+    code: str
+    detail: str
+    retry_after_s: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.extra,
+        }
+        response = Response(msgspec.json.encode(body), self.status, mimetype=MEDIA_TYPE)
+        response.headers.update(self.headers)
+        response.headers["Cache-Control"] = "no-store"
+        if self.retry_after_s is not None:
+            response.headers["Retry-After"] = str(self.retry_after_s)
+        return response
+
+
+def problem_of(refusal: domain.Refusal) -> Problem:
+    """The one table from refusals to answers."""
+    match refusal:
+        case domain.InvalidRequest(field_, problem):
+            return Problem(422, "invalid_request", f"{field_}: {problem}", extra={"field": field_})
+        case domain.EventNotFound(event_id):
+            return Problem(404, "event_not_found", f"There is no event {event_id}.")
+        case domain.SectionNotFound(section_id):
+            return Problem(404, "section_not_found", f"This event has no section {section_id}.")
+        case domain.SeatNotFound(seat):
+            return Problem(404, "seat_not_found", f"This event has no seat {seat}.")
+        case domain.SeatTaken(seats):
+            return Problem(
+                409,
+                "seat_taken",
+                f"Somebody else has {', '.join(seats)}. Nothing was held; choose other seats.",
+                extra={"seats": seats},
+            )
+        case domain.SoldOut(section_id, quantity):
+            return Problem(
+                409,
+                "sold_out",
+                f"Section {section_id} has not {quantity} free seats now. "
+                "Seats come back when a hold runs out.",
+            )
+        case domain.SaleNotOpen(wait_ms):
+            return Problem(
+                403,
+                "sale_not_open",
+                "The sale has not opened yet; Retry-After says in how many seconds it does.",
+                retry_after_s=math.ceil(wait_ms / 1000),
+            )
+        case domain.TooManyHeld(held, limit):
+            return Problem(
+                409,
+                "too_many_held",
+                f"You hold {held} unpaid seats of this event and may hold {limit} at a time. "
+                "Pay for them or release them first.",
+                extra={"held": held, "max_held_per_client": limit},
+            )
+        case domain.HoldNotFound():
+            return Problem(
+                404, "hold_not_found", "There is no such hold, or this is not its token."
+            )
+        case domain.BookingNotFound():
+            return Problem(
+                404, "booking_not_found", "There is no such booking, or this is not its token."
+            )
+        case domain.HoldExpired():
+            return Problem(
+                410,
+                "hold_expired",
+                "This hold ran out or was released. Nothing was charged; hold the seats again.",
+            )
+        case domain.AlreadyBooked(booking_id):
+            return Problem(
+                409,
+                "already_booked",
+                "This hold is paid and booked already; it was not charged again.",
+                extra={"booking_id": booking_id},
+            )
+        case domain.PaymentInProgress():
+            return Problem(
+                409,
+                "payment_in_progress",
+                "A payment for this hold is under way. Ask again with the same Idempotency-Key.",
+                retry_after_s=1,
+            )
+        case domain.PaymentDeclined(reason, message, attempts_left, replayed):
+            after = (
+                f"You can try {attempts_left} more with a new Idempotency-Key."
+                if attempts_left
+                else "The seats were given back."
+            )
+            return Problem(
+                402,
+                "payment_declined",
+                f"{message} Nothing was charged. {after}",
+                extra={"reason": reason, "attempts_left": attempts_left},
+                headers={"Idempotent-Replayed": "true"} if replayed else {},
+            )
+        case domain.IdempotencyKeyMissing():
+            return Problem(
+                400,
+                "idempotency_key_missing",
+                "Send an Idempotency-Key header: a random value of your own for this payment, "
+                "the same whenever you repeat it.",
+            )
+        case domain.IdempotencyKeyReused():
+            return Problem(
+                422,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another payment. Nothing was charged now; "
+                "take a new key for a new payment.",
+            )
+        case domain.Unavailable(part, retry_after_s):
+            return Problem(
+                503,
+                "unavailable",
+                f"The service cannot reach its {part} now. Nothing happened; try again.",
+                retry_after_s=retry_after_s,
+            )
+    raise refusal

@@ -1,0 +1,57 @@
+"""Every setting of the web and worker processes: read from the environment once, checked at start.
+
+The sidecar has its own (``sidecar/settings.py``). README lists them all, and a test compares.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class BadSettings(Exception):
+    """The environment does not fit; the message names the variable and what it must be."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    redis_url: Annotated[str, Meta(description="Redis that holds seats; `noeviction`")] = (
+        "redis://127.0.0.1:6379/0"
+    )
+    mongodb_uri: Annotated[
+        str, Meta(description="MongoDB that keeps bookings: a replica set, with a database name")
+    ] = "mongodb://127.0.0.1:27017/tickets"
+    secret_key: Annotated[
+        str, Meta(min_length=16, description="makes hold tokens; required, the same on every host")
+    ]
+    secret_key_fallbacks: Annotated[
+        str, Meta(description="former secret keys, comma-separated, still good for old tokens")
+    ] = ""
+    stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
+    stripe_api_base: Annotated[
+        str, Meta(description="where the Stripe API answers; the local sandbox in development")
+    ] = "https://api.stripe.com"
+    events_dir: Annotated[str, Meta(description="folder of the event files")] = "events"
+    trusted_proxies: Annotated[
+        str,
+        Meta(description="networks whose `X-Forwarded-For` is believed, comma-separated"),
+    ] = "127.0.0.0/8,::1/128"
+    trusted_hops: Annotated[
+        Annotated[int, Meta(ge=1, le=16)] | None,
+        Meta(description="take the n-th entry from the right instead, if the peer is trusted"),
+    ] = None
+    port: Annotated[int, Meta(ge=1, le=65535, description="where gunicorn listens")] = 8000
+    web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"
+    web_concurrency: Annotated[
+        int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
+    ] = 2
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Raises BadSettings. An empty variable counts as not set."""
+    given = {name: value for name, value in environ.items() if value}
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings(str(error)) from None
