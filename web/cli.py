@@ -9,7 +9,8 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from web.domain import Refusal
+from web.domain import Unavailable
+from web.ports import IndexMissing
 from web.stores.event_files import BadEventFile, read_event_file
 from web.use_cases.opening import OpeningRefused, open_events
 from web.use_cases.reconciling import reconcile
@@ -30,8 +31,10 @@ def open_command(files: tuple[Path, ...]) -> None:
         changed = open_events(events, tickets.seats, tickets.bookings)
     except (BadEventFile, OpeningRefused) as error:
         raise click.ClickException(str(error)) from None
-    except Refusal as error:
-        raise click.ClickException(f"not opened: {error!r}") from None
+    except Unavailable as error:
+        raise click.ClickException(
+            f"not opened: cannot reach the {error.part}; is REDIS_URL or MONGODB_URI right?"
+        ) from None
     for event in events:
         state = "opened" if changed[event.id] else "unchanged"
         click.echo(f"{state}: {event.id}, {len(event.seats)} seats")
@@ -44,6 +47,10 @@ def reconcile_command(forever: bool) -> None:
     """Free expired holds; finish or undo payments that nobody finished."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     tickets = current_app.extensions["tickets"]
+    try:
+        tickets.check_at_start()
+    except IndexMissing as error:
+        raise click.ClickException(str(error)) from None
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())

@@ -10,17 +10,24 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from sidecar.client_address import parse_networks
+
 
 class BadSettings(Exception):
     """The environment does not fit; the message names the variable and what it must be."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    redis_url: Annotated[str, Meta(description="Redis that holds seats; `noeviction`")] = (
-        "redis://127.0.0.1:6379/0"
-    )
+    redis_url: Annotated[
+        str,
+        Meta(pattern="^(redis|rediss|unix)://", description="Redis that holds seats; `noeviction`"),
+    ] = "redis://127.0.0.1:6379/0"
     mongodb_uri: Annotated[
-        str, Meta(description="MongoDB that keeps bookings: a replica set, with a database name")
+        str,
+        Meta(
+            pattern=r"^mongodb(\+srv)?://",
+            description="MongoDB that keeps bookings: a replica set; database `tickets` if unnamed",
+        ),
     ] = "mongodb://127.0.0.1:27017/tickets"
     secret_key: Annotated[
         str, Meta(min_length=16, description="makes hold tokens; required, the same on every host")
@@ -46,6 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     web_concurrency: Annotated[
         int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
     ] = 2
+
+    def __post_init__(self) -> None:
+        try:
+            parse_networks(self.trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"TRUSTED_PROXIES: {error}") from None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

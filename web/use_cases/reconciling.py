@@ -2,7 +2,7 @@
 
 import logging
 
-from web.domain import Refusal
+from web.domain import Refusal, Unavailable
 from web.ports import GatewayError, SeatStore
 from web.use_cases.checkout import Checkout
 
@@ -11,7 +11,12 @@ log = logging.getLogger(__name__)
 
 def reconcile(seats: SeatStore, checkout: Checkout) -> None:
     """One round over all events. What cannot be repaired now is left for the next round."""
-    for event_id in seats.event_ids():
+    try:
+        event_ids = seats.event_ids()
+    except Unavailable as error:
+        log.warning("%r, trying again in the next round", error)
+        return
+    for event_id in event_ids:
         try:
             seats.sweep_holds(event_id)
             event = seats.current_event(event_id)

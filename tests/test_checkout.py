@@ -1,0 +1,376 @@
+"""Payments whose steps fail, on real Redis, MongoDB and sandbox.
+
+The one thing that is not real is the fault: a wrapper around the real gateway or store fails in
+the named call, before the call's effect or after it.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ops.servers import Sandbox
+from tests.factories import BUYER, small_hall, unique
+from web.domain import (
+    AlreadyBooked,
+    Booking,
+    HoldExpired,
+    IdempotencyKeyReused,
+    PaymentDeclined,
+    PaymentPending,
+    SeatTaken,
+    Unavailable,
+    booking_id_of,
+)
+from web.hold_tokens import HoldTokens
+from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
+from web.stores import seat_store
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.box_office import BoxOffice
+from web.use_cases.checkout import Checkout
+from web.use_cases.reconciling import reconcile
+
+TOKENS = HoldTokens("a secret key of tests")
+
+
+class Faulty:
+    """``target`` with faults: ``fail(method, error, times=…)``. ``after`` says that the call takes
+    effect and only its answer is lost. ``calls`` are the names of all calls that were made."""
+
+    def __init__(self, target):
+        self._target = target
+        self._faults = {}
+        self.calls = []
+
+    def fail(self, method: str, error: Exception, times: int = 10**6, after: bool = False) -> None:
+        self._faults[method] = (error, times, after)
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def __getattr__(self, name):
+        method = getattr(self._target, name)
+
+        def call(*arguments, **named):
+            self.calls.append(name)
+            error, times, after = self._faults.get(name, (None, 0, False))
+            if not times:
+                return method(*arguments, **named)
+            self._faults[name] = (error, times - 1, after)
+            if after:
+                method(*arguments, **named)
+            raise error
+
+        return call
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
+        yield process
+
+
+class Shop:
+    """A checkout whose parts can be made to fail, and a held seat to pay for."""
+
+    def __init__(self, event, seats, bookings, gateway):
+        self.event = event
+        self.began = datetime.now(UTC)
+        self.seats, self.bookings, self.gateway = Faulty(seats), Faulty(bookings), Faulty(gateway)
+        self.box_office = BoxOffice(seats, bookings, TOKENS)
+        self.checkout = Checkout(self.seats, self.bookings, self.gateway, TOKENS)
+        self.hold_again("stalls-B-1")
+
+    def hold_again(self, *held_seats):
+        client = unique("client")
+        self.hold, self.token = self.box_office.hold_seats(self.event.id, client, held_seats)
+
+    def pay(self, key="key", buyer=BUYER):
+        return self.checkout.pay(self.event.id, self.hold.id, self.token, key, buyer)
+
+    def booking(self):
+        return self.bookings._target.find(booking_id_of(self.hold.id))
+
+    def charges(self) -> list[str]:
+        """What became of each payment for this hold at the gateway."""
+        event_payments = self.gateway._target.list(self.began)
+        return [p.status for p in event_payments if p.metadata["hold_id"] == self.hold.id]
+
+    def state(self) -> str:
+        position = self.event.positions[self.hold.seats[0]]
+        return self.seats._target.read_seats(self.event.id).seats[position]
+
+    def let_leases_run_out(self):
+        client = self.seats._target._redis
+        for hold_id in client.zrange(f"payments:{{{self.event.id}}}", 0, -1):
+            client.zadd(f"payments:{{{self.event.id}}}", {hold_id: 0})
+
+    def work(self):
+        """A round of the worker after the lease."""
+        self.let_leases_run_out()
+        while self.checkout.resume(self.event):
+            pass
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    return Shop(event, seats, bookings, StripeGateway("sk_test_checkout", sandbox.url))
+
+
+def test_the_steps_of_a_payment_stand_in_the_order_of_the_design(shop):
+    every_call = []
+    for part in (shop.seats, shop.bookings, shop.gateway):
+        part.calls = every_call
+    shop.pay()
+    steps = ("begin_payment", "authorize", "insert", "capture", "confirm_booking")
+    assert [name for name in every_call if name in steps] == list(steps)
+
+
+def test_a_paid_seat_is_sold_charged_and_booked(shop):
+    receipt = shop.pay().receipt
+    assert shop.state() == "s"
+    assert shop.charges() == ["captured"]
+    assert shop.booking().receipt() == receipt
+
+
+def test_free_seats_do_not_trouble_the_gateway(shop):
+    shop.hold_again("free-F-1")
+    assert shop.pay().receipt.payment_id is None
+    assert shop.gateway.calls == []
+    assert shop.state() == "s"
+
+
+def test_a_gateway_that_was_not_reached_charges_nothing_and_the_key_stays_good(shop):
+    shop.gateway.fail("authorize", NotExecuted("refused"))
+    with pytest.raises(Unavailable):
+        shop.pay()
+    assert shop.state() == "h"
+    assert shop.charges() == []
+    shop.gateway.heal()
+    assert not shop.pay().replayed
+    assert shop.charges() == ["captured"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_unanswered_authorisation_is_asked_again_with_the_same_key(shop, after):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), times=1, after=after)
+    shop.pay()
+    assert shop.charges() == ["captured"]
+
+
+def test_an_authorisation_whose_answers_are_all_lost_is_looked_up(shop):
+    shop.gateway.fail("authorize", OutcomeUnknown("reset"), after=True)
+    shop.pay()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_refused_connection_after_a_lost_answer_does_not_mean_that_nothing_happened(shop):
+    authorize = shop.gateway._target.authorize
+    errors = iter([OutcomeUnknown("reset"), NotExecuted("refused")])
+
+    def lost_then_refused(*arguments):
+        authorize(*arguments)
+        raise next(errors)
+
+    shop.gateway.authorize = lost_then_refused
+    shop.gateway.fail("find", OutcomeUnknown("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.state() == "p"
+
+
+def test_an_unknown_outcome_keeps_the_seats_and_the_worker_finishes_the_sale(shop):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    shop.gateway.fail("find", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.state() == "p"
+    shop.gateway.heal()
+    shop.work()
+    assert shop.state() == "s"
+    assert shop.charges() == ["captured"]
+    assert shop.pay().replayed
+
+
+def test_an_unknown_outcome_that_was_nothing_is_undone_by_the_worker(shop):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+    assert shop.state() == "h"
+    assert shop.charges() == []
+
+
+def test_the_worker_never_starts_a_charge(shop):
+    """A web process that was killed after begin_payment: nobody knows what its buyer was told."""
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+    assert shop.charges() == []
+    assert shop.state() == "h"
+
+
+def test_a_free_payment_that_died_is_undone_by_the_worker(shop):
+    shop.hold_again("free-F-1")
+    shop.bookings.fail("insert", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    shop.work()
+    assert shop.state() == "h"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_booking_whose_insert_has_no_answer_is_finished_by_the_worker(shop, after):
+    shop.bookings.fail("insert", InsertUnknown(), after=after)
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.state() == "p"
+    assert shop.charges() == ["authorized"], "no capture before the booking is known to be there"
+    shop.bookings.heal()
+    shop.work()
+    assert shop.state() == "s"
+    assert shop.charges() == ["captured"]
+    assert shop.pay().receipt == shop.booking().receipt()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_unanswered_capture_is_finished_by_the_worker(shop, after):
+    shop.gateway.fail("capture", OutcomeUnknown("time-out"), after=after)
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+    assert shop.charges() == ["captured"]
+    assert shop.state() == "s"
+
+
+def test_a_sale_stands_when_redis_cannot_be_told_of_it(shop):
+    shop.seats.fail("confirm_booking", Unavailable("seats"))
+    receipt = shop.pay().receipt
+    assert shop.charges() == ["captured"]
+    assert shop.state() == "p"
+    shop.seats.heal()
+    shop.work()
+    assert shop.state() == "s"
+    assert shop.pay().receipt == receipt
+
+
+def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged(shop, bookings):
+    sold_before = Booking(
+        id=unique("bkg"),
+        hold_id=unique("hld"),
+        event_id=shop.event.id,
+        seats=("stalls-B-2", "stalls-B-1"),
+        amount_minor=5000,
+        currency="GBP",
+        payment_id="pi_before",
+        booked_at=shop.began.replace(microsecond=0),
+        email="eve@example.org",
+        name="Eve",
+        key_digest="before",
+        fingerprint="before",
+    )
+    shop.hold_again("stalls-B-3", "stalls-B-2")
+    bookings.insert(sold_before)
+    with pytest.raises(SeatTaken) as lost:
+        shop.pay()
+    assert lost.value.seats == ("stalls-B-2",)
+    assert shop.charges() == ["voided"]
+    assert bookings.find(booking_id_of(shop.hold.id)) is None
+    seat_map = shop.seats._target.read_seats(shop.event.id).seats
+    assert seat_map[8:11] == "ss0", "Redis has learnt what is sold, and the rest is free"
+    with pytest.raises(HoldExpired):
+        shop.pay("another key")
+
+
+def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sandbox, monkeypatch):
+    hall = small_hall(hold_ms=300)
+    seats.open_event(hall, sold=[])
+    gateway = StripeGateway("sk_test_checkout", sandbox.url)
+    shop = Shop(hall, seats, bookings, gateway)
+    authorize = shop.gateway.authorize
+
+    def slowly(*arguments):
+        time.sleep(0.5)
+        seats.sweep_holds(hall.id)
+        return authorize(*arguments)
+
+    monkeypatch.setattr(shop.gateway, "authorize", slowly, raising=False)
+    shop.pay()
+    assert shop.state() == "s"
+
+
+def test_a_card_that_is_refused_after_the_hold_ran_out_frees_the_seats(seats, bookings, sandbox):
+    hall = small_hall(hold_ms=300)
+    seats.open_event(hall, sold=[])
+    shop = Shop(hall, seats, bookings, StripeGateway("sk_test_checkout", sandbox.url))
+
+    def slowly_refuse(*_):
+        time.sleep(0.5)
+        raise PaymentDeclined("generic_decline", "Your card was declined.")
+
+    shop.gateway.authorize = slowly_refuse
+    with pytest.raises(PaymentDeclined) as declined:
+        shop.pay()
+    assert declined.value.attempts_left == 0
+    assert shop.state() == "0"
+
+
+def test_the_booking_answers_when_the_receipt_is_gone(shop):
+    receipt = shop.pay().receipt
+    client = shop.seats._target._redis
+    client.delete(*client.keys(f"receipt:{{{shop.event.id}}}:*"))
+    again = shop.pay()
+    assert (again.receipt, again.replayed) == (receipt, True)
+    with pytest.raises(AlreadyBooked):
+        shop.pay("another key")
+    with pytest.raises(IdempotencyKeyReused):
+        shop.pay(buyer=replace(BUYER, name="Eve"))
+    assert shop.charges() == ["captured"]
+
+
+def test_a_begin_that_is_sent_again_after_a_lost_answer_is_told_that_it_began(shop, monkeypatch):
+    """redis-py re-sends a script when the answer was lost; the second is not "in progress"."""
+    monkeypatch.setattr(seat_store.secrets, "token_hex", lambda _: "the same call")
+    begin = shop.seats._target.begin_payment
+    first = begin(shop.event, shop.hold.id, BUYER, "digest", "fingerprint")
+    assert begin(shop.event, shop.hold.id, BUYER, "digest", "fingerprint") == first
+
+
+def test_two_workers_share_the_work(shop):
+    shop.gateway.fail("capture", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    claim = shop.seats._target.claim_lapsed_payment
+    assert claim(shop.event).hold_id == shop.hold.id
+    assert claim(shop.event) is None
+
+
+def test_a_round_of_the_worker_goes_on_after_an_event_that_cannot_be_repaired(shop):
+    with suppress(PaymentPending):
+        shop.gateway.fail("capture", OutcomeUnknown("time-out"))
+        shop.pay()
+    shop.let_leases_run_out()
+    other = small_hall()
+    shop.seats._target.announce([other.id])  # and not there: Unavailable
+    reconcile(shop.seats._target, shop.checkout)
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconcile(shop.seats._target, shop.checkout)
+    assert shop.charges() == ["captured"]
+    shop.seats._target._redis.srem(seat_store.CATALOGUE_KEY, other.id)
+
+
+def test_a_round_of_the_worker_without_redis_waits_for_the_next(shop):
+    shop.seats.fail("event_ids", Unavailable("events"))
+    reconcile(shop.seats, shop.checkout)
+    assert shop.seats.calls == ["event_ids"]

@@ -1,0 +1,154 @@
+"""What the processes of the Procfile do at their start, as their operator sees it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.processes import Process, free_port
+from ops.procfile import read_procfile, shell_command
+from ops.servers import REPOSITORY
+from tests.factories import unique
+
+GOOD_FILE = """
+id = "{id}"
+name = "An evening"
+venue = "Hall"
+currency = "GBP"
+sale_opens_at = 2026-01-01T10:00:00Z
+[[sections]]
+id = "floor"
+name = "Floor"
+kind = "general"
+price = 900
+capacity = {capacity}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(redis_server, mongo_server) -> dict[str, str]:
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "REDIS_URL": redis_server.url,
+        "MONGODB_URI": mongo_server.url,
+        "SECRET_KEY": "a secret key of tests",
+        "STRIPE_API_KEY": "sk_test_start_up",
+        "WEB_HOST": "127.0.0.1",
+        "WEB_CONCURRENCY": "1",
+    }
+
+
+def flask(environment, *arguments: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["flask", "--app", "wsgi", *arguments],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def web(environment, log_path: Path, **changes: str) -> Process:
+    command = shell_command(read_procfile(REPOSITORY / "Procfile")["web"])
+    env = environment | {"PORT": str(free_port())} | changes
+    return Process("web", command, log_path, env=env, cwd=REPOSITORY)
+
+
+def log_of_refused_start(process: Process) -> tuple[int, str]:
+    process.spawn()
+    try:
+        assert process._wait(20), "it started"
+        return process.exit_code, process.log_path.read_text()
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def event_file(tmp_path) -> Path:
+    path = tmp_path / "evening.toml"
+    path.write_text(GOOD_FILE.format(id=unique("evening"), capacity=5))
+    return path
+
+
+def test_events_open_says_what_it_did_and_again_is_fine(environment, event_file):
+    opened = flask(environment, "events", "open", event_file)
+    assert opened.returncode == 0, opened.stderr
+    assert opened.stdout.startswith("opened: evening-")
+    assert opened.stdout.endswith(", 5 seats\n")
+    assert flask(environment, "events", "open", event_file).stdout.startswith("unchanged: ")
+
+
+def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
+    environment, event_file, tmp_path, seats
+):
+    bad = tmp_path / "bad.toml"
+    bad.write_text(GOOD_FILE.format(id="bad-one", capacity='"many"'))
+    refused = flask(environment, "events", "open", event_file, bad)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: {bad}: sections[0].capacity: Expected `int | null`, got `str`\n"
+    )
+    assert not [name for name in seats.event_ids() if name in event_file.read_text()]
+
+
+def test_events_open_names_a_database_that_cannot_be_reached(environment, event_file):
+    nowhere = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    refused = flask(environment | nowhere, "events", "open", event_file)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert "cannot reach" in refused.stderr
+
+
+def test_one_round_of_the_worker_ends_by_itself(environment, event_file):
+    flask(environment, "events", "open", event_file)
+    done = flask(environment, "reconcile")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_worker_ends_on_sigterm(environment, tmp_path):
+    command = shell_command(read_procfile(REPOSITORY / "Procfile")["worker"])
+    worker = Process("worker", command, tmp_path / "log", env=environment, cwd=REPOSITORY)
+    with worker:
+        assert not worker._wait(2), worker.log_path.read_text()
+    assert worker.exit_code == 0
+
+
+def test_web_refuses_to_start_without_the_unique_index(environment, tmp_path, mongo_client):
+    database = unique("no-index")
+    mongo_client[database].bookings.create_index([("event", 1), ("seats", 1)])  # not unique
+    uri = environment["MONGODB_URI"].replace("/tickets", f"/{database}")
+    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log", MONGODB_URI=uri))
+    assert exit_code == 3
+    assert "no unique index on bookings (event, seats)" in log
+
+
+def test_the_worker_refuses_to_start_without_the_unique_index(environment):
+    uri = environment["MONGODB_URI"].replace("/tickets", "/" + unique("no-index"))
+    refused = flask(environment | {"MONGODB_URI": uri}, "reconcile", "--forever")
+    assert refused.returncode == 1
+    assert "no unique index on bookings (event, seats)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "eighty", "PORT"),
+        ("SECRET_KEY", "", "SECRET_KEY"),
+        ("SECRET_KEY", "short", "SECRET_KEY"),
+        ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
+        ("TRUSTED_PROXIES", "10.0.0.0/40", "10.0.0.0/40"),
+        ("TRUSTED_HOPS", "0", "TRUSTED_HOPS"),
+        ("RATE_LIMIT", "fast", "RATE_LIMIT"),
+        ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY"),
+        ("REDIS_URL", "localhost", "REDIS_URL"),
+        ("MONGODB_URI", "localhost", "MONGODB_URI"),
+    ],
+)
+def test_a_bad_setting_is_named_at_the_start(environment, tmp_path, name, value, says):
+    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log", **{name: value}))
+    assert exit_code
+    assert says in log
+    assert "Traceback" not in log, log
