@@ -3,12 +3,13 @@
 --            EVENT free SECTION      hold one free seat after the other; expects 201
 --            EVENT buy SECTION CARD  hold a free seat, then pay for it; expects 201 twice
 -- Seats of SECTION are SECTION-GA-1, SECTION-GA-2 and so on; threads take turns.
-local threads = 0
+local THREADS = 2 -- as __main__.py says
+local threads = {}
 
 function setup(thread)
-  thread:set('number', threads)
-  threads = threads + 1
-  thread:set('thread_count', 2)
+  thread:set('number', #threads)
+  thread:set('thread_count', THREADS)
+  threads[#threads + 1] = thread
 end
 
 function init(args)
@@ -56,4 +57,24 @@ function response(status, headers, body)
       bookings = bookings + 1
     end
   end
+end
+
+-- One line of JSON, the last that wrk prints.
+function done(summary)
+  local sums = {answers = 0, bookings = 0, surprises = 0}
+  local last_surprise = ''
+  for _, thread in ipairs(threads) do
+    for name in pairs(sums) do
+      sums[name] = sums[name] + thread:get(name)
+    end
+    if thread:get('surprises') > 0 then
+      last_surprise = thread:get('last_surprise')
+    end
+  end
+  local errors = summary.errors
+  print(string.format(
+    '{"seconds": %.3f, "answers": %d, "bookings": %d, "surprises": %d, "last": "%s"}',
+    summary.duration / 1e6, sums.answers, sums.bookings,
+    sums.surprises + errors.connect + errors.read + errors.write + errors.timeout,
+    string.gsub(string.sub(last_surprise, 1, 200), '[\\"%c]', ' ')))
 end
