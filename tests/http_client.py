@@ -21,6 +21,7 @@ class Client(requests.Session):
         self.address = address or f"198.18.{number // 250}.{number % 250 + 1}"
         self.headers["X-Forwarded-For"] = self.address
         self.base_url = base_url
+        self.event_id = event_id
         self._event_path = f"/api/events/{event_id}"
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:

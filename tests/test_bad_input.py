@@ -125,6 +125,11 @@ def test_a_huge_body_is_refused(ada, hold, length):
         assert_problem(answer, 413, "body_too_large")
 
 
+def test_a_huge_body_is_refused_without_nginx_too(stack, ada):
+    behind = Client(stack.web_url, ada.event_id)
+    assert_problem(body(behind, "holds", b"x" * (64 * 1024 + 1)), 413, "body_too_large")
+
+
 def test_a_huge_header_or_path_is_refused(ada):
     huge = ada.call("GET", "seats", headers={"X-Huge": "x" * 40_000})
     assert_problem(huge, 431, "header_too_large")

@@ -4,7 +4,9 @@ The one thing that is not real is the fault: a wrapper around the real gateway o
 the named call, before the call's effect or after it.
 """
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -224,6 +226,30 @@ def test_a_free_payment_that_died_is_undone_by_the_worker(shop):
     shop.bookings.heal()
     shop.work()
     assert shop.state() == "h"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_insert_without_an_answer_is_repeated(shop, after):
+    shop.bookings.fail("insert", InsertUnknown(), times=1, after=after)
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_repeat_waits_for_the_payment_under_way_and_gets_its_receipt(shop):
+    authorize, under_way = shop.gateway.authorize, threading.Event()
+
+    def slowly(*arguments):
+        under_way.set()
+        time.sleep(0.5)
+        return authorize(*arguments)
+
+    shop.gateway.authorize = slowly
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(shop.pay)
+        under_way.wait(5)
+        again = shop.pay()
+        assert again.replayed
+        assert again.receipt == first.result().receipt
 
 
 @pytest.mark.parametrize("after", [False, True])

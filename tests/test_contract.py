@@ -80,7 +80,8 @@ def test_the_seat_map_has_a_character_a_seat_and_a_rising_revision(ada):
 
 def test_an_unchanged_seat_map_is_not_sent_twice(ada):
     tag = ada.call("GET", "seats").headers["ETag"]
-    assert ada.call("GET", "seats", headers={"If-None-Match": tag}).status_code == 304
+    for known in (tag, f"W/{tag}"):  # as a proxy that compresses writes it
+        assert ada.call("GET", "seats", headers={"If-None-Match": known}).status_code == 304
     ada.held("stalls-A-1")
     assert ada.call("GET", "seats", headers={"If-None-Match": tag}).status_code == 200
 

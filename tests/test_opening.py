@@ -5,8 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.factories import FLOOR, FREE, STALLS, numbers, small_hall, unique
-from web.domain import Booking, EventChanged, EventNotFound, Row, SeatTaken, Unavailable
+from tests.factories import BUYER, FLOOR, FREE, STALLS, numbers, small_hall, unique
+from web.domain import (
+    Booking,
+    EventChanged,
+    EventNotFound,
+    HoldExpired,
+    Row,
+    SeatTaken,
+    Unavailable,
+)
 from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore
 from web.use_cases.opening import OpeningRefused, open_events
 
@@ -76,10 +84,13 @@ def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(seats, booki
 
 
 def test_a_seat_that_mongodb_has_sold_is_marked_whatever_redis_thought(seats, bookings, hall):
-    seats.hold_seats(hall, unique("hld"), "ada", [0, 1])
+    hold = seats.hold_seats(hall, unique("hld"), "ada", [0, 1])
     sell(hall, bookings, "stalls-A-1")
     assert open_events([hall], seats, bookings) == {hall.id: True}
     assert seat_map(seats, hall)[:3] == "sh0"
+    with pytest.raises(HoldExpired):
+        seats.begin_payment(hall, hold.id, BUYER, "key", "fingerprint")
+    assert seat_map(seats, hall)[:3] == "s00"
 
 
 def test_a_new_price_is_that_of_the_next_hold(seats, bookings, hall):

@@ -77,6 +77,9 @@ def test_a_repeated_authorization_reserves_the_money_once(gateway, key, start):
     ("payment_method", "reason", "message"),
     [
         ("pm_card_visa_chargeDeclined", "generic_decline", "Your card was declined."),
+        # Who holds a stolen card is not told what the bank knows.
+        ("pm_card_visa_chargeDeclinedStolenCard", "generic_decline", "Your card was declined."),
+        ("pm_card_visa_chargeDeclinedLostCard", "generic_decline", "Your card was declined."),
         (
             "pm_card_visa_chargeDeclinedInsufficientFunds",
             "insufficient_funds",

@@ -50,7 +50,7 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     bookings = MongoBookingStore(settings.mongodb_uri)
     gateway = StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
 
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tickets"] = Tickets(
         settings=settings,

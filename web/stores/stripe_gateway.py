@@ -53,6 +53,12 @@ NEEDS_OWNER = (
     "Please use another card."
 )
 
+NOT_FOR_BUYERS = frozenset(
+    {"fraudulent", "lost_card", "merchant_blacklist", "pickup_card", "stolen_card"}
+)
+"""Reasons that Stripe says not to tell: they would tell a thief what the bank knows.
+https://docs.stripe.com/declines/codes"""
+
 _STATUSES = {
     "requires_capture": "authorized",
     "succeeded": "captured",
@@ -229,8 +235,9 @@ def _decline(error: stripe.CardError) -> PaymentDeclined:
     if error.code == "authentication_required":
         return PaymentDeclined(error.code, NEEDS_OWNER)
     decline_code = error.error and getattr(error.error, "decline_code", None)
+    reason = decline_code or error.code or "card_declined"
     return PaymentDeclined(
-        decline_code or error.code or "card_declined",
+        "generic_decline" if reason in NOT_FOR_BUYERS else reason,
         # Stripe writes these for buyers: https://docs.stripe.com/api/errors.
         error.user_message or "Your card was declined.",
     )
