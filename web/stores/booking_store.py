@@ -12,6 +12,7 @@ import mongoengine
 import pymongo
 from mongoengine import DateTimeField, IntField, ListField, StringField
 from mongoengine.errors import NotUniqueError, OperationError
+from mongoengine.queryset import QuerySet
 from pymongo.errors import PyMongoError
 
 from web.domain import Booking, SeatTaken, Unavailable
@@ -25,6 +26,8 @@ SOCKET_TIMEOUT_MS = 5_000
 
 DEFAULT_DATABASE = "tickets"
 """Used when the URI names none."""
+
+COLLECTION = "bookings"
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
@@ -47,22 +50,18 @@ class BookingDocument(mongoengine.Document):
     key_digest = StringField(required=True)
     fingerprint = StringField(required=True)
 
-    meta = {  # noqa: RUF012
-        "collection": "bookings",
-        # Made by create_index and looked for by require_index; MongoEngine would make it behind our
-        # back at the first write, when it is too late to refuse.
-        "auto_create_index": False,
-    }
-
 
 class MongoBookingStore:
-    """Implements BookingStore of ``web/ports.py``."""
+    """Implements BookingStore of ``web/ports.py``. Connects when it is first used.
+
+    The indexes are made by ``create_index`` and looked for by ``require_index``. MongoEngine's own
+    way, a connection of the whole process and indexes made at the first write, would make them
+    behind our back, when it is too late to refuse.
+    """
 
     def __init__(self, uri: str):
-        mongoengine.disconnect()
-        client = mongoengine.connect(
-            db=DEFAULT_DATABASE,
-            host=uri,
+        client = pymongo.MongoClient(
+            uri,
             tz_aware=True,
             serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
             connectTimeoutMS=SELECTION_TIMEOUT_MS,
@@ -71,23 +70,23 @@ class MongoBookingStore:
             w="majority",
             journal=True,
         )
-        self._ping = client.admin.command
+        self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
         self._index_seen = False
 
     def ping(self) -> None:
         with _reachable():
-            self._ping("ping")
+            self._collection.database.client.admin.command("ping")
 
     def create_index(self) -> None:
         """Idempotent. Fails loudly when bookings that break it are there already."""
         with _reachable():
-            _collection().create_index(list(SEAT_INDEX), unique=True)
+            self._collection.create_index(list(SEAT_INDEX), unique=True)
 
     def require_index(self) -> None:
         if self._index_seen:
             return
         with _reachable():
-            indexes = _collection().index_information().values()
+            indexes = self._collection.index_information().values()
         if not any(tuple(i["key"]) == SEAT_INDEX and i.get("unique") for i in indexes):
             raise IndexMissing(
                 "MongoDB has no unique index on bookings (event, seats): run "
@@ -102,10 +101,14 @@ class MongoBookingStore:
             log.warning("insert of booking %s: %s", booking.id, error)
             raise InsertUnknown from error
 
+    @property
+    def _bookings(self) -> QuerySet:
+        return QuerySet(BookingDocument, self._collection)
+
     def _insert(self, booking: Booking) -> Booking:
         try:
-            # save() would replace a document with the same _id; an insert cannot.
-            _document(booking).save(force_insert=True)
+            # A document's own save() would replace one with the same _id; an insert cannot.
+            self._bookings.insert(_document(booking), load_bulk=False)
         except NotUniqueError:
             stored = self.find(booking.id)
             if stored:
@@ -117,21 +120,17 @@ class MongoBookingStore:
 
     def find(self, booking_id: str) -> Booking | None:
         with _reachable():
-            return _booking(BookingDocument.objects(booking_id=booking_id).first())
+            return _booking(self._bookings.filter(booking_id=booking_id).first())
 
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with _reachable():
-            found = BookingDocument.objects(event=event_id, seats__in=list(seats))
+            found = self._bookings.filter(event=event_id, seats__in=list(seats))
             return [_booking(document) for document in found]
 
     def sold_seats(self, event_id: str) -> list[str]:
         with _reachable():
-            bookings = _collection().find({"event": event_id}, {"seats": 1})
+            bookings = self._collection.find({"event": event_id}, {"seats": 1})
             return [seat for booking in bookings for seat in booking["seats"]]
-
-
-def _collection() -> pymongo.collection.Collection:
-    return BookingDocument._get_collection()
 
 
 @contextmanager
