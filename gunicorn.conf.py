@@ -11,7 +11,8 @@ from pathlib import Path
 import gunicorn.util
 from gunicorn.arbiter import Arbiter
 
-from web.settings import BadSettings, read_settings
+from sidecar.settings import BadSettings
+from web.settings import read_settings
 
 try:
     settings = read_settings()

@@ -2,12 +2,12 @@
 
 import sys
 
-from sidecar.settings import BadSettings as BadLimiterSettings
+from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
 from web.app import create_app
-from web.settings import BadSettings, read_settings
+from web.settings import read_settings
 
 try:
     app = create_app(read_settings(), read_limiter_settings())
-except (BadSettings, BadLimiterSettings) as error:
+except BadSettings as error:
     sys.exit(f"settings: {error}")

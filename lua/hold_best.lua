@@ -26,17 +26,8 @@ local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpac
 local version, hold_id, client, amount_minor, quantity, start, length, blocks = unpack(ARGV)
 -- include clock seats journal end_hold sweep claim
 
-local event = redis.call('HMGET', event_key, 'version', 'opens_at_ms', 'hold_ms', 'max_held')
-if not event[1] then return {'event_missing'} end
-if event[1] ~= version then return {'event_changed'} end
-
-local now = now_ms()
-local before = claimed_before(hold_id, now)
-if before then return before end
-if now < tonumber(event[2]) then
-  return {'sale_not_open', tonumber(event[2]) - now}
-end
-if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
+local answer, now, hold_ms, max_held = admit(version, hold_id)
+if answer then return answer end
 
 quantity, start, length = tonumber(quantity), tonumber(start), tonumber(length)
 local section = redis.call('GETRANGE', seats_key, start, start + length - 1)
@@ -88,4 +79,4 @@ local positions = side_by_side() or anywhere()
 if not positions then
   return {'sold_out'}
 end
-return claim(hold_id, client, amount_minor, positions, now, tonumber(event[3]), tonumber(event[4]))
+return claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)

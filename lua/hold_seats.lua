@@ -21,17 +21,8 @@ local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpac
 local version, hold_id, client, amount_minor, positions = unpack(ARGV)
 -- include clock positions seats journal end_hold sweep claim
 
-local event = redis.call('HMGET', event_key, 'version', 'opens_at_ms', 'hold_ms', 'max_held')
-if not event[1] then return {'event_missing'} end
-if event[1] ~= version then return {'event_changed'} end
-
-local now = now_ms()
-local before = claimed_before(hold_id, now)
-if before then return before end
-if now < tonumber(event[2]) then
-  return {'sale_not_open', tonumber(event[2]) - now}
-end
-if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
+local answer, now, hold_ms, max_held = admit(version, hold_id)
+if answer then return answer end
 
 positions = split_positions(positions)
 local taken = {}
@@ -43,4 +34,4 @@ end
 if #taken > 0 then
   return {'seat_taken', table.concat(taken, ',')}
 end
-return claim(hold_id, client, amount_minor, positions, now, tonumber(event[3]), tonumber(event[4]))
+return claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)

@@ -7,7 +7,7 @@ sides know the same rate.
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -83,9 +83,18 @@ def check_socket_path(path: str) -> None:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises BadSettings. An empty variable counts as not set."""
+    """Raises BadSettings."""
+    return settings_of(environ, Settings)
+
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
+    """The fields of ``kind`` from the variables of their names. An empty variable counts as not
+    set. Raises BadSettings."""
     given = {name: value for name, value in environ.items() if value}
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadSettings(str(error)) from None

@@ -10,7 +10,7 @@ import pymongo
 import pytest
 
 from ops.processes import free_port
-from ops.servers import MongoDB, Redis
+from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import Stack
 from tests.factories import small_hall
 from web.domain import Event
@@ -84,6 +84,14 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def mongo_client(mongo_server) -> pymongo.MongoClient:
     return pymongo.MongoClient(mongo_server.url)
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
+    """A payment sandbox with an empty ledger."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
+        yield process
 
 
 @pytest.fixture

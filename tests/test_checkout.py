@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ops.servers import Sandbox
 from tests.factories import BUYER, small_hall, unique
 from web.domain import (
     AlreadyBooked,
@@ -66,13 +65,6 @@ class Faulty:
             raise error
 
         return call
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sandbox")
-    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
-        yield process
 
 
 class Shop:

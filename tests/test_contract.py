@@ -46,6 +46,12 @@ def test_the_list_of_events_names_each(ada, event):
     }
 
 
+def test_the_bare_address_leads_to_what_is_on_sale(ada, event):
+    answer = ada.call("GET", "/")
+    assert answer.url.endswith("/api/events")
+    assert event.id in answer.text
+
+
 def test_an_event_describes_its_hall_in_layout_order(ada, event):
     hall = ada.call("GET", "").json()
     assert hall["hold_ms"] == 60_000

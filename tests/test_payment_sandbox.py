@@ -48,13 +48,6 @@ class Caller:
         return [intent for intent in intents if metadata.items() <= intent["metadata"].items()]
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sandbox")
-    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
-        yield process
-
-
 @pytest.fixture
 def caller(sandbox):
     return Caller(sandbox.url)

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from ops.servers import Sandbox
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
@@ -22,13 +21,6 @@ API_KEY = "sk_test_gateway"
 IMPATIENT = {"connect_timeout_s": 0.2, "read_timeout_s": 0.2}
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sandbox")
-    with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
-        yield process
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Blueprint, Response, current_app, g, request, url_for
+from flask import Blueprint, Response, current_app, g, redirect, request, url_for
 from msgspec import Meta
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
     Buyer,
@@ -24,6 +25,7 @@ MAX_KEY_LENGTH = 255
 
 PENDING_RETRY_S = 2
 
+root = Blueprint("root", __name__)
 api = Blueprint("api", __name__, url_prefix="/api/events")
 
 
@@ -41,6 +43,12 @@ class PayBody(msgspec.Struct):
     email: Annotated[str, Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*$")] = ""
+
+
+@root.get("/")
+def show_root() -> WerkzeugResponse:
+    """Whoever opens the address in a browser sees what is on sale."""
+    return redirect(url_for("api.list_events"))
 
 
 # ---------------------------------------------------------------- events

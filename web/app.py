@@ -7,7 +7,7 @@ from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
-from web.api import api
+from web.api import api, root
 from web.cli import events_cli, reconcile_command
 from web.domain import Unavailable
 from web.error_pages import register_error_handlers
@@ -30,7 +30,6 @@ MAX_BODY_BYTES = 64 * 1024
 class Tickets:
     """The parts as one request, command or test needs them: ``app.extensions["tickets"]``."""
 
-    settings: Settings
     seats: RedisSeatStore
     bookings: MongoBookingStore
     box_office: BoxOffice
@@ -53,7 +52,6 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tickets"] = Tickets(
-        settings=settings,
         seats=seats,
         bookings=bookings,
         box_office=BoxOffice(seats, bookings, tokens),
@@ -68,6 +66,7 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     ).enforce_on(app)
     register_error_handlers(app)
     app.register_blueprint(health)
+    app.register_blueprint(root)
     app.register_blueprint(api)
     app.cli.add_command(events_cli)
     app.cli.add_command(reconcile_command)

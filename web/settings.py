@@ -11,10 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.client_address import parse_networks
-
-
-class BadSettings(Exception):
-    """The environment does not fit; the message names the variable and what it must be."""
+from sidecar.settings import settings_of
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -39,7 +36,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     stripe_api_base: Annotated[
         str, Meta(description="where the Stripe API answers; the local sandbox in development")
     ] = "https://api.stripe.com"
-    events_dir: Annotated[str, Meta(description="folder of the event files")] = "events"
     trusted_proxies: Annotated[
         str,
         Meta(description="networks whose `X-Forwarded-For` is believed, comma-separated"),
@@ -62,9 +58,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises BadSettings. An empty variable counts as not set."""
-    given = {name: value for name, value in environ.items() if value}
-    try:
-        return msgspec.convert(given, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadSettings(str(error)) from None
+    """Raises BadSettings of ``sidecar/settings.py``."""
+    return settings_of(environ, Settings)

@@ -1,3 +1,24 @@
+-- What comes before every hold: the caller must know the event as it is, the sale must be open, and
+-- nobody is refused because of holds that have run out. Returns an answer that ends the call, or
+-- nil, the time and the event's hold_ms and max_held.
+local function admit(version, hold_id)
+  local event = redis.call('HMGET', event_key, 'version', 'opens_at_ms', 'hold_ms', 'max_held')
+  if not event[1] then return {'event_missing'} end
+  if event[1] ~= version then return {'event_changed'} end
+
+  local now = now_ms()
+  local known = redis.call('HGET', holds_key, hold_id)
+  if known then -- redis-py sends a call again when its answer was lost on the way
+    local hold = cjson.decode(known)
+    return {'held', hold.deadline_ms, now, table.concat(hold.seats, ',')}
+  end
+  if now < tonumber(event[2]) then
+    return {'sale_not_open', tonumber(event[2]) - now}
+  end
+  if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
+  return nil, now, tonumber(event[3]), tonumber(event[4])
+end
+
 -- Writes a new hold down, or says why this client can have none. The seats are known to be free.
 local function claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)
   local held = tonumber(redis.call('HGET', clients_key, client) or 0)
@@ -19,14 +40,4 @@ local function claim(hold_id, client, amount_minor, positions, now, hold_ms, max
   redis.call('HINCRBY', clients_key, client, #positions)
   record('held', hold_id, positions)
   return {'held', deadline_ms, now, table.concat(positions, ',')}
-end
-
--- The answer to a repeated call: redis-py re-sends a script whose answer was lost on the way.
-local function claimed_before(hold_id, now)
-  local known = redis.call('HGET', holds_key, hold_id)
-  if not known then
-    return false
-  end
-  local hold = cjson.decode(known)
-  return {'held', hold.deadline_ms, now, table.concat(hold.seats, ',')}
 end
