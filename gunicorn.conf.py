@@ -17,7 +17,7 @@ from web.settings import read_settings
 try:
     settings = read_settings()
 except BadSettings as error:
-    sys.exit(f"The environment does not fit: {error}")
+    sys.exit(f"settings: {error}")
 
 bind = f"{settings.web_host}:{settings.port}"
 workers = settings.web_concurrency
@@ -61,16 +61,23 @@ if Path("/dev/shm").is_dir():
 accesslog = None
 
 
+CODES_OF_STATUS = {
+    414: "uri_too_long",
+    431: "header_too_large",
+    500: "internal_error",
+    501: "not_implemented",
+}
+
+
 def _write_problem(client, status, reason, message):
     """Say in the shape of all other answers that a request could not be parsed: gunicorn would
     send HTML, and has no setting for that."""
-    code = "header_too_large" if status == 431 else "bad_request"
     problem = {
         "type": "about:blank",
         "title": reason,
         "status": status,
-        "code": code,
-        "detail": message,
+        "code": CODES_OF_STATUS.get(status, "bad_request"),
+        "detail": message or "The service made a mistake.",
     }
     body = json.dumps(problem)
     head = (

@@ -15,7 +15,8 @@
 -- ARGV[6]  call_id           random; a call re-sent after a lost answer is told again that it began
 -- returns  begun hold_json
 --        | replay outcome_json
---        | key_reused | payment_in_progress | not_found | event_changed | event_missing
+--        | key_reused | payment_in_progress | not_found
+--        | event_changed | event_closed | event_missing
 -- The receipt is looked at first: a buyer who repeats a payment that went through must hear so,
 -- whatever became of the hold. From here on no clock frees the seats.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
@@ -23,9 +24,10 @@ local event_key, seats_key, holds_key, due_key, clients_key, journal_key, paymen
 local version, hold_id, fingerprint, intent, lease_ms, call_id = unpack(ARGV)
 -- include clock seats journal end_hold
 
-local known_version = redis.call('HGET', event_key, 'version')
-if not known_version then return {'event_missing'} end
-if known_version ~= version then return {'event_changed'} end
+local event = redis.call('HMGET', event_key, 'version', 'closed')
+if not event[1] then return {'event_missing'} end
+if event[2] then return {'event_closed'} end
+if event[1] ~= version then return {'event_changed'} end
 
 local receipt = redis.call('GET', receipt_key)
 if receipt then

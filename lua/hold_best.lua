@@ -13,13 +13,13 @@
 -- ARGV[6]  start            where the section begins in the seat string
 -- ARGV[7]  length           how many seats it has
 -- ARGV[8]  blocks           "start length middle start length middle ...": runs of adjacent
---                           seats, best first; middle is twice the middle of the row. Empty for
---                           general admission, where any seat is as good as the next
--- returns  held deadline_ms now_ms positions
+--                           seats, best row first; middle is twice the middle of the row. Empty
+--                           for general admission, where any seat is as good as the next
+-- returns  held deadline_ms now_ms positions amount_minor
 --        | sold_out
 --        | too_many_held held
 --        | sale_not_open wait_ms
---        | sweep_again | event_changed | event_missing
+--        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing. The search is a plain substring search in the section's part of the
 -- seat string, so its cost is that of the section, not of the hall.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
@@ -32,33 +32,37 @@ if answer then return answer end
 quantity, start, length = tonumber(quantity), tonumber(start), tonumber(length)
 local section = redis.call('GETRANGE', seats_key, start, start + length - 1)
 
--- The run of free seats in the first block that has one; in the block, that nearest to the
--- middle of its row. Returns its positions, or nil.
+-- The run of free seats side by side in the first row that has one; in the row, that nearest to its
+-- middle. Returns its positions, or nil.
 local function side_by_side()
   local run = string.rep('0', quantity)
   if not string.find(section, run, 1, true) then
     return nil
   end
+  local nearest, distance, row
   for block_start, block_length, middle in string.gmatch(blocks, '(%d+) (%d+) (%d+)') do
+    if nearest and middle ~= row then break end
+    row = middle -- blocks of one row have the same
     local first = block_start - start + 1 -- Lua counts from 1
     local block = string.sub(section, first, first + block_length - 1)
-    local nearest, distance
     local at = string.find(block, run, 1, true)
     while at do
-      local off = math.abs(2 * (block_start + at - 1) + quantity - 1 - middle)
+      local position = block_start + at - 1
+      local off = math.abs(2 * position + quantity - 1 - middle)
       if not nearest or off < distance then
-        nearest, distance = at, off
+        nearest, distance = position, off
       end
       at = string.find(block, run, at + 1, true)
     end
-    if nearest then
-      local positions = {}
-      for seat = 0, quantity - 1 do
-        positions[#positions + 1] = block_start + nearest - 1 + seat
-      end
-      return positions
-    end
   end
+  if not nearest then
+    return nil
+  end
+  local positions = {}
+  for seat = 0, quantity - 1 do
+    positions[#positions + 1] = nearest + seat
+  end
+  return positions
 end
 
 -- The first free seats in layout order, wherever they are. Returns their positions, or nil.

@@ -10,11 +10,11 @@
 -- ARGV[3]  client           who the seats count against
 -- ARGV[4]  amount_minor     their price
 -- ARGV[5]  positions        "7,8,9", no duplicates
--- returns  held deadline_ms now_ms positions
+-- returns  held deadline_ms now_ms positions amount_minor
 --        | seat_taken positions
 --        | too_many_held held
 --        | sale_not_open wait_ms
---        | sweep_again | event_changed | event_missing
+--        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing. Taken is said before too many: it is true for everybody, so the edge
 -- may repeat it to anyone.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)

@@ -1,13 +1,9 @@
--- open_event: put an event on sale, or bring one that is on sale up to date with its file and with
---   the bookings in MongoDB.
+-- open_event: bring an event up to date with its file and with the bookings in MongoDB, and open it
+--   when it was built anew.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
--- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
--- KEYS[4]  due:{event}       sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
--- KEYS[6]  journal:{event}   stream of changes
--- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  from_version      the definition that the caller compared with, "" for none
+-- KEYS[3]  journal:{event}   stream of changes
+-- ARGV[1]  from_version      the definition that the caller compared with
 -- ARGV[2]  version           the new definition's name
 -- ARGV[3]  definition        the new definition (JSON)
 -- ARGV[4]  opens_at_ms       when the sale opens
@@ -16,22 +12,20 @@
 -- ARGV[7]  map               the new hall, a character a seat, with the seats sold in MongoDB
 -- ARGV[8]  moved             the hall of from_version, a character a seat: "1" where the new
 --                            definition has another seat, or none, at that position
--- returns  opened revision | unchanged revision | seats_moved positions | event_changed
--- A seat that is not free never changes its place and is never freed. Revisions of a new event
--- begin at the microsecond of its opening: after a loss of Redis they go on above all former ones.
-local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
-local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved = unpack(ARGV)
+-- ARGV[9]  seen_revision     the highest revision that anybody has seen, or 0
+-- returns  opened revision | unchanged revision | seats_moved positions
+--        | event_changed | event_missing
+-- A seat that is not free never changes its place and is never freed. An event whose revision is
+-- below one that was seen has gone back in time; it goes on at the microsecond of now.
+local event_key, seats_key, journal_key = unpack(KEYS)
+local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, seen_revision =
+  unpack(ARGV)
 
-local event = redis.call('HMGET', event_key, 'version', 'revision')
-if (event[1] or '') ~= from_version then return {'event_changed'} end
+local event = redis.call('HMGET', event_key, 'version', 'revision', 'closed')
+if not event[1] then return {'event_missing'} end
+if event[1] ~= from_version then return {'event_changed'} end
 
-local before = ''
-if event[1] then
-  before = redis.call('GET', seats_key)
-else
-  redis.call('DEL', seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
-end
-
+local before = redis.call('GET', seats_key)
 local in_the_way, kept = {}, {}
 local at = string.find(before, '[^0]')
 while at do
@@ -46,21 +40,23 @@ if #in_the_way > 0 then
   return {'seats_moved', table.concat(in_the_way, ',')}
 end
 
+local went_back = tonumber(event[2]) < tonumber(seen_revision)
+redis.call('HDEL', event_key, 'closed')
 redis.call('SET', seats_key, map)
 for _, seat in ipairs(kept) do
   redis.call('SETRANGE', seats_key, seat - 1, string.sub(before, seat, seat))
 end
 local after = redis.call('GET', seats_key)
-if event[1] == version and after == before then
+if event[1] == version and after == before and not went_back and not event[3] then
   return {'unchanged', event[2]}
 end
 
 local revision
-if event[2] then
-  revision = string.format('%.0f', redis.call('HINCRBY', event_key, 'revision', 1))
-else
+if went_back then
   local time = redis.call('TIME')
   revision = string.format('%.0f', time[1] * 1000000 + time[2])
+else
+  revision = string.format('%.0f', event[2] + 1)
 end
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held)

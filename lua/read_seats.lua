@@ -6,12 +6,15 @@
 -- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  known_revision   what the caller has already, or ""
--- returns  seats revision map | unchanged revision | sweep_again | event_missing
+-- returns  seats revision map | unchanged revision
+--        | sweep_again | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local known_revision = unpack(ARGV)
 -- include clock seats journal end_hold sweep
 
-if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
+local event = redis.call('HMGET', event_key, 'version', 'closed')
+if not event[1] then return {'event_missing'} end
+if event[2] then return {'event_closed'} end
 if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
 
 local revision = redis.call('HGET', event_key, 'revision')

@@ -6,12 +6,15 @@
 -- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  hold_id          the hold
--- returns  released | not_found | payment_in_progress | event_missing
+-- returns  released | not_found | payment_in_progress
+--        | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local hold_id = unpack(ARGV)
 -- include seats journal end_hold
 
-if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
+local event = redis.call('HMGET', event_key, 'version', 'closed')
+if not event[1] then return {'event_missing'} end
+if event[2] then return {'event_closed'} end
 local known = redis.call('HGET', holds_key, hold_id)
 if not known then return {'not_found'} end
 local hold = cjson.decode(known)

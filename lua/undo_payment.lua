@@ -10,16 +10,17 @@
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  attempt           which payment of it
 -- ARGV[3]  fingerprint       kept with the answer
--- ARGV[4]  decline           why the card was refused (JSON object), the final answer to this key;
---                            "" when nothing was asked of the card, and the key may be used again
--- ARGV[5]  max_refused       refused cards that end the hold
--- ARGV[6]  receipt_ms        how long the answer is kept
+-- ARGV[4]  answer            why it did not happen (JSON object), the final answer to this key; ""
+--                            when the key may be used again
+-- ARGV[5]  card_refused      1 when the card was refused, which counts; 0 when it was not asked
+-- ARGV[6]  max_refused       refused cards that end the hold
+-- ARGV[7]  receipt_ms        how long the answer is kept
 -- returns  held attempts_left | freed attempts_left | not_paying | event_missing
--- attempts_left is 0 when freed, and is added to the decline that is kept. A hold whose time ran
+-- attempts_left is 0 when freed, and is added to the answer that is kept. A hold whose time ran
 -- out during the charge, or that has a seat sold to somebody else, is freed.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
-local hold_id, attempt, fingerprint, decline, max_refused, receipt_ms = unpack(ARGV)
+local hold_id, attempt, fingerprint, answer, card_refused, max_refused, receipt_ms = unpack(ARGV)
 -- include clock seats journal end_hold
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
@@ -29,20 +30,18 @@ local hold = cjson.decode(known)
 if hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
 if hold.state == 'held' then return {'held', max_refused - hold.refused} end -- a repeated call
 
-if decline ~= '' then
-  hold.refused = hold.refused + 1
-end
+hold.refused = hold.refused + card_refused
 local attempts_left = max_refused - hold.refused
 if hold.deadline_ms <= now_ms() or any_sold(hold.seats) then
   attempts_left = 0
 end
 
 redis.call('ZREM', payments_key, hold_id)
-if decline ~= '' then
-  decline = cjson.decode(decline)
-  decline.attempts_left = attempts_left
+if answer ~= '' then
+  answer = cjson.decode(answer)
+  answer.attempts_left = attempts_left
   redis.call('SET', receipt_key,
-    cjson.encode({fingerprint = fingerprint, outcome = cjson.encode(decline)}), 'PX', receipt_ms)
+    cjson.encode({fingerprint = fingerprint, outcome = cjson.encode(answer)}), 'PX', receipt_ms)
 end
 if attempts_left == 0 then
   free_hold(hold_id, hold, 'released')

@@ -8,12 +8,14 @@ no Unix sockets: a socket's path must fit 107 bytes, and the folder's may be lon
 import contextlib
 import http.client
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pymongo
 import redis
@@ -197,17 +199,47 @@ class Nginx(Process):
 
 
 class Sandbox(Process):
-    """The payment provider's stand-in, ops/sandbox."""
+    """The payment provider's stand-in, ops/sandbox. It tells ``webhook_url`` what has happened,
+    if there is one, and signs that with ``webhook_secret``."""
 
-    def __init__(self, ledger_path: Path, log_path: Path, *, keep_open: Iterable[int] = ()):
+    def __init__(
+        self,
+        ledger_path: Path,
+        log_path: Path,
+        *,
+        webhook_url: str | None = None,
+        webhook_secret: str = "",
+        keep_open: Iterable[int] = (),
+    ):
         self.port = free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
         options = ["--port", str(self.port), "--ledger", str(ledger_path)]
+        if webhook_url:
+            options += ["--webhook-url", webhook_url, "--webhook-secret", webhook_secret]
         command = [sys.executable, "-m", "ops.sandbox", *options]
         super().__init__("sandbox", command, log_path, cwd=REPOSITORY, keep_open=keep_open)
 
     def is_ready(self) -> bool:
         return accepts_connections(self.port, HOST)
+
+    def set_faults(self, *faults: Mapping[str, Any]) -> None:
+        """What is to go wrong from now on, and nothing else: ``{"operation", "kind", "calls",
+        "seconds"}`` each, as ops/sandbox/faults.py says; none to behave again."""
+        self._control("PUT", {"faults": faults})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults as they were set, with how many times each has ``happened``."""
+        return self._control("GET")["faults"]
+
+    def _control(self, method: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=PROBE_TIMEOUT_S)
+        with contextlib.closing(connection):
+            connection.request(method, "/_sandbox/faults", document and json.dumps(document))
+            response = connection.getresponse()
+            body = json.load(response)
+        if response.status != http.HTTPStatus.OK:
+            raise ValueError(body["error"]["message"])
+        return body
 
 
 class HttpServer(Process):

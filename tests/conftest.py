@@ -12,7 +12,7 @@ import pytest
 from ops.processes import free_port
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import Stack
-from tests.factories import small_hall
+from tests.factories import put_on_sale, small_hall
 from web.domain import Event
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
@@ -98,6 +98,5 @@ def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
 def event(seats) -> Event:
     """A small hall on sale, all seats free."""
     hall = small_hall()
-    seats.announce([hall.id])
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     return hall

@@ -5,7 +5,8 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from web.domain import Buyer, Event, Row, Section
+from web.domain import Booking, Buyer, Event, Row, Section, booking_id_of
+from web.stores.seat_store import RedisSeatStore
 
 _numbers = itertools.count(1)
 
@@ -50,3 +51,29 @@ SMALL_HALL = Event(
 
 def small_hall(**changes) -> Event:
     return replace(SMALL_HALL, id=unique("small-hall"), **changes)
+
+
+def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Booking:
+    """Of somebody else, of this moment."""
+    hold_id = unique("hld")
+    return Booking(
+        id=booking_id_of(hold_id),
+        hold_id=hold_id,
+        event_id=event_id,
+        seats=seats,
+        amount_minor=2500 * len(seats),
+        currency="GBP",
+        payment_id=payment_id,
+        booked_at=datetime.now(UTC).replace(microsecond=0),
+        email="eve@example.org",
+        name="Eve",
+        key_digest="eve's key",
+        fingerprint="eve's payment",
+    )
+
+
+def put_on_sale(seats: RedisSeatStore, event: Event) -> None:
+    """Without files and bookings: all seats free."""
+    seats.announce([event.id])
+    seats.build_event(event, payments=[])
+    seats.open_event(event, sold=[])

@@ -17,7 +17,7 @@ TEST_NOW = "redis.call('HMGET', event_key, 'test_s', 'test_us')"
 def scripts_on_test_clock() -> dict[str, LuaScript]:
     return {
         name: script
-        if name == "open_event"
+        if name in ("build_event", "open_event")
         else replace(script, source=script.source.replace(NOW, TEST_NOW))
         for name, script in read_scripts().items()
     }

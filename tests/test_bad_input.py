@@ -31,6 +31,7 @@ def body(client: Client, path: str, data: bytes | str, **headers: str):
         (b"seats=stalls-A-1", "body"),
         (b'{"seats": ["\xff\xfe"]}', "body"),
         (b"[" * 30_000, "body"),
+        (b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b', "seats": ["stalls-A-1"]}', "body"),
         (b"[]", "body"),
         (b"null", "body"),
         (b'"stalls-A-1"', "body"),
@@ -85,7 +86,12 @@ def test_a_zero_byte_in_the_path_is_a_bad_request(ada):
         ("email", "a" * 250 + "@b.cd"),
         ("email", None),
         ("name", {"first": "Ada"}),
+        ("email", "a@b.c\n"),
+        ("payment_method", "pm_card_visa\n"),
         ("name", ""),
+        ("name", "  "),
+        ("name", "Ada\nBcc: eve@example.org"),
+        ("name", "\0"),
         ("name", "A" * 201),
         ("name", None),
     ],
@@ -125,9 +131,25 @@ def test_a_huge_body_is_refused(ada, hold, length):
         assert_problem(answer, 413, "body_too_large")
 
 
+@pytest.mark.parametrize("tag", ["9" * 5000, "9" * 17, "-1", "²", "*", 'x", "17'])
+def test_an_odd_entity_tag_is_no_error(ada, tag):
+    answer = ada.call("GET", "seats", headers={"If-None-Match": f'"{tag}"'.encode()})
+    assert answer.status_code == 200
+    assert ada.call("GET", "seats", headers={"If-Match": '"x"'}).status_code == 200
+
+
+def test_a_double_slash_is_not_found(ada):
+    path = f"//api//events/{ada.event_id}/seats/stalls-A-1/hold"
+    assert_problem(ada.call("POST", path), 404, "not_found")
+
+
 def test_a_huge_body_is_refused_without_nginx_too(stack, ada):
     behind = Client(stack.web_url, ada.event_id)
-    assert_problem(body(behind, "holds", b"x" * (64 * 1024 + 1)), 413, "body_too_large")
+    huge = b'{"seats": ["stalls-A-1"]}' + b" " * (64 * 1024)
+    assert_problem(body(behind, "holds", huge), 413, "body_too_large")
+    chunked = iter([huge[:1000], huge[1000:]])
+    assert_problem(body(behind, "holds", chunked), 413, "body_too_large")
+    assert body(behind, "holds", iter([huge[:1000]])).status_code == 201
 
 
 def test_a_huge_header_or_path_is_refused(ada):

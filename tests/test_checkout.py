@@ -4,23 +4,28 @@ The one thing that is not real is the fault: a wrapper around the real gateway o
 the named call, before the call's effect or after it.
 """
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from redis import ResponseError
 
-from tests.factories import BUYER, small_hall, unique
+from ops.servers import REPOSITORY
+from tests.factories import BUYER, a_booking, put_on_sale, small_hall, unique
+from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from web.domain import (
+    DEFAULT_LEASE_S,
     AlreadyBooked,
-    Booking,
+    EventNotFound,
     HoldExpired,
     IdempotencyKeyReused,
     PaymentDeclined,
     PaymentPending,
+    Replayed,
     SeatTaken,
     Unavailable,
     booking_id_of,
@@ -28,11 +33,17 @@ from web.domain import (
 from web.hold_tokens import HoldTokens
 from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
 from web.stores import seat_store
-from web.stores.stripe_gateway import StripeGateway
+from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.stores.stripe_gateway import (
+    CONNECT_TIMEOUT_S,
+    MAX_WAIT_S,
+    READ_TIMEOUT_S,
+    StripeGateway,
+)
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.checkout import Checkout
-from web.use_cases.reconciling import reconcile
+from web.use_cases.checkout import BUDGET_S, FENCE_OF_LEASE, INSERT_TRIES, Checkout
 
+NGINX_PROXY = (REPOSITORY / "ops/nginx/proxy.conf.j2").read_text()
 TOKENS = HoldTokens("a secret key of tests")
 
 
@@ -105,8 +116,8 @@ class Shop:
     def work(self):
         """A round of the worker after the lease."""
         self.let_leases_run_out()
-        while self.checkout.resume(self.event):
-            pass
+        while payment := self.seats._target.claim_lapsed_payment(self.event):
+            self.checkout.resume(payment)
 
 
 @pytest.fixture
@@ -128,6 +139,93 @@ def test_a_paid_seat_is_sold_charged_and_booked(shop):
     assert shop.state() == "s"
     assert shop.charges() == ["captured"]
     assert shop.booking().receipt() == receipt
+
+
+def test_a_process_that_was_stopped_for_longer_than_its_lease_books_nothing(shop):
+    """The worker may have undone the payment and told its buyer so."""
+    shop.checkout._fence_s = 0.2
+    authorize = shop.gateway.authorize
+
+    def stopped(*arguments):
+        time.sleep(0.3)
+        return authorize(*arguments)
+
+    shop.gateway.authorize = stopped
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.booking() is None
+
+
+def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
+    authorize = shop.gateway.authorize
+
+    def meanwhile_the_worker_undid_it(*arguments):
+        shop.work()
+        shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+        return authorize(*arguments)
+
+    shop.gateway.authorize = meanwhile_the_worker_undid_it
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.booking() is None
+    assert shop.charges() == ["voided"]
+
+
+@pytest.mark.parametrize("error", [EventNotFound("x"), ResponseError("MISCONF"), KeyError("bug")])
+def test_a_receipt_stands_whatever_is_wrong_with_redis_after_the_commit(shop, error):
+    shop.seats.fail("confirm_booking", error)
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_hold_that_redis_remembers_as_unpaid_is_not_paid_again(shop, raw_redis):
+    """Redis went back in time: it has forgotten the payment, MongoDB has not."""
+    keys = raw_redis.keys(f"*{{{shop.event.id}}}*")
+    before = {key: raw_redis.dump(key) for key in keys}
+    shop.pay()
+    raw_redis.delete(*raw_redis.keys(f"*{{{shop.event.id}}}*"))
+    for key, value in before.items():
+        raw_redis.restore(key, 0, value)
+    for _ in range(2):
+        with pytest.raises(AlreadyBooked):
+            shop.pay("another key", replace(BUYER, name="Eve"))
+    assert shop.state() == "s"
+    assert sorted(shop.charges()) == ["captured", "voided"]
+
+
+def test_another_attempt_that_booked_first_is_the_only_one_that_costs_money(shop):
+    """The first was taken for dead by the worker, and was only slow."""
+    authorize = shop.gateway.authorize
+
+    def stopped_before_it_could_book(*arguments):
+        shop.gateway.heal()
+        del shop.gateway.authorize
+        shop.work()  # finds the hold paying and nothing charged
+        shop.pay("another key")
+        return authorize(*arguments)
+
+    shop.gateway.authorize = stopped_before_it_could_book
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert sorted(shop.charges()) == ["captured", "voided"]
+
+
+def test_a_payment_asks_nothing_more_when_its_time_is_over(shop):
+    shop.checkout._budget_s = 0
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.gateway.calls == ["authorize"]
+
+
+def test_a_payment_ends_before_nginx_and_the_worker_lose_patience():
+    insert_s = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
+    call_s = MAX_WAIT_S + CONNECT_TIMEOUT_S + READ_TIMEOUT_S
+    assert BUDGET_S + call_s <= DEFAULT_LEASE_S * FENCE_OF_LEASE + call_s
+    assert DEFAULT_LEASE_S * FENCE_OF_LEASE + insert_s <= DEFAULT_LEASE_S
+    read_timeout_s = int(re.search(r"proxy_read_timeout (\d+)s", NGINX_PROXY)[1])
+    # The longest: the last call in time is a capture, which is followed by a look.
+    assert BUDGET_S + insert_s + 2 * call_s <= read_timeout_s
 
 
 def test_free_seats_do_not_trouble_the_gateway(shop):
@@ -281,22 +379,8 @@ def test_a_sale_stands_when_redis_cannot_be_told_of_it(shop):
 
 
 def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged(shop, bookings):
-    sold_before = Booking(
-        id=unique("bkg"),
-        hold_id=unique("hld"),
-        event_id=shop.event.id,
-        seats=("stalls-B-2", "stalls-B-1"),
-        amount_minor=5000,
-        currency="GBP",
-        payment_id="pi_before",
-        booked_at=shop.began.replace(microsecond=0),
-        email="eve@example.org",
-        name="Eve",
-        key_digest="before",
-        fingerprint="before",
-    )
     shop.hold_again("stalls-B-3", "stalls-B-2")
-    bookings.insert(sold_before)
+    bookings.insert(a_booking(shop.event.id, "stalls-B-2", "stalls-B-1"))
     with pytest.raises(SeatTaken) as lost:
         shop.pay()
     assert lost.value.seats == ("stalls-B-2",)
@@ -304,13 +388,16 @@ def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged
     assert bookings.find(booking_id_of(shop.hold.id)) is None
     seat_map = shop.seats._target.read_seats(shop.event.id).seats
     assert seat_map[8:11] == "ss0", "Redis has learnt what is sold, and the rest is free"
+    with pytest.raises(Replayed) as again:
+        shop.pay()
+    assert again.value.refusal.seats == ("stalls-B-2",)
     with pytest.raises(HoldExpired):
         shop.pay("another key")
 
 
 def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sandbox, monkeypatch):
     hall = small_hall(hold_ms=300)
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     gateway = StripeGateway("sk_test_checkout", sandbox.url)
     shop = Shop(hall, seats, bookings, gateway)
     authorize = shop.gateway.authorize
@@ -327,7 +414,7 @@ def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sand
 
 def test_a_card_that_is_refused_after_the_hold_ran_out_frees_the_seats(seats, bookings, sandbox):
     hall = small_hall(hold_ms=300)
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     shop = Shop(hall, seats, bookings, StripeGateway("sk_test_checkout", sandbox.url))
 
     def slowly_refuse(*_):
@@ -371,24 +458,3 @@ def test_two_workers_share_the_work(shop):
     claim = shop.seats._target.claim_lapsed_payment
     assert claim(shop.event).hold_id == shop.hold.id
     assert claim(shop.event) is None
-
-
-def test_a_round_of_the_worker_goes_on_after_an_event_that_cannot_be_repaired(shop):
-    with suppress(PaymentPending):
-        shop.gateway.fail("capture", OutcomeUnknown("time-out"))
-        shop.pay()
-    shop.let_leases_run_out()
-    other = small_hall()
-    shop.seats._target.announce([other.id])  # and not there: Unavailable
-    reconcile(shop.seats._target, shop.checkout)
-    shop.gateway.heal()
-    shop.let_leases_run_out()
-    reconcile(shop.seats._target, shop.checkout)
-    assert shop.charges() == ["captured"]
-    shop.seats._target._redis.srem(seat_store.CATALOGUE_KEY, other.id)
-
-
-def test_a_round_of_the_worker_without_redis_waits_for_the_next(shop):
-    shop.seats.fail("event_ids", Unavailable("events"))
-    reconcile(shop.seats, shop.checkout)
-    assert shop.seats.calls == ["event_ids"]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from tests.factories import small_hall
+from tests.factories import put_on_sale, small_hall
 from tests.http_client import Client, assert_problem
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -25,8 +25,7 @@ def bob(stack, event) -> Client:
 
 def open_hall(seats, **changes):
     hall = small_hall(**changes)
-    seats.announce([hall.id])
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     return hall
 
 
@@ -139,6 +138,12 @@ def test_one_seat_is_held_without_a_body(ada, event):
 def test_the_best_seats_are_side_by_side_and_near_the_middle(ada, event):
     seats = ["stalls-A-2", "stalls-A-3", "stalls-A-4"]
     assert_hold(ada.hold_best("stalls", 3), event, seats, 7500)
+
+
+def test_the_next_best_seats_are_on_the_other_side_of_the_aisle(ada):
+    assert ada.hold_best("stalls", 2).json()["seats"] == ["stalls-A-3", "stalls-A-4"]
+    assert ada.hold_best("stalls", 2).json()["seats"] == ["stalls-A-5", "stalls-A-6"]
+    assert ada.hold_best("stalls", 2).json()["seats"] == ["stalls-A-1", "stalls-A-2"]
 
 
 def test_the_best_of_general_admission_are_any(ada, event):

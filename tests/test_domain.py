@@ -18,7 +18,7 @@ def test_the_amount_is_the_sum_of_the_sections_prices():
     assert SMALL_HALL.amount_minor(positions) == 2500 + 1500 + 0
 
 
-def test_blocks_of_a_row_are_offered_from_its_middle_outwards():
+def test_blocks_of_a_row_know_its_middle():
     row_c = [block for block in SMALL_HALL.spans["stalls"].blocks if block.start >= 16]
     assert [(block.start, block.length) for block in row_c] == [(16, 3), (19, 1)]
     assert {block.middle for block in row_c} == {2 * 16 + 3}

@@ -77,6 +77,7 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ('name = "An evening"\n', "", "missing required field `name`"),
         ("price = 1200", 'price = "12"', "sections[0].price: Expected `int`, got `str`"),
         ("price = 1200", "price = -1", "sections[0].price: Expected `int` >= 0"),
+        ("price = 1200", "price = 20_000_000", "sections[0].price: max_seats_per_hold of them"),
         ("price = 1200", "pirce = 1200", "sections[0]: Object contains unknown field `pirce`"),
         ('currency = "GBP"', 'currency = "pounds"', "currency: Expected `str` matching"),
         ("10:00:00Z", "10:00:00", "sale_opens_at: Expected `datetime` with a timezone"),

@@ -47,7 +47,7 @@ def test_keys_are_unpacked_under_the_names_that_the_header_gives_them(name):
 
 
 def test_arguments_are_unpacked_under_the_names_that_the_header_gives_them(name):
-    unpacked = re.search(r"local ([\w, ]+) = unpack\(ARGV\)", code_of(name))
+    unpacked = re.search(r"local ([\w, ]+) =\s+unpack\(ARGV\)", code_of(name))
     assert tuple(unpacked[1].split(", ") if unpacked else ()) == SCRIPTS[name].arguments
 
 

@@ -1,11 +1,12 @@
 """Events on sale follow their files and the bookings, and never un-sell a seat."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+import redis
 
-from tests.factories import BUYER, FLOOR, FREE, STALLS, numbers, small_hall, unique
+from tests.factories import BUYER, FLOOR, FREE, STALLS, a_booking, numbers, small_hall, unique
+from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from web.domain import (
     Booking,
     EventChanged,
@@ -16,34 +17,24 @@ from web.domain import (
     Unavailable,
 )
 from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore
-from web.use_cases.opening import OpeningRefused, open_events
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.opening import Opening, OpeningRefused
 
 
 @pytest.fixture
-def hall(seats, bookings):
+def opening(seats, bookings, sandbox):
+    return Opening(seats, bookings, StripeGateway("sk_test_opening", sandbox.url))
+
+
+@pytest.fixture
+def hall(opening):
     made = small_hall()
-    open_events([made], seats, bookings)
+    opening.open_events([made])
     return made
 
 
 def sell(hall, bookings, *sold: str) -> Booking:
-    hold_id = unique("hld")
-    return bookings.insert(
-        Booking(
-            id=hold_id.replace("hld", "bkg"),
-            hold_id=hold_id,
-            event_id=hall.id,
-            seats=sold,
-            amount_minor=1,
-            currency="GBP",
-            payment_id=None,
-            booked_at=datetime.now(UTC).replace(microsecond=0),
-            email="ada@example.org",
-            name="Ada",
-            key_digest="k",
-            fingerprint="f",
-        )
-    )
+    return bookings.insert(a_booking(hall.id, *sold))
 
 
 def seat_map(seats, hall) -> str:
@@ -54,25 +45,25 @@ def with_sections(hall, *sections):
     return replace(hall, sections=sections)
 
 
-def test_opening_again_changes_nothing(seats, bookings, hall):
+def test_opening_again_changes_nothing(seats, opening, hall):
     before = seats.read_seats(hall.id)
-    assert open_events([hall], seats, bookings) == {hall.id: False}
+    assert opening.open_events([hall]) == {hall.id: False}
     assert seats.read_seats(hall.id) == before
 
 
-def test_opening_again_keeps_what_is_held_and_paid(seats, bookings, hall):
+def test_opening_again_keeps_what_is_held_and_paid(seats, bookings, opening, hall):
     seats.hold_seats(hall, unique("hld"), "ada", [0, 1])
-    open_events([replace(hall, name="Another name")], seats, bookings)
+    opening.open_events([replace(hall, name="Another name")])
     assert seat_map(seats, hall)[:3] == "hh0"
 
 
-def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(seats, bookings, hall):
+def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(seats, bookings, opening, hall):
     sell(hall, bookings, "stalls-A-2", "floor-GA-12")
     revision = seats.read_seats(hall.id).revision
     seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
     with pytest.raises(Unavailable):
         seats.read_seats(hall.id)
-    open_events([hall], seats, bookings)
+    opening.open_events([hall])
     after = seats.read_seats(hall.id)
     assert [hall.seats[p] for p, s in enumerate(after.seats) if s == "s"] == [
         "stalls-A-2",
@@ -83,71 +74,121 @@ def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(seats, booki
         seats.hold_seats(hall, unique("hld"), "ada", [1])
 
 
-def test_a_seat_that_mongodb_has_sold_is_marked_whatever_redis_thought(seats, bookings, hall):
+def test_a_seat_that_mongodb_has_sold_is_marked_whatever_redis_thought(
+    seats, bookings, opening, hall
+):
     hold = seats.hold_seats(hall, unique("hld"), "ada", [0, 1])
     sell(hall, bookings, "stalls-A-1")
-    assert open_events([hall], seats, bookings) == {hall.id: True}
+    assert opening.open_events([hall]) == {hall.id: True}
     assert seat_map(seats, hall)[:3] == "sh0"
     with pytest.raises(HoldExpired):
         seats.begin_payment(hall, hold.id, BUYER, "key", "fingerprint")
     assert seat_map(seats, hall)[:3] == "s00"
 
 
-def test_a_new_price_is_that_of_the_next_hold(seats, bookings, hall):
+def test_a_new_price_is_that_of_the_next_hold(seats, bookings, opening, hall):
     before = seats.hold_seats(hall, unique("hld"), "ada", [0])
     dearer = with_sections(hall, replace(STALLS, price_minor=9900), FLOOR, FREE)
-    open_events([dearer], seats, bookings)
+    opening.open_events([dearer])
     assert seats.read_hold(dearer, before.id).amount_minor == 2500
     assert seats.hold_seats(dearer, unique("hld"), "ada", [1]).amount_minor == 9900
 
 
-def test_who_knows_the_old_definition_is_told_to_look_again(seats, bookings, hall):
-    open_events([replace(hall, name="Another name")], seats, bookings)
+def test_who_knows_the_old_definition_is_told_to_look_again(seats, bookings, opening, hall):
+    opening.open_events([replace(hall, name="Another name")])
     with pytest.raises(EventChanged):
         seats.hold_seats(hall, unique("hld"), "ada", [0])
     assert seats.known_event(hall.id).name == "Another name"
 
 
-def test_seats_can_be_added_at_the_end_of_a_hall(seats, bookings, hall):
+def test_seats_can_be_added_at_the_end_of_a_hall(seats, bookings, opening, hall):
     sell(hall, bookings, "free-F-6")
     seats.hold_seats(hall, unique("hld"), "ada", [0])
     larger = with_sections(hall, STALLS, FLOOR, replace(FREE, rows=(Row("F", (numbers(1, 9),)),)))
-    open_events([larger], seats, bookings)
+    opening.open_events([larger])
     assert seat_map(seats, hall) == "h" + "0" * 36 + "s" + "000"
 
 
 @pytest.mark.parametrize("how", ["sold", "held"])
 def test_a_file_that_renumbers_a_taken_seat_is_refused_and_changes_nothing(
-    seats, bookings, hall, how
+    seats, bookings, opening, hall, how
 ):
     if how == "sold":
         sell(hall, bookings, "stalls-B-3")
-        open_events([hall], seats, bookings)
+        opening.open_events([hall])
     else:
         seats.hold_seats(hall, unique("hld"), "ada", [hall.positions["stalls-B-3"]])
     before = seats.read_seats(hall.id)
     row_0 = Row("0", (numbers(1, 2),))
     renumbered = with_sections(hall, replace(STALLS, rows=(row_0, *STALLS.rows)), FLOOR, FREE)
     with pytest.raises(OpeningRefused, match="stalls-B-3"):
-        open_events([renumbered], seats, bookings)
+        opening.open_events([renumbered])
     assert seats.read_seats(hall.id) == before
     assert seats.current_event(hall.id).version == hall.version
 
 
-def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(seats, bookings, hall):
+def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
+    seats, bookings, opening, hall
+):
     sell(hall, bookings, "free-F-6")
     seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
     smaller = with_sections(hall, STALLS, FLOOR)
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
-        open_events([smaller], seats, bookings)
+        opening.open_events([smaller])
 
 
-def test_free_seats_may_go_and_move(seats, bookings, hall):
-    open_events([with_sections(hall, FLOOR, STALLS)], seats, bookings)
+def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, opening, hall):
+    hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
+    with pytest.raises(OpeningRefused, match="stalls-A-1"):
+        opening.open_events([replace(hall, currency="JPY")])
+    seats.release_hold(hall.id, hold.id)
+    opening.open_events([replace(hall, currency="JPY")])
+    assert seats.current_event(hall.id).currency == "JPY"
+
+
+def test_a_hold_that_is_sent_again_after_a_new_price_has_the_old_one(seats, opening, hall):
+    hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
+    dearer = with_sections(hall, replace(STALLS, price_minor=9900), FLOOR, FREE)
+    opening.open_events([dearer])
+    assert seats.hold_seats(dearer, hold.id, "ada", [0]).amount_minor == 2500
+
+
+def test_a_refused_file_lists_no_other(seats, opening, hall):
+    seats.hold_seats(hall, unique("hld"), "ada", [0])
+    other = small_hall()
+    with pytest.raises(OpeningRefused):
+        opening.open_events([with_sections(hall, FLOOR), other])
+    with pytest.raises(EventNotFound):
+        seats.current_event(other.id)
+
+
+def test_an_event_that_this_process_knew_is_never_not_found(seats, hall):
+    seats.current_event(hall.id)
+    seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
+    seats._redis.srem(CATALOGUE_KEY, hall.id)
+    with pytest.raises(Unavailable):
+        seats.read_seats(hall.id)
+
+
+@pytest.mark.parametrize(
+    "answer", ["MISCONF Redis is configured to", "BUSY Redis is busy", "ERR a mistake in a script"]
+)
+def test_a_redis_that_cannot_serve_now_is_unavailable(seats, hall, monkeypatch, answer):
+    def refuse(*_, **__):
+        raise redis.ResponseError(answer)
+
+    monkeypatch.setitem(seats._sent, "read_seats", refuse)
+    expected = Unavailable if answer.startswith(("MISCONF", "BUSY")) else redis.ResponseError
+    with pytest.raises(expected):
+        seats.read_seats(hall.id)
+
+
+def test_free_seats_may_go_and_move(seats, bookings, opening, hall):
+    opening.open_events([with_sections(hall, FLOOR, STALLS)])
     assert seat_map(seats, hall) == "0" * 32
 
 
-def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, redis_server, hall):
+def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, hall):
     with pytest.raises(EventNotFound):
         seats.current_event("nobody-opened-this")
     listed = unique("listed")
@@ -167,19 +208,55 @@ def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, redis_server, 
         seats._redis.sadd(CATALOGUE_KEY, *catalogue)
 
 
-def test_two_processes_that_open_at_once_agree(seats, bookings):
-    hall = small_hall()
-    other = RedisSeatStore(seats._redis)
-
-    class Interrupting(RedisSeatStore):
+def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall):
+    class Interrupted(RedisSeatStore):
         """Another process opens the event between this one's look and its change."""
 
-        def current_event(self, event_id):
-            try:
-                return super().current_event(event_id)
-            finally:
-                if not seats._redis.exists(f"event:{{{event_id}}}"):
-                    other.open_event(replace(hall, name="Another name"), sold=[])
+        interruptions = 2
 
-    assert open_events([hall], Interrupting(seats._redis), bookings) == {hall.id: True}
-    assert seats.current_event(hall.id).name == hall.name
+        def current_event(self, event_id):
+            event = super().current_event(event_id)
+            if self.interruptions:
+                self.interruptions -= 1
+                seats.open_event(replace(hall, name=f"Name {self.interruptions}"), sold=[])
+            return event
+
+    renamed = replace(hall, name="The last word")
+    interrupted = Opening(Interrupted(seats._redis), bookings, opening._gateway)
+    assert interrupted.open_events([renamed]) == {hall.id: True}
+    assert seats.current_event(hall.id).name == "The last word"
+
+
+def test_an_event_that_is_being_built_is_unavailable_and_not_free(seats, bookings, opening):
+    hall = small_hall()
+    sell(hall, bookings, "stalls-A-1")
+    seats.announce([hall.id])
+    seats.build_event(hall, payments=[])
+    for look in (
+        lambda: seats.read_seats(hall.id),
+        lambda: seats.hold_seats(hall, unique("hld"), "ada", [1]),
+        lambda: seats.hold_best(hall, unique("hld"), "ada", hall.section_of["stalls"], 1),
+        lambda: seats.read_hold(hall, "hld_1"),
+        lambda: seats.release_hold(hall.id, "hld_1"),
+        lambda: seats.read_payment(hall.id, "hld_1", "key"),
+        lambda: seats.begin_payment(hall, "hld_1", BUYER, "key", "fingerprint"),
+    ):
+        with pytest.raises(Unavailable):
+            look()
+    opening.open_events([hall])
+    assert seat_map(seats, hall)[:2] == "s0"
+
+
+def test_a_booking_made_while_the_event_is_built_is_sold_when_it_opens(seats, bookings, opening):
+    hall = small_hall()
+    seats.build_event(hall, payments=[])
+    booking = sell(hall, bookings, "stalls-A-1")
+    seats.confirm_booking(hall, booking)
+    seats.open_event(hall, sold=[])  # whoever builds it has read the bookings before
+    assert seat_map(seats, hall)[:2] == "s0"
+
+
+def test_an_event_that_went_back_in_time_goes_on_above_what_was_seen(seats, opening, hall):
+    seen = seats.read_seats(hall.id).revision + 1000
+    assert opening.open_event(hall, seen_revision=seen)
+    assert seats.read_seats(hall.id).revision > seen

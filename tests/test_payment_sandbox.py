@@ -1,11 +1,15 @@
 """The sandbox's side of Stripe's protocol, spoken by hand."""
 
 import itertools
+import json
+import socket
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+import stripe
 
 from ops.servers import Sandbox
 
@@ -38,6 +42,26 @@ class Caller:
     def get(self, path="", headers=None, **query):
         url = f"{self._url}/v1/payment_intents{path}"
         return self._session.get(url, params=query, headers=headers, timeout=10)
+
+    def refund(self, intent_id, key=None, **parameters):
+        return self._session.post(
+            f"{self._url}/v1/refunds",
+            data={"payment_intent": intent_id, **parameters},
+            headers={"Idempotency-Key": key} if key else {},
+            timeout=10,
+        )
+
+    def refunds(self, **query):
+        return self._session.get(f"{self._url}/v1/refunds", params=query, timeout=10)
+
+    def captured(self, **changes):
+        """The id of a payment whose money was taken."""
+        intent_id = self.pay(**changes).json()["id"]
+        assert self.post(f"/{intent_id}/capture").status_code == 200
+        return intent_id
+
+    def charge(self, intent_id):
+        return self.get(f"/{intent_id}", **{"expand[]": "latest_charge"}).json()["latest_charge"]
 
     def pay(self, key=None, **changes):
         return self.post(parameters={**CARD_PAYMENT, **changes}, key=key)
@@ -317,6 +341,147 @@ def test_a_captured_payment_cannot_be_cancelled(caller):
     assert caller.get(f"/{intent_id}").json()["amount_received"] == 1200
 
 
+def test_a_refund_gives_all_back_once(caller):
+    intent_id = caller.captured()
+
+    refund = caller.refund(intent_id, reason="requested_by_customer").json()
+    again = caller.refund(intent_id)
+
+    assert refund["id"].startswith("re_")
+    assert (refund["object"], refund["status"]) == ("refund", "succeeded")
+    assert (refund["amount"], refund["currency"]) == (1200, "gbp")
+    assert (refund["payment_intent"], refund["reason"]) == (intent_id, "requested_by_customer")
+    assert again.status_code == 400
+    assert error_of(again)["code"] == "charge_already_refunded"
+    assert caller.refunds(payment_intent=intent_id).json() == {
+        "object": "list",
+        "url": "/v1/refunds",
+        "has_more": False,
+        "data": [refund],
+    }
+
+
+def test_a_refund_gives_back_what_was_captured(caller):
+    intent_id = caller.pay().json()["id"]
+    caller.post(f"/{intent_id}/capture", {"amount_to_capture": "1000"})
+    assert (caller.charge(intent_id)["amount_refunded"], caller.charge(intent_id)["refunded"]) == (
+        200,
+        False,
+    )
+
+    assert caller.refund(intent_id).json()["amount"] == 1000
+    assert (caller.charge(intent_id)["amount_refunded"], caller.charge(intent_id)["refunded"]) == (
+        1200,
+        True,
+    )
+
+
+def test_a_repeated_key_repeats_a_refund(caller, key):
+    intent_id = caller.captured()
+
+    first = caller.refund(intent_id, key)
+    second = caller.refund(intent_id, key)
+
+    assert first.status_code == 200
+    assert second.content == first.content
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_refund_may_be_pending(caller):
+    refund = caller.refund(caller.captured(payment_method="pm_card_pendingRefund"))
+
+    assert refund.json()["status"] == "pending"
+
+
+def test_refunds_are_listed_newest_first(caller):
+    made = [caller.refund(caller.captured()).json()["id"] for _ in range(3)][::-1]
+
+    first = caller.refunds(limit=2).json()
+    second = caller.refunds(limit=1, starting_after=made[1]).json()
+
+    assert [refund["id"] for refund in first["data"] + second["data"]] == made
+    assert first["has_more"]
+
+
+def test_only_captured_money_is_refunded(caller):
+    reserved = caller.pay().json()["id"]
+    let_go = caller.pay().json()["id"]
+    caller.post(f"/{let_go}/cancel")
+    declined = error_of(caller.pay(payment_method="pm_card_visa_chargeDeclined"))["payment_intent"]
+
+    for intent_id, message in (
+        (reserved, "You must cancel the PaymentIntent"),
+        (let_go, "does not have a successful charge"),
+        (declined["id"], "does not have a successful charge"),
+    ):
+        refused = caller.refund(intent_id)
+        assert refused.status_code == 400
+        assert message in error_of(refused)["message"]
+        assert caller.refunds(payment_intent=intent_id).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"amount": "1199"}, "amount"),
+        ({"amount": "1201"}, "amount"),
+        ({"reason": "regret"}, "reason"),
+        ({"payment_intent": ""}, "payment_intent"),
+        ({"payment_intent": "pi_none"}, "payment_intent"),
+        ({"charge": "ch_1"}, "charge"),
+    ],
+)
+def test_a_wrong_refund_parameter_is_refused_by_name(caller, parameters, param):
+    intent_id = caller.captured()
+    response = caller.refund(intent_id, **parameters)
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == param
+    assert caller.charge(intent_id)["amount_refunded"] == 0
+    assert caller.refund(intent_id, amount="1200").status_code == 200
+
+
+def test_a_charge_is_shown_whole_to_who_asks(caller):
+    intent = caller.pay(**{"metadata[event]": "gala"}).json()
+
+    charge = caller.charge(intent["id"])
+    listed = caller.get(limit=1, **{"expand[]": "data.latest_charge"}).json()["data"][0]
+
+    assert charge["id"] == intent["latest_charge"]
+    assert (charge["object"], charge["status"]) == ("charge", "succeeded")
+    assert (charge["captured"], charge["refunded"], charge["amount_refunded"]) == (False, False, 0)
+    assert charge["payment_intent"] == intent["id"]
+    assert charge["metadata"] == {"event": "gala"}
+    assert listed == {**intent, "latest_charge": charge}
+    assert caller.get(limit=1).json()["data"] == [intent]
+
+
+def test_reserved_money_that_was_let_go_counts_as_refunded_but_not_as_captured(caller):
+    intent_id = caller.pay().json()["id"]
+    caller.post(f"/{intent_id}/cancel")
+
+    charge = caller.charge(intent_id)
+    assert (charge["captured"], charge["refunded"]) == (False, True)
+    assert caller.refunds(payment_intent=intent_id).json()["data"] == []
+
+
+def test_the_charge_of_a_declined_card_has_failed(caller):
+    intent = error_of(caller.pay(payment_method="pm_card_visa_chargeDeclined"))["payment_intent"]
+    caller.post(f"/{intent['id']}/cancel")
+
+    charge = caller.charge(intent["id"])
+    assert (charge["status"], charge["paid"], charge["refunded"]) == ("failed", False, False)
+
+
+def test_nothing_else_can_be_shown_whole(caller):
+    intent_id = caller.pay().json()["id"]
+
+    for path, name in ((f"/{intent_id}", "customer"), ("", "latest_charge")):
+        response = caller.get(path, **{"expand[]": name})
+        assert response.status_code == 400
+        assert name in error_of(response)["message"]
+
+
 @pytest.mark.parametrize(
     ("changes", "param", "code"),
     [
@@ -475,3 +640,320 @@ def test_the_sandbox_ends_what_is_under_way_before_it_stops(tmp_path):
     assert sandbox.exit_code == 0
     slow.join()
     assert answers[0].json()["status"] == "requires_capture"
+
+
+# ---------------------------------------------------------------- faults
+
+
+@pytest.fixture
+def set_faults(sandbox):
+    yield sandbox.set_faults
+    sandbox.set_faults()
+
+
+def capture(sandbox, intent_id, key):
+    """Impatient: gives up after half a second. Returns the response, or None without one."""
+    try:
+        return requests.post(
+            f"{sandbox.url}/v1/payment_intents/{intent_id}/capture",
+            headers={"Authorization": "Bearer sk_test_caller", "Idempotency-Key": key},
+            timeout=0.5,
+        )
+    except (requests.ConnectionError, requests.ReadTimeout):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "then_it_is", "key_answers"),
+    [
+        ("error_before", 500, "requires_capture", 200),
+        ("error_after", 500, "succeeded", 200),
+        ("error_kept", 500, "succeeded", 500),
+        ("rate_limited", 429, "requires_capture", 200),
+        ("drop_before", None, "requires_capture", 200),
+        ("drop_after", None, "succeeded", 200),
+        ("hang_before", None, "requires_capture", 200),
+        ("hang_after", None, "succeeded", 200),
+        ("duplicate", 200, "succeeded", 200),
+    ],
+)
+def test_a_call_goes_wrong_as_it_was_told(
+    caller, sandbox, set_faults, key, kind, status, then_it_is, key_answers
+):
+    intent_id = caller.pay().json()["id"]
+    set_faults({"operation": "capture", "kind": kind, "calls": 1})
+
+    response = capture(sandbox, intent_id, key)
+
+    assert (response.status_code if response is not None else None) == status
+    assert caller.get(f"/{intent_id}").json()["status"] == then_it_is
+    assert capture(sandbox, intent_id, key).status_code == key_answers
+    assert caller.get(f"/{intent_id}").json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "meanwhile", "key_answers"),
+    [("slow_before", "requires_capture", 409), ("slow_after", "succeeded", 200)],
+)
+def test_a_slow_call_takes_effect_although_nobody_waits_for_it(
+    caller, sandbox, set_faults, key, kind, meanwhile, key_answers
+):
+    intent_id = caller.pay().json()["id"]
+    set_faults({"operation": "capture", "kind": kind, "calls": 1, "seconds": 1.5})
+
+    assert capture(sandbox, intent_id, key) is None
+    assert caller.get(f"/{intent_id}").json()["status"] == meanwhile
+    assert capture(sandbox, intent_id, key).status_code == key_answers
+    time.sleep(1.2)
+    assert caller.get(f"/{intent_id}").json()["status"] == "succeeded"
+
+
+def test_a_call_that_arrives_twice_is_one_payment_only_with_a_key(caller, set_faults, key):
+    set_faults({"operation": "create", "kind": "duplicate"})
+
+    with_key = caller.pay(key, **{"metadata[key]": key})
+    caller.pay(**{"metadata[key]": f"no-{key}"})
+
+    assert with_key.headers["Idempotent-Replayed"] == "true"
+    assert len(caller.payments(key=key)) == 1
+    assert len(caller.payments(key=f"no-{key}")) == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("create", lambda caller, intent_id: caller.pay()),
+        ("confirm", lambda caller, intent_id: caller.post(f"/{intent_id}/confirm")),
+        ("capture", lambda caller, intent_id: caller.post(f"/{intent_id}/capture")),
+        ("cancel", lambda caller, intent_id: caller.post(f"/{intent_id}/cancel")),
+        ("retrieve", lambda caller, intent_id: caller.get(f"/{intent_id}")),
+        ("list", lambda caller, intent_id: caller.get()),
+        ("refund", lambda caller, intent_id: caller.refund(intent_id)),
+        ("list_refunds", lambda caller, intent_id: caller.refunds()),
+    ],
+)
+@pytest.mark.parametrize("kind", ["error_before", "error_kept"])
+def test_a_fault_is_for_one_operation(caller, sandbox, set_faults, operation, call, kind):
+    intent_id = caller.pay().json()["id"]
+    others = {"create", "list"} - {operation}
+    set_faults(
+        *({"operation": other, "kind": "rate_limited"} for other in others),
+        {"operation": operation, "kind": kind},
+    )
+
+    assert call(caller, intent_id).status_code == 500
+    assert [fault["happened"] for fault in sandbox.faults()] == [0] * len(others) + [1]
+
+
+def test_faults_happen_in_order_and_as_often_as_they_were_planned(caller, sandbox, set_faults):
+    set_faults(
+        {"operation": "list", "kind": "error_before", "calls": 2},
+        {"operation": "any", "kind": "rate_limited", "calls": 1},
+    )
+
+    assert [caller.get().status_code for _ in range(5)] == [500, 500, 429, 200, 200]
+    assert sandbox.faults() == [
+        {
+            "operation": "list",
+            "kind": "error_before",
+            "calls": 2,
+            "seconds": 0.0,
+            "happened": 2,
+        },
+        {"operation": "any", "kind": "rate_limited", "calls": 1, "seconds": 0.0, "happened": 1},
+    ]
+
+
+def test_a_fault_without_a_number_happens_until_it_is_cleared(caller, sandbox, set_faults):
+    set_faults({"operation": "any", "kind": "error_before"})
+    assert [caller.get().status_code for _ in range(3)] == [500, 500, 500]
+
+    cleared = requests.delete(f"{sandbox.url}/_sandbox/faults", timeout=5)
+
+    assert cleared.json() == {"faults": []}
+    assert caller.get().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"operation": "charge", "kind": "error_before"},
+        {"operation": "list", "kind": "explode"},
+        {"operation": "list", "kind": "error_before", "calls": 0},
+        {"operation": "list", "kind": "error_before", "times": 1},
+        {"operation": "list", "kind": "error_before", "seconds": 1},
+        {"operation": "list", "kind": "slow_before"},
+        {"operation": "list", "kind": "slow_after", "seconds": -1},
+        {"operation": "list"},
+    ],
+)
+def test_a_wrong_fault_is_refused_and_plans_nothing(sandbox, set_faults, fault):
+    with pytest.raises(ValueError, match="Invalid faults"):
+        set_faults({"operation": "list", "kind": "error_before"}, fault)
+
+    assert sandbox.faults() == []
+
+
+def test_a_call_that_hangs_does_not_keep_the_sandbox_from_stopping(tmp_path):
+    sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
+    intent_id = Caller(sandbox.url).pay().json()["id"]
+    sandbox.set_faults({"operation": "capture", "kind": "hang_before"})
+    hanging = threading.Thread(target=capture, args=(sandbox, intent_id, "key"))
+    hanging.start()
+    time.sleep(0.2)
+    began = time.monotonic()
+
+    sandbox.stop()
+    assert sandbox.exit_code == 0
+    assert time.monotonic() - began < 2
+    hanging.join()
+    assert "Traceback" not in (tmp_path / "sandbox.log").read_text()
+
+
+def test_a_call_that_hangs_ends_quietly_although_its_caller_has_reset_the_connection(tmp_path):
+    with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log") as sandbox:
+        sandbox.set_faults({"operation": "list", "kind": "hang_before"})
+        with socket.create_connection(("127.0.0.1", sandbox.port)) as connection:
+            # Closing with a linger time of zero sends a reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            connection.sendall(
+                b"GET /v1/payment_intents HTTP/1.1\r\nHost: sandbox\r\n"
+                b"Authorization: Bearer sk_test_caller\r\n\r\n"
+            )
+            time.sleep(0.2)
+        sandbox.set_faults()
+        assert Caller(sandbox.url).get().status_code == 200
+
+    assert "Traceback" not in (tmp_path / "sandbox.log").read_text()
+
+
+# ---------------------------------------------------------------- webhooks
+
+
+SECRET = "whsec_sandbox"
+
+
+class Receiver:
+    """Takes webhooks, and answers the first ``fails`` of them with 500. Port 0 is a free one."""
+
+    def __init__(self, fails: int = 0, port: int = 0):
+        self.signatures = []
+        self.bodies = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.signatures.append(self.headers["Stripe-Signature"])
+                receiver.bodies.append(body)
+                self.send_response(500 if len(receiver.bodies) <= fails else 204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/hook"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def events(self, count):
+        """All that came, verified, at least ``count``."""
+        deadline = time.monotonic() + 5
+        while len(self.bodies) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(self.bodies) >= count
+        # One too many would come now.
+        time.sleep(0.2)
+        for body, signature in zip(self.bodies, self.signatures, strict=True):
+            stripe.WebhookSignature.verify_header(body, signature, SECRET, 300)
+        return [json.loads(body) for body in self.bodies]
+
+
+def telling(receiver, tmp_path):
+    return Sandbox(
+        tmp_path / "ledger.db",
+        tmp_path / "sandbox.log",
+        webhook_url=receiver.url,
+        webhook_secret=SECRET,
+    )
+
+
+def test_webhooks_tell_what_has_happened_once(tmp_path, key):
+    with Receiver() as receiver, telling(receiver, tmp_path) as sandbox:
+        caller = Caller(sandbox.url)
+        intent_id = caller.pay(key).json()["id"]
+        caller.pay(key)
+        caller.post(f"/{intent_id}/capture")
+        caller.post(f"/{intent_id}/capture")
+        caller.refund(intent_id)
+        caller.refund(intent_id)
+        caller.pay(payment_method="pm_card_visa_chargeDeclined")
+        caller.post(f"/{caller.pay().json()['id']}/cancel")
+        events = receiver.events(7)
+
+    assert sorted(event["type"] for event in events) == [
+        "charge.refunded",
+        # Of the cancelled one: what was not captured is let go.
+        "charge.refunded",
+        "payment_intent.amount_capturable_updated",
+        "payment_intent.amount_capturable_updated",
+        "payment_intent.canceled",
+        "payment_intent.payment_failed",
+        "payment_intent.succeeded",
+    ]
+    told = {event["type"]: event["data"]["object"] for event in events}
+    assert told["payment_intent.succeeded"]["id"] == intent_id
+    assert told["payment_intent.succeeded"]["amount_received"] == 1200
+    assert told["payment_intent.payment_failed"]["last_payment_error"]["code"] == "card_declined"
+    assert {event["object"] for event in events} == {"event"}
+    assert key in [event["request"]["idempotency_key"] for event in events]
+
+
+def test_webhooks_tell_of_what_was_done_although_the_answer_was_lost(tmp_path):
+    with Receiver() as receiver, telling(receiver, tmp_path) as sandbox:
+        sandbox.set_faults({"operation": "create", "kind": "error_kept"})
+        assert Caller(sandbox.url).pay().status_code == 500
+
+        (event,) = receiver.events(1)
+        assert event["type"] == "payment_intent.amount_capturable_updated"
+
+
+def test_a_webhook_that_was_not_accepted_is_sent_again(tmp_path):
+    with Receiver(fails=1) as receiver, telling(receiver, tmp_path) as sandbox:
+        Caller(sandbox.url).pay()
+
+        first, second = receiver.events(2)
+        assert first == second
+
+
+def test_a_receiver_that_is_gone_holds_nothing_up_and_is_told_when_it_is_back(tmp_path):
+    with Receiver() as gone:
+        pass
+    with telling(gone, tmp_path) as sandbox:
+        began = time.monotonic()
+        # More than are delivered at the same time.
+        made = {Caller(sandbox.url).pay().json()["id"] for _ in range(6)}
+        assert time.monotonic() - began < 1
+        with Receiver(port=gone.port) as back:
+            events = back.events(len(made))
+
+    assert {event["data"]["object"]["id"] for event in events} == made
+
+
+def test_refunds_outlive_the_process(tmp_path):
+    with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log") as sandbox:
+        intent_id = Caller(sandbox.url).captured()
+        Caller(sandbox.url).refund(intent_id)
+        sandbox.kill()
+    with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log") as sandbox:
+        refused = Caller(sandbox.url).refund(intent_id)
+        assert error_of(refused)["code"] == "charge_already_refunded"
+        assert Caller(sandbox.url).charge(intent_id)["refunded"]

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.factories import small_hall
+from tests.factories import put_on_sale, small_hall
 from tests.http_client import Client
-from tests.journal import replay
 from web.domain import Refusal, SeatTaken, TooManyHeld
 
 THREADS = 50
@@ -73,7 +72,7 @@ def test_overlapping_lists_are_held_as_a_whole_or_not_at_all(seats, event):
 
 def test_the_best_seats_go_to_as_many_as_there_are(seats):
     hall = small_hall()
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
 
     def hold_two(number):
         try:
@@ -134,7 +133,7 @@ def test_many_keys_for_one_hold_charge_once(stack, event, bookings):
 
 def test_a_hold_expires_for_everybody_at_once_and_one_gets_the_seat(seats):
     hall = small_hall(hold_ms=200)
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     first = seats.hold_seats(hall, hold_id(), "first", [0])
 
     def wait_for_the_seat(number):
@@ -154,7 +153,7 @@ def test_a_hold_expires_for_everybody_at_once_and_one_gets_the_seat(seats):
 def test_a_thousand_expired_holds_block_nobody(seats, redis_server):
     """More than one sweep frees at a time: the script asks to be called again."""
     hall = small_hall(hold_ms=500, max_held_per_client=1000)
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
     client = seats._redis
     key = f"{{{hall.id}}}"
     held = seats.hold_seats(hall, hold_id(), "first", [0])
@@ -171,7 +170,7 @@ def test_a_thousand_expired_holds_block_nobody(seats, redis_server):
 
 def test_a_burst_leaves_a_journal_that_leads_to_the_map(seats):
     hall = small_hall(hold_ms=50)
-    seats.open_event(hall, sold=[])
+    put_on_sale(seats, hall)
 
     def sale(number):
         choose = random.Random(number)
@@ -186,7 +185,7 @@ def test_a_burst_leaves_a_journal_that_leads_to_the_map(seats):
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(sale, range(100)))
     seat_map = seats.read_seats(hall.id)
-    assert replay(seats._redis, hall.id) == (seat_map.revision, seat_map.seats)
+    assert seats.replay_journal(hall.id, seat_map.revision) == seat_map
     assert seat_map.revision > 100
 
 

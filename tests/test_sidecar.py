@@ -134,9 +134,13 @@ def start(environ) -> Iterator[Callable[..., Sidecar]]:
 
     yield start
     for process in started:
-        # Its children end with it; one of the tests says so.
+        children = children_of(process.pid)
         process.kill()
         process.wait()
+        for child in children:
+            # SHOW_SIGNALS outlives the SIGTERM that it gets when its parent dies.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         if process.stdout:
             process.stdout.close()
 
@@ -495,7 +499,7 @@ def test_a_limiter_that_hangs_delays_few_requests(ready):
         client.check(f"client-{number}")
     took_s = time.monotonic() - began
     os.kill(limiter, signal.SIGCONT)
-    assert 0.02 <= took_s < 0.1
+    assert 0.02 <= took_s < 1, "not the time-out of each"
     assert client.fallbacks == 100
 
 
@@ -510,7 +514,9 @@ def test_callers_that_wait_for_a_connection_learn_that_the_limiter_hangs(ready):
         caller.start()
     for caller in callers:
         caller.join()
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 1, (
+        "not ten time-outs in a row, of 80 callers on 8 connections"
+    )
     assert client.fallbacks == 80
 
 

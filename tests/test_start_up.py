@@ -11,6 +11,7 @@ from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
 from tests.factories import unique
+from web.stores.seat_store import CATALOGUE_KEY
 
 GOOD_FILE = """
 id = "{id}"
@@ -35,6 +36,7 @@ def environment(redis_server, mongo_server) -> dict[str, str]:
         "MONGODB_URI": mongo_server.url,
         "SECRET_KEY": "a secret key of tests",
         "STRIPE_API_KEY": "sk_test_start_up",
+        "STRIPE_API_BASE": f"http://127.0.0.1:{free_port()}",  # nobody is there
         "WEB_HOST": "127.0.0.1",
         "WEB_CONCURRENCY": "1",
     }
@@ -91,7 +93,8 @@ def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
     assert refused.stderr == (
         f"Error: {bad}: sections[0].capacity: Expected `int | null`, got `str`\n"
     )
-    assert not [name for name in seats.event_ids() if name in event_file.read_text()]
+    listed = seats._redis.smembers(CATALOGUE_KEY)
+    assert not [name for name in listed if name in event_file.read_text()]
 
 
 def test_events_open_names_a_database_that_cannot_be_reached(environment, event_file):
@@ -138,6 +141,8 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
         ("PORT", "eighty", "PORT"),
         ("SECRET_KEY", "", "SECRET_KEY"),
         ("SECRET_KEY", "short", "SECRET_KEY"),
+        ("SECRET_KEY_FALLBACKS", "a former secret key,a", "SECRET_KEY_FALLBACKS"),
+        ("STRIPE_API_BASE", "nonsense", "STRIPE_API_BASE"),
         ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
         ("TRUSTED_PROXIES", "10.0.0.0/40", "10.0.0.0/40"),
         ("TRUSTED_HOPS", "0", "TRUSTED_HOPS"),

@@ -5,19 +5,23 @@ import itertools
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+import stripe
 
+from ops.servers import Sandbox
 from web.domain import InvalidRequest, PaymentDeclined
-from web.ports import NotExecuted, OutcomeUnknown
+from web.ports import BadSignature, NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
 from web.stores.stripe_gateway import StripeGateway
 
 API_KEY = "sk_test_gateway"
+WEBHOOK_SECRET = "whsec_gateway"
 IMPATIENT = {"connect_timeout_s": 0.2, "read_timeout_s": 0.2}
 
 _numbers = itertools.count()
@@ -42,6 +46,21 @@ def start():
 def authorize(gateway, key, payment_method="pm_card_visa", **changes):
     details = {"amount_minor": 4200, "currency": "GBP", "metadata": {"event": "gala"}, **changes}
     return gateway.authorize(key=key, payment_method=payment_method, **details)
+
+
+def captured(gateway, key, payment_method="pm_card_visa"):
+    payment_id = authorize(gateway, key, payment_method).payment_id
+    gateway.capture(payment_id)
+    return payment_id
+
+
+def refunds_of(sandbox, payment_id):
+    return requests.get(
+        f"{sandbox.url}/v1/refunds",
+        params={"payment_intent": payment_id},
+        headers={"Authorization": f"Bearer {API_KEY}"},
+        timeout=5,
+    ).json()["data"]
 
 
 # ---------------------------------------------------------------- a provider that behaves
@@ -154,8 +173,60 @@ def test_money_that_was_let_go_cannot_be_taken(gateway, key, start):
     assert gateway.find(key, start).status == "voided"
 
 
-def test_an_unknown_payment_can_neither_be_taken_nor_let_go(gateway):
-    for call in (gateway.capture, gateway.void):
+def test_a_refund_gives_the_money_back_once_however_often_it_is_repeated(
+    gateway, sandbox, key, start
+):
+    payment_id = captured(gateway, key)
+
+    gateway.refund(payment_id, f"{key}-refund")
+    gateway.refund(payment_id, f"{key}-refund")
+    # Stripe has forgotten the key by the next day.
+    gateway.refund(payment_id, f"{key}-refund-the-next-day")
+
+    assert [refund["amount"] for refund in refunds_of(sandbox, payment_id)] == [4200]
+    assert gateway.find(key, start).status == "refunded"
+
+
+def test_a_refund_that_the_bank_has_yet_to_carry_out_is_done(gateway, key, start):
+    gateway.refund(captured(gateway, key, "pm_card_pendingRefund"), f"{key}-refund")
+
+    assert gateway.find(key, start).status == "refunded"
+
+
+def test_money_that_was_not_taken_cannot_be_given_back(gateway, key, start):
+    payment_id = authorize(gateway, key).payment_id
+
+    with pytest.raises(NotExecuted, match="uncaptured"):
+        gateway.refund(payment_id, f"{key}-refund")
+    gateway.void(payment_id)
+    with pytest.raises(NotExecuted):
+        gateway.refund(payment_id, f"{key}-refund")
+    assert gateway.find(key, start).status == "voided"
+
+
+def test_a_refund_that_was_refused_once_is_not_refused_for_a_day(gateway, sandbox, key):
+    payment_id = authorize(gateway, key).payment_id
+    with pytest.raises(NotExecuted):
+        gateway.refund(payment_id, f"{key}-refund")
+    gateway.capture(payment_id)
+
+    gateway.refund(payment_id, f"{key}-refund")
+
+    assert len(refunds_of(sandbox, payment_id)) == 1
+
+
+def test_money_that_was_given_back_can_be_neither_let_go_nor_taken_again(gateway, key, start):
+    payment_id = captured(gateway, key)
+    gateway.refund(payment_id, f"{key}-refund")
+
+    with pytest.raises(NotExecuted):
+        gateway.void(payment_id)
+    gateway.capture(payment_id)
+    assert gateway.find(key, start).status == "refunded"
+
+
+def test_an_unknown_payment_can_be_neither_taken_nor_let_go_nor_given_back(gateway, key):
+    for call in (gateway.capture, gateway.void, lambda payment_id: gateway.refund(payment_id, key)):
         with pytest.raises(NotExecuted):
             call("pi_none")
 
@@ -185,6 +256,17 @@ def test_payments_are_listed_newest_first_over_many_pages(gateway, key, start, m
     assert listed == keys[::-1]
 
 
+def test_refunds_are_listed_as_such_on_every_page(gateway, key, start, monkeypatch):
+    monkeypatch.setattr(stripe_gateway, "PAGE_SIZE", 1)
+    keys = [f"{key}-{number}" for number in range(3)]
+    for each in keys:
+        gateway.refund(captured(gateway, each), f"{each}-refund")
+
+    listed = [found.status for found in gateway.list(start) if found.key in keys]
+
+    assert listed == ["refunded"] * 3
+
+
 def test_payments_from_before_are_not_listed(gateway, key):
     authorize(gateway, key)
 
@@ -207,6 +289,85 @@ def test_a_wrong_api_key_has_done_nothing(sandbox, key):
         authorize(StripeGateway("sk_live_none", sandbox.url), key)
 
 
+# ---------------------------------------------------------------- a provider that stumbles
+
+
+@pytest.fixture
+def set_faults(sandbox):
+    yield sandbox.set_faults
+    sandbox.set_faults()
+
+
+LOST = ["drop_before", "drop_after", "error_before", "error_after", "error_kept", "hang_after"]
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_refund_whose_answer_was_lost_is_repeated_and_refunds_once(
+    sandbox, key, set_faults, kind
+):
+    gateway = StripeGateway(API_KEY, sandbox.url, read_timeout_s=0.5)
+    payment_id = captured(gateway, key)
+    set_faults({"operation": "refund", "kind": kind, "calls": 1})
+
+    with pytest.raises(OutcomeUnknown):
+        gateway.refund(payment_id, f"{key}-refund")
+    gateway.refund(payment_id, f"{key}-refund")
+
+    assert len(refunds_of(sandbox, payment_id)) == 1
+
+
+def test_a_refund_that_arrives_twice_refunds_once(gateway, sandbox, key, set_faults):
+    payment_id = captured(gateway, key)
+    set_faults({"operation": "refund", "kind": "duplicate"})
+
+    gateway.refund(payment_id, f"{key}-refund")
+
+    assert len(refunds_of(sandbox, payment_id)) == 1
+
+
+def test_a_refund_for_which_stripe_has_no_time_has_done_nothing(gateway, sandbox, key, set_faults):
+    payment_id = captured(gateway, key)
+    set_faults({"operation": "refund", "kind": "rate_limited"})
+
+    with pytest.raises(NotExecuted):
+        gateway.refund(payment_id, f"{key}-refund")
+
+    assert refunds_of(sandbox, payment_id) == []
+
+
+@pytest.mark.parametrize("kind", LOST)
+@pytest.mark.parametrize(
+    ("operation", "call", "status"),
+    [
+        ("capture", StripeGateway.capture, "captured"),
+        ("cancel", StripeGateway.void, "voided"),
+    ],
+)
+def test_a_capture_or_void_whose_answer_was_lost_is_repeated(
+    sandbox, key, start, set_faults, operation, call, status, kind
+):
+    gateway = StripeGateway(API_KEY, sandbox.url, read_timeout_s=0.5)
+    payment_id = authorize(gateway, key).payment_id
+    set_faults({"operation": operation, "kind": kind, "calls": 1})
+
+    with pytest.raises(OutcomeUnknown):
+        call(gateway, payment_id)
+    call(gateway, payment_id)
+
+    assert gateway.find(key, start).status == status
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "error_after", "error_kept", "hang_after"])
+def test_an_authorization_whose_answer_was_lost_is_found(sandbox, key, start, set_faults, kind):
+    gateway = StripeGateway(API_KEY, sandbox.url, read_timeout_s=0.5)
+    set_faults({"operation": "create", "kind": kind, "calls": 1})
+
+    with pytest.raises(OutcomeUnknown):
+        authorize(gateway, key)
+
+    assert gateway.find(key, start).status == "authorized"
+
+
 # ---------------------------------------------------------------- a provider that does not
 
 
@@ -215,6 +376,7 @@ class Provider:
 
     def __init__(self, status: int, body: bytes, headers: dict[str, str] | None = None):
         self.requests = []
+        self.bodies = []
         self.connections = 0
         provider = self
 
@@ -227,7 +389,7 @@ class Provider:
                 provider.connections += 1
 
             def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                provider.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
                 provider.requests.append(self.headers)
                 self.send_response(status)
                 for name, value in (headers or {}).items():
@@ -411,6 +573,42 @@ def test_a_capture_that_did_not_succeed_is_not_called_one():
         StripeGateway(API_KEY, provider.url).capture("pi_1")
 
 
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+def test_a_refund_that_failed_is_not_called_one(key, status):
+    body = json.dumps({"id": "re_1", "object": "refund", "status": status}).encode()
+    with Provider(200, body) as provider, pytest.raises(NotExecuted, match=status):
+        StripeGateway(API_KEY, provider.url).refund("pi_1", key)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"id": "re_1", "object": "refund", "status": "requires_action"}'),
+        (200, b'{"id": "re_1", "object": "refund", "status": null}'),
+        (200, b"{}"),
+        (200, b"[]"),
+        (500, stripe_error("api_error", None)),
+        (409, stripe_error("idempotency_error", "idempotency_key_in_use")),
+    ],
+)
+def test_a_refund_that_may_have_been_made_is_unknown(key, status, body):
+    with Provider(status, body) as provider, pytest.raises(OutcomeUnknown):
+        StripeGateway(API_KEY, provider.url).refund("pi_1", key)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, stripe_error("invalid_request_error", "charge_disputed")),
+        (402, stripe_error("card_error", "card_declined")),
+        (429, stripe_error("invalid_request_error", "rate_limit")),
+    ],
+)
+def test_a_refund_that_is_refused_has_done_nothing(key, status, body):
+    with Provider(status, body) as provider, pytest.raises(NotExecuted):
+        StripeGateway(API_KEY, provider.url).refund("pi_1", key)
+
+
 def test_a_payment_that_stripe_still_processes_is_neither_found_nor_missing(start):
     page = b'{"object": "list", "url": "/v1/payment_intents", "has_more": false, "data": [%s]}'
     with Provider(200, page % intent(status="processing")) as provider:
@@ -418,6 +616,173 @@ def test_a_payment_that_stripe_still_processes_is_neither_found_nor_missing(star
         with pytest.raises(OutcomeUnknown):
             gateway.find("hld_1-1", start)
         assert list(gateway.list(start)) == []
+
+
+# ---------------------------------------------------------------- webhooks
+
+
+INTENT = json.loads(intent())
+CHARGE = {
+    "id": "ch_1",
+    "object": "charge",
+    "payment_intent": "pi_1",
+    "captured": True,
+    "refunded": True,
+    **{name: INTENT[name] for name in ("amount", "currency", "created", "metadata")},
+}
+
+
+@pytest.fixture
+def listener():
+    return StripeGateway(API_KEY, "http://127.0.0.1:9", WEBHOOK_SECRET)
+
+
+def webhook(kind, subject):
+    event = {"id": "evt_1", "object": "event", "type": kind, "data": {"object": subject}}
+    return json.dumps(event).encode()
+
+
+def signed(payload, secret=WEBHOOK_SECRET, age_s=0):
+    return stripe.WebhookSignature.generate_signature_header(
+        payload.decode(), secret, int(time.time()) - age_s
+    )
+
+
+def wait_until(condition):
+    for _ in range(100):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 5 s")
+
+
+def test_a_webhook_tells_what_became_of_a_payment(tmp_path, key):
+    with (
+        Provider(200, b"{}") as receiver,
+        Sandbox(
+            tmp_path / "ledger.db",
+            tmp_path / "sandbox.log",
+            webhook_url=receiver.url,
+            webhook_secret=WEBHOOK_SECRET,
+        ) as sandbox,
+    ):
+        gateway = StripeGateway(API_KEY, sandbox.url, WEBHOOK_SECRET)
+        told = []
+
+        def hear(count):
+            wait_until(lambda: len(receiver.bodies) >= count and len(receiver.requests) >= count)
+            told.clear()
+            for body, headers in zip(receiver.bodies, receiver.requests, strict=True):
+                told.append(gateway.read_webhook(body, headers["Stripe-Signature"]))
+            receiver.bodies.clear()
+            receiver.requests.clear()
+            return {each.status for each in told}
+
+        authorization = authorize(gateway, key)
+        assert hear(1) == {"authorized"}
+        assert told == [authorization]
+        gateway.capture(authorization.payment_id)
+        assert hear(1) == {"captured"}
+        gateway.refund(authorization.payment_id, f"{key}-refund")
+        assert hear(1) == {"refunded"}
+        assert (told[0].payment_id, told[0].key) == (authorization.payment_id, key)
+        assert told[0].metadata == {"event": "gala"}
+        gateway.void(authorize(gateway, f"{key}-void").payment_id)
+        assert hear(3) == {"authorized", "voided"}
+        with pytest.raises(PaymentDeclined):
+            authorize(gateway, f"{key}-declined", "pm_card_visa_chargeDeclined")
+        assert hear(1) == {"declined"}
+
+
+@pytest.mark.parametrize(
+    ("captured", "refunded", "status"),
+    [(True, True, "refunded"), (True, False, "captured"), (False, True, "voided")],
+)
+def test_only_captured_money_that_is_back_in_full_is_told_as_refunded(
+    listener, captured, refunded, status
+):
+    payload = webhook("charge.refunded", {**CHARGE, "captured": captured, "refunded": refunded})
+
+    assert listener.read_webhook(payload, signed(payload)).status == status
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        webhook("payment_intent.created", {**INTENT, "status": "requires_payment_method"}),
+        webhook("payment_intent.succeeded", {**INTENT, "metadata": {"shop": "hats"}}),
+        webhook("payment_intent.succeeded", {**INTENT, "status": "processing"}),
+        webhook("charge.refunded", {**CHARGE, "metadata": {}}),
+        webhook("charge.refunded", {**CHARGE, "captured": False, "refunded": False}),
+        webhook("customer.created", {"id": "cus_1"}),
+    ],
+)
+def test_a_webhook_about_something_else_tells_nothing(listener, payload):
+    assert listener.read_webhook(payload, signed(payload)) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"event"',
+        b"{",
+        b'{"nested": %s' % (b"[" * 100_000),
+        b'{"type": "payment_intent.succeeded"}',
+        b'{"type": "payment_intent.succeeded", "data": null}',
+        b'{"type": ["payment_intent.succeeded"], "data": {"object": {}}}',
+        webhook("payment_intent.succeeded", None),
+        webhook("payment_intent.succeeded", []),
+        webhook("payment_intent.succeeded", {**INTENT, "created": 10**30}),
+        webhook("payment_intent.succeeded", {**INTENT, "created": 10**15}),
+        webhook("payment_intent.succeeded", {**INTENT, "amount": "4200"}),
+        webhook("payment_intent.succeeded", {**INTENT, "metadata": None}),
+        webhook("payment_intent.succeeded", {**INTENT, "metadata": {"payment_key": 1}}),
+        webhook("payment_intent.succeeded", {**INTENT, "status": None}),
+        webhook("payment_intent.succeeded", {**INTENT, "id": {"$ne": 1}}),
+        webhook("charge.refunded", {**CHARGE, "payment_intent": None}),
+    ],
+)
+def test_a_webhook_that_makes_no_sense_tells_nothing(listener, payload):
+    assert listener.read_webhook(payload, signed(payload)) is None
+
+
+def test_a_webhook_may_be_a_few_minutes_old(listener):
+    payload = webhook("payment_intent.succeeded", {**INTENT, "status": "succeeded"})
+
+    assert listener.read_webhook(payload, signed(payload, age_s=290)).status == "captured"
+
+
+def test_a_forged_webhook_is_refused(listener):
+    payload = webhook("payment_intent.succeeded", {**INTENT, "status": "succeeded"})
+    good = signed(payload)
+
+    for body, signature in (
+        (payload, ""),
+        (payload, "nonsense"),
+        (payload, "t=1,v1="),
+        (payload, good.replace("v1=", "v0=")),
+        (payload, good[:-1] + "é"),
+        (payload, signed(payload, "whsec_other")),
+        (payload, signed(payload, age_s=310)),
+        (payload, good.replace("t=", "t=9")),
+        (payload.replace(b"4200", b"1"), good),
+        (b"\xff" + payload, good),
+    ):
+        with pytest.raises(BadSignature):
+            listener.read_webhook(body, signature)
+
+
+@pytest.mark.parametrize("secret", ["", " "])
+def test_without_a_secret_every_webhook_is_refused(secret):
+    payload = webhook("payment_intent.succeeded", INTENT)
+
+    with pytest.raises(BadSignature):
+        StripeGateway(API_KEY, "http://127.0.0.1:9", secret).read_webhook(
+            payload, signed(payload, secret)
+        )
 
 
 # ---------------------------------------------------------------- how it asks
@@ -428,6 +793,13 @@ def test_the_gateway_key_is_the_idempotency_key(key):
         authorize(StripeGateway(API_KEY, provider.url), key)
 
     assert provider.requests[0]["Idempotency-Key"] == key
+
+
+def test_the_refunds_key_is_the_idempotency_key(key):
+    with Provider(200, b'{"id": "re_1", "object": "refund", "status": "succeeded"}') as provider:
+        StripeGateway(API_KEY, provider.url).refund("pi_1", key)
+
+    assert [asked["Idempotency-Key"] for asked in provider.requests] == [key]
 
 
 def test_each_capture_and_void_has_a_key_of_its_own():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from flask import Blueprint, Response, current_app, g, redirect, request, url_for
 from msgspec import Meta
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
@@ -22,6 +23,9 @@ from web.use_cases.box_office import BoxOffice
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
+
+MAX_TAG_LENGTH = 16
+"""Digits of a revision: one of microseconds has that many until the year 2286."""
 
 PENDING_RETRY_S = 2
 
@@ -40,9 +44,11 @@ class SeatsBody(msgspec.Struct):
 class PayBody(msgspec.Struct):
     """``payment_method`` may be left out when the seats cost nothing."""
 
-    email: Annotated[str, Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
-    payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*$")] = ""
+    email: Annotated[str, Meta(max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\Z")]
+    name: Annotated[
+        str, Meta(max_length=200, pattern=r"^[^\x00-\x1f]*[^\s\x00-\x1f][^\x00-\x1f]*\Z")
+    ]
+    payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*\Z")] = ""
 
 
 @root.get("/")
@@ -118,8 +124,8 @@ def pay(event_id: str, hold_id: str) -> Response:
         paid = current_app.extensions["tickets"].checkout.pay(
             event_id, hold_id, _token(), key, buyer
         )
-    except PaymentPending:
-        return _pending(event_id, hold_id)
+    except PaymentPending as pending:
+        return _pending(event_id, hold_id, pending.key_digest)
     response = _json(paid.receipt, 201)
     response.headers["Location"] = url_for(
         "api.show_booking", event_id=event_id, booking_id=paid.receipt.booking_id
@@ -127,6 +133,14 @@ def pay(event_id: str, hold_id: str) -> Response:
     if paid.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+@api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
+def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
+    """Where a payment of unknown outcome (202) sends its buyer."""
+    checkout = current_app.extensions["tickets"].checkout
+    receipt = checkout.payment(event_id, hold_id, _token(), key_digest)
+    return _json(receipt) if receipt else _pending(event_id, hold_id, key_digest)
 
 
 @api.get("/<event_id>/bookings/<booking_id>")
@@ -144,13 +158,27 @@ def _box_office() -> BoxOffice:
 def _body(kind: type[Body]) -> Body:
     """The JSON body, checked. Raises InvalidRequest naming the field."""
     try:
-        return msgspec.json.decode(request.get_data(), type=kind)
+        return msgspec.json.decode(_body_bytes(), type=kind)
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at ")
         field = place.strip("`").removeprefix("$").removeprefix(".")
         raise InvalidRequest(field or "body", problem) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("body", "is nested too deeply") from None
+
+
+def _body_bytes() -> bytes:
+    """Raises RequestEntityTooLarge. Without a length in the header, Flask would hand on what fits
+    as if it were all."""
+    if request.content_length is not None:
+        return request.get_data()
+    limit = request.max_content_length
+    data = request.environ["wsgi.input"].read(limit + 1)
+    if len(data) > limit:
+        raise RequestEntityTooLarge
+    return data
 
 
 def _token() -> str:
@@ -173,7 +201,8 @@ def _idempotency_key() -> str:
 def _known_revision() -> int | None:
     """Of ``If-None-Match``, when it has one of our entity tags."""
     tags = request.if_none_match.as_set(include_weak=True)  # gzip weakens them
-    return next((int(tag) for tag in tags if tag.isascii() and tag.isdigit()), None)
+    known = (tag for tag in tags if tag.isascii() and tag.isdigit() and len(tag) <= MAX_TAG_LENGTH)
+    return next(map(int, known), None)
 
 
 # ---------------------------------------------------------------- what goes out
@@ -189,7 +218,10 @@ def _revalidated(response: Response, tag: str) -> Response:
     """Anyone may keep it, and must ask each time whether it is still so."""
     response.headers["Cache-Control"] = "no-cache"
     response.set_etag(tag)
-    return response.make_conditional(request)
+    if request.if_none_match.contains_weak(tag):
+        response.status_code = 304
+        response.set_data(b"")
+    return response
 
 
 def _summary(event: Event) -> dict[str, Any]:
@@ -248,9 +280,10 @@ def _held(hold: Hold, token: str) -> Response:
     return response
 
 
-def _pending(event_id: str, hold_id: str) -> Response:
-    location = url_for("api.show_hold", event_id=event_id, hold_id=hold_id)
+def _pending(event_id: str, hold_id: str, key_digest: str) -> Response:
     response = _json({"hold_id": hold_id, "event": event_id, "status": "paying"}, 202)
-    response.headers["Location"] = location
+    response.headers["Location"] = url_for(
+        "api.show_payment", event_id=event_id, hold_id=hold_id, key_digest=key_digest
+    )
     response.headers["Retry-After"] = str(PENDING_RETRY_S)
     return response

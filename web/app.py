@@ -8,7 +8,7 @@ from flask import Flask
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, root
-from web.cli import events_cli, reconcile_command
+from web.cli import audit_command, events_cli, reconcile_command
 from web.domain import Unavailable
 from web.error_pages import register_error_handlers
 from web.health import health
@@ -32,8 +32,10 @@ class Tickets:
 
     seats: RedisSeatStore
     bookings: MongoBookingStore
+    gateway: StripeGateway
     box_office: BoxOffice
     checkout: Checkout
+    settings: Settings
 
     def check_at_start(self) -> None:
         """Raises IndexMissing: without the index nothing may be sold. A MongoDB that cannot be
@@ -44,24 +46,27 @@ class Tickets:
 
 def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     """The WSGI application. Opens connections when they are first used, not here."""
-    tokens = HoldTokens(settings.secret_key, _list(settings.secret_key_fallbacks))
-    seats = RedisSeatStore(connect(settings.redis_url))
+    tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
+    seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
     bookings = MongoBookingStore(settings.mongodb_uri)
     gateway = StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
 
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tickets"] = Tickets(
         seats=seats,
         bookings=bookings,
+        gateway=gateway,
         box_office=BoxOffice(seats, bookings, tokens),
-        checkout=Checkout(seats, bookings, gateway, tokens),
+        checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
+        settings=settings,
     )
     measure_answers(app)
     ClientLimit(
         LimiterClient(limiter.limiter_socket, *limiter.rate),
         limiter.rate,
-        settings.trusted_proxies,
+        settings.trusted_networks,
         settings.trusted_hops,
     ).enforce_on(app)
     register_error_handlers(app)
@@ -70,8 +75,5 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     app.register_blueprint(api)
     app.cli.add_command(events_cli)
     app.cli.add_command(reconcile_command)
+    app.cli.add_command(audit_command)
     return app
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

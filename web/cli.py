@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -12,11 +13,17 @@ from flask.cli import AppGroup, with_appcontext
 from web.domain import Unavailable
 from web.ports import IndexMissing
 from web.stores.event_files import BadEventFile, read_event_file
-from web.use_cases.opening import OpeningRefused, open_events
-from web.use_cases.reconciling import reconcile
+from web.use_cases.auditing import audit
+from web.use_cases.opening import Opening, OpeningRefused
+from web.use_cases.reconciling import Reconciler
 
 ROUND_S = 1.0
 """How often the worker looks: a hold's seats are back on the screen a second after it ran out."""
+
+SETTING_OF_PART = {"seat store": "REDIS_URL", "booking store": "MONGODB_URI"}
+
+PROBLEMS_SHOWN = 10
+"""Of each check; where there are more, they have one cause."""
 
 events_cli = AppGroup("events", help="Declared events.")
 
@@ -28,12 +35,13 @@ def open_command(files: tuple[Path, ...]) -> None:
     tickets = current_app.extensions["tickets"]
     try:
         events = [read_event_file(path) for path in files]
-        changed = open_events(events, tickets.seats, tickets.bookings)
+        opening = Opening(tickets.seats, tickets.bookings, tickets.gateway)
+        changed = opening.open_events(events)
     except (BadEventFile, OpeningRefused) as error:
         raise click.ClickException(str(error)) from None
     except Unavailable as error:
         raise click.ClickException(
-            f"not opened: cannot reach the {error.part}; is REDIS_URL or MONGODB_URI right?"
+            f"not opened: cannot reach the {error.part}; is {SETTING_OF_PART[error.part]} right?"
         ) from None
     for event in events:
         state = "opened" if changed[event.id] else "unchanged"
@@ -42,19 +50,51 @@ def open_command(files: tuple[Path, ...]) -> None:
 
 @click.command("reconcile")
 @click.option("--forever", is_flag=True, help="Go on until SIGTERM.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @with_appcontext
-def reconcile_command(forever: bool) -> None:
-    """Free expired holds; finish or undo payments that nobody finished."""
+def reconcile_command(forever: bool, dry_run: bool) -> None:
+    """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     tickets = current_app.extensions["tickets"]
     try:
         tickets.check_at_start()
-    except IndexMissing as error:
+        paths = sorted(Path(tickets.settings.events_dir).glob("*.toml"))
+        declared = [read_event_file(path) for path in paths]
+    except (IndexMissing, BadEventFile) as error:
         raise click.ClickException(str(error)) from None
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
+    reconciler = Reconciler(
+        tickets.seats,
+        tickets.bookings,
+        tickets.gateway,
+        tickets.checkout,
+        declared,
+        tickets.settings.payment_lease_s,
+        dry_run,
+        stop.is_set,
+    )
     while True:
-        reconcile(tickets.seats, tickets.checkout)
+        reconciler.round()
         if not forever or stop.wait(ROUND_S):
-            return
+            break
+    for kind, count in sorted(reconciler.repairs.items()):
+        click.echo(f"{kind}: {count}")
+
+
+@click.command("audit")
+@click.option("--hours", default=24, show_default=True, help="How far back payments are compared.")
+@with_appcontext
+def audit_command(hours: int) -> None:
+    """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference."""
+    tickets = current_app.extensions["tickets"]
+    window = timedelta(hours=hours)
+    checks = audit(tickets.seats, tickets.bookings, tickets.gateway, window)
+    for check in checks:
+        verdict = f"{len(check.problems)} PROBLEMS" if check.problems else "ok"
+        click.echo(f"{check.rule:<60} {check.looked_at:>8} looked at   {verdict}")
+        for problem in check.problems[:PROBLEMS_SHOWN]:
+            click.echo(f"    {problem}")
+    if any(check.problems for check in checks):
+        raise SystemExit(1)

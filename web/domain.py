@@ -21,6 +21,14 @@ MAX_REFUSED_CARDS = 5
 of cards, too few to test stolen ones."""
 
 
+DEFAULT_LEASE_S = 60.0
+"""How long a payment belongs to the process that began it, before the worker ends it: longer than
+all time-outs of its steps add up to."""
+
+NOT_COMPLETED = "not_completed"
+"""The reason of a decline that no bank gave: the payment broke off before the card was charged."""
+
+
 class SeatState(StrEnum):
     """What one character of a seat map says; the packed string in Redis uses the same."""
 
@@ -55,7 +63,7 @@ class Block:
     """A run of adjacent seats as the packed seat string has it.
 
     ``middle`` is twice the position of the middle of its row, doubled so that the middle of an
-    even number of seats is an integer too.
+    even number of seats is an integer too. No two rows have the same.
     """
 
     start: int
@@ -65,8 +73,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Span:
-    """Where a section stands in the packed seat string, and its blocks in order of preference:
-    row by row, and in a row those nearest to its middle first."""
+    """Where a section stands in the packed seat string, and its blocks, best row first."""
 
     start: int
     length: int
@@ -130,11 +137,9 @@ class Event:
             for row in section.rows:
                 row_length = sum(len(block) for block in row.blocks)
                 middle = 2 * position + row_length - 1
-                row_blocks = []
                 for block in row.blocks:
-                    row_blocks.append(Block(position, len(block), middle))
+                    blocks.append(Block(position, len(block), middle))
                     position += len(block)
-                blocks += sorted(row_blocks, key=lambda b: abs(2 * b.start + b.length - 1 - middle))
             spans[section.id] = Span(start, position - start, tuple(blocks))
             start = position
         return spans
@@ -192,6 +197,7 @@ class Payment:
 
     event_id: str
     hold_id: str
+    client: str
     attempt: int
     seats: tuple[str, ...]
     amount_minor: int
@@ -204,8 +210,9 @@ class Payment:
     @property
     def gateway_key(self) -> str:
         """The gateway's idempotency key: derived from the hold, never from the client, so that
-        two client keys for one hold cannot become two charges."""
-        return f"{self.hold_id}-{self.attempt}"
+        two client keys for one hold cannot become two charges. With the moment, for a Redis that
+        went back in time counts attempts anew."""
+        return f"{self.hold_id}-{self.attempt}-{self.begun_at.timestamp() * 1000:.0f}"
 
 
 @dataclass(frozen=True)
@@ -352,21 +359,34 @@ class PaymentInProgress(Refusal):
 
 @dataclass(eq=False)
 class PaymentPending(Refusal):
-    """The outcome of a charge is not known yet; the worker will find out."""
+    """The outcome of a charge is not known yet; the worker will find out. ``key_digest`` names the
+    payment among those of its hold."""
 
     event_id: str
     hold_id: str
+    key_digest: str
+
+
+class PaymentNotFound(Refusal):
+    """No such payment, or it left nothing to tell: its key may be used (again)."""
 
 
 @dataclass(eq=False)
 class PaymentDeclined(Refusal):
-    """The card was refused; nothing was charged. ``reason`` is the gateway's code for it,
-    ``attempts_left`` how many more cards this hold takes (0: its seats were given back)."""
+    """The card was refused, or the payment was not completed; nothing was charged. ``reason`` is
+    the gateway's code for it or NOT_COMPLETED, ``attempts_left`` how many more cards this hold
+    takes (0: its seats were given back)."""
 
     reason: str
     message: str
     attempts_left: int = MAX_REFUSED_CARDS
-    replayed: bool = False
+
+
+@dataclass(eq=False)
+class Replayed(Refusal):
+    """The refusal that an idempotency key got before; it is its final answer."""
+
+    refusal: PaymentDeclined | SeatTaken
 
 
 class IdempotencyKeyMissing(Refusal):

@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from web.domain import Refusal
@@ -42,7 +42,8 @@ def _index_missing(error: IndexMissing) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    log.exception("unexpected", exc_info=error)
+    request_id = request.headers.get("X-Request-Id", "without an id")
+    log.exception("unexpected, request %s", request_id, exc_info=error)
     return Problem(
         500,
         "internal_error",

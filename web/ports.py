@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from web.domain import Booking, Buyer, Event, Hold, Payment, PaymentDeclined, Receipt, Section
+from web.domain import (
+    Booking,
+    Buyer,
+    Event,
+    Hold,
+    HoldStatus,
+    Payment,
+    PaymentDeclined,
+    Receipt,
+    SeatTaken,
+    Section,
+)
 
 # ---------------------------------------------------------------- who may try
 
@@ -26,6 +37,35 @@ class Replay:
     """The final answer that an idempotency key got before."""
 
     receipt: Receipt
+
+
+@dataclass(frozen=True)
+class KnownHold:
+    """A hold as Redis has it; ``positions`` are in layout order, counted from 0."""
+
+    positions: tuple[int, ...]
+    client: str
+    status: HoldStatus
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class EventState:
+    """All that Redis knows of an event, at one moment (``now_ms``). ``due`` and ``payments`` are
+    hold id to the moment at which hold or lease runs out."""
+
+    event: Event
+    now_ms: int
+    revision: int
+    seats: str
+    holds: dict[str, KnownHold]
+    due: dict[str, int]
+    clients: dict[str, int]
+    payments: dict[str, int]
+
+
+class JournalBroken(Exception):
+    """The journal skips a revision, or has a change that changes nothing."""
 
 
 class SeatsMoved(Exception):
@@ -60,9 +100,21 @@ class SeatStore(Protocol):
         """The definition that is on sale now."""
         ...
 
-    def open_event(self, event: Event, sold: Iterable[str]) -> bool:
-        """Puts ``event`` on sale, or updates one that is. ``sold``: ids of the seats in bookings,
-        all of them in the definition. Returns whether anything changed. Raises SeatsMoved."""
+    def revision(self, event_id: str) -> int | None:
+        """None when there is no such event, or none that is open."""
+        ...
+
+    def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
+        """Makes an event that Redis does not know, closed until open_event has added what is sold.
+        ``payments`` were under way when Redis lost them; their seats are paying again. Returns
+        False when there is one already."""
+        ...
+
+    def open_event(self, event: Event, sold: Iterable[str], seen_revision: int = 0) -> bool:
+        """Brings a built event up to date with its definition and with ``sold``, the ids of the
+        seats in bookings, all of them in the definition; opens it. An event whose revision is below
+        ``seen_revision`` has gone back in time and gets one above. Returns whether anything
+        changed. Raises SeatsMoved."""
         ...
 
     def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
@@ -95,18 +147,32 @@ class SeatStore(Protocol):
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
     ) -> Payment | Replay:
         """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
-        PaymentInProgress, IdempotencyKeyReused, and the PaymentDeclined that this key got before.
-        """
+        PaymentInProgress, IdempotencyKeyReused, and Replayed with the refusal that this key got
+        before."""
         ...
 
-    def undo_payment(self, payment: Payment, declined: PaymentDeclined | None) -> int:
-        """The charge definitely did not happen. ``declined`` is kept as the final answer to the
-        payment's key; None when the card was not even asked. Returns how many more cards the hold
-        takes: 0 when its seats were given back."""
+    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> Replay | None:
+        """The receipt of a payment, or None while it is under way. Raises PaymentNotFound, and
+        Replayed with the refusal that it ended with."""
+        ...
+
+    def undo_payment(self, payment: Payment, answer: PaymentDeclined | SeatTaken | None) -> int:
+        """The charge definitely did not happen. ``answer`` is kept as the final one to the
+        payment's key; None leaves the key to be used again. Returns how many more cards the hold
+        takes: 0 when its seats were given back. Only a bank's decline counts as a refused card."""
+        ...
+
+    def renew_lease(self, payment: Payment) -> bool:
+        """Whether the payment is still the caller's, who has a whole lease again then. False when
+        the worker has ended it."""
         ...
 
     def confirm_booking(self, event: Event, booking: Booking) -> None:
         """The booking is in MongoDB: its seats are sold and its hold is over."""
+        ...
+
+    def lapsed_holds(self, event_id: str) -> list[str]:
+        """The ids of holds whose payment nobody has ended within its lease."""
         ...
 
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
@@ -145,11 +211,19 @@ class BookingStore(Protocol):
 
     def find(self, booking_id: str) -> Booking | None: ...
 
+    def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
+        """Those that there are, by id."""
+        ...
+
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         """The bookings that have any of these seats."""
         ...
 
     def sold_seats(self, event_id: str) -> list[str]: ...
+
+    def list(self, event_id: str | None = None) -> Iterator[Booking]:
+        """Oldest first; of all events without ``event_id``."""
+        ...
 
 
 # ---------------------------------------------------------------- whose money moved
@@ -157,7 +231,8 @@ class BookingStore(Protocol):
 
 @dataclass(frozen=True)
 class Authorization:
-    """Money reserved on a card (or what became of it) as the gateway's ledger has it.
+    """Money reserved on a card (or what became of it) as the gateway's ledger has it. What was
+    given back in part only is still "captured".
 
     ``key`` is the gateway key that made it (Payment.gateway_key); ``metadata`` is what
     authorize was given.
@@ -167,7 +242,7 @@ class Authorization:
     key: str
     amount_minor: int
     currency: str
-    status: Literal["declined", "authorized", "captured", "voided"]
+    status: Literal["declined", "authorized", "captured", "voided", "refunded"]
     created: datetime
     metadata: Mapping[str, str]
 
@@ -184,9 +259,14 @@ class OutcomeUnknown(GatewayError):
     """It may have happened: time-out, connection reset, 5xx."""
 
 
+class BadSignature(Exception):
+    """The webhook is not from the gateway, or is too old."""
+
+
 class Gateway(Protocol):
-    """Every call raises NotExecuted or OutcomeUnknown when it has no answer. Every call may be
-    repeated with the same key: it then answers the same and does nothing twice."""
+    """Every call but read_webhook raises NotExecuted or OutcomeUnknown when it has no answer.
+    Every call may be repeated with the same key: it then answers the same and does nothing
+    twice."""
 
     def authorize(
         self,
@@ -208,10 +288,22 @@ class Gateway(Protocol):
         """Let the reserved money go; nothing to do when it was let go before."""
         ...
 
+    def refund(self, payment_id: str, key: str) -> None:
+        """Give all captured money back; nothing to do when it was given back before, whenever and
+        with whatever key. ``key`` is derived from the booking. Raises NotExecuted also when the
+        payment was not captured."""
+        ...
+
     def find(self, key: str, since: datetime) -> Authorization | None:
         """The payment that this key made at or after ``since``, from the gateway's own list."""
         ...
 
     def list(self, since: datetime) -> Iterator[Authorization]:
         """Payments made at or after ``since``, newest first."""
+        ...
+
+    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
+        """The payment that the gateway tells of, as it was when that was written: a hint to look,
+        not a fact, for it may be late, repeated, out of order, or never come. None when the event
+        is about something else. ``payload`` is the raw body. Raises BadSignature; asks nobody."""
         ...

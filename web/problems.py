@@ -1,7 +1,7 @@
 """How each refusal looks to a client of the API: problem details (RFC 9457) with a ``code``."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -109,7 +109,15 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "A payment for this hold is under way. Ask again with the same Idempotency-Key.",
                 retry_after_s=1,
             )
-        case domain.PaymentDeclined(reason, message, attempts_left, replayed):
+        case domain.Replayed(first):
+            return replace(problem_of(first), headers={"Idempotent-Replayed": "true"})
+        case domain.PaymentNotFound():
+            return Problem(
+                404,
+                "payment_not_found",
+                "There is no such payment, or nothing came of it. Nothing was charged.",
+            )
+        case domain.PaymentDeclined(reason, message, attempts_left):
             after = (
                 f"You can try {attempts_left} more with a new Idempotency-Key."
                 if attempts_left
@@ -120,7 +128,6 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "payment_declined",
                 f"{message} Nothing was charged. {after}",
                 extra={"reason": reason, "attempts_left": attempts_left},
-                headers={"Idempotent-Replayed": "true"} if replayed else {},
             )
         case domain.IdempotencyKeyMissing():
             return Problem(

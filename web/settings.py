@@ -10,8 +10,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from sidecar.client_address import parse_networks
+from sidecar.client_address import Network, parse_networks
 from sidecar.settings import settings_of
+from web.domain import DEFAULT_LEASE_S
+
+MIN_KEY_LENGTH = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -27,15 +30,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         ),
     ] = "mongodb://127.0.0.1:27017/tickets"
     secret_key: Annotated[
-        str, Meta(min_length=16, description="makes hold tokens; required, the same on every host")
+        str,
+        Meta(
+            min_length=MIN_KEY_LENGTH,
+            description="makes hold tokens; required, the same on every host",
+        ),
     ]
     secret_key_fallbacks: Annotated[
         str, Meta(description="former secret keys, comma-separated, still good for old tokens")
     ] = ""
     stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
     stripe_api_base: Annotated[
-        str, Meta(description="where the Stripe API answers; the local sandbox in development")
+        str,
+        Meta(
+            pattern="^https?://",
+            description="where the Stripe API answers; the local sandbox in development",
+        ),
     ] = "https://api.stripe.com"
+    payment_lease_s: Annotated[
+        float,
+        Meta(
+            ge=1, le=3600, description="how long a payment is its web process's; then the worker's"
+        ),
+    ] = DEFAULT_LEASE_S
+    events_dir: Annotated[
+        str, Meta(description="event files from which the worker opens what Redis has lost")
+    ] = "events"
     trusted_proxies: Annotated[
         str,
         Meta(description="networks whose `X-Forwarded-For` is believed, comma-separated"),
@@ -51,10 +71,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 2
 
     def __post_init__(self) -> None:
+        for key in self.former_secret_keys:
+            if len(key) < MIN_KEY_LENGTH:
+                raise ValueError(
+                    f"SECRET_KEY_FALLBACKS must have keys of at least {MIN_KEY_LENGTH} characters"
+                )
         try:
-            parse_networks(self.trusted_proxies)
+            self.trusted_networks  # noqa: B018
         except ValueError as error:
             raise ValueError(f"TRUSTED_PROXIES: {error}") from None
+
+    @property
+    def former_secret_keys(self) -> list[str]:
+        return [key.strip() for key in self.secret_key_fallbacks.split(",") if key.strip()]
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.trusted_proxies)
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

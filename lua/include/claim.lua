@@ -2,15 +2,17 @@
 -- nobody is refused because of holds that have run out. Returns an answer that ends the call, or
 -- nil, the time and the event's hold_ms and max_held.
 local function admit(version, hold_id)
-  local event = redis.call('HMGET', event_key, 'version', 'opens_at_ms', 'hold_ms', 'max_held')
+  local event = redis.call('HMGET', event_key,
+    'version', 'opens_at_ms', 'hold_ms', 'max_held', 'closed')
   if not event[1] then return {'event_missing'} end
+  if event[5] then return {'event_closed'} end
   if event[1] ~= version then return {'event_changed'} end
 
   local now = now_ms()
   local known = redis.call('HGET', holds_key, hold_id)
   if known then -- redis-py sends a call again when its answer was lost on the way
     local hold = cjson.decode(known)
-    return {'held', hold.deadline_ms, now, table.concat(hold.seats, ',')}
+    return {'held', hold.deadline_ms, now, table.concat(hold.seats, ','), hold.amount_minor}
   end
   if now < tonumber(event[2]) then
     return {'sale_not_open', tonumber(event[2]) - now}
@@ -39,5 +41,5 @@ local function claim(hold_id, client, amount_minor, positions, now, hold_ms, max
   redis.call('ZADD', due_key, deadline_ms, hold_id)
   redis.call('HINCRBY', clients_key, client, #positions)
   record('held', hold_id, positions)
-  return {'held', deadline_ms, now, table.concat(positions, ',')}
+  return {'held', deadline_ms, now, table.concat(positions, ','), tonumber(amount_minor)}
 end

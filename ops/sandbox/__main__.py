@@ -14,10 +14,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment  # noq
 
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
-from gevent.pywsgi import WSGIServer  # noqa: E402
+from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 
-from ops.sandbox.app import create_app  # noqa: E402
+from ops.sandbox.app import CONNECTION, create_app  # noqa: E402
+from ops.sandbox.faults import Faults  # noqa: E402
 from ops.sandbox.ledger import Ledger  # noqa: E402
+from ops.sandbox.webhooks import Webhooks  # noqa: E402
 
 STOP_TIMEOUT_S = 5
 """Calls that were under way may end; the slowest card takes three seconds."""
@@ -31,7 +33,11 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, required=True, help="SQLite file, made if missing")
+    parser.add_argument("--webhook-url", help="where to tell what has happened")
+    parser.add_argument("--webhook-secret", help="what the webhooks are signed with")
     arguments = parser.parse_args()
+    if bool(arguments.webhook_url) != bool(arguments.webhook_secret):
+        parser.error("--webhook-url and --webhook-secret need each other")
 
     arguments.ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(arguments.ledger)
@@ -39,8 +45,11 @@ def main() -> None:
         listener = _listen(arguments.host, arguments.port)
     except OSError as error:
         sys.exit(f"sandbox: cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
-    calls = CallCounter(create_app(ledger))
-    server = WSGIServer(listener, calls, log=None)
+    faults, webhooks = Faults(), None
+    if arguments.webhook_url:
+        webhooks = Webhooks(arguments.webhook_url, arguments.webhook_secret)
+    calls = CallCounter(create_app(ledger, faults, webhooks))
+    server = WSGIServer(listener, calls, log=None, handler_class=Handler)
     server.start()
 
     stopped = Event()
@@ -49,9 +58,19 @@ def main() -> None:
     print(f"sandbox: http://{arguments.host}:{server.server_port}", flush=True)
     stopped.wait()
     server.stop_accepting()
+    faults.clear()
     calls.none_under_way.wait(STOP_TIMEOUT_S)
     server.stop()
     ledger.close()
+
+
+class Handler(WSGIHandler):
+    """Gives the application the connection, to close it without an answer."""
+
+    def get_environ(self) -> WSGIEnvironment:
+        environ = super().get_environ()
+        environ[CONNECTION] = self.socket
+        return environ
 
 
 class CallCounter:

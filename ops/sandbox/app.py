@@ -1,79 +1,108 @@
 """The HTTP side: what a call is given and what it is sent back."""
 
-import secrets
+import contextlib
+import socket
 import time
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from ops.sandbox import cards, intents
-from ops.sandbox.errors import Answer, ApiError, invalid_request, json_answer
+from ops.sandbox import cards, intents, refunds
+from ops.sandbox.calls import Calls, deliver
+from ops.sandbox.charges import charge_of
+from ops.sandbox.control import PREFIX as CONTROL_PREFIX
+from ops.sandbox.control import control_calls
+from ops.sandbox.errors import Answer, ApiError, Event, invalid_request, json_answer
+from ops.sandbox.faults import Dropped, Faults
 from ops.sandbox.form import Parameters
-from ops.sandbox.idempotency import Executor, Identity
+from ops.sandbox.intents import Intent
 from ops.sandbox.ledger import Ledger, Window
+from ops.sandbox.webhooks import Webhooks
 
-PATH = "/v1/payment_intents"
+INTENTS = "/v1/payment_intents"
+REFUNDS = "/v1/refunds"
 TEST_KEY_PREFIX = "sk_test_"
 DEFAULT_PAGE = 10
 MAX_PAGE = 100
 MAX_BODY_BYTES = 64 * 1024
 """Fifty metadata values of full length and everything else fit in it."""
 
+CONNECTION = "ops.sandbox.connection"
+"""Where the server puts the socket of a request into its WSGI environment."""
 
-def create_app(ledger: Ledger) -> Flask:
+
+def create_app(ledger: Ledger, faults: Faults, webhooks: Webhooks | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    api = PaymentIntents(ledger)
-    app.add_url_rule(PATH, view_func=api.create, methods=["POST"])
-    app.add_url_rule(PATH, view_func=api.list)
-    app.add_url_rule(f"{PATH}/<intent_id>", view_func=api.retrieve)
-    app.add_url_rule(f"{PATH}/<intent_id>/confirm", view_func=api.confirm, methods=["POST"])
-    app.add_url_rule(f"{PATH}/<intent_id>/capture", view_func=api.capture, methods=["POST"])
-    app.add_url_rule(f"{PATH}/<intent_id>/cancel", view_func=api.cancel, methods=["POST"])
+    calls = Calls(ledger, faults, webhooks)
+    payments, repayments = PaymentIntents(ledger, calls), Refunds(ledger, calls)
+    for method, path, operation, call in (
+        ("POST", INTENTS, "create", payments.create),
+        ("GET", INTENTS, "list", payments.list),
+        ("GET", f"{INTENTS}/<intent_id>", "retrieve", payments.retrieve),
+        ("POST", f"{INTENTS}/<intent_id>/confirm", "confirm", payments.confirm),
+        ("POST", f"{INTENTS}/<intent_id>/capture", "capture", payments.capture),
+        ("POST", f"{INTENTS}/<intent_id>/cancel", "cancel", payments.cancel),
+        ("POST", REFUNDS, "refund", repayments.create),
+        ("GET", REFUNDS, "list_refunds", repayments.list),
+    ):
+        app.add_url_rule(path, operation, calls.view(operation, call), methods=[method])
+    app.register_blueprint(control_calls(faults))
     app.before_request(require_test_key)
     app.register_error_handler(ApiError, lambda error: deliver(error.answer()))
+    app.register_error_handler(Dropped, hang_up)
     app.register_error_handler(HTTPException, lambda error: deliver(_http_error(error)))
     return app
 
 
+_TOLD_WHEN_CONFIRMED = {
+    "requires_capture": "payment_intent.amount_capturable_updated",
+    "succeeded": "payment_intent.succeeded",
+}
+
+
 class PaymentIntents:
-    """The views. Each validates, then executes; an effect checks everything before it writes."""
+    """Each call validates, then executes; an effect checks everything before it writes."""
 
-    def __init__(self, ledger: Ledger):
+    def __init__(self, ledger: Ledger, calls: Calls):
         self._ledger = ledger
-        self._executor = Executor(ledger)
+        self._calls = calls
 
-    def create(self) -> Response:
+    def create(self) -> Answer:
         creation = intents.read_creation(_form())
 
         def effect() -> Answer:
             intent = intents.create(creation, _now_s())
-            declined = None
-            if creation.confirmation is not None:
-                declined = intents.confirm(intent, creation.confirmation)
-            self._ledger.save(intent)
-            return declined.answer() if declined else json_answer(200, intent)
+            if creation.confirmation is None:
+                self._ledger.save(intent)
+                return json_answer(200, intent)
+            return self._confirm(intent, creation.confirmation)
 
         takes_s = cards.takes_s(creation.payment_method) if creation.confirmation else 0.0
-        return deliver(self._executor.execute(_identity(), effect, takes_s))
+        return self._calls.change(effect, takes_s)
 
-    def confirm(self, intent_id: str) -> Response:
+    def confirm(self, intent_id: str) -> Answer:
         parameters = _form()
         confirmation = intents.read_confirmation(parameters)
         parameters.require_no_more()
 
         def effect() -> Answer:
-            intent = self._ledger.intent(intent_id)
-            declined = intents.confirm(intent, confirmation)
-            self._ledger.save(intent)
-            return declined.answer() if declined else json_answer(200, intent)
+            return self._confirm(self._ledger.intent(intent_id), confirmation)
 
         payment_method = confirmation.payment_method
         if payment_method is None:
             payment_method = self._ledger.intent(intent_id)["payment_method"]
-        return deliver(self._executor.execute(_identity(), effect, cards.takes_s(payment_method)))
+        return self._calls.change(effect, cards.takes_s(payment_method))
 
-    def capture(self, intent_id: str) -> Response:
+    def _confirm(self, intent: Intent, confirmation: intents.Confirmation) -> Answer:
+        declined = intents.confirm(intent, confirmation)
+        self._ledger.save(intent)
+        if declined:
+            return declined.answer((Event("payment_intent.payment_failed", intent),))
+        told = _TOLD_WHEN_CONFIRMED.get(intent["status"])
+        return json_answer(200, intent, (Event(told, intent),) if told else ())
+
+    def capture(self, intent_id: str) -> Answer:
         parameters = _form()
         amount_minor = parameters.integer("amount_to_capture")
         parameters.require_no_more()
@@ -82,11 +111,11 @@ class PaymentIntents:
             intent = self._ledger.intent(intent_id)
             intents.capture(intent, amount_minor)
             self._ledger.save(intent)
-            return json_answer(200, intent)
+            return json_answer(200, intent, (Event("payment_intent.succeeded", intent),))
 
-        return deliver(self._executor.execute(_identity(), effect))
+        return self._calls.change(effect)
 
-    def cancel(self, intent_id: str) -> Response:
+    def cancel(self, intent_id: str) -> Answer:
         parameters = _form()
         reason = parameters.text("cancellation_reason", intents.CANCELLATION_REASONS)
         parameters.require_no_more()
@@ -95,32 +124,82 @@ class PaymentIntents:
             intent = self._ledger.intent(intent_id)
             intents.cancel(intent, reason, _now_s())
             self._ledger.save(intent)
-            return json_answer(200, intent)
+            events = (Event("payment_intent.canceled", intent),)
+            charge = charge_of(intent, 0)
+            if charge and charge["refunded"]:
+                events += (Event("charge.refunded", charge),)
+            return json_answer(200, intent, events)
 
-        return deliver(self._executor.execute(_identity(), effect))
+        return self._calls.change(effect)
 
-    def retrieve(self, intent_id: str) -> Response:
-        return deliver(json_answer(200, self._ledger.intent(intent_id)))
-
-    def list(self) -> Response:
-        found, has_more = self._ledger.page(_read_window(Parameters(request.args.items(True))))
-        return deliver(
-            json_answer(200, {"object": "list", "url": PATH, "has_more": has_more, "data": found})
+    def retrieve(self, intent_id: str) -> Answer:
+        parameters = _query()
+        expands = _read_expansion(parameters, "latest_charge")
+        parameters.require_no_more()
+        return self._calls.read(
+            lambda: json_answer(200, self._shown(self._ledger.intent(intent_id), expands))
         )
 
+    def list(self) -> Answer:
+        parameters = _query()
+        expands = _read_expansion(parameters, "data.latest_charge")
+        window = _read_window(parameters)
 
-def deliver(answer: Answer) -> Response:
-    """The last step of every call: what the answer tells is committed by now."""
-    response = Response(answer.body, answer.status, mimetype="application/json")
-    response.headers["Request-Id"] = f"req_{secrets.token_hex(7)}"
-    if answer.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        def effect() -> Answer:
+            found, has_more = self._ledger.intents(window)
+            return _list_answer(INTENTS, [self._shown(each, expands) for each in found], has_more)
+
+        return self._calls.read(effect)
+
+    def _shown(self, intent: Intent, expands_charge: bool) -> Intent:
+        if not expands_charge:
+            return intent
+        refunded_minor = self._ledger.refunded_minor(intent["id"])
+        return {**intent, "latest_charge": charge_of(intent, refunded_minor)}
+
+
+class Refunds:
+    def __init__(self, ledger: Ledger, calls: Calls):
+        self._ledger = ledger
+        self._calls = calls
+
+    def create(self) -> Answer:
+        creation = refunds.read_creation(_form())
+
+        def effect() -> Answer:
+            intent = self._ledger.intent(creation.intent_id, "payment_intent", 400)
+            before_minor = self._ledger.refunded_minor(intent["id"])
+            refund = refunds.create(creation, intent, before_minor, _now_s())
+            self._ledger.add_refund(refund)
+            charge = charge_of(intent, before_minor + refund["amount"])
+            return json_answer(200, refund, (Event("charge.refunded", charge),))
+
+        return self._calls.change(effect)
+
+    def list(self) -> Answer:
+        parameters = _query()
+        intent_id = parameters.text("payment_intent")
+        window = _read_window(parameters)
+
+        def effect() -> Answer:
+            return _list_answer(REFUNDS, *self._ledger.refunds(window, intent_id))
+
+        return self._calls.read(effect)
+
+
+def hang_up(_: Dropped) -> Response:
+    """Close the connection; the response goes nowhere."""
+    # Whoever waited may have closed it first.
+    with contextlib.suppress(OSError):
+        request.environ[CONNECTION].shutdown(socket.SHUT_RDWR)
+    return Response(status=500)
 
 
 def require_test_key() -> None:
     """Raises ApiError without a test key as bearer token or as user name of basic
     authentication."""
+    if request.path.startswith(f"{CONTROL_PREFIX}/"):
+        return
     given = request.authorization
     key = given and (given.token if given.type == "bearer" else given.username)
     if not key:
@@ -139,11 +218,21 @@ def _form() -> Parameters:
     return Parameters(request.form.items(True))
 
 
-def _identity() -> Identity | None:
-    key = request.headers.get("Idempotency-Key")
-    if not key:
-        return None
-    return Identity.of(key, request.path, list(request.form.items(True)))
+def _query() -> Parameters:
+    return Parameters(request.args.items(True))
+
+
+def _list_answer(url: str, data: list, has_more: bool) -> Answer:
+    return json_answer(200, {"object": "list", "url": url, "has_more": has_more, "data": data})
+
+
+def _read_expansion(parameters: Parameters, expandable: str) -> bool:
+    """Whether ``expandable`` is to be shown whole: https://docs.stripe.com/api/expanding_objects.
+    Raises ApiError for anything else."""
+    wanted = set(parameters.group("expand").values())
+    for name in wanted - {expandable}:
+        raise invalid_request(f"This property cannot be expanded ({name}).", param="expand")
+    return bool(wanted)
 
 
 def _read_window(parameters: Parameters) -> Window:

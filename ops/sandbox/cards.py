@@ -4,6 +4,7 @@ Names, codes and decline codes: https://docs.stripe.com/testing?testing-method=p
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,12 @@ class Decline:
 @dataclass(frozen=True)
 class Card:
     """A card is charged, declined, or first needs its owner to confirm. ``takes_s`` is how long
-    its bank thinks about it, in seconds."""
+    its bank thinks about it, in seconds; ``refund_status`` is the status of a new refund."""
 
     decline: Decline | None = None
     needs_owner: bool = False
     takes_s: float = 0.0
+    refund_status: Literal["pending", "succeeded"] = "succeeded"
 
 
 SLOW_BANK_S = 3.0
@@ -70,6 +72,8 @@ CARDS = {
     # 3-D Secure is there but not asked for.
     "pm_card_threeDSecureOptional": APPROVED,
     "pm_card_amex_threeDSecureNotSupported": APPROVED,
+    # At Stripe its refund succeeds later.
+    "pm_card_pendingRefund": Card(refund_status="pending"),
     "pm_card_visa_chargeDeclined": GENERIC,
     "pm_card_visa_chargeDeclinedInsufficientFunds": NO_FUNDS,
     "pm_card_visa_chargeDeclinedLostCard": LOST,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ops.sandbox.errors import Answer, ApiError, invalid_request
+from ops.sandbox.errors import Answer, ApiError, answer_of, invalid_request
 from ops.sandbox.ledger import Ledger
 
 MAX_KEY_LENGTH = 255
@@ -81,10 +81,7 @@ class Executor:
         if takes_s:
             time.sleep(takes_s)
         with self._ledger.transaction():
-            try:
-                answer = effect()
-            except ApiError as error:
-                answer = error.answer()
+            answer = answer_of(effect)
             if identity is not None:
                 self._ledger.remember(identity.key, identity.endpoint, identity.fingerprint, answer)
         return answer

@@ -105,7 +105,7 @@ def read_confirmation(parameters: Parameters) -> Confirmation:
 def create(creation: Creation, created_s: int) -> Intent:
     """Not charged yet. ``created_s`` is in seconds of Unix time."""
     _require_payment_method_exists(creation.payment_method)
-    intent_id = _new_id("pi")
+    intent_id = new_id("pi")
     return {
         "id": intent_id,
         "object": "payment_intent",
@@ -157,7 +157,7 @@ def confirm(intent: Intent, confirmation: Confirmation) -> ApiError | None:
         )
     card = CARDS[payment_method]
     if card.decline is not None:
-        return _decline(intent, card.decline, charge_id=_new_id("ch"))
+        return _decline(intent, card.decline, charge_id=new_id("ch"))
     if card.needs_owner and confirmation.fails_if_owner_needed:
         return _decline(intent, _NEEDS_OWNER, charge_id=None)
     intent["payment_method"] = payment_method
@@ -167,7 +167,7 @@ def confirm(intent: Intent, confirmation: Confirmation) -> ApiError | None:
         intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
         return None
     intent["next_action"] = None
-    intent["latest_charge"] = _new_id("ch")
+    intent["latest_charge"] = new_id("ch")
     if intent["capture_method"] == "manual":
         intent["status"] = "requires_capture"
         intent["amount_capturable"] = intent["amount"]
@@ -250,5 +250,6 @@ def _unexpected_state(intent: Intent, message: str) -> ApiError:
     return error
 
 
-def _new_id(prefix: str) -> str:
+def new_id(prefix: str) -> str:
+    """An id like Stripe's, ``pi_`` and 24 characters."""
     return f"{prefix}_{secrets.token_hex(12)}"

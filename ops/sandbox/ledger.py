@@ -1,4 +1,5 @@
-"""What the sandbox remembers: PaymentIntents and the answers to idempotency keys, in SQLite."""
+"""What the sandbox remembers, in SQLite: PaymentIntents, refunds, and the answers to idempotency
+keys."""
 
 import json
 import sqlite3
@@ -6,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ops.sandbox.errors import Answer, no_such
 from ops.sandbox.intents import Intent
+from ops.sandbox.refunds import Refund
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS intents (
@@ -18,6 +21,15 @@ CREATE TABLE IF NOT EXISTS intents (
     body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS intents_by_created ON intents (created);
+CREATE TABLE IF NOT EXISTS refunds (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    intent_id TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS refunds_by_intent ON refunds (intent_id);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     endpoint TEXT NOT NULL,
@@ -42,7 +54,7 @@ class StoredAnswer:
 @dataclass(frozen=True)
 class Window:
     """Which part of the list to read. ``created`` maps gt, gte, lt and lte to seconds of Unix
-    time; at most one of ``starting_after`` and ``ending_before`` is an intent's id."""
+    time; at most one of ``starting_after`` and ``ending_before`` is the id of an object in it."""
 
     limit: int
     created: dict[str, int]
@@ -75,13 +87,13 @@ class Ledger:
             raise
         self._connection.execute("COMMIT")
 
-    def intent(self, intent_id: str) -> Intent:
-        """Raises ApiError when there is none."""
+    def intent(self, intent_id: str, param: str = "intent", status: int = 404) -> Intent:
+        """Raises ApiError when there is none: ``status``, and ``param`` is to blame."""
         row = self._connection.execute(
             "SELECT body FROM intents WHERE id = ?", (intent_id,)
         ).fetchone()
         if row is None:
-            raise no_such("payment_intent", intent_id, "intent", 404)
+            raise no_such("payment_intent", intent_id, param, status)
         return json.loads(row[0])
 
     def save(self, intent: Intent) -> None:
@@ -92,24 +104,53 @@ class Ledger:
             (intent["id"], intent["created"], json.dumps(intent, separators=(",", ":"))),
         )
 
-    def page(self, window: Window) -> tuple[list[Intent], bool]:
-        """Intents, newest first, and whether there are more in the direction of reading.
+    def add_refund(self, refund: Refund) -> None:
+        self._connection.execute(
+            "INSERT INTO refunds (id, created, intent_id, amount, body) VALUES (?, ?, ?, ?, ?)",
+            (
+                refund["id"],
+                refund["created"],
+                refund["payment_intent"],
+                refund["amount"],
+                json.dumps(refund, separators=(",", ":")),
+            ),
+        )
+
+    def refunded_minor(self, intent_id: str) -> int:
+        """The sum of the intent's refunds."""
+        row = self._connection.execute(
+            "SELECT total(amount) FROM refunds WHERE intent_id = ?", (intent_id,)
+        ).fetchone()
+        return int(row[0])
+
+    def intents(self, window: Window) -> tuple[list[Intent], bool]:
+        """Newest first, and whether there are more in the direction of reading.
 
         Raises ApiError when the intent to start from does not exist.
         """
-        conditions, values = ["TRUE"], []
+        return self._page("intents", "payment_intent", window, ["TRUE"], [])
+
+    def refunds(self, window: Window, intent_id: str | None) -> tuple[list[Refund], bool]:
+        """As ``intents``; None means those of all intents."""
+        if intent_id is None:
+            return self._page("refunds", "refund", window, ["TRUE"], [])
+        return self._page("refunds", "refund", window, ["intent_id = ?"], [intent_id])
+
+    def _page(
+        self, table: str, noun: str, window: Window, conditions: list[str], values: list
+    ) -> tuple[list[dict[str, Any]], bool]:
         for name, created_s in window.created.items():
             conditions.append(f"created {_COMPARISONS[name]} ?")
             values.append(created_s)
         if window.starting_after:
             conditions.append("(created, position) < (?, ?)")
-            values += self._place(window.starting_after, "starting_after")
+            values += self._place(table, noun, window.starting_after, "starting_after")
         if window.ending_before:
             conditions.append("(created, position) > (?, ?)")
-            values += self._place(window.ending_before, "ending_before")
+            values += self._place(table, noun, window.ending_before, "ending_before")
         order = "ASC" if window.ending_before else "DESC"
         rows = self._connection.execute(
-            f"SELECT body FROM intents WHERE {' AND '.join(conditions)}"
+            f"SELECT body FROM {table} WHERE {' AND '.join(conditions)}"
             f" ORDER BY created {order}, position {order} LIMIT ?",
             (*values, window.limit + 1),
         ).fetchall()
@@ -118,12 +159,12 @@ class Ledger:
             found.reverse()
         return found, len(rows) > window.limit
 
-    def _place(self, intent_id: str, param: str) -> tuple[int, int]:
+    def _place(self, table: str, noun: str, object_id: str, param: str) -> tuple[int, int]:
         row = self._connection.execute(
-            "SELECT created, position FROM intents WHERE id = ?", (intent_id,)
+            f"SELECT created, position FROM {table} WHERE id = ?", (object_id,)
         ).fetchone()
         if row is None:
-            raise no_such("payment_intent", intent_id, param, 400)
+            raise no_such(noun, object_id, param, 400)
         return row
 
     def answer(self, key: str) -> StoredAnswer | None:

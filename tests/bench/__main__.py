@@ -24,6 +24,7 @@ import requests
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from ops.stack import Stack
+from tests.factories import put_on_sale
 from web.domain import Event, Row, Section
 from web.stores.seat_store import RedisSeatStore, connect
 
@@ -116,8 +117,7 @@ class Bench:
                 Section("free", "Free of charge", "general", 0, rows),
             ),
         )
-        self._seats.announce([hall.id])
-        self._seats.open_event(hall, sold=[])
+        put_on_sale(self._seats, hall)
         return hall
 
 

@@ -4,7 +4,7 @@ It holds bookings and nothing else, one document each, written once.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 
@@ -23,6 +23,9 @@ SELECTION_TIMEOUT_MS = 3_000
 waits longer is better told to retry."""
 
 SOCKET_TIMEOUT_MS = 5_000
+
+PART = "booking store"
+"""What Unavailable calls this part of the service."""
 
 DEFAULT_DATABASE = "tickets"
 """Used when the URI names none."""
@@ -122,6 +125,11 @@ class MongoBookingStore:
         with _reachable():
             return _booking(self._bookings.filter(booking_id=booking_id).first())
 
+    def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
+        with _reachable():
+            found = self._bookings.filter(booking_id__in=list(booking_ids))
+            return {document.booking_id: _booking(document) for document in found}
+
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with _reachable():
             found = self._bookings.filter(event=event_id, seats__in=list(seats))
@@ -132,6 +140,12 @@ class MongoBookingStore:
             bookings = self._collection.find({"event": event_id}, {"seats": 1})
             return [seat for booking in bookings for seat in booking["seats"]]
 
+    def list(self, event_id: str | None = None) -> Iterator[Booking]:
+        wanted = {"event": event_id} if event_id else {}
+        with _reachable():
+            for document in self._bookings.filter(**wanted).order_by("booked_at"):
+                yield _booking(document)
+
 
 @contextmanager
 def _reachable() -> Iterator[None]:
@@ -139,7 +153,7 @@ def _reachable() -> Iterator[None]:
         yield
     except PyMongoError as error:
         log.warning("mongodb: %s", error)
-        raise Unavailable("bookings") from error
+        raise Unavailable(PART) from error
 
 
 def _document(booking: Booking) -> BookingDocument:

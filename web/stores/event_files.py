@@ -15,11 +15,13 @@ from web.domain import Event, Row, Section
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
 
-MAX_PRICE_MINOR = 10_000_000
+MAX_AMOUNT_MINOR = 99_999_999
+"""Stripe's bound for one payment."""
+
 GENERAL_ROW = "GA"
 """The row id of a general-admission section, so that its seats have ids like all others."""
 
-_Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+_Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]
 _ROW_ID = re.compile(r"[A-Za-z0-9]{1,8}")
 _LETTER_RANGE = re.compile(r"([A-Z])-([A-Z])")
@@ -38,7 +40,7 @@ class _Rows(msgspec.Struct, forbid_unknown_fields=True):
 class _SectionTable(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     name: _Text
-    price: Annotated[int, Meta(ge=0, le=MAX_PRICE_MINOR)]
+    price: Annotated[int, Meta(ge=0, le=MAX_AMOUNT_MINOR)]
     kind: Literal["seated", "general"] = "seated"
     rows: list[_Rows] = []
     capacity: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
@@ -48,7 +50,7 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     name: _Text
     venue: _Text
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     sale_opens_at: Annotated[datetime, Meta(tz=True)]
     sections: Annotated[list[_SectionTable], Meta(min_length=1, max_length=1000)]
     hold_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 300
@@ -83,6 +85,12 @@ def _event(table: dict) -> Event:
         raise _BadField(f"{field}: {problem}" if field else problem) from None
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
+    for index, section in enumerate(declared.sections):
+        if section.price * declared.max_seats_per_hold > MAX_AMOUNT_MINOR:
+            raise _BadField(
+                f"sections[{index}].price: max_seats_per_hold of them cost more than "
+                f"{MAX_AMOUNT_MINOR}, which no payment can"
+            )
     sections = tuple(
         _section(f"sections[{index}]", section) for index, section in enumerate(declared.sections)
     )

@@ -13,7 +13,9 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from web.domain import (
+    DEFAULT_LEASE_S,
     MAX_REFUSED_CARDS,
+    NOT_COMPLETED,
     Booking,
     Buyer,
     Event,
@@ -26,7 +28,9 @@ from web.domain import (
     Payment,
     PaymentDeclined,
     PaymentInProgress,
+    PaymentNotFound,
     Receipt,
+    Replayed,
     SaleNotOpen,
     SeatState,
     SeatTaken,
@@ -35,8 +39,11 @@ from web.domain import (
     TooManyHeld,
     Unavailable,
 )
-from web.ports import Replay, SeatMap, SeatsMoved
+from web.ports import EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
 from web.stores.lua_scripts import LuaScript, read_scripts
+
+PART = "seat store"
+"""What Unavailable calls this part of the service."""
 
 CATALOGUE_KEY = "events"
 """Set of the ids on sale. When it is missing, Redis has lost its memory, and that an event is not
@@ -44,10 +51,6 @@ in it says nothing."""
 
 RECEIPT_MS = 24 * 60 * 60 * 1000
 """How long the answer to an idempotency key is kept, as Stripe does. Later the booking answers."""
-
-LEASE_MS = 60_000
-"""How long a payment may be under way before the worker takes it over: three times what all
-time-outs of its steps add up to."""
 
 POOL_SIZE = 100
 """Connections a process holds at most; further callers wait for one."""
@@ -57,6 +60,20 @@ SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 RETRIES = 2
 """Scripts may be sent again, because each takes an id that makes a repeat harmless."""
+
+JOURNAL_PAGE = 1000
+SCAN_PAGE = 1000
+
+STATE_AFTER = {
+    "held": SeatState.HELD,
+    "released": SeatState.FREE,
+    "expired": SeatState.FREE,
+    "paying": SeatState.PAYING,
+    "unpaid": SeatState.HELD,
+    "sold": SeatState.SOLD,
+    "refunded": SeatState.FREE,
+}
+"""What each change in the journal makes of its seats."""
 
 EVENTS_REMEMBERED = 1000
 """Definitions a process keeps parsed; the one not used for longest goes first."""
@@ -68,6 +85,8 @@ _UNREACHABLE = (
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.ReadOnlyError,
 )
+_NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+"""Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +130,15 @@ def connect(url: str) -> redis.Redis:
 class RedisSeatStore:
     """Implements SeatStore of ``web/ports.py``."""
 
-    def __init__(self, client: redis.Redis, scripts: dict[str, LuaScript] | None = None):
+    def __init__(
+        self,
+        client: redis.Redis,
+        lease_s: float = DEFAULT_LEASE_S,
+        scripts: dict[str, LuaScript] | None = None,
+    ):
+        """``lease_s``: how long a payment is the process's that began it."""
         self._redis = client
+        self._lease_ms = round(lease_s * 1000)
         self._scripts = scripts or read_scripts()
         self._sent = {
             name: client.register_script(script.source) for name, script in self._scripts.items()
@@ -120,10 +146,6 @@ class RedisSeatStore:
         self._events: OrderedDict[str, Event] = OrderedDict()
 
     # ------------------------------------------------------------ events
-
-    def ping(self) -> None:
-        with self._reachable():
-            self._redis.ping()
 
     def announce(self, event_ids: Iterable[str]) -> None:
         with self._reachable():
@@ -133,7 +155,7 @@ class RedisSeatStore:
         with self._reachable():
             ids = self._redis.smembers(CATALOGUE_KEY)
         if not ids:
-            raise Unavailable("events")
+            raise Unavailable(PART)
         return sorted(ids)
 
     def known_event(self, event_id: str) -> Event:
@@ -141,7 +163,7 @@ class RedisSeatStore:
         return event if event else self.current_event(event_id)
 
     def current_event(self, event_id: str) -> Event:
-        key = f"event:{{{event_id}}}"
+        key = _event_key(event_id)
         with self._reachable():
             version = self._redis.hget(key, "version")
             event = self._events.get(event_id)
@@ -157,29 +179,45 @@ class RedisSeatStore:
             self._events.popitem(last=False)
         return event
 
-    def open_event(self, event: Event, sold: Iterable[str]) -> bool:
-        try:
-            old = self.current_event(event.id)
-        except (EventNotFound, Unavailable):
-            old = None
+    def revision(self, event_id: str) -> int | None:
+        with self._reachable():
+            closed, revision = self._redis.hmget(_event_key(event_id), "closed", "revision")
+        return None if closed or not revision else int(revision)
+
+    def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
+        under_way = [
+            {"hold_id": payment.hold_id, "hold": _stored(event, payment)} for payment in payments
+        ]
+        (outcome,) = self._run(
+            "build_event",
+            event.id,
+            **_definition(event),
+            seat_count=len(event.seats),
+            payments=msgspec.json.encode(under_way),
+            lease_ms=self._lease_ms,
+        )
+        return outcome == "built"
+
+    def open_event(self, event: Event, sold: Iterable[str], seen_revision: int = 0) -> bool:
+        old = self.current_event(event.id)
         hall = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
             hall[event.positions[seat]] = SeatState.SOLD.value
+        same_currency = (
+            event.currency == old.currency
+        )  # a hold's amount is in the one it was made in
         moved = "".join(
-            "0" if event.positions.get(seat) == position else "1"
-            for position, seat in enumerate(old.seats if old else ())
+            "0" if same_currency and event.positions.get(seat) == position else "1"
+            for position, seat in enumerate(old.seats)
         )
         outcome, value = self._run(
             "open_event",
             event.id,
-            from_version=old.version if old else "",
-            version=event.version,
-            definition=event.definition,
-            opens_at_ms=int(event.sale_opens_at.timestamp() * 1000),
-            hold_ms=event.hold_ms,
-            max_held=event.max_held_per_client,
+            from_version=old.version,
+            **_definition(event),
             map="".join(hall),
             moved=moved,
+            seen_revision=seen_revision,
         )
         if outcome == "seats_moved":
             raise SeatsMoved(old.seats_at(_positions(value)))
@@ -190,27 +228,71 @@ class RedisSeatStore:
         outcome, revision, *seats = self._run("read_seats", event_id, known_revision=known)
         return None if outcome == "unchanged" else SeatMap(int(revision), *seats)
 
+    # ------------------------------------------------------------ the audit's look
+
+    def read_everything(self, event_id: str) -> EventState:
+        event = self.current_event(event_id)
+        _, now_ms, revision, seats, holds, due, clients, payments = self._run(
+            "read_everything", event_id
+        )
+        stored = {
+            hold_id: msgspec.json.decode(hold, type=StoredHold)
+            for hold_id, hold in _pairs(holds).items()
+        }
+        return EventState(
+            event=event,
+            now_ms=now_ms,
+            revision=int(revision),
+            seats=seats,
+            holds={
+                hold_id: KnownHold(tuple(hold.seats), hold.client, hold.state, hold.deadline_ms)
+                for hold_id, hold in stored.items()
+            },
+            due={hold_id: int(score) for hold_id, score in _pairs(due).items()},
+            clients={client: int(count) for client, count in _pairs(clients).items()},
+            payments={hold_id: int(score) for hold_id, score in _pairs(payments).items()},
+        )
+
+    def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
+        revision, hall, start = 0, [], "-"
+        while True:
+            with self._reachable():
+                entries = self._redis.xrange(
+                    f"journal:{{{event_id}}}", start, f"{up_to_revision}-0", JOURNAL_PAGE
+                )
+            for entry_id, entry in entries:
+                revision = _replay_change(hall, revision, int(entry_id.partition("-")[0]), entry)
+            if len(entries) < JOURNAL_PAGE:
+                return SeatMap(revision, "".join(hall))
+            start = f"({entries[-1][0]}"
+
+    def receipts(self, event_id: str) -> Iterator[Receipt]:
+        with self._reachable():
+            for key in self._redis.scan_iter(f"receipt:{{{event_id}}}:*", count=SCAN_PAGE):
+                receipt = self._redis.get(key)
+                outcome = msgspec.json.decode(msgspec.json.decode(receipt)["outcome"])
+                if "booking_id" in outcome:
+                    yield msgspec.convert(outcome, Receipt)
+
     # ------------------------------------------------------------ holds
 
     def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
-        amount_minor = event.amount_minor(positions)
         outcome, *values = self._run(
             "hold_seats",
             event.id,
             version=event.version,
             hold_id=hold_id,
             client=client,
-            amount_minor=amount_minor,
+            amount_minor=event.amount_minor(positions),
             positions=_text(positions),
         )
         if outcome == "seat_taken":
             raise SeatTaken(event.seats_at(_positions(values[0])))
-        return self._new_hold(event, hold_id, amount_minor, outcome, values)
+        return self._new_hold(event, hold_id, outcome, values)
 
     def hold_best(
         self, event: Event, hold_id: str, client: str, section: Section, quantity: int
     ) -> Hold:
-        amount_minor = section.price_minor * quantity
         span = event.spans[section.id]
         blocks = () if section.kind == "general" else span.blocks
         outcome, *values = self._run(
@@ -219,7 +301,7 @@ class RedisSeatStore:
             version=event.version,
             hold_id=hold_id,
             client=client,
-            amount_minor=amount_minor,
+            amount_minor=section.price_minor * quantity,
             quantity=quantity,
             start=span.start,
             length=span.length,
@@ -227,7 +309,7 @@ class RedisSeatStore:
         )
         if outcome == "sold_out":
             raise SoldOut(section.id, quantity)
-        return self._new_hold(event, hold_id, amount_minor, outcome, values)
+        return self._new_hold(event, hold_id, outcome, values)
 
     def read_hold(self, event: Event, hold_id: str) -> Hold | None:
         outcome, *values = self._run("read_hold", event.id, version=event.version, hold_id=hold_id)
@@ -268,7 +350,7 @@ class RedisSeatStore:
             hold_id=hold_id,
             fingerprint=fingerprint,
             intent=msgspec.json.encode(intent),
-            lease_ms=LEASE_MS,
+            lease_ms=self._lease_ms,
             call_id=secrets.token_hex(8),
         )
         if outcome == "begun":
@@ -281,12 +363,16 @@ class RedisSeatStore:
             "not_found": HoldExpired,
         }[outcome]
 
-    def undo_payment(self, payment: Payment, declined: PaymentDeclined | None) -> int:
-        decline = (
-            msgspec.json.encode({"reason": declined.reason, "message": declined.message})
-            if declined
-            else ""
+    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> Replay | None:
+        outcome, *values = self._run(
+            "read_payment", event_id, key_digest, hold_id=hold_id, key_digest=key_digest
         )
+        if outcome == "not_found":
+            raise PaymentNotFound
+        return None if outcome == "paying" else self._replay(values[0])
+
+    def undo_payment(self, payment: Payment, answer: PaymentDeclined | SeatTaken | None) -> int:
+        by_bank = isinstance(answer, PaymentDeclined) and answer.reason != NOT_COMPLETED
         outcome, *attempts_left = self._run(
             "undo_payment",
             payment.event_id,
@@ -294,11 +380,22 @@ class RedisSeatStore:
             hold_id=payment.hold_id,
             attempt=payment.attempt,
             fingerprint=payment.fingerprint,
-            decline=decline,
+            answer=_kept(answer),
+            card_refused=int(by_bank),
             max_refused=MAX_REFUSED_CARDS,
             receipt_ms=RECEIPT_MS,
         )
         return 0 if outcome == "not_paying" else attempts_left[0]
+
+    def renew_lease(self, payment: Payment) -> bool:
+        (outcome,) = self._run(
+            "renew_lease",
+            payment.event_id,
+            hold_id=payment.hold_id,
+            attempt=payment.attempt,
+            lease_ms=self._lease_ms,
+        )
+        return outcome == "renewed"
 
     def confirm_booking(self, event: Event, booking: Booking) -> None:
         self._run(
@@ -313,15 +410,23 @@ class RedisSeatStore:
             receipt_ms=RECEIPT_MS,
         )
 
+    def lapsed_holds(self, event_id: str) -> list[str]:
+        key = f"payments:{{{event_id}}}"
+        with self._reachable():
+            seconds, _ = self._redis.time()
+            return self._redis.zrangebyscore(key, "-inf", seconds * 1000)
+
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
         outcome, *values = self._run(
-            "claim_lapsed_payment", event.id, version=event.version, lease_ms=LEASE_MS
+            "claim_lapsed_payment", event.id, version=event.version, lease_ms=self._lease_ms
         )
         return None if outcome == "none" else self._payment(event, *values)
 
     # ------------------------------------------------------------ how
 
-    def _run(self, name: str, event_id: str, key_digest: str = "", **arguments: str | int) -> list:
+    def _run(
+        self, name: str, event_id: str, key_digest: str = "", /, **arguments: str | int | bytes
+    ) -> list:
         script = self._scripts[name]
         keys, values = script.keys_of(event_id, key_digest), script.values_of(arguments)
         with self._reachable():
@@ -330,14 +435,18 @@ class RedisSeatStore:
                 answer = self._sent[name](keys, values)
         if answer[0] == "event_missing":
             raise self._missing(event_id)
+        if answer[0] == "event_closed":
+            raise Unavailable(PART)
         if answer[0] == "event_changed":
             self._events.pop(event_id, None)
             raise EventChanged(event_id)
         return answer
 
     def _missing(self, event_id: str) -> Exception:
-        """Nothing in Redis means "not found" only while Redis knows what it has."""
-        self._events.pop(event_id, None)
+        """Nothing in Redis means "not found" only while Redis knows what it has, and only of an
+        event that this process has never seen."""
+        if event_id in self._events:
+            return Unavailable(PART)
         with self._reachable():
             known, listed = (
                 self._redis.pipeline(transaction=False)
@@ -345,24 +454,24 @@ class RedisSeatStore:
                 .sismember(CATALOGUE_KEY, event_id)
                 .execute()
             )
-        return EventNotFound(event_id) if known and not listed else Unavailable("event")
+        return EventNotFound(event_id) if known and not listed else Unavailable(PART)
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except _UNREACHABLE as error:
+        except redis.RedisError as error:
+            if not (isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)):
+                raise
             log.warning("redis: %s", error)
-            raise Unavailable("seats") from error
+            raise Unavailable(PART) from error
 
-    def _new_hold(
-        self, event: Event, hold_id: str, amount_minor: int, outcome: str, values: list
-    ) -> Hold:
+    def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list) -> Hold:
         if outcome == "sale_not_open":
             raise SaleNotOpen(wait_ms=values[0])
         if outcome == "too_many_held":
             raise TooManyHeld(held=values[0], limit=event.max_held_per_client)
-        deadline_ms, now_ms, positions = values
+        deadline_ms, now_ms, positions, amount_minor = values
         return Hold(
             id=hold_id,
             event_id=event.id,
@@ -380,6 +489,7 @@ class RedisSeatStore:
         return Payment(
             event_id=event.id,
             hold_id=hold_id,
+            client=stored.client,
             attempt=stored.attempt,
             seats=event.seats_at(stored.seats),
             amount_minor=stored.amount_minor,
@@ -394,7 +504,73 @@ class RedisSeatStore:
         outcome = msgspec.json.decode(outcome_json)
         if "booking_id" in outcome:
             return Replay(msgspec.convert(outcome, Receipt))
-        raise PaymentDeclined(**outcome, replayed=True)
+        if "reason" in outcome:
+            raise Replayed(PaymentDeclined(**outcome))
+        raise Replayed(SeatTaken(tuple(outcome["seats"])))
+
+
+def _replay_change(hall: list[str], revision: int, next_revision: int, entry: dict) -> int:
+    """Applies one entry of the journal to ``hall``; returns its revision."""
+    if entry["change"] == "opened":
+        hall[:] = entry["map"]
+        return next_revision
+    if not hall:
+        raise JournalBroken(f"it begins with revision {next_revision}, which opens nothing")
+    if next_revision != revision + 1:
+        raise JournalBroken(f"revision {next_revision} follows {revision}")
+    state = STATE_AFTER[entry["change"]]
+    for position in _positions(entry["seats"]):
+        if hall[position] == state:
+            raise JournalBroken(f"revision {next_revision} makes seat {position} what it was")
+        hall[position] = state
+    return next_revision
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _event_key(event_id: str) -> str:
+    return f"event:{{{event_id}}}"
+
+
+def _definition(event: Event) -> dict[str, str | int | bytes]:
+    """What the scripts keep of a definition."""
+    return {
+        "version": event.version,
+        "definition": event.definition,
+        "opens_at_ms": int(event.sale_opens_at.timestamp() * 1000),
+        "hold_ms": event.hold_ms,
+        "max_held": event.max_held_per_client,
+    }
+
+
+def _stored(event: Event, payment: Payment) -> StoredHold:
+    """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
+    begun_ms = int(payment.begun_at.timestamp() * 1000)
+    intent = Intent(payment.buyer, payment.key_digest, payment.fingerprint)
+    return StoredHold(
+        seats=[event.positions[seat] for seat in payment.seats],
+        amount_minor=payment.amount_minor,
+        client=payment.client,
+        deadline_ms=begun_ms,
+        state=HoldStatus.PAYING,
+        attempt=payment.attempt,
+        refused=0,
+        begun_ms=begun_ms,
+        intent=msgspec.json.encode(intent).decode(),
+    )
+
+
+def _kept(answer: PaymentDeclined | SeatTaken | None) -> bytes:
+    """An answer as the receipt keeps it; the script adds ``attempts_left``. RedisSeatStore._replay
+    reads it back."""
+    match answer:
+        case PaymentDeclined(reason, message):
+            return msgspec.json.encode({"reason": reason, "message": message})
+        case SeatTaken(seats):
+            return msgspec.json.encode({"seats": seats})
+    return b""
 
 
 def _text(positions: Iterable[int]) -> str:

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
+from typing import Annotated
 
+import msgspec
 import requests
 import stripe
+from msgspec import Meta
 from requests.adapters import HTTPAdapter
 from stripe import PaymentIntent
 from urllib3.exceptions import NewConnectionError
 
 from web.domain import InvalidRequest, PaymentDeclined
-from web.ports import Authorization, GatewayError, NotExecuted, OutcomeUnknown
+from web.ports import Authorization, BadSignature, GatewayError, NotExecuted, OutcomeUnknown
 
 CONNECT_TIMEOUT_S = 2.0
 """A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer
@@ -47,6 +50,10 @@ than reading a few more."""
 KEY_FIELD = "payment_key"
 """The metadata field that says which key made a payment: Stripe does not list payments by
 idempotency key."""
+
+WEBHOOK_TOLERANCE_S = 300
+"""How old a signature may be, as Stripe advises: https://docs.stripe.com/webhooks#replay-attacks.
+Who tries again later signs again."""
 
 NEEDS_OWNER = (
     "This card asks its owner to confirm the payment, which is not offered here. "
@@ -81,12 +88,14 @@ class StripeGateway:
         self,
         api_key: str,
         api_base: str,
+        webhook_secret: str = "",
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
         max_calls: int = MAX_CALLS,
         max_wait_s: float = MAX_WAIT_S,
     ):
         """``api_base`` is where Stripe or the sandbox answers, like ``https://api.stripe.com``.
+        Without a ``webhook_secret`` every webhook is refused.
 
         Opens no connection.
         """
@@ -102,6 +111,8 @@ class StripeGateway:
             ),
         )
         self._intents = client.v1.payment_intents
+        self._refunds = client.v1.refunds
+        self._webhook_secret = webhook_secret
         self._max_wait_s = max_wait_s
         self._turns = threading.BoundedSemaphore(max_calls)
 
@@ -150,6 +161,19 @@ class StripeGateway:
         such payment; otherwise as the port says."""
         self._bring_to("canceled", payment_id, self._intents.cancel)
 
+    def refund(self, payment_id: str, key: str) -> None:
+        """As the port says. A refund may be pending with the bank for days; that counts as done.
+        Raises NotExecuted when no money was captured, or its owner disputes it at the bank."""
+        try:
+            with self._call():
+                status = self._create_refund(payment_id, key)
+        except PaymentDeclined as declined:
+            raise NotExecuted(f"the card of payment {payment_id} takes no refund") from declined
+        if status in ("failed", "canceled"):
+            raise NotExecuted(f"the refund of payment {payment_id} is {status}")
+        if status not in ("succeeded", "pending"):
+            raise OutcomeUnknown(f"the refund of payment {payment_id} is {status}")
+
     def find(self, key: str, since: datetime) -> Authorization | None:
         """As the port says. A request that is still on its way leaves no payment to find."""
         # Not Stripe's search: it learns of a payment up to a minute later.
@@ -164,6 +188,41 @@ class StripeGateway:
         for intent in self._created_since(since):
             if _key_of(intent) is not None and intent.status in _STATUSES:
                 yield _authorization(intent)
+
+    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
+        """As the port says; ``signature`` is the header Stripe-Signature. Told are authorisations,
+        declines, captures, voids and refunds. An event does not say whether a captured payment was
+        refunded since, and one of a refund has the moment of the charge as ``created``."""
+        try:
+            stripe.WebhookSignature.verify_header(
+                payload, signature, self._webhook_secret, WEBHOOK_TOLERANCE_S
+            )
+        except (stripe.SignatureVerificationError, UnicodeDecodeError, TypeError) as error:
+            # A payload that is not UTF-8, or a signature that is not ASCII.
+            raise BadSignature(str(error)) from error
+        try:
+            event = msgspec.json.decode(payload, type=_Event)
+            told = _EVENTS.get(event.type)
+            return told and msgspec.json.decode(event.data.object, type=told).authorization()
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    def _create_refund(self, payment_id: str, key: str) -> str | None:
+        """The status of the refund. It is of all that is left to give back, so that Stripe itself
+        refuses a second one, also a day later when it has forgotten the key."""
+        wanted = {"payment_intent": payment_id}
+        try:
+            try:
+                return self._refunds.create(wanted, {"idempotency_key": key}).status
+            except stripe.StripeError as error:
+                if not _was_kept(error):
+                    raise
+                # What failed before says nothing about now: ask anew.
+                return self._refunds.create(wanted).status
+        except stripe.InvalidRequestError as error:
+            if error.code != "charge_already_refunded":
+                raise
+            return "succeeded"
 
     def _bring_to(self, status: str, payment_id: str, call: Callable[[str], PaymentIntent]) -> None:
         """No idempotency key of ours: the state of the payment makes these calls repeatable, and
@@ -183,7 +242,12 @@ class StripeGateway:
         """Page by page: a turn is held while Stripe answers, not while the caller works."""
         with self._call():
             page = self._intents.list(
-                {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+                {
+                    "created": {"gte": int(since.timestamp())},
+                    "limit": PAGE_SIZE,
+                    # A PaymentIntent does not say that it was refunded; its charge does.
+                    "expand": ["data.latest_charge"],
+                }
             )
             intents, has_more = page.data, page.has_more
         yield from intents
@@ -258,6 +322,11 @@ def _never_connected(error: stripe.StripeError) -> bool:
     return isinstance(getattr(cause.args[0], "reason", None), NewConnectionError)
 
 
+def _was_kept(error: stripe.StripeError) -> bool:
+    """Whether it is the answer that Stripe kept for the idempotency key."""
+    return (error.headers or {}).get("Idempotent-Replayed") == "true"
+
+
 def _key_of(intent: PaymentIntent) -> str | None:
     return intent.metadata.to_dict().get(KEY_FIELD)
 
@@ -267,16 +336,98 @@ def _authorization(intent: PaymentIntent) -> Authorization:
     status = _STATUSES.get(intent.status)
     if status is None:
         raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")
-    metadata = intent.metadata.to_dict()
-    return Authorization(
-        payment_id=intent.id,
-        key=metadata.pop(KEY_FIELD),
-        amount_minor=intent.amount,
-        currency=intent.currency.upper(),
-        status=status,
-        created=datetime.fromtimestamp(intent.created, UTC),
-        metadata=metadata,
+    charge = getattr(intent, "latest_charge", None)
+    # The charge of a voided payment counts as refunded too.
+    if status == "captured" and getattr(charge, "refunded", False):
+        status = "refunded"
+    return _authorization_of(
+        intent.id,
+        status,
+        intent.amount,
+        intent.currency,
+        intent.created,
+        intent.metadata.to_dict(),
     )
+
+
+def _authorization_of(
+    payment_id: str,
+    status: str,
+    amount_minor: int,
+    currency: str,
+    created_s: int,
+    metadata: dict[str, str],
+) -> Authorization:
+    return Authorization(
+        payment_id=payment_id,
+        key=metadata[KEY_FIELD],
+        amount_minor=amount_minor,
+        currency=currency.upper(),
+        status=status,
+        created=datetime.fromtimestamp(created_s, UTC),
+        metadata={name: value for name, value in metadata.items() if name != KEY_FIELD},
+    )
+
+
+_Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+"""Seconds of Unix time that a datetime can hold: to the end of the year 9999."""
+
+
+class _ToldObject(msgspec.Struct):
+    """What an intent and a charge in a webhook have in common, as far as it is read."""
+
+    amount: int
+    currency: str
+    created: _Moment
+    metadata: dict[str, str]
+
+    def told(self, payment_id: str, status: str | None) -> Authorization | None:
+        if status is None or KEY_FIELD not in self.metadata:
+            return None
+        return _authorization_of(
+            payment_id, status, self.amount, self.currency, self.created, self.metadata
+        )
+
+
+class _ToldIntent(_ToldObject):
+    id: str
+    status: str
+
+    def authorization(self) -> Authorization | None:
+        return self.told(self.id, _STATUSES.get(self.status))
+
+
+class _ToldCharge(_ToldObject):
+    """Its metadata are those of its intent: Stripe copies them."""
+
+    payment_intent: str
+    captured: bool
+    refunded: bool
+
+    def authorization(self) -> Authorization | None:
+        if not self.captured:
+            return self.told(self.payment_intent, "voided" if self.refunded else None)
+        return self.told(self.payment_intent, "refunded" if self.refunded else "captured")
+
+
+class _EventData(msgspec.Struct):
+    object: msgspec.Raw
+
+
+class _Event(msgspec.Struct):
+    type: str
+    data: _EventData
+
+
+_EVENTS = {
+    "payment_intent.amount_capturable_updated": _ToldIntent,
+    "payment_intent.payment_failed": _ToldIntent,
+    "payment_intent.succeeded": _ToldIntent,
+    "payment_intent.canceled": _ToldIntent,
+    # Also of a void, which lets go what was not captured.
+    "charge.refunded": _ToldCharge,
+}
+"""Others, like payment_intent.created, tell of payments of which nothing has become yet."""
 
 
 def _shared_session(max_connections: int) -> requests.Session:

@@ -1,6 +1,7 @@
 """Before the money: look at an event, hold seats, look the hold up, give it back."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from web.domain import (
@@ -51,7 +52,12 @@ class BoxOffice:
         self._tokens = tokens
 
     def events(self) -> list[Event]:
-        return [self._seats.current_event(event_id) for event_id in self._seats.event_ids()]
+        """Those on sale. One that Redis has lost is left out until it is there again."""
+        events = []
+        for event_id in self._seats.event_ids():
+            with suppress(Unavailable):
+                events.append(self._seats.current_event(event_id))
+        return events
 
     def event(self, event_id: str) -> Event:
         return self._seats.current_event(event_id)
@@ -117,14 +123,19 @@ class BoxOffice:
     def hold(self, event_id: str, hold_id: str, token: str) -> Hold:
         """Raises HoldNotFound, HoldExpired."""
         self._check_token(event_id, hold_id, token)
-        held = with_event(
-            self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
-        )
+        try:
+            held = with_event(
+                self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
+            )
+            refusal = HoldExpired()
+        except Unavailable as unavailable:
+            held, refusal = None, unavailable
         if held:
             return held
+        # Redis does not know the hold, or knows nothing at all.
         booking = self._bookings.find(booking_id_of(hold_id))
         if booking is None:
-            raise HoldExpired
+            raise refusal
         return _booked_hold(booking)
 
     def release(self, event_id: str, hold_id: str, token: str) -> None:

@@ -8,14 +8,18 @@ is undone, after it a payment is finished, whatever happens.
 import hashlib
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from web.domain import (
+    DEFAULT_LEASE_S,
+    NOT_COMPLETED,
     AlreadyBooked,
     Booking,
     Buyer,
     Event,
+    EventNotFound,
     HoldExpired,
     HoldNotFound,
     IdempotencyKeyReused,
@@ -23,6 +27,7 @@ from web.domain import (
     Payment,
     PaymentDeclined,
     PaymentInProgress,
+    PaymentNotFound,
     PaymentPending,
     Receipt,
     SeatTaken,
@@ -42,16 +47,29 @@ from web.ports import (
     SeatStore,
 )
 from web.use_cases.box_office import with_event
+from web.use_cases.payment_records import metadata_of
 
 GATEWAY_TRIES = 2
 """Calls with the same key before the gateway's list is asked instead."""
 
 INSERT_TRIES = 2
 
+BUDGET_S = 25.0
+"""After so long a payment asks the gateway nothing more and leaves the rest to the worker: its
+buyer has waited long enough, and nginx will not wait much longer."""
+
+BUDGET_OF_LEASE = 0.4
+FENCE_OF_LEASE = 0.6
+"""The parts of a lease after which no call to the gateway begins, and no insert: what has begun by
+then has ended, one way or the other, when the lease does and the worker takes over."""
+
 REPEAT_WAIT_S = 2.0
 """How long a repeat waits for the payment it repeats, before it says that it is in progress."""
 
 REPEAT_POLL_S = 0.05
+
+NOT_CHARGED = PaymentDeclined(NOT_COMPLETED, "The payment broke off before the card was charged.")
+"""The final answer to a key whose payment was taken over and undone."""
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +84,15 @@ class Paid:
 
 class Checkout:
     def __init__(
-        self, seats: SeatStore, bookings: BookingStore, gateway: Gateway, tokens: HoldTokens
+        self,
+        seats: SeatStore,
+        bookings: BookingStore,
+        gateway: Gateway,
+        tokens: HoldTokens,
+        lease_s: float = DEFAULT_LEASE_S,
     ):
+        self._budget_s = min(BUDGET_S, lease_s * BUDGET_OF_LEASE)
+        self._fence_s = lease_s * FENCE_OF_LEASE
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
@@ -79,8 +104,8 @@ class Checkout:
         """Charges for a hold and books it, once, however often it is asked with the same key.
 
         Raises HoldNotFound, HoldExpired, AlreadyBooked, PaymentDeclined, PaymentInProgress,
-        IdempotencyKeyReused, InvalidRequest, SeatTaken, PaymentPending when the outcome is not
-        known yet, and Unavailable when nothing happened.
+        IdempotencyKeyReused, InvalidRequest, SeatTaken, Replayed, PaymentPending when the outcome
+        is not known yet, and Unavailable when nothing happened.
         """
         if not self._tokens.is_token_of(event_id, hold_id, token):
             raise HoldNotFound
@@ -88,70 +113,103 @@ class Checkout:
         key_digest = _digest(hold_id, idempotency_key)
         fingerprint = _digest(buyer.payment_method, buyer.email, buyer.name)
 
-        begun = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
+        begun, began_s = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
         if isinstance(begun, Paid):
             return begun
-        return Paid(self._carry_out(begun), replayed=False)
+        return Paid(self._carry_out(begun, began_s), replayed=False)
 
-    def resume(self, event: Event) -> bool:
-        """Takes over one payment that nobody finished in time and ends it: finished when the money
-        is reserved or the booking there, undone otherwise. Never starts a charge: its buyer may
-        have been told that nothing happened. Returns whether there was one."""
-        payment = self._seats.claim_lapsed_payment(event)
-        if payment is None:
-            return False
+    def payment(self, event_id: str, hold_id: str, token: str, key_digest: str) -> Receipt | None:
+        """What became of a payment whose outcome was not known: its receipt, or None as long as it
+        is under way. Raises HoldNotFound, PaymentNotFound, Replayed."""
+        if not self._tokens.is_token_of(event_id, hold_id, token):
+            raise HoldNotFound
+        try:
+            replay = self._seats.read_payment(event_id, hold_id, key_digest)
+            return replay and replay.receipt
+        except (PaymentNotFound, Unavailable):
+            booking = self._bookings.find(booking_id_of(hold_id))
+            if booking is None or booking.key_digest != key_digest:
+                raise
+            return booking.receipt()
+
+    def resume(self, payment: Payment) -> str:
+        """Ends a payment that nobody ended in time: finished when the money is reserved or the
+        booking there, undone otherwise. Never starts a charge: its buyer may have been told that
+        nothing happened. Returns what was done, for the log."""
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
-            found = (
-                self._gateway.find(payment.gateway_key, payment.begun_at)
-                if payment.amount_minor
-                else None
-            )
-            if found is None or found.status in ("declined", "voided"):
-                log.info("payment %s: nothing was charged, undone", payment.gateway_key)
-                self._seats.undo_payment(payment, None)
-                return True
-            booking = self._book(payment, found)
-        log.info("payment %s: finished", payment.gateway_key)
-        self._finish(payment, booking)
-        return True
+            try:
+                authorization = self._reserved(payment)
+                if authorization is None:
+                    self._seats.undo_payment(payment, NOT_CHARGED)
+                    return "undone: nothing was charged"
+                booking = self._book(payment, authorization)
+            except PaymentDeclined as declined:
+                self._seats.undo_payment(payment, declined)
+                return "undone: the card was refused"
+            except SeatTaken as lost:
+                return f"undone: {', '.join(lost.seats)} had been sold before"
+            except AlreadyBooked:
+                return "finished: another attempt had booked"
+        self._finish(payment, booking, time.monotonic())
+        return "finished"
+
+    def _reserved(self, payment: Payment) -> Authorization | None:
+        """The money that is reserved for a payment, as the gateway has it. Raises PaymentDeclined
+        when it has a refused card instead."""
+        if not payment.amount_minor:
+            return None
+        found = self._gateway.find(payment.gateway_key, payment.begun_at)
+        if found and found.status == "declined":
+            raise PaymentDeclined("card_declined", "Your card was declined.")
+        return found if found and found.status in ("authorized", "captured") else None
 
     # ------------------------------------------------------------ the steps
 
     def _begin(
         self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
-    ) -> Payment | Paid:
-        give_up_at = time.monotonic() + REPEAT_WAIT_S
+    ) -> tuple[Payment | Paid, float]:
+        """The payment, or the answer that its key got before; and when it began, on the monotonic
+        clock."""
 
         def begin(event: Event) -> Payment | Replay:
             return self._seats.begin_payment(event, hold_id, buyer, key_digest, fingerprint)
 
+        started_s = time.monotonic()
         while True:
+            asked_s = time.monotonic()
             try:
                 begun = with_event(self._seats, event_id, begin)
             except PaymentInProgress:
-                if time.monotonic() > give_up_at:
+                if asked_s > started_s + REPEAT_WAIT_S:
                     raise
                 time.sleep(REPEAT_POLL_S)
-            except HoldExpired:
-                return self._booked_before(hold_id, key_digest, fingerprint)
+            except (HoldExpired, Unavailable) as refusal:
+                # Redis does not know the hold, or knows nothing at all.
+                paid = self._booked_before(hold_id, key_digest, fingerprint)
+                if paid is None:
+                    raise refusal from None
+                return paid, asked_s
             else:
-                return Paid(begun.receipt, replayed=True) if isinstance(begun, Replay) else begun
+                if isinstance(begun, Replay):
+                    begun = Paid(begun.receipt, replayed=True)
+                return begun, asked_s
 
-    def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid:
-        """Redis knows neither hold nor receipt; the booking, if there is one, remembers."""
+    def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid | None:
+        """What the booking remembers of the answer to this key, when there is one. Raises
+        AlreadyBooked, IdempotencyKeyReused."""
         booking = self._bookings.find(booking_id_of(hold_id))
         if booking is None:
-            raise HoldExpired
+            return None
         if booking.key_digest != key_digest:
             raise AlreadyBooked(booking.id)
         if booking.fingerprint != fingerprint:
             raise IdempotencyKeyReused
         return Paid(booking.receipt(), replayed=True)
 
-    def _carry_out(self, payment: Payment) -> Receipt:
+    def _carry_out(self, payment: Payment, began_s: float) -> Receipt:
         try:
-            authorization = self._authorize(payment) if payment.amount_minor else None
+            authorization = self._authorize(payment, began_s) if payment.amount_minor else None
         except PaymentDeclined as declined:
             declined.attempts_left = self._seats.undo_payment(payment, declined)
             raise
@@ -161,11 +219,30 @@ class Checkout:
         except NotExecuted as error:
             self._seats.undo_payment(payment, None)
             raise Unavailable("payment gateway", retry_after_s=2) from error
+        self._check_own(payment, authorization, began_s)
         booking = self._book(payment, authorization)
-        self._finish(payment, booking)
+        self._finish(payment, booking, began_s)
         return booking.receipt()
 
-    def _authorize(self, payment: Payment) -> Authorization:
+    def _check_own(
+        self, payment: Payment, authorization: Authorization | None, began_s: float
+    ) -> None:
+        """Before the commit point: a process that was stopped for a while may find that the worker
+        has undone its payment and told the buyer so, or is about to."""
+        try:
+            own = self._seats.renew_lease(payment)
+        except (Unavailable, EventNotFound):
+            own = True  # Redis has lost it: MongoDB's index decides.
+        if not own and authorization:
+            with suppress(GatewayError):  # The worker lets it go otherwise.
+                self._gateway.void(authorization.payment_id)
+        if not own or time.monotonic() > began_s + self._fence_s:
+            raise _pending(payment)
+
+    def _has_time(self, began_s: float) -> bool:
+        return time.monotonic() < began_s + self._budget_s
+
+    def _authorize(self, payment: Payment, began_s: float) -> Authorization:
         """Raises PaymentDeclined, InvalidRequest, NotExecuted, PaymentPending."""
         if not payment.buyer.payment_method:
             raise InvalidRequest("payment_method", "is required, for these seats cost something")
@@ -177,7 +254,7 @@ class Checkout:
                     payment.amount_minor,
                     payment.currency,
                     payment.buyer.payment_method,
-                    _metadata(payment),
+                    metadata_of(payment),
                 )
             except OutcomeUnknown as error:
                 log.warning("payment %s: authorize: %s", payment.gateway_key, error)
@@ -186,19 +263,21 @@ class Checkout:
                 # That this call did nothing says nothing of one before it that had no answer.
                 if not unanswered:
                     raise
+            if not self._has_time(began_s):
+                raise _pending(payment)
         return self._look_up(payment)
 
     def _look_up(self, payment: Payment) -> Authorization:
         """The authorisation whose answer was lost. Not being there (yet) is no proof that it never
-        will be: raises PaymentPending."""
+        will be: raises PaymentPending, and PaymentDeclined."""
         try:
-            found = self._gateway.find(payment.gateway_key, payment.begun_at)
+            found = self._reserved(payment)
         except GatewayError as error:
             log.warning("payment %s: look-up: %s", payment.gateway_key, error)
             found = None
-        if found and found.status in ("authorized", "captured"):
+        if found:
             return found
-        raise PaymentPending(payment.event_id, payment.hold_id)
+        raise _pending(payment)
 
     def _book(self, payment: Payment, authorization: Authorization | None) -> Booking:
         """The commit point. Raises SeatTaken when another booking has a seat (the authorisation is
@@ -220,42 +299,64 @@ class Checkout:
         )
         for _ in range(INSERT_TRIES):
             try:
-                return self._bookings.insert(booking)
+                return self._only_payment(self._bookings.insert(booking), payment, authorization)
             except InsertUnknown:
                 continue
-            except SeatTaken:
-                self._give_way(payment, authorization)
+            except SeatTaken as lost:
+                self._give_way(payment, authorization, lost)
                 raise
-        raise PaymentPending(payment.event_id, payment.hold_id)
+        raise _pending(payment)
 
-    def _give_way(self, payment: Payment, authorization: Authorization | None) -> None:
+    def _only_payment(
+        self, stored: Booking, payment: Payment, authorization: Authorization | None
+    ) -> Booking:
+        """The booking that is there may be another attempt's of the same hold, which Redis had
+        forgotten. Then this attempt's money is not needed. Raises AlreadyBooked when that attempt
+        had another key."""
+        if authorization and authorization.payment_id != stored.payment_id:
+            try:
+                self._gateway.void(authorization.payment_id)
+            except GatewayError as error:
+                raise _pending(payment) from error
+        if stored.key_digest != payment.key_digest:
+            self._finish(payment, stored, time.monotonic())
+            raise AlreadyBooked(stored.id)
+        return stored
+
+    def _give_way(
+        self, payment: Payment, authorization: Authorization | None, lost: SeatTaken
+    ) -> None:
         """Another booking has a seat: Redis had forgotten it. Let the money go, then correct
         Redis. In this order, for a payment that is not over is taken up again by the worker."""
         if authorization:
             try:
                 self._gateway.void(authorization.payment_id)
             except GatewayError as error:
-                raise PaymentPending(payment.event_id, payment.hold_id) from error
+                raise _pending(payment) from error
         for other in self._bookings.holding(payment.event_id, payment.seats):
             self._confirm(other)
-        self._seats.undo_payment(payment, None)
+        self._seats.undo_payment(payment, lost)
 
-    def _finish(self, payment: Payment, booking: Booking) -> None:
+    def _finish(self, payment: Payment, booking: Booking, began_s: float) -> None:
         """After the commit point: take the money, then tell Redis."""
         if booking.payment_id:
-            for attempt in range(GATEWAY_TRIES):
-                try:
-                    self._gateway.capture(booking.payment_id)
-                    break
-                except GatewayError as error:
-                    log.warning("payment %s: capture: %s", payment.gateway_key, error)
-                    if attempt == GATEWAY_TRIES - 1:
-                        raise PaymentPending(payment.event_id, payment.hold_id) from error
+            self._capture(payment, booking.payment_id, began_s)
         try:
             self._confirm(booking)
-        except Unavailable:
-            # Booked and paid: the receipt stands. Redis learns of it when it is back.
-            log.warning("booking %s: Redis could not be told", booking.id)
+        except Exception:
+            # Booked and paid: whatever is wrong with Redis, the receipt stands. The worker tells
+            # Redis when it can be told.
+            log.exception("booking %s: Redis could not be told", booking.id)
+
+    def _capture(self, payment: Payment, payment_id: str, began_s: float) -> None:
+        for _ in range(GATEWAY_TRIES):
+            if not self._has_time(began_s):
+                break
+            try:
+                return self._gateway.capture(payment_id)
+            except GatewayError as error:
+                log.warning("payment %s: capture: %s", payment.gateway_key, error)
+        raise _pending(payment)
 
     def _confirm(self, booking: Booking) -> None:
         with_event(
@@ -265,16 +366,11 @@ class Checkout:
         )
 
 
+def _pending(payment: Payment) -> PaymentPending:
+    return PaymentPending(payment.event_id, payment.hold_id, payment.key_digest)
+
+
 def _digest(*parts: str) -> str:
     """Each part with its length, so that no two lists of parts look the same."""
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _metadata(payment: Payment) -> dict[str, str]:
-    """What the gateway's ledger says of a payment: enough to find the sale it was for."""
-    return {
-        "event": payment.event_id,
-        "hold_id": payment.hold_id,
-        "booking_id": booking_id_of(payment.hold_id),
-    }

@@ -1,26 +1,256 @@
-"""What the worker does: free expired holds, and end payments that nobody finished."""
+"""What the worker repairs: whatever a crash, a lost answer or a loss of Redis left half done.
+
+Each repair is a step that may be repeated, so two workers at once do no harm, and a worker that is
+killed in the middle of one has it done again by the next.
+"""
 
 import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from web.domain import Refusal, Unavailable
-from web.ports import GatewayError, SeatStore
+from web.domain import (
+    DEFAULT_LEASE_S,
+    Booking,
+    Event,
+    EventChanged,
+    Payment,
+    PaymentNotFound,
+    Refusal,
+)
+from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatStore
+from web.use_cases.box_office import with_event
 from web.use_cases.checkout import Checkout
+from web.use_cases.opening import Opening, OpeningRefused
+from web.use_cases.payment_records import payment_of
+
+GATEWAY_EVERY = timedelta(seconds=30)
+"""How often the gateway's list is compared: what is found there is over a lease old anyway."""
+
+GATEWAY_WINDOW = timedelta(minutes=15)
+"""How far back it is compared then."""
+
+FIRST_GATEWAY_WINDOW = timedelta(days=1)
+"""How far back the first time: a worker may have been down for a while."""
+
+BOOKINGS_EVERY = timedelta(seconds=60)
+"""How often all sold seats of an event are compared with its bookings, in one read of each."""
+
+SETTLED_LEASES = 2
+"""After so many leases surely nobody is at work on a payment any more."""
+
+NOT_ENDED = "its payment was not ended in time"
 
 log = logging.getLogger(__name__)
 
 
-def reconcile(seats: SeatStore, checkout: Checkout) -> None:
-    """One round over all events. What cannot be repaired now is left for the next round."""
-    try:
-        event_ids = seats.event_ids()
-    except Unavailable as error:
-        log.warning("%r, trying again in the next round", error)
-        return
-    for event_id in event_ids:
+class Reconciler:
+    """``declared`` are the events of the files; Redis may have forgotten them. With ``dry_run``
+    it says what it would do, and does nothing. ``repairs`` counts what was done, by kind."""
+
+    def __init__(
+        self,
+        seats: SeatStore,
+        bookings: BookingStore,
+        gateway: Gateway,
+        checkout: Checkout,
+        declared: Sequence[Event],
+        lease_s: float = DEFAULT_LEASE_S,
+        dry_run: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
+    ):
+        """``stopped`` is asked between two repairs."""
+        self._settled = timedelta(seconds=SETTLED_LEASES * lease_s)
+        self._seats = seats
+        self._bookings = bookings
+        self._gateway = gateway
+        self._checkout = checkout
+        self._opening = Opening(seats, bookings, gateway)
+        self._events = {event.id: event for event in declared}
+        self._dry_run = dry_run
+        self._stopped = stopped
+        self._seen_revisions: dict[str, int] = {}
+        self._gateway_since = datetime.now(UTC) - FIRST_GATEWAY_WINDOW
+        self._next_gateway_look = self._next_bookings_look = datetime.min.replace(tzinfo=UTC)
+        self.repairs: Counter[str] = Counter()
+
+    def round(self) -> None:
+        """Looks at everything once. What cannot be repaired now is left for the next round."""
+        now = datetime.now(UTC)
+        compare_bookings = now >= self._next_bookings_look
+        for event_id in self._event_ids():
+            with patience(event_id):
+                self._mend_event(event_id, compare_bookings)
+        if compare_bookings:
+            self._next_bookings_look = now + BOOKINGS_EVERY
+        if now >= self._next_gateway_look:
+            with patience("gateway"):
+                self._compare_with_gateway(now)
+            self._next_gateway_look = now + GATEWAY_EVERY
+
+    # ------------------------------------------------------------ events
+
+    def _event_ids(self) -> Iterable[str]:
+        """All that are or should be on sale; makes sure that they are listed."""
         try:
-            seats.sweep_holds(event_id)
-            event = seats.current_event(event_id)
-            while checkout.resume(event):
-                pass
-        except (Refusal, GatewayError) as error:
-            log.warning("%s: %r, trying again in the next round", event_id, error)
+            listed = set(self._seats.event_ids())
+        except Refusal:
+            listed = set()
+        missing = self._events.keys() - listed
+        if missing:
+            with patience("events"):
+                self._repair(
+                    "listed",
+                    ", ".join(sorted(missing)),
+                    "declared, and not listed in Redis",
+                    partial(self._seats.announce, missing),
+                )
+        return sorted(listed | missing)
+
+    def _mend_event(self, event_id: str, compare_bookings: bool) -> None:
+        revision = self._seats.revision(event_id)
+        seen = self._seen_revisions.get(event_id, 0)
+        if revision is None:
+            self._reopen(event_id, "Redis has lost it", seen)
+        elif revision < seen:
+            self._reopen(event_id, f"revision {revision} is below {seen}, seen before", seen)
+        elif compare_bookings:
+            self._add_sold(event_id)
+        self._seen_revisions[event_id] = max(seen, self._seats.revision(event_id) or 0)
+        # The definition on sale: a file may have been opened since this process read it.
+        self._events[event_id] = event = self._seats.current_event(event_id)
+
+        if not self._dry_run:
+            self._seats.sweep_holds(event_id)
+        self._end_lapsed_payments(event)
+
+    def _reopen(self, event_id: str, reason: str, seen: int) -> None:
+        event = self._events.get(event_id)
+        if event is None:
+            log.error("%s: %s, and there is no file to open it from", event_id, reason)
+            return
+        self._repair("reopened", event_id, reason, partial(self._opening.open_event, event, seen))
+
+    def _add_sold(self, event_id: str) -> None:
+        event = self._seats.current_event(event_id)
+        seat_map = self._seats.read_seats(event_id).seats
+        unsold = [
+            seat
+            for seat in self._bookings.sold_seats(event_id)
+            if seat_map[event.positions[seat]] != "s"
+        ]
+        # Those that are being confirmed at this moment are still paying, and no concern of ours.
+        forgotten = [seat for seat in unsold if seat_map[event.positions[seat]] != "p"]
+        if forgotten:
+            self._repair(
+                "marked sold",
+                f"{event_id}: {', '.join(forgotten)}",
+                "booked, and not sold in Redis",
+                partial(self._opening.open_event, event),
+            )
+
+    # ------------------------------------------------------------ payments
+
+    def _end_lapsed_payments(self, event: Event) -> None:
+        if self._dry_run:
+            for hold_id in self._seats.lapsed_holds(event.id):
+                self._repair("ended", hold_id, NOT_ENDED, None)
+            return
+        while not self._stopped() and (payment := self._claim_lapsed(event.id)):
+            with patience(payment.gateway_key):
+                self._repair(
+                    "ended",
+                    payment.gateway_key,
+                    NOT_ENDED,
+                    partial(self._checkout.resume, payment),
+                )
+
+    def _claim_lapsed(self, event_id: str) -> Payment | None:
+        return with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
+
+    def _compare_with_gateway(self, now: datetime) -> None:
+        settled = [
+            authorization
+            for authorization in self._gateway.list(self._gateway_since)
+            if now - authorization.created > self._settled
+            and "booking_id" in authorization.metadata
+        ]
+        bookings = self._bookings.find_all(a.metadata["booking_id"] for a in settled)
+        for authorization in settled:
+            booking = bookings.get(authorization.metadata["booking_id"])
+            if booking and booking.payment_id != authorization.payment_id:
+                booking = None
+            with patience(authorization.payment_id):
+                self._compare(authorization, booking)
+        self._gateway_since = now - GATEWAY_WINDOW
+
+    def _compare(self, authorization: Authorization, booking: Booking | None) -> None:
+        """Money against seats, both ways."""
+        payment_id, status = authorization.payment_id, authorization.status
+        if status == "authorized" and booking:
+            self._repair(
+                "captured",
+                payment_id,
+                f"{booking.id} is booked",
+                partial(self._gateway.capture, payment_id),
+            )
+        elif status == "authorized" and not self._is_under_way(authorization):
+            self._repair(
+                "voided",
+                payment_id,
+                "nothing was booked",
+                partial(self._gateway.void, payment_id),
+            )
+        elif status == "captured" and not booking:
+            self._repair(
+                "refunded",
+                payment_id,
+                "captured, and nothing was booked",
+                partial(self._gateway.refund, payment_id, f"refund-{payment_id}"),
+            )
+        elif status in ("voided", "declined") and booking:
+            log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
+
+    def _is_under_way(self, authorization: Authorization) -> bool:
+        payment = payment_of(authorization)
+        try:
+            return (
+                self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
+                is None
+            )
+        except PaymentNotFound:
+            return False
+        except Refusal:
+            return True  # Redis does not know now; ask again in the next round.
+
+    # ------------------------------------------------------------ how
+
+    def _repair(
+        self, kind: str, subject: str, reason: str, act: Callable[[], object] | None
+    ) -> None:
+        if self._dry_run:
+            log.info("would be %s: %s (%s)", kind, subject, reason)
+            return
+        outcome = act()
+        self.repairs[kind] += 1
+        log.info(
+            "%s: %s (%s)%s; %d of this kind so far",
+            kind,
+            subject,
+            reason,
+            f": {outcome}" if isinstance(outcome, str) else "",
+            self.repairs[kind],
+        )
+
+
+@contextmanager
+def patience(subject: str) -> Iterator[None]:
+    """What fails now is tried again in the next round, and holds up nothing else."""
+    try:
+        yield
+    except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
+        log.warning("%s: %r, trying again in the next round", subject, error)
+    except Exception:
+        log.exception("%s: unexpected, trying again in the next round", subject)

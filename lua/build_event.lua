@@ -1,0 +1,44 @@
+-- build_event: make an event that Redis does not know, closed until open_event has added what is sold.
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  seats:{event}     string, one byte a seat
+-- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[6]  journal:{event}   stream of changes
+-- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- ARGV[1]  version           the definition's name
+-- ARGV[2]  definition        the definition (JSON)
+-- ARGV[3]  opens_at_ms       when the sale opens
+-- ARGV[4]  hold_ms           how long a hold lasts
+-- ARGV[5]  max_held          seats that one client may hold unpaid
+-- ARGV[6]  seat_count        how many seats the hall has
+-- ARGV[7]  payments          payments that the gateway has authorised and nobody has booked (JSON
+--                            list of {hold_id, hold}): they were under way when Redis lost them
+-- ARGV[8]  lease_ms          after so long the worker takes them over
+-- returns  built | known
+-- Revisions begin at the microsecond of the building: after a loss of Redis they go on above all
+-- former ones, for nobody changes an event a million times a second.
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
+local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms =
+  unpack(ARGV)
+-- include clock seats
+
+if redis.call('EXISTS', event_key) == 1 then return {'known'} end
+
+redis.call('DEL', seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
+redis.call('SET', seats_key, string.rep('0', seat_count))
+local lapses_at_ms = now_ms() + lease_ms
+for _, payment in ipairs(cjson.decode(payments)) do
+  redis.call('HSET', holds_key, payment.hold_id, cjson.encode(payment.hold))
+  redis.call('ZADD', payments_key, lapses_at_ms, payment.hold_id)
+  redis.call('HINCRBY', clients_key, payment.hold.client, #payment.hold.seats)
+  set_seats(payment.hold.seats, 'p')
+end
+
+local time = redis.call('TIME')
+local revision = string.format('%.0f', time[1] * 1000000 + time[2])
+redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
+  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'closed', '1')
+redis.call('XADD', journal_key, revision .. '-0',
+  'change', 'opened', 'map', redis.call('GET', seats_key))
+return {'built'}

@@ -1,0 +1,18 @@
+-- read_everything: all that Redis knows of an event but its journal, at one moment; for the audit.
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  seats:{event}     string, one byte a seat
+-- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[6]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- returns  everything now_ms revision map holds due clients payments | event_closed | event_missing
+-- The last four are flat lists: name, value, name, value.
+-- include clock
+local event_key, seats_key, holds_key, due_key, clients_key, payments_key = unpack(KEYS)
+
+local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
+if not event[1] then return {'event_missing'} end
+if event[2] then return {'event_closed'} end
+return {'everything', now_ms(), event[3], redis.call('GET', seats_key),
+  redis.call('HGETALL', holds_key), redis.call('ZRANGE', due_key, 0, -1, 'WITHSCORES'),
+  redis.call('HGETALL', clients_key), redis.call('ZRANGE', payments_key, 0, -1, 'WITHSCORES')}

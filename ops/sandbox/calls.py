@@ -1,0 +1,53 @@
+"""The four steps of a call, around what the views do, and the faults at each of them."""
+
+import secrets
+from collections.abc import Callable
+
+from flask import Response, g, request
+
+from ops.sandbox.errors import Answer
+from ops.sandbox.faults import Faults, Operation, delay_s, spoilt
+from ops.sandbox.idempotency import Executor, Identity
+from ops.sandbox.ledger import Ledger
+from ops.sandbox.webhooks import Webhooks
+
+
+class Calls:
+    def __init__(self, ledger: Ledger, faults: Faults, webhooks: Webhooks | None):
+        self._executor = Executor(ledger)
+        self._faults = faults
+        self._webhooks = webhooks
+
+    def view(self, operation: Operation, call: Callable[..., Answer]) -> Callable[..., Response]:
+        """The view that makes the call, with whatever is to go wrong with it."""
+
+        def view(**arguments: str) -> Response:
+            g.fault = self._faults.take(operation)
+            return deliver(self._faults.around(g.fault, lambda: call(**arguments)))
+
+        return view
+
+    def change(self, effect: Callable[[], Answer], takes_s: float = 0.0) -> Answer:
+        """Wait, then commit the effect, once for each idempotency key; tell the webhook of it.
+        Raises ApiError."""
+        key = request.headers.get("Idempotency-Key")
+        identity = Identity.of(key, request.path, list(request.form.items(True))) if key else None
+        answer = self._executor.execute(
+            identity, spoilt(g.fault, effect), takes_s + delay_s(g.fault)
+        )
+        if self._webhooks:
+            self._webhooks.publish(answer.events, key)
+        return answer
+
+    def read(self, effect: Callable[[], Answer]) -> Answer:
+        """For a call that changes nothing. Raises ApiError."""
+        return self._executor.execute(None, spoilt(g.fault, effect), delay_s(g.fault))
+
+
+def deliver(answer: Answer) -> Response:
+    """The last step of every call: what the answer tells is committed by now."""
+    response = Response(answer.body, answer.status, mimetype="application/json")
+    response.headers["Request-Id"] = f"req_{secrets.token_hex(7)}"
+    if answer.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response

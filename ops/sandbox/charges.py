@@ -1,0 +1,46 @@
+"""Charges, which are shown only as the expanded ``latest_charge`` of a PaymentIntent and in
+webhooks: https://docs.stripe.com/api/charges/object.
+
+Everything that a charge says follows from its intent and from what was refunded, so nothing of it
+is kept.
+"""
+
+from typing import Any
+
+from ops.sandbox.intents import Intent
+
+Charge = dict[str, Any]
+
+
+def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
+    """The latest charge; None when the card was not charged yet. ``refunded_minor`` is the sum of
+    the intent's refunds.
+
+    Money that was reserved and let go counts as refunded too, as it does at Stripe: the charge of
+    a cancelled intent is ``refunded`` and not ``captured``.
+    """
+    if intent["latest_charge"] is None:
+        return None
+    failed = intent["last_payment_error"] is not None
+    ended = intent["status"] in ("succeeded", "canceled")
+    let_go_minor = intent["amount"] - intent["amount_received"] if ended and not failed else 0
+    back_minor = let_go_minor + refunded_minor
+    return {
+        "id": intent["latest_charge"],
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_captured": intent["amount_received"],
+        "amount_refunded": back_minor,
+        "captured": intent["amount_received"] > 0,
+        "created": intent["created"],
+        "currency": intent["currency"],
+        "disputed": False,
+        "livemode": False,
+        # Stripe copies it when the charge is made.
+        "metadata": intent["metadata"],
+        "paid": not failed,
+        "payment_intent": intent["id"],
+        "payment_method": intent["payment_method"],
+        "refunded": back_minor == intent["amount"],
+        "status": "failed" if failed else "succeeded",
+    }

@@ -1,0 +1,161 @@
+"""What goes wrong on demand, call by call.
+
+A fault is planned for an operation and taken by the next calls of it. Where in a call it strikes
+is named after the steps in the package's docstring:
+
+=============  =====================================================================
+error_before   500 before step 1: nothing is done
+error_after    500 in step 4 although it is done; the key keeps the true answer
+error_kept     500 in step 3 although it is done; the key keeps the 500, as it does at
+               Stripe: https://docs.stripe.com/api/idempotent_requests
+rate_limited   429 before step 1
+drop_before    the connection is closed before step 1
+drop_after     the connection is closed in step 4: it is done, and nobody is told
+slow_before    step 2 takes ``seconds`` more; the effect comes although nobody may wait any more
+slow_after     step 4 begins ``seconds`` later
+hang_before    silence before step 1, until the faults are cleared; then drop_before
+hang_after     silence in step 4, until the faults are cleared; then drop_after
+duplicate      the request arrives twice, as from a proxy that sends it again; the second
+               answer is delivered
+=============  =====================================================================
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from ops.sandbox.errors import Answer, ApiError, answer_of
+
+Operation = Literal[
+    "create", "confirm", "capture", "cancel", "retrieve", "list", "refund", "list_refunds"
+]
+Kind = Literal[
+    "error_before",
+    "error_after",
+    "error_kept",
+    "rate_limited",
+    "drop_before",
+    "drop_after",
+    "slow_before",
+    "slow_after",
+    "hang_before",
+    "hang_after",
+    "duplicate",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+MAX_SECONDS = 600
+"""Of a slow call; longer is what hanging is for."""
+
+
+class Dropped(Exception):
+    """The connection is to be closed without an answer."""
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes wrong with the next ``calls`` calls of an operation, None for all of them until
+    the faults are cleared. ``seconds`` is how slow a slow call is."""
+
+    operation: Operation | Literal["any"]
+    kind: Kind
+    calls: Annotated[int, Meta(ge=1)] | None = None
+    seconds: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 0.0
+
+    def __post_init__(self):
+        if self.kind.startswith("slow") != bool(self.seconds):
+            raise ValueError("slow faults, and no others, take seconds")
+
+
+@dataclass
+class _Plan:
+    fault: Fault
+    happened: int = 0
+
+
+class Faults:
+    """The faults that are planned, in order: a call takes the first that is for it and not used
+    up, and no other. They are gone when the process ends."""
+
+    def __init__(self):
+        self._plans: list[_Plan] = []
+        self._cleared = threading.Event()
+
+    def plan(self, faults: Sequence[Fault]) -> None:
+        """Instead of those that were planned before, which are cleared."""
+        self.clear()
+        self._plans = [_Plan(fault) for fault in faults]
+
+    def clear(self) -> None:
+        """Calls that hang end without an answer."""
+        self._plans = []
+        self._cleared.set()
+        self._cleared = threading.Event()
+
+    def planned(self) -> list[tuple[Fault, int]]:
+        """Each fault and how many times it has happened, used up or not."""
+        return [(plan.fault, plan.happened) for plan in self._plans]
+
+    def take(self, operation: Operation) -> Fault | None:
+        for plan in self._plans:
+            fault = plan.fault
+            if fault.operation in (operation, "any") and plan.happened != fault.calls:
+                plan.happened += 1
+                return fault
+        return None
+
+    def around(self, fault: Fault | None, call: Callable[[], Answer]) -> Answer:
+        """The answer to deliver for ``call``, with what goes wrong before and after it. Raises
+        Dropped."""
+        kind = fault and fault.kind
+        if kind == "error_before":
+            return _SERVER_ERROR
+        if kind == "rate_limited":
+            return _RATE_LIMITED
+        if kind == "drop_before":
+            raise Dropped
+        if kind == "hang_before":
+            self._hang()
+        answer = answer_of(call)
+        if kind == "duplicate":
+            answer = answer_of(call)
+        if kind == "error_after":
+            return _SERVER_ERROR
+        if kind == "drop_after":
+            raise Dropped
+        if kind == "hang_after":
+            self._hang()
+        if kind == "slow_after":
+            time.sleep(fault.seconds)
+        return answer
+
+    def _hang(self) -> None:
+        self._cleared.wait()
+        raise Dropped
+
+
+def delay_s(fault: Fault | None) -> float:
+    """How much longer step 2 takes, in seconds."""
+    return fault.seconds if fault and fault.kind == "slow_before" else 0.0
+
+
+def spoilt(fault: Fault | None, effect: Callable[[], Answer]) -> Callable[[], Answer]:
+    """The effect as step 3 is to have it."""
+    if fault is None or fault.kind != "error_kept":
+        return effect
+    return lambda: replace(answer_of(effect), status=_SERVER_ERROR.status, body=_SERVER_ERROR.body)
+
+
+_SERVER_ERROR = ApiError(
+    500, "api_error", "An unknown error occurred, as the sandbox was told."
+).answer()
+_RATE_LIMITED = ApiError(
+    429,
+    "invalid_request_error",
+    "Request rate limit exceeded, as the sandbox was told.",
+    "rate_limit",
+).answer()

@@ -1,0 +1,170 @@
+"""The audit finds each kind of lie, told on purpose in one of the three parties."""
+
+import pytest
+
+from tests.factories import a_booking
+from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.test_checkout import Shop
+from web.domain import PaymentPending, Unavailable
+from web.ports import NotExecuted, OutcomeUnknown
+from web.stores.seat_store import PART
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.auditing import audit
+
+
+class OnlyThisEvent:
+    """A store that has no other event, so that other tests' are not audited."""
+
+    def __init__(self, store, event_id):
+        self._store, self._event_id = store, event_id
+
+    def event_ids(self):
+        return [self._event_id]
+
+    def list(self):
+        return self._store.list(self._event_id)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    shop = Shop(event, seats, bookings, StripeGateway("sk_test_auditing", sandbox.url))
+    shop.redis = seats._redis
+    return shop
+
+
+def problems(shop) -> str:
+    """All that the audit finds wrong with the shop's event."""
+    shop.gateway.list = lambda since: (
+        payment
+        for payment in shop.gateway._target.list(since)
+        if payment.metadata["event"] == shop.event.id
+    )
+    checks = audit(
+        OnlyThisEvent(shop.seats, shop.event.id),
+        OnlyThisEvent(shop.bookings, shop.event.id),
+        shop.gateway,
+    )
+    assert len(checks) == 8
+    return "\n".join(problem for check in checks for problem in check.problems)
+
+
+def key(shop, kind: str) -> str:
+    return f"{kind}:{{{shop.event.id}}}"
+
+
+def test_a_sale_in_each_state_has_no_problems(shop):
+    shop.pay()
+    shop.hold_again("stalls-A-1", "stalls-A-2")
+    shop.hold_again("free-F-1")
+    shop.pay("key-2")
+    assert problems(shop) == ""
+
+
+def test_a_payment_under_way_is_no_problem(shop):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    shop.gateway.fail("find", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    assert problems(shop) == ""
+
+
+def test_a_booking_without_money_is_found(shop):
+    booking = a_booking(shop.event.id, "stalls-A-1", payment_id="pi_never")
+    shop.bookings.insert(booking)
+    assert f"booking {booking.id} of 2500 GBP: None" in problems(shop)
+
+
+def test_a_booking_of_another_amount_is_found(shop):
+    receipt = shop.pay().receipt
+    shop.bookings._target._collection.update_one(
+        {"_id": receipt.booking_id}, {"$inc": {"amount": -1}}
+    )
+    assert f"booking {receipt.booking_id} of 2499 GBP" in problems(shop)
+
+
+def test_captured_money_without_a_booking_and_a_receipt_of_nothing_are_found(shop):
+    receipt = shop.pay().receipt
+    shop.bookings._target._collection.delete_one({"_id": receipt.booking_id})
+    found = problems(shop)
+    assert f"{receipt.payment_id} is captured for no booking" in found
+    assert f"booking_id='{receipt.booking_id}'" in found
+    assert "stalls-B-1 is 's', not <SeatState.FREE: '0'>" in found
+
+
+def test_money_that_stays_reserved_is_found(shop):
+    shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.redis.delete(key(shop, "payments"))
+    found = problems(shop)
+    assert "is reserved, and no payment is under way" in found
+    assert "is paying and nobody waits for its end" in found
+
+
+@pytest.mark.parametrize(
+    ("position", "state", "says"),
+    [
+        (0, "s", "stalls-A-1 is 's'"),
+        (0, "h", "stalls-A-1 is 'h'"),
+        (8, "0", "stalls-B-1 is '0'"),
+        (8, "p", "stalls-B-1 is 'p'"),
+    ],
+)
+def test_a_seat_without_a_reason_is_found_and_the_journal_knows_better(shop, position, state, says):
+    shop.redis.setrange(key(shop, "seats"), position, state)
+    found = problems(shop)
+    assert says in found
+    assert f"different at positions [{position}]" in found
+
+
+def test_a_change_that_the_journal_does_not_know_is_found(shop):
+    shop.redis.hincrby(key(shop, "event"), "revision", 1)
+    assert "the journal ends at revision" in problems(shop)
+
+
+def test_a_journal_with_a_gap_is_found(shop):
+    shop.pay()
+    entries = shop.redis.xrange(key(shop, "journal"))
+    shop.redis.xdel(key(shop, "journal"), entries[-2][0])
+    assert "JournalBroken" in problems(shop)
+
+
+def test_a_miscounted_client_is_found(shop):
+    client = shop.redis.hkeys(key(shop, "clients"))[0]
+    shop.redis.hincrby(key(shop, "clients"), client, 1)
+    assert f"{client} holds 1, counted as 2" in problems(shop)
+
+
+def test_a_hold_that_nobody_ends_is_found(shop):
+    shop.redis.zadd(key(shop, "due"), {shop.hold.id: 1})
+    assert "ms over its time" in problems(shop)
+
+
+def test_a_hold_that_is_in_no_list_is_found(shop):
+    shop.redis.zrem(key(shop, "due"), shop.hold.id)
+    assert f"{shop.hold.id} is held and nobody waits for its end" in problems(shop)
+
+
+def test_two_holds_of_one_seat_are_found(shop):
+    stored = shop.redis.hget(key(shop, "holds"), shop.hold.id)
+    shop.redis.hset(key(shop, "holds"), "hld_twin", stored)
+    assert "stalls-B-1 of" in problems(shop)
+    assert "is somebody else's too" in problems(shop)
+
+
+def test_a_part_that_cannot_be_read_is_a_problem_and_not_a_crash(shop):
+    shop.seats.fail("read_everything", Unavailable(PART))
+    checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, DownGateway())
+    told = [problem for check in checks for problem in check.problems]
+    assert len([p for p in told if "cannot be checked: NotExecuted" in p]) >= 1
+    assert len([p for p in told if "cannot be checked: Unavailable" in p]) >= 4
+
+
+class DownGateway:
+    def list(self, since):
+        raise NotExecuted("down")

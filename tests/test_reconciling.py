@@ -1,0 +1,316 @@
+"""What the worker repairs, each broken on purpose, on real Redis, MongoDB and sandbox."""
+
+import logging
+
+import pytest
+
+from tests.factories import BUYER, put_on_sale, small_hall, unique
+from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.test_checkout import Shop
+from web.domain import (
+    NOT_COMPLETED,
+    PaymentNotFound,
+    PaymentPending,
+    Replayed,
+    SeatTaken,
+    Unavailable,
+)
+from web.ports import NotExecuted, OutcomeUnknown
+from web.stores.seat_store import CATALOGUE_KEY
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.reconciling import Reconciler
+
+
+@pytest.fixture(autouse=True)
+def no_other_events(raw_redis):
+    """The worker looks at all there are."""
+    raw_redis.flushdb()
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    return Shop(event, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+
+
+@pytest.fixture
+def reconciler(shop):
+    return reconciler_of(shop)
+
+
+def reconciler_of(shop, **options) -> Reconciler:
+    """For which a payment of this second is one that nobody works on any more."""
+    return Reconciler(
+        shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event], lease_s=-1, **options
+    )
+
+
+def lose(shop) -> None:
+    """Redis forgets the event."""
+    client = shop.seats._target._redis
+    client.delete(*client.keys(f"*{{{shop.event.id}}}*"))
+
+
+def pay_until(shop, method: str, part: str = "gateway", after: bool = True) -> None:
+    """A payment whose process dies in that call, or just after it."""
+    getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    getattr(shop, part).heal()
+
+
+def test_a_round_without_anything_to_repair_repairs_nothing(shop, reconciler):
+    shop.pay()
+    reconciler.round()
+    assert not reconciler.repairs
+
+
+def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
+    hall = small_hall(hold_ms=1)
+    put_on_sale(seats, hall)
+    shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    reconciler_of(shop).round()
+    assert seats._redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "after", "charge", "state"),
+    [
+        ("authorize", "gateway", False, [], "h"),
+        ("authorize", "gateway", True, ["captured"], "s"),
+        ("insert", "bookings", False, ["captured"], "s"),
+        ("insert", "bookings", True, ["captured"], "s"),
+        ("capture", "gateway", False, ["captured"], "s"),
+        ("capture", "gateway", True, ["captured"], "s"),
+        ("confirm_booking", "seats", False, ["captured"], "s"),
+    ],
+)
+def test_a_payment_whose_process_died_is_ended(
+    shop, reconciler, method, part, after, charge, state
+):
+    pay_until(shop, method, part, after)
+    reconciler.round()
+    assert shop.state() == "p", "not before its lease has run out"
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.charges(), shop.state()) == (charge, state)
+    assert reconciler.repairs["ended"] == 1
+
+
+def test_an_undone_payment_has_a_final_answer_and_the_next_key_pays(shop, reconciler):
+    pay_until(shop, "authorize", after=False)
+    shop.let_leases_run_out()
+    reconciler.round()
+    for _ in range(2):
+        with pytest.raises(Replayed) as answer:
+            shop.pay()
+        assert answer.value.refusal.reason == NOT_COMPLETED
+        assert answer.value.refusal.attempts_left == 5, "no card was refused"
+    shop.pay("another key")
+    assert shop.charges() == ["captured"]
+
+
+def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    shop.gateway.fail("find", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending) as pending:
+        shop.pay()
+    digest = pending.value.key_digest
+
+    def ask():
+        return shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, digest)
+
+    assert ask() is None
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert ask() == shop.booking().receipt()
+    lose(shop)
+    assert ask() == shop.booking().receipt(), "the booking remembers"
+
+
+def test_the_buyer_of_an_undone_payment_learns_that_too(shop, reconciler):
+    pay_until(shop, "authorize", after=False)
+    with pytest.raises(PaymentNotFound):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "no such digest")
+    shop.let_leases_run_out()
+    payment = shop.seats._target.claim_lapsed_payment(shop.event)
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(Replayed):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, payment.key_digest)
+
+
+# ---------------------------------------------------------------- Redis lost its memory
+
+
+def test_an_event_that_redis_lost_is_opened_again_with_what_is_sold(shop, reconciler):
+    receipt = shop.pay().receipt
+    revision = shop.seats._target.read_seats(shop.event.id).revision
+    lose(shop)
+    assert shop.pay().receipt == receipt, "the booking answers meanwhile"
+    reconciler.round()
+    assert shop.state() == "s"
+    assert shop.seats._target.read_seats(shop.event.id).revision > revision
+    assert reconciler.repairs["reopened"] == 1
+
+
+def test_everything_is_listed_and_opened_again_after_redis_lost_all(shop, reconciler):
+    client = shop.seats._target._redis
+    catalogue = client.smembers(CATALOGUE_KEY)
+    client.delete(CATALOGUE_KEY)
+    lose(shop)
+    try:
+        reconciler.round()
+        assert shop.event.id in shop.seats._target.event_ids()
+        assert shop.state() == "0"
+    finally:
+        client.sadd(CATALOGUE_KEY, *catalogue)
+
+
+def test_a_payment_under_way_when_redis_was_lost_keeps_its_seats_and_is_booked(shop, reconciler):
+    pay_until(shop, "authorize")
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "p"
+    with pytest.raises(SeatTaken):
+        shop.box_office.hold_seats(shop.event.id, "another", ["stalls-B-1"])
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.charges(), shop.state()) == (["captured"], "s")
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.booking().name == BUYER.name
+
+
+def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void(shop, reconciler):
+    pay_until(shop, "authorize")
+    lose(shop)
+    shop.gateway.fail("list", NotExecuted("down"))
+    reconciler.round()
+    assert shop.state() == "0"
+    shop.gateway.heal()
+    reconciler_of(shop).round()
+    assert shop.charges() == ["voided"]
+
+
+def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(shop, reconciler, raw_redis):
+    """As when Redis is started with an older append-only file."""
+    keys = [
+        key for key in raw_redis.keys(f"*{{{shop.event.id}}}*") if not key.startswith(b"journal")
+    ]
+    before = {key: raw_redis.dump(key) for key in keys}
+    shop.pay()
+    reconciler.round()
+    seen = shop.seats._target.read_seats(shop.event.id).revision
+    lose(shop)
+    for key, value in before.items():
+        raw_redis.restore(key, 0, value)
+    assert shop.state() == "h"
+    reconciler.round()
+    assert shop.state() == "s"
+    assert shop.seats._target.read_seats(shop.event.id).revision > seen
+    assert reconciler.repairs["reopened"] == 1
+
+
+def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
+    shop.pay()
+    shop.seats._target._redis.setrange(f"seats:{{{shop.event.id}}}", 8, "0")
+    reconciler.round()
+    assert shop.state() == "s"
+    assert reconciler.repairs["marked sold"] == 1
+
+
+# ---------------------------------------------------------------- money against seats
+
+
+def test_a_reserved_payment_that_nobody_needs_is_let_go(shop, reconciler):
+    pay_until(shop, "authorize")
+    client = shop.seats._target._redis
+    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    reconciler.round()
+    assert shop.charges() == ["voided"]
+    assert reconciler.repairs["voided"] == 1
+
+
+def test_a_booking_whose_payment_was_not_captured_is_captured(shop, reconciler):
+    pay_until(shop, "insert", "bookings")
+    client = shop.seats._target._redis
+    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    reconciler.round()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_payment_that_is_under_way_is_left_alone(shop, reconciler):
+    pay_until(shop, "authorize")
+    reconciler.round()
+    assert shop.charges() == ["authorized"]
+
+
+def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):
+    receipt = shop.pay().receipt
+    shop.bookings._target._collection.delete_one({"_id": receipt.booking_id})
+    reconciler.round()
+    assert shop.charges() == ["refunded"]
+    reconciler_of(shop).round()
+    assert shop.charges() == ["refunded"]
+
+
+def test_money_that_is_gone_from_a_booking_is_reported(shop, reconciler, caplog):
+    shop.gateway.fail("capture", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    shop.gateway._target.void(shop.booking().payment_id)
+    with caplog.at_level(logging.ERROR):
+        reconciler.round()
+    assert f"{shop.booking().id} is booked, and its payment" in caplog.text
+
+
+# ---------------------------------------------------------------- how it goes about it
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(shop, caplog):
+    pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    with caplog.at_level(logging.INFO):
+        reconciler_of(shop, dry_run=True).round()
+    assert f"would be ended: {shop.hold.id}" in caplog.text
+    assert (shop.charges(), shop.state()) == (["authorized"], "p")
+    lose(shop)
+    with caplog.at_level(logging.INFO):
+        reconciler_of(shop, dry_run=True).round()
+    assert f"would be reopened: {shop.event.id}" in caplog.text
+    with pytest.raises(Unavailable):
+        shop.state()
+
+
+def test_two_workers_at_once_do_no_harm(shop):
+    pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    first, second = reconciler_of(shop), reconciler_of(shop)
+    first.round()
+    second.round()
+    assert first.repairs["ended"] + second.repairs["ended"] == 1
+    assert shop.charges() == ["captured"]
+
+
+def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
+    pay_until(shop, "insert", "bookings", after=False)
+    shop.let_leases_run_out()
+    lost = unique("lost")
+    shop.seats._target.announce([lost])  # no file declares it
+    shop.gateway.fail("find", OutcomeUnknown("down"))
+    shop.gateway.fail("list", OutcomeUnknown("down"))
+    reconciler.round()
+    assert shop.state() == "p"
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert shop.state() == "s"
+    shop.seats._target._redis.srem(CATALOGUE_KEY, lost)
+
+
+def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):
+    for method in ("event_ids", "announce", "revision"):
+        shop.seats.fail(method, Unavailable("seats"))
+    reconciler.round()
+    assert not reconciler.repairs

@@ -1,0 +1,197 @@
+"""Read-only: do Redis, MongoDB and the gateway tell the same story, and is it one that the rules
+allow? (design: "Rules that always hold", as far as they can be seen at rest.)"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from web.domain import Booking, HoldStatus, Refusal, SeatState
+from web.ports import (
+    Authorization,
+    BookingStore,
+    EventState,
+    Gateway,
+    GatewayError,
+    IndexMissing,
+    JournalBroken,
+    SeatStore,
+)
+
+GATEWAY_WINDOW = timedelta(days=1)
+"""How far back payments are compared."""
+
+GRACE_MS = 5_000
+"""How late the worker may be with holds and leases that have run out."""
+
+
+@dataclass
+class Check:
+    """``rule`` in words; ``looked_at`` says how many things it was checked on; each problem is a
+    difference, described."""
+
+    rule: str
+    looked_at: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def expect(self, holds: bool, problem: str) -> None:
+        self.looked_at += 1
+        if not holds:
+            self.problems.append(problem)
+
+
+def audit(
+    seats: SeatStore,
+    bookings: BookingStore,
+    gateway: Gateway,
+    window: timedelta = GATEWAY_WINDOW,
+) -> list[Check]:
+    """All checks, each with what it found. A part that cannot be read is a problem too."""
+    auditor = _Auditor(seats, bookings, gateway, datetime.now(UTC) - window)
+    return [auditor.run(rule, look) for rule, look in auditor.checks()]
+
+
+class _Auditor:
+    def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway, since: datetime):
+        self._seats = seats
+        self._bookings = bookings
+        self._gateway = gateway
+        self._since = since
+
+    def run(self, rule: str, look: Callable[[Check], None]) -> Check:
+        check = Check(rule)
+        try:
+            look(check)
+        except (Refusal, GatewayError, IndexMissing, JournalBroken) as error:
+            check.expect(False, f"cannot be checked: {error!r}")
+        return check
+
+    def checks(self) -> Iterator[tuple[str, Callable[[Check], None]]]:
+        yield "no seat is in two bookings", self._one_booking_a_seat
+        yield "captured payments and bookings match, amounts too", self._payments_match_bookings
+        yield "no money stays reserved", self._nothing_stays_reserved
+        yield "every receipt is in MongoDB", self._receipts_are_booked
+        yield "holds and payments end in time", self._nothing_is_overdue
+        yield "every seat is in the state that its hold or booking says", self._seats_have_reasons
+        yield "clients hold as many seats as is counted", self._clients_are_counted
+        yield "the journal leads to the seat map", self._journal_leads_to_the_map
+
+    # ------------------------------------------------------------ MongoDB and the gateway
+
+    def _one_booking_a_seat(self, check: Check) -> None:
+        self._bookings.require_index()
+        booked = Counter(
+            (booking.event_id, seat) for booking in self._bookings.list() for seat in booking.seats
+        )
+        for (event_id, seat), bookings in booked.items():
+            check.expect(bookings == 1, f"{event_id}: {seat} is in {bookings} bookings")
+
+    def _payments_match_bookings(self, check: Check) -> None:
+        bookings = {
+            booking.payment_id: booking
+            for booking in self._bookings.list()
+            if booking.payment_id and booking.booked_at >= self._since
+        }
+        payments = {p.payment_id: p for p in self._payments()}
+        for payment_id, booking in bookings.items():
+            payment = payments.get(payment_id)
+            check.expect(
+                payment is not None and _pays_for(payment, booking),
+                f"booking {booking.id} of {booking.amount_minor} {booking.currency}: {payment}",
+            )
+        for payment_id, payment in payments.items():
+            if payment.status == "captured":
+                check.expect(payment_id in bookings, f"{payment_id} is captured for no booking")
+
+    def _nothing_stays_reserved(self, check: Check) -> None:
+        under_way = {hold_id for state in self._states() for hold_id in state.payments}
+        for payment in self._payments():
+            check.expect(
+                payment.status != "authorized" or payment.metadata.get("hold_id") in under_way,
+                f"{payment.payment_id} is reserved, and no payment is under way",
+            )
+
+    def _payments(self) -> list[Authorization]:
+        return [p for p in self._gateway.list(self._since) if "booking_id" in p.metadata]
+
+    # ------------------------------------------------------------ Redis and MongoDB
+
+    def _states(self) -> list[EventState]:
+        return [self._seats.read_everything(event_id) for event_id in self._seats.event_ids()]
+
+    def _receipts_are_booked(self, check: Check) -> None:
+        for event_id in self._seats.event_ids():
+            receipts = {receipt.booking_id: receipt for receipt in self._seats.receipts(event_id)}
+            bookings = self._bookings.find_all(receipts)
+            for booking_id, receipt in receipts.items():
+                booking = bookings.get(booking_id)
+                check.expect(
+                    booking is not None and booking.receipt() == receipt,
+                    f"{receipt} was given, and there is {booking}",
+                )
+
+    def _nothing_is_overdue(self, check: Check) -> None:
+        for state in self._states():
+            for hold_id, due_ms in (state.due | state.payments).items():
+                late_ms = state.now_ms - due_ms
+                check.expect(late_ms < GRACE_MS, f"{hold_id} is {late_ms} ms over its time")
+
+    def _seats_have_reasons(self, check: Check) -> None:
+        for state in self._states():
+            sold = set(self._bookings.sold_seats(state.event.id))
+            expected = [
+                SeatState.SOLD if seat in sold else SeatState.FREE for seat in state.event.seats
+            ]
+            for hold_id, hold in state.holds.items():
+                paying = hold.status is HoldStatus.PAYING
+                check.expect(
+                    hold_id in (state.payments if paying else state.due),
+                    f"{hold_id} is {hold.status} and nobody waits for its end",
+                )
+                for position in hold.positions:
+                    check.expect(
+                        expected[position] is SeatState.FREE,
+                        f"{state.event.seats[position]} of {hold_id} is somebody else's too",
+                    )
+                    expected[position] = SeatState.PAYING if paying else SeatState.HELD
+            check.expect(len(state.seats) == len(expected), "the map has another length")
+            for seat, is_, should_be in zip(state.event.seats, state.seats, expected, strict=False):
+                check.expect(
+                    is_ == should_be, f"{state.event.id}: {seat} is {is_!r}, not {should_be!r}"
+                )
+
+    def _clients_are_counted(self, check: Check) -> None:
+        for state in self._states():
+            held = Counter()
+            for hold in state.holds.values():
+                held[hold.client] += len(hold.positions)
+            for client in held.keys() | state.clients.keys():
+                counted = state.clients.get(client, 0)
+                check.expect(
+                    counted == held[client] <= state.event.max_held_per_client,
+                    f"{state.event.id}: {client} holds {held[client]}, counted as {counted}",
+                )
+
+    def _journal_leads_to_the_map(self, check: Check) -> None:
+        for state in self._states():
+            replayed = self._seats.replay_journal(state.event.id, state.revision)
+            check.expect(
+                (replayed.revision, replayed.seats) == (state.revision, state.seats),
+                f"{state.event.id}: the journal ends at revision {replayed.revision} of "
+                f"{state.revision}, and its map is {_difference(replayed.seats, state.seats)}",
+            )
+
+
+def _pays_for(payment: Authorization, booking: Booking) -> bool:
+    return (payment.status, payment.amount_minor, payment.currency) == (
+        "captured",
+        booking.amount_minor,
+        booking.currency,
+    )
+
+
+def _difference(replayed: str, seats: str) -> str:
+    differing = [
+        p for p, pair in enumerate(zip(replayed, seats, strict=False)) if len(set(pair)) > 1
+    ]
+    return f"different at positions {differing[:5]}" if differing else "the same"

@@ -1,0 +1,62 @@
+"""What the gateway's ledger keeps of a payment: enough to carry it to its end without Redis.
+
+Stripe takes 50 metadata fields with names of 40 and values of 500 characters
+(https://docs.stripe.com/api/metadata); a list of seats may need several.
+"""
+
+from datetime import UTC, datetime
+
+from web.domain import Buyer, Payment, booking_id_of
+from web.ports import Authorization
+
+MAX_VALUE_LENGTH = 500
+SEATS = "seats_"
+SEPARATOR = ","
+
+
+def metadata_of(payment: Payment) -> dict[str, str]:
+    return {
+        "event": payment.event_id,
+        "hold_id": payment.hold_id,
+        "booking_id": booking_id_of(payment.hold_id),
+        "client": payment.client,
+        "attempt": str(payment.attempt),
+        "email": payment.buyer.email,
+        "name": payment.buyer.name,
+        "key_digest": payment.key_digest,
+        "fingerprint": payment.fingerprint,
+        "begun_at": payment.begun_at.isoformat(),
+        **_seat_fields(payment.seats),
+    }
+
+
+def payment_of(authorization: Authorization) -> Payment:
+    """The payment that ``metadata_of`` described. Raises KeyError or ValueError for others. Its
+    buyer has no payment method: it is charged already, or never will be."""
+    metadata = authorization.metadata
+    seats = (metadata[name] for name in sorted(metadata) if name.startswith(SEATS))
+    return Payment(
+        event_id=metadata["event"],
+        hold_id=metadata["hold_id"],
+        client=metadata["client"],
+        attempt=int(metadata["attempt"]),
+        seats=tuple(SEPARATOR.join(seats).split(SEPARATOR)),
+        amount_minor=authorization.amount_minor,
+        currency=authorization.currency,
+        buyer=Buyer(payment_method="", email=metadata["email"], name=metadata["name"]),
+        key_digest=metadata["key_digest"],
+        fingerprint=metadata["fingerprint"],
+        begun_at=datetime.fromisoformat(metadata["begun_at"]).astimezone(UTC),
+    )
+
+
+def _seat_fields(seats: tuple[str, ...]) -> dict[str, str]:
+    """As many fields as it takes, in alphabetical order, none cut inside a seat."""
+    values = [""]
+    for seat in seats:
+        longer = f"{values[-1]}{SEPARATOR}{seat}" if values[-1] else seat
+        if len(longer) <= MAX_VALUE_LENGTH:
+            values[-1] = longer
+        else:
+            values.append(seat)
+    return {f"{SEATS}{number:02}": value for number, value in enumerate(values)}
