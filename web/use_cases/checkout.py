@@ -8,6 +8,7 @@ is undone, after it a payment is finished, whatever happens.
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,10 @@ from web.ports import (
 )
 from web.use_cases.box_office import with_event
 from web.use_cases.payment_records import metadata_of
+
+POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
+"""The points in a payment's life: each is reached when the step of its name is done. Tests stop
+the process there."""
 
 GATEWAY_TRIES = 2
 """Calls with the same key before the gateway's list is asked instead."""
@@ -90,7 +95,10 @@ class Checkout:
         gateway: Gateway,
         tokens: HoldTokens,
         lease_s: float = DEFAULT_LEASE_S,
+        reach: Callable[[str], None] = lambda point: None,
     ):
+        """``reach`` is told each of POINTS when it is reached."""
+        self._reach = reach
         self._budget_s = min(BUDGET_S, lease_s * BUDGET_OF_LEASE)
         self._fence_s = lease_s * FENCE_OF_LEASE
         self._seats = seats
@@ -208,6 +216,7 @@ class Checkout:
         return Paid(booking.receipt(), replayed=True)
 
     def _carry_out(self, payment: Payment, began_s: float) -> Receipt:
+        self._reach("begun")
         try:
             authorization = self._authorize(payment, began_s) if payment.amount_minor else None
         except PaymentDeclined as declined:
@@ -219,7 +228,9 @@ class Checkout:
         except NotExecuted as error:
             self._seats.undo_payment(payment, None)
             raise Unavailable("payment gateway", retry_after_s=2) from error
+        self._reach("authorized")
         self._check_own(payment, authorization, began_s)
+        self._reach("own")
         booking = self._book(payment, authorization)
         self._finish(payment, booking, began_s)
         return booking.receipt()
@@ -339,10 +350,13 @@ class Checkout:
 
     def _finish(self, payment: Payment, booking: Booking, began_s: float) -> None:
         """After the commit point: take the money, then tell Redis."""
+        self._reach("booked")
         if booking.payment_id:
             self._capture(payment, booking.payment_id, began_s)
+        self._reach("captured")
         try:
             self._confirm(booking)
+            self._reach("confirmed")
         except Exception:
             # Booked and paid: whatever is wrong with Redis, the receipt stands. The worker tells
             # Redis when it can be told.
