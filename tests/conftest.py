@@ -22,6 +22,8 @@ from web.stores.stripe_gateway import StripeGateway
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 """All that servers under test get of this environment; a PORT or REDIS_URL in it is not theirs."""
 
+WEBHOOK_SECRET = "whsec_of_tests"
+
 
 @pytest.fixture(scope="session")
 def state_dir(tmp_path_factory) -> Path:
@@ -73,7 +75,7 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
     """What `make run` starts, on the Redis and MongoDB of the other fixtures."""
     environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
-    running = Stack(state_dir / "stack", environ | urls)
+    running = Stack(state_dir / "stack", environ | urls | {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET})
     try:
         running.start(free_port())
         yield Site(running["nginx"].url, running["web"].url, running.environment)

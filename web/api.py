@@ -145,7 +145,7 @@ def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
 
 @api.get("/<event_id>/bookings/<booking_id>")
 def show_booking(event_id: str, booking_id: str) -> Response:
-    return _json(_box_office().booking(event_id, booking_id, _token()).receipt())
+    return _json(_box_office().booking(event_id, booking_id, _token()).receipt_now())
 
 
 # ---------------------------------------------------------------- what comes in

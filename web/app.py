@@ -8,7 +8,7 @@ from flask import Flask
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, root
-from web.cli import audit_command, events_cli, reconcile_command
+from web.cli import audit_command, bookings_cli, events_cli, reconcile_command
 from web.domain import Unavailable
 from web.error_pages import register_error_handlers
 from web.health import health
@@ -21,6 +21,7 @@ from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
+from web.webhooks import webhooks
 
 MAX_BODY_BYTES = 64 * 1024
 """A list of seats is under 2 KB; nginx has the same limit."""
@@ -49,7 +50,9 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
     bookings = MongoBookingStore(settings.mongodb_uri)
-    gateway = StripeGateway(settings.stripe_api_key, settings.stripe_api_base)
+    gateway = StripeGateway(
+        settings.stripe_api_key, settings.stripe_api_base, settings.stripe_webhook_secret
+    )
 
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
@@ -73,7 +76,9 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(root)
     app.register_blueprint(api)
+    app.register_blueprint(webhooks)
     app.cli.add_command(events_cli)
+    app.cli.add_command(bookings_cli)
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     return app

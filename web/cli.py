@@ -3,19 +3,23 @@
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import click
+import msgspec
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from web.domain import Unavailable
-from web.ports import IndexMissing
+from web.domain import BookingNotFound, Unavailable
+from web.ports import GatewayError, IndexMissing
 from web.stores.event_files import BadEventFile, read_event_file
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciling import Reconciler
+from web.use_cases.refunding import Refunding
 
 ROUND_S = 1.0
 """How often the worker looks: a hold's seats are back on the screen a second after it ran out."""
@@ -26,6 +30,7 @@ PROBLEMS_SHOWN = 10
 """Of each check; where there are more, they have one cause."""
 
 events_cli = AppGroup("events", help="Declared events.")
+bookings_cli = AppGroup("bookings", help="What was sold.")
 
 
 @events_cli.command("open")
@@ -46,6 +51,54 @@ def open_command(files: tuple[Path, ...]) -> None:
     for event in events:
         state = "opened" if changed[event.id] else "unchanged"
         click.echo(f"{state}: {event.id}, {len(event.seats)} seats")
+
+
+@bookings_cli.command("show")
+@click.argument("booking_id")
+def show_booking_command(booking_id: str) -> None:
+    """Print one booking as JSON."""
+    with _told_plainly():
+        booking = current_app.extensions["tickets"].bookings.find(booking_id)
+        if booking is None:
+            raise BookingNotFound
+    click.echo(msgspec.json.format(msgspec.json.encode(booking)))
+
+
+@bookings_cli.command("list")
+@click.option("--event", "event_id", help="Only of this event.")
+def list_bookings_command(event_id: str | None) -> None:
+    """Print the bookings, oldest first, a line each."""
+    with _told_plainly():
+        for booking in current_app.extensions["tickets"].bookings.list(event_id):
+            receipt = booking.receipt_now()
+            click.echo(
+                f"{receipt.booked_at}  {receipt.booking_id}  {receipt.status:<8}  {receipt.event}  "
+                f"{receipt.amount} {receipt.currency}  {','.join(receipt.seats)}"
+            )
+
+
+@bookings_cli.command("refund")
+@click.argument("booking_id")
+def refund_command(booking_id: str) -> None:
+    """Give the money of a booking back and its seats to somebody else. Again is fine."""
+    tickets = current_app.extensions["tickets"]
+    with _told_plainly():
+        booking = Refunding(tickets.seats, tickets.bookings, tickets.gateway).refund(booking_id)
+    click.echo(f"refunded: {booking.id}, {booking.amount_minor} {booking.currency}")
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    try:
+        yield
+    except BookingNotFound:
+        raise click.ClickException("there is no such booking") from None
+    except Unavailable as error:
+        raise click.ClickException(f"cannot reach the {error.part} now; try again") from None
+    except GatewayError as error:
+        raise click.ClickException(
+            f"the gateway did not confirm it: {error}; the worker goes on, or try again"
+        ) from None
 
 
 @click.command("reconcile")

@@ -6,7 +6,7 @@ currency's minor unit (pence, cents); moments are milliseconds of Unix time or a
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -227,7 +227,7 @@ class Receipt:
     currency: str
     payment_id: str | None
     booked_at: str
-    status: Literal["booked"] = "booked"
+    status: Literal["booked", "refunded"] = "booked"
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,10 @@ class Booking:
     name: str
     key_digest: str
     fingerprint: str
+    refunded_at: datetime | None = None
 
     def receipt(self) -> Receipt:
+        """What the buyer got when it was booked, and gets whenever the payment is repeated."""
         return Receipt(
             booking_id=self.id,
             hold_id=self.hold_id,
@@ -260,6 +262,10 @@ class Booking:
             payment_id=self.payment_id,
             booked_at=rfc3339(self.booked_at),
         )
+
+    def receipt_now(self) -> Receipt:
+        """The same, and whether it was refunded since."""
+        return replace(self.receipt(), status="refunded") if self.refunded_at else self.receipt()
 
 
 def booking_id_of(hold_id: str) -> str:

@@ -175,6 +175,14 @@ class SeatStore(Protocol):
         """The ids of holds whose payment nobody has ended within its lease."""
         ...
 
+    def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
+        """Shortens the lease of a payment, if there is one; never lengthens it."""
+        ...
+
+    def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
+        """Puts those seats of a refunded booking on sale again."""
+        ...
+
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
         """One payment that nobody has finished within its lease, for this caller alone."""
         ...
@@ -216,10 +224,26 @@ class BookingStore(Protocol):
         ...
 
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
-        """The bookings that have any of these seats."""
+        """The bookings that have any of these seats and were not refunded."""
         ...
 
-    def sold_seats(self, event_id: str) -> list[str]: ...
+    def sold_seats(self, event_id: str) -> list[str]:
+        """Of bookings that were not refunded."""
+        ...
+
+    def begin_refund(self, booking_id: str) -> None:
+        """Notes that the booking is to be refunded; from then on the worker sees to it."""
+        ...
+
+    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
+        """The money is back; the seats may be in another booking. Again changes nothing."""
+        ...
+
+    def end_refund(self, booking_id: str) -> None:
+        """The seats are on sale again; nothing is left to do."""
+        ...
+
+    def unfinished_refunds(self) -> list[Booking]: ...
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         """Oldest first; of all events without ``event_id``."""

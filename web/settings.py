@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             description="where the Stripe API answers; the local sandbox in development",
         ),
     ] = "https://api.stripe.com"
+    stripe_webhook_secret: Annotated[
+        str, Meta(description="signs Stripe's webhooks; none are heeded without it")
+    ] = ""
     payment_lease_s: Annotated[
         float,
         Meta(

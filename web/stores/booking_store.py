@@ -6,11 +6,11 @@ It holds bookings and nothing else, one document each, written once.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 
 import mongoengine
 import pymongo
-from mongoengine import DateTimeField, IntField, ListField, StringField
+from mongoengine import BooleanField, DateTimeField, IntField, ListField, StringField
 from mongoengine.errors import NotUniqueError, OperationError
 from mongoengine.queryset import QuerySet
 from pymongo.errors import PyMongoError
@@ -34,6 +34,9 @@ COLLECTION = "bookings"
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
+BOOKED = {"status": "booked"}
+"""What the index covers and whose seats are sold: a refunded booking's can be sold again."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,9 @@ class BookingDocument(mongoengine.Document):
     name = StringField(required=True)
     key_digest = StringField(required=True)
     fingerprint = StringField(required=True)
+    status = StringField(required=True, choices=("booked", "refunded"), default="booked")
+    refunded_at = DateTimeField()
+    refund_under_way = BooleanField()
 
 
 class MongoBookingStore:
@@ -81,16 +87,21 @@ class MongoBookingStore:
             self._collection.database.client.admin.command("ping")
 
     def create_index(self) -> None:
-        """Idempotent. Fails loudly when bookings that break it are there already."""
+        try:
+            return self.require_index()
+        except IndexMissing:
+            log.info("making the unique index")
         with _reachable():
-            self._collection.create_index(list(SEAT_INDEX), unique=True)
+            self._collection.create_index(
+                list(SEAT_INDEX), unique=True, partialFilterExpression=BOOKED
+            )
 
     def require_index(self) -> None:
         if self._index_seen:
             return
         with _reachable():
             indexes = self._collection.index_information().values()
-        if not any(tuple(i["key"]) == SEAT_INDEX and i.get("unique") for i in indexes):
+        if not any(_guards_seats(index) for index in indexes):
             raise IndexMissing(
                 "MongoDB has no unique index on bookings (event, seats): run "
                 "`flask --app wsgi events open events/*.toml`, which creates it"
@@ -132,19 +143,42 @@ class MongoBookingStore:
 
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with _reachable():
-            found = self._bookings.filter(event=event_id, seats__in=list(seats))
+            found = self._bookings.filter(event=event_id, seats__in=list(seats), **BOOKED)
             return [_booking(document) for document in found]
 
     def sold_seats(self, event_id: str) -> list[str]:
         with _reachable():
-            bookings = self._collection.find({"event": event_id}, {"seats": 1})
+            bookings = self._collection.find({"event": event_id, **BOOKED}, {"seats": 1})
             return [seat for booking in bookings for seat in booking["seats"]]
+
+    def begin_refund(self, booking_id: str) -> None:
+        self._update(booking_id, {"refund_under_way": True})
+
+    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
+        self._update(booking_id, {"status": "refunded", "refunded_at": refunded_at}, **BOOKED)
+
+    def end_refund(self, booking_id: str) -> None:
+        self._update(booking_id, {"refund_under_way": False})
+
+    def unfinished_refunds(self) -> list[Booking]:
+        with _reachable():
+            return [_booking(document) for document in self._bookings.filter(refund_under_way=True)]
+
+    def _update(self, booking_id: str, changes: dict[str, object], **condition: str) -> None:
+        with _reachable():
+            self._collection.update_one({"_id": booking_id, **condition}, {"$set": changes})
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         wanted = {"event": event_id} if event_id else {}
         with _reachable():
             for document in self._bookings.filter(**wanted).order_by("booked_at"):
                 yield _booking(document)
+
+
+def _guards_seats(index: dict) -> bool:
+    """Whether no seat can be in two bookings with it."""
+    covers = index.get("partialFilterExpression", BOOKED) == BOOKED
+    return tuple(index["key"]) == SEAT_INDEX and bool(index.get("unique")) and covers
 
 
 @contextmanager
@@ -187,4 +221,5 @@ def _booking(document: BookingDocument | None) -> Booking | None:
         name=document.name,
         key_digest=document.key_digest,
         fingerprint=document.fingerprint,
+        refunded_at=document.refunded_at and document.refunded_at.astimezone(UTC),
     )

@@ -416,6 +416,22 @@ class RedisSeatStore:
             seconds, _ = self._redis.time()
             return self._redis.zrangebyscore(key, "-inf", seconds * 1000)
 
+    def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
+        key = f"payments:{{{event_id}}}"
+        with self._reachable():
+            seconds, microseconds = self._redis.time()
+            soon_ms = seconds * 1000 + microseconds // 1000 + within_ms
+            self._redis.zadd(key, {hold_id: soon_ms}, xx=True, lt=True)
+
+    def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
+        self._run(
+            "return_seats",
+            event.id,
+            version=event.version,
+            hold_id=booking.hold_id,
+            positions=_text(event.positions[seat] for seat in seats),
+        )
+
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
         outcome, *values = self._run(
             "claim_lapsed_payment", event.id, version=event.version, lease_ms=self._lease_ms

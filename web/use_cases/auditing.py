@@ -81,7 +81,7 @@ class _Auditor:
     def _one_booking_a_seat(self, check: Check) -> None:
         self._bookings.require_index()
         booked = Counter(
-            (booking.event_id, seat) for booking in self._bookings.list() for seat in booking.seats
+            (booking.event_id, seat) for booking in self._booked() for seat in booking.seats
         )
         for (event_id, seat), bookings in booked.items():
             check.expect(bookings == 1, f"{event_id}: {seat} is in {bookings} bookings")
@@ -89,7 +89,7 @@ class _Auditor:
     def _payments_match_bookings(self, check: Check) -> None:
         bookings = {
             booking.payment_id: booking
-            for booking in self._bookings.list()
+            for booking in self._booked()
             if booking.payment_id and booking.booked_at >= self._since
         }
         payments = {p.payment_id: p for p in self._payments()}
@@ -110,6 +110,9 @@ class _Auditor:
                 payment.status != "authorized" or payment.metadata.get("hold_id") in under_way,
                 f"{payment.payment_id} is reserved, and no payment is under way",
             )
+
+    def _booked(self) -> Iterator[Booking]:
+        return (booking for booking in self._bookings.list() if not booking.refunded_at)
 
     def _payments(self) -> list[Authorization]:
         return [p for p in self._gateway.list(self._since) if "booking_id" in p.metadata]

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from web.domain import (
     AlreadyBooked,
     Booking,
     BookingNotFound,
     Event,
-    EventChanged,
     Hold,
     HoldExpired,
     HoldNotFound,
@@ -23,23 +21,7 @@ from web.domain import (
 )
 from web.hold_tokens import HoldTokens
 from web.ports import BookingStore, SeatMap, SeatStore
-
-DEFINITION_TRIES = 3
-"""How often a call starts again because the event was opened anew under its hands."""
-
-
-Answer = TypeVar("Answer")
-
-
-def with_event(seats: SeatStore, event_id: str, act: Callable[[Event], Answer]) -> Answer:
-    """``act`` with the definition this process knows, again when that was out of date. Positions
-    and prices that ``act`` takes from its argument are thus those on sale."""
-    for _ in range(DEFINITION_TRIES):
-        try:
-            return act(seats.known_event(event_id))
-        except EventChanged:
-            continue
-    raise Unavailable("event")
+from web.use_cases.current_event import with_event
 
 
 class BoxOffice:

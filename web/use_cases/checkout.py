@@ -47,7 +47,7 @@ from web.ports import (
     Replay,
     SeatStore,
 )
-from web.use_cases.box_office import with_event
+from web.use_cases.current_event import with_event
 from web.use_cases.payment_records import metadata_of
 
 POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
@@ -356,11 +356,12 @@ class Checkout:
         self._reach("captured")
         try:
             self._confirm(booking)
-            self._reach("confirmed")
         except Exception:
             # Booked and paid: whatever is wrong with Redis, the receipt stands. The worker tells
             # Redis when it can be told.
             log.exception("booking %s: Redis could not be told", booking.id)
+        else:
+            self._reach("confirmed")
 
     def _capture(self, payment: Payment, payment_id: str, began_s: float) -> None:
         for _ in range(GATEWAY_TRIES):

@@ -21,10 +21,11 @@ from web.domain import (
     Refusal,
 )
 from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatStore
-from web.use_cases.box_office import with_event
 from web.use_cases.checkout import Checkout
+from web.use_cases.current_event import with_event
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.payment_records import payment_of
+from web.use_cases.refunding import Refunding
 
 GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
@@ -68,6 +69,7 @@ class Reconciler:
         self._gateway = gateway
         self._checkout = checkout
         self._opening = Opening(seats, bookings, gateway)
+        self._refunding = Refunding(seats, bookings, gateway)
         self._events = {event.id: event for event in declared}
         self._dry_run = dry_run
         self._stopped = stopped
@@ -85,6 +87,8 @@ class Reconciler:
                 self._mend_event(event_id, compare_bookings)
         if compare_bookings:
             self._next_bookings_look = now + BOOKINGS_EVERY
+        with patience("refunds"):
+            self._end_refunds()
         if now >= self._next_gateway_look:
             with patience("gateway"):
                 self._compare_with_gateway(now)
@@ -170,6 +174,16 @@ class Reconciler:
     def _claim_lapsed(self, event_id: str) -> Payment | None:
         return with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
 
+    def _end_refunds(self) -> None:
+        for booking in self._bookings.unfinished_refunds():
+            with patience(booking.id):
+                self._repair(
+                    "refund ended",
+                    booking.id,
+                    "it was begun and broke off",
+                    partial(self._refunding.refund, booking.id),
+                )
+
     def _compare_with_gateway(self, now: datetime) -> None:
         settled = [
             authorization
@@ -189,7 +203,7 @@ class Reconciler:
     def _compare(self, authorization: Authorization, booking: Booking | None) -> None:
         """Money against seats, both ways."""
         payment_id, status = authorization.payment_id, authorization.status
-        if status == "authorized" and booking:
+        if status == "authorized" and booking and not booking.refunded_at:
             self._repair(
                 "captured",
                 payment_id,
@@ -203,6 +217,13 @@ class Reconciler:
                 "nothing was booked",
                 partial(self._gateway.void, payment_id),
             )
+        elif status == "refunded" and booking and not booking.refunded_at:
+            self._repair(
+                "refund ended",
+                booking.id,
+                f"{payment_id} was refunded at the gateway",
+                partial(self._refunding.refund, booking.id),
+            )
         elif status == "captured" and not booking:
             self._repair(
                 "refunded",
@@ -210,7 +231,7 @@ class Reconciler:
                 "captured, and nothing was booked",
                 partial(self._gateway.refund, payment_id, f"refund-{payment_id}"),
             )
-        elif status in ("voided", "declined") and booking:
+        elif status in ("voided", "declined") and booking and not booking.refunded_at:
             log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
 
     def _is_under_way(self, authorization: Authorization) -> bool:

@@ -1,0 +1,28 @@
+-- return_seats: a booking was refunded; its seats can be sold again.
+-- KEYS[1]  event:{event}    hash, the definition and the revision
+-- KEYS[2]  seats:{event}    string, one byte a seat
+-- KEYS[3]  journal:{event}  stream of changes
+-- ARGV[1]  version          the definition that the positions were taken from
+-- ARGV[2]  hold_id          the hold that had become the booking
+-- ARGV[3]  positions        "7,8,9": those of its seats that no other booking has
+-- returns  returned | event_changed | event_missing
+-- A seat that is not sold is left as it is: it was returned before, and is somebody else's now.
+local event_key, seats_key, journal_key = unpack(KEYS)
+local version, hold_id, positions = unpack(ARGV)
+-- include positions seats journal
+
+local known_version = redis.call('HGET', event_key, 'version')
+if not known_version then return {'event_missing'} end
+if known_version ~= version then return {'event_changed'} end
+
+local returned = {}
+for _, position in ipairs(split_positions(positions)) do
+  if seat_state(position) == 's' then
+    returned[#returned + 1] = position
+  end
+end
+if #returned > 0 then
+  set_seats(returned, '0')
+  record('refunded', hold_id, returned)
+end
+return {'returned'}

@@ -1,0 +1,112 @@
+"""Refunds on real Redis, MongoDB and sandbox, broken off at each step."""
+
+import pytest
+
+from tests.private_stores import (  # noqa: F401
+    bookings,
+    private_redis_url,
+    raw_redis,
+    seats,
+)
+from tests.test_auditing import problems
+from tests.test_checkout import Shop
+from tests.test_reconciling import reconciler_of
+from web.domain import BookingNotFound
+from web.ports import OutcomeUnknown
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.refunding import Refunding
+
+
+@pytest.fixture
+def shop(raw_redis, event, seats, bookings, sandbox):
+    shop = Shop(event, seats, bookings, StripeGateway("sk_test_refunding", sandbox.url))
+    shop.redis = seats._redis
+    shop.refunding = Refunding(shop.seats, shop.bookings, shop.gateway)
+    return shop
+
+
+def test_a_refund_gives_the_money_back_and_the_seat_to_the_next_buyer(shop):
+    receipt = shop.pay().receipt
+    refunded = shop.refunding.refund(receipt.booking_id)
+    assert refunded.receipt_now().status == "refunded"
+    assert (shop.charges(), shop.state()) == (["refunded"], "0")
+    assert shop.pay().receipt == receipt, "a repeated payment still gets what it got"
+    assert problems(shop) == ""
+    shop.hold_again("stalls-B-1")
+    assert shop.pay().receipt.booking_id != receipt.booking_id
+    assert problems(shop) == ""
+
+
+def test_a_refund_may_be_repeated_also_when_the_seat_is_sold_again(shop):
+    receipt = shop.pay().receipt
+    refunded = shop.refunding.refund(receipt.booking_id)
+    assert shop.refunding.refund(receipt.booking_id) == refunded
+    shop.hold_again("stalls-B-1")
+    shop.pay()
+    assert shop.refunding.refund(receipt.booking_id) == refunded
+    assert shop.state() == "s"
+    assert problems(shop) == ""
+
+
+def test_free_seats_can_be_given_back_too(shop):
+    shop.hold_again("free-F-1")
+    shop.refunding.refund(shop.pay().receipt.booking_id)
+    assert shop.state() == "0"
+
+
+def test_a_booking_that_is_not_there_is_not_refunded(shop):
+    with pytest.raises(BookingNotFound):
+        shop.refunding.refund("bkg_nobody")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("gateway", "refund"),
+        ("bookings", "mark_refunded"),
+        ("seats", "return_seats"),
+        ("bookings", "end_refund"),
+    ],
+)
+def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, after):
+    booking_id = shop.pay().receipt.booking_id
+    getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        shop.refunding.refund(booking_id)
+    getattr(shop, part).heal()
+    worker = reconciler_of(shop)
+    worker.round()
+    assert worker.repairs["refund ended"] or (method, after) == ("end_refund", True)
+    assert (shop.charges(), shop.state()) == (["refunded"], "0")
+    assert problems(shop) == ""
+    idle = reconciler_of(shop)
+    idle.round()
+    assert not idle.repairs
+
+
+def test_a_refund_without_an_answer_is_repeated_and_happens_once(shop):
+    booking_id = shop.pay().receipt.booking_id
+    shop.gateway.fail("refund", OutcomeUnknown("time-out"), times=1, after=True)
+    with pytest.raises(OutcomeUnknown):
+        shop.refunding.refund(booking_id)
+    shop.refunding.refund(booking_id)
+    assert shop.charges() == ["refunded"]
+
+
+def test_a_refund_made_at_the_gateway_frees_the_seats(shop):
+    receipt = shop.pay().receipt
+    shop.gateway._target.refund(receipt.payment_id, "by hand")
+    assert f"booking {receipt.booking_id}" in problems(shop)
+    reconciler_of(shop).round()
+    assert shop.state() == "0"
+    assert problems(shop) == ""
+
+
+def test_a_booking_that_was_not_captured_yet_is_let_go(shop):
+    shop.gateway.fail("capture", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.refunding.refund(shop.booking().id)
+    assert shop.charges() == ["voided"]

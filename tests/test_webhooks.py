@@ -1,0 +1,97 @@
+"""A webhook makes the worker look sooner, and can do nothing else."""
+
+import json
+import time
+
+import pytest
+import requests
+
+from ops.sandbox.webhooks import sign
+from tests.conftest import WEBHOOK_SECRET
+from tests.factories import BUYER
+from tests.http_client import Client, assert_problem
+from web.domain import Event, Payment
+
+
+@pytest.fixture
+def payment(seats, event) -> Payment:
+    """One that is under way and that nobody works on."""
+    seats.hold_seats(event, "hld_webhook", "ada", [0])
+    return seats.begin_payment(event, "hld_webhook", BUYER, "key", "fingerprint")
+
+
+def lease_left_ms(seats, event: Event) -> float:
+    ends_ms = seats._redis.zscore(f"payments:{{{event.id}}}", "hld_webhook")
+    return ends_ms - time.time() * 1000
+
+
+def told_by_stripe(payment: Payment, kind: str = "payment_intent.succeeded") -> bytes:
+    intent = {
+        "id": "pi_webhook",
+        "object": "payment_intent",
+        "amount": payment.amount_minor,
+        "currency": "gbp",
+        "status": "requires_capture",
+        "created": int(time.time()),
+        "metadata": {
+            "payment_key": payment.gateway_key,
+            "event": payment.event_id,
+            "hold_id": payment.hold_id,
+        },
+    }
+    event = {"id": "evt_1", "object": "event", "type": kind, "data": {"object": intent}}
+    return json.dumps(event | {"created": int(time.time())}).encode()
+
+
+def post(stack, payload: bytes, signature: str) -> requests.Response:
+    client = Client(stack.url, "any")
+    headers = {"Stripe-Signature": signature, "Content-Type": "application/json"}
+    return client.call("POST", "/webhooks/stripe", data=payload, headers=headers)
+
+
+def signed(payload: bytes, age_s: int = 0, secret: str = WEBHOOK_SECRET) -> str:
+    return sign(payload, secret, int(time.time()) - age_s)
+
+
+def test_a_webhook_shortens_the_lease_of_its_payment(stack, seats, event, payment):
+    payload = told_by_stripe(payment)
+    assert post(stack, payload, signed(payload)).status_code == 204
+    assert 10_000 < lease_left_ms(seats, event) < 15_001
+
+
+def test_a_repeated_webhook_does_not_lengthen_it_again(stack, seats, event, payment):
+    payload = told_by_stripe(payment)
+    post(stack, payload, signed(payload))
+    before = seats._redis.zscore(f"payments:{{{event.id}}}", payment.hold_id)
+    time.sleep(0.05)
+    assert post(stack, payload, signed(payload)).status_code == 204
+    assert seats._redis.zscore(f"payments:{{{event.id}}}", payment.hold_id) == before
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda payload: "",
+        lambda payload: "t=1,v1=00",
+        lambda payload: signed(payload, secret="whsec_another"),
+        lambda payload: signed(payload, age_s=301),
+        lambda payload: signed(payload + b" "),
+    ],
+)
+def test_a_forged_or_old_webhook_changes_nothing(stack, seats, event, payment, forge):
+    payload = told_by_stripe(payment)
+    assert_problem(post(stack, payload, forge(payload)), 400, "bad_signature")
+    assert lease_left_ms(seats, event) > 30_000
+
+
+def test_a_webhook_about_something_else_is_heard_and_changes_nothing(stack, seats, event, payment):
+    for payload in (told_by_stripe(payment, "customer.created"), b"{}", b"[]", b"not JSON"):
+        assert post(stack, payload, signed(payload)).status_code == 204
+    assert lease_left_ms(seats, event) > 30_000
+
+
+def test_a_webhook_of_an_ended_payment_starts_none(stack, seats, event, payment):
+    seats.undo_payment(payment, None)
+    payload = told_by_stripe(payment)
+    assert post(stack, payload, signed(payload)).status_code == 204
+    assert seats._redis.zcard(f"payments:{{{event.id}}}") == 0

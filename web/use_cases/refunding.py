@@ -1,0 +1,53 @@
+"""Giving the money back and the seats to somebody else, at the organiser's word."""
+
+from datetime import UTC, datetime
+
+from web.domain import Booking, BookingNotFound
+from web.ports import BookingStore, Gateway, NotExecuted, SeatStore
+from web.use_cases.current_event import with_event
+
+
+class Refunding:
+    def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway):
+        self._seats = seats
+        self._bookings = bookings
+        self._gateway = gateway
+
+    def refund(self, booking_id: str) -> Booking:
+        """Refunds a booking and puts its seats on sale again. Each step may be repeated; what is
+        broken off after the first, the worker goes on with. Raises BookingNotFound, Unavailable,
+        NotExecuted, OutcomeUnknown."""
+        booking = self._bookings.find(booking_id)
+        if booking is None:
+            raise BookingNotFound
+        if booking.refunded_at is None:
+            self._bookings.begin_refund(booking_id)
+            self._give_money_back(booking)
+            now = datetime.now(UTC)
+            self._bookings.mark_refunded(booking_id, now.replace(microsecond=0))
+        self._return_seats(booking)
+        self._bookings.end_refund(booking_id)
+        return self._bookings.find(booking_id)
+
+    def _give_money_back(self, booking: Booking) -> None:
+        if booking.payment_id is None:
+            return
+        try:
+            self._gateway.refund(booking.payment_id, f"refund-{booking.id}")
+        except NotExecuted:
+            # It may not have been captured yet: then there is nothing to give back but the hold on
+            # the card. When that is not it, this is refused too.
+            self._gateway.void(booking.payment_id)
+
+    def _return_seats(self, booking: Booking) -> None:
+        sold_again = {
+            seat
+            for other in self._bookings.holding(booking.event_id, booking.seats)
+            for seat in other.seats
+        }
+        seats = [seat for seat in booking.seats if seat not in sold_again]
+        with_event(
+            self._seats,
+            booking.event_id,
+            lambda event: self._seats.return_seats(event, booking, seats),
+        )

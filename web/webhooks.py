@@ -1,0 +1,39 @@
+"""What the gateway tells by itself: only a hint that makes the worker look sooner. One that is
+forged, late, repeated or lost changes nothing."""
+
+import logging
+
+from flask import Blueprint, Response, current_app, request
+
+from web.domain import Refusal
+from web.ports import BadSignature
+from web.problems import Problem
+
+LOOK_WITHIN_MS = 15_000
+"""The process that began the payment needs a second for the rest; after this it has had its time,
+and the worker looks without waiting for the whole lease."""
+
+webhooks = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+
+log = logging.getLogger(__name__)
+
+
+@webhooks.post("/stripe")
+def hear_stripe() -> Response:
+    """204 for whatever has a good signature; Stripe repeats what gets another answer."""
+    tickets = current_app.extensions["tickets"]
+    try:
+        payment = tickets.gateway.read_webhook(
+            request.get_data(), request.headers.get("Stripe-Signature", "")
+        )
+    except BadSignature as error:
+        log.warning("webhook refused: %s", error)
+        return Problem(400, "bad_signature", "The signature does not fit the body.").response()
+    if payment and {"event", "hold_id"} <= payment.metadata.keys():
+        try:
+            tickets.seats.hurry_payment(
+                payment.metadata["event"], payment.metadata["hold_id"], LOOK_WITHIN_MS
+            )
+        except Refusal as error:
+            log.warning("webhook not heeded: %r", error)
+    return Response(status=204)
