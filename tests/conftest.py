@@ -61,6 +61,7 @@ class Site:
     url: str
     web_url: str
     environment: dict[str, str]
+    sandbox: Sandbox
 
     def payments(self) -> Iterator[Authorization]:
         """What the gateway's ledger says, newest first."""
@@ -78,7 +79,9 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
     running = Stack(state_dir / "stack", environ | urls | {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET})
     try:
         running.start(free_port())
-        yield Site(running["nginx"].url, running["web"].url, running.environment)
+        yield Site(
+            running["nginx"].url, running["web"].url, running.environment, running["sandbox"]
+        )
     finally:
         running.stop()
 

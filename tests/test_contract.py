@@ -2,13 +2,14 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 
 from tests.factories import put_on_sale, small_hall
-from tests.http_client import Client, assert_problem
+from tests.http_client import Client, assert_problem, bearer
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -369,6 +370,53 @@ def test_an_unknown_card_is_a_bad_request_and_the_hold_stays(ada):
     missing = ada.pay(hold, "key-2", payment_method=None)
     assert assert_problem(missing, 422, "invalid_request")["field"] == "payment_method"
     assert ada.pay(hold, "key-3").status_code == 201
+
+
+def test_a_hold_that_is_being_paid_says_so_and_cannot_be_released(ada, bob):
+    hold = ada.held("stalls-A-1")
+    with ThreadPoolExecutor() as pool:
+        paying = pool.submit(ada.pay, hold, "key-1", "pm_sandbox_slow")
+        time.sleep(1)
+        assert bob.look_up(hold).json()["status"] == "paying"
+        assert bob.seat_map()[0] == "p"
+        assert_problem(bob.release(hold), 409, "payment_in_progress")
+        repeated = bob.pay(hold, "key-2")
+        assert paying.result().status_code == 201
+    # It waited for two seconds, which the slow card takes about.
+    assert repeated.json()["code"] in ("payment_in_progress", "already_booked")
+    if repeated.json()["code"] == "payment_in_progress":
+        assert repeated.headers["Retry-After"] == "1"
+
+
+def test_an_unknown_outcome_is_202_and_says_where_to_ask(stack, seats, event, ada, bob):
+    hold = ada.held("stalls-A-1")
+    stack.sandbox.set_faults(
+        {"operation": "create", "kind": "drop_after"},
+        {"operation": "list", "kind": "error_before"},
+    )
+    try:
+        unknown = ada.pay(hold)
+        assert unknown.status_code == 202, unknown.text
+        assert unknown.json()["status"] == "paying"
+        location = unknown.headers["Location"]
+        assert location.startswith(f"/api/events/{event.id}/holds/{hold['hold_id']}/payments/")
+        asked = ada.call("GET", location, headers=bearer(hold))
+        assert asked.status_code == 202
+        assert (asked.headers["Location"], asked.headers["Retry-After"]) == (location, "2")
+    finally:
+        stack.sandbox.set_faults()
+    assert_problem(bob.call("GET", location), 404, "hold_not_found")
+    other = location.rpartition("/")[0] + "/0123"
+    assert_problem(bob.call("GET", other, headers=bearer(hold)), 404, "payment_not_found")
+
+    seats.hurry_payment(event.id, hold["hold_id"], within_ms=0)
+    deadline = time.monotonic() + 10
+    while bob.call("GET", location, headers=bearer(hold)).status_code == 202:
+        assert time.monotonic() < deadline, "the worker did not end it"
+        time.sleep(0.5)
+    receipt = bob.call("GET", location, headers=bearer(hold))
+    assert receipt.status_code == 200
+    assert bob.pay(hold).content == receipt.content
 
 
 # ---------------------------------------------------------------- everywhere

@@ -114,6 +114,12 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         time.sleep(0.1)
     assert second.left_running() == [], "nothing outlives even a kill -9"
 
+    third = MakeRun(clone, port)
+    try:
+        assert buyer.booking(receipt.json(), hold).content == receipt.content
+    finally:
+        third.stop(signal.SIGTERM)
+
 
 def test_a_busy_port_is_named(clone, redis_server):
     busy = MakeRun(clone, redis_server.port)

@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from flask import g
 
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
+from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import unique
+from web.app import create_app
+from web.hold_tokens import HoldTokens
+from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
 
 GOOD_FILE = """
@@ -157,3 +162,25 @@ def test_a_bad_setting_is_named_at_the_start(environment, tmp_path, name, value,
     assert exit_code
     assert says in log
     assert "Traceback" not in log, log
+
+
+def test_settings_reach_what_they_are_for():
+    former = "a former secret key"
+    environ = {
+        "SECRET_KEY": "a secret key of tests",
+        "SECRET_KEY_FALLBACKS": former,
+        "STRIPE_API_KEY": "sk_test_start_up",
+        "TRUSTED_HOPS": "2",
+    }
+    app = create_app(read_settings(environ), read_limiter_settings({}))
+    box_office = app.extensions["tickets"].box_office
+    token = HoldTokens(former).token_of("evening", "hld_1")
+    assert box_office._tokens.is_token_of("evening", "hld_1", token)
+    with app.test_client() as client:
+        forwarded = "203.0.113.9, 203.0.113.7, 10.0.0.1"
+        client.get("/nothing", headers={"X-Forwarded-For": forwarded})
+        assert g.client == "203.0.113.7"
+
+
+def test_a_booking_is_acknowledged_by_a_majority_and_its_journals(bookings):
+    assert bookings._collection.write_concern.document == {"w": "majority", "j": True}

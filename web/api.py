@@ -20,6 +20,7 @@ from web.domain import (
     rfc3339,
 )
 from web.use_cases.box_office import BoxOffice
+from web.validation import field_and_problem
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
@@ -160,8 +161,7 @@ def _body(kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(_body_bytes(), type=kind)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at ")
-        field = place.strip("`").removeprefix("$").removeprefix(".")
+        field, problem = field_and_problem(error)
         raise InvalidRequest(field or "body", problem) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None

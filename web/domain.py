@@ -368,8 +368,6 @@ class PaymentPending(Refusal):
     """The outcome of a charge is not known yet; the worker will find out. ``key_digest`` names the
     payment among those of its hold."""
 
-    event_id: str
-    hold_id: str
     key_digest: str
 
 

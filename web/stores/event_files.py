@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from web.domain import Event, Row, Section
+from web.validation import field_and_problem
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
@@ -80,8 +81,7 @@ def _event(table: dict) -> Event:
     try:
         declared = msgspec.convert(table, _EventTable)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at ")
-        field = place.strip("`").removeprefix("$").removeprefix(".")
+        field, problem = field_and_problem(error)
         raise _BadField(f"{field}: {problem}" if field else problem) from None
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")

@@ -382,7 +382,7 @@ class Checkout:
 
 
 def _pending(payment: Payment) -> PaymentPending:
-    return PaymentPending(payment.event_id, payment.hold_id, payment.key_digest)
+    return PaymentPending(payment.key_digest)
 
 
 def _digest(*parts: str) -> str:
