@@ -15,7 +15,8 @@ from web.domain import (
     SeatTaken,
     Unavailable,
 )
-from web.ports import NotExecuted, OutcomeUnknown
+from web.ports import IndexMissing, NotExecuted, OutcomeUnknown
+from web.stores import booking_store
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.reconciling import Reconciler
@@ -281,6 +282,18 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(shop, caplog):
     assert f"would be reopened: {shop.event.id}" in caplog.text
     with pytest.raises(Unavailable):
         shop.state()
+
+
+def test_a_dropped_index_stops_the_sale_and_is_made_again(shop, reconciler, monkeypatch):
+    monkeypatch.setattr(booking_store, "INDEX_SEEN_FOR_S", 0)
+    shop.bookings._target._collection.drop_index("event_1_seats_1")
+    with pytest.raises(IndexMissing):
+        shop.pay()
+    assert shop.state() == "h"
+    reconciler.round()
+    assert reconciler.repairs["index made"] == 1
+    shop.pay()
+    assert shop.charges() == ["captured"]
 
 
 def test_two_workers_at_once_do_no_harm(shop):

@@ -4,6 +4,7 @@ It holds bookings and nothing else, one document each, written once.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +32,9 @@ DEFAULT_DATABASE = "tickets"
 """Used when the URI names none."""
 
 COLLECTION = "bookings"
+
+INDEX_SEEN_FOR_S = 5.0
+"""How long the unique index is believed to be there after it was seen: somebody could drop it."""
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
@@ -80,7 +84,7 @@ class MongoBookingStore:
             journal=True,
         )
         self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
-        self._index_seen = False
+        self._index_seen_s = -INDEX_SEEN_FOR_S
 
     def ping(self) -> None:
         with _reachable():
@@ -97,7 +101,7 @@ class MongoBookingStore:
             )
 
     def require_index(self) -> None:
-        if self._index_seen:
+        if time.monotonic() < self._index_seen_s + INDEX_SEEN_FOR_S:
             return
         with _reachable():
             indexes = self._collection.index_information().values()
@@ -106,7 +110,7 @@ class MongoBookingStore:
                 "MongoDB has no unique index on bookings (event, seats): run "
                 "`flask --app wsgi events open events/*.toml`, which creates it"
             )
-        self._index_seen = True
+        self._index_seen_s = time.monotonic()
 
     def insert(self, booking: Booking) -> Booking:
         try:

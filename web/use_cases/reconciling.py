@@ -20,7 +20,14 @@ from web.domain import (
     PaymentNotFound,
     Refusal,
 )
-from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatStore
+from web.ports import (
+    Authorization,
+    BookingStore,
+    Gateway,
+    GatewayError,
+    IndexMissing,
+    SeatStore,
+)
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.opening import Opening, OpeningRefused
@@ -81,6 +88,8 @@ class Reconciler:
     def round(self) -> None:
         """Looks at everything once. What cannot be repaired now is left for the next round."""
         now = datetime.now(UTC)
+        with patience("unique index"):
+            self._check_index()
         compare_bookings = now >= self._next_bookings_look
         for event_id in self._event_ids():
             with patience(event_id):
@@ -95,6 +104,13 @@ class Reconciler:
             self._next_gateway_look = now + GATEWAY_EVERY
 
     # ------------------------------------------------------------ events
+
+    def _check_index(self) -> None:
+        try:
+            self._bookings.require_index()
+        except IndexMissing as error:
+            log.critical("%s", error)
+            self._repair("index made", "bookings", "it was dropped", self._bookings.create_index)
 
     def _event_ids(self) -> Iterable[str]:
         """All that are or should be on sale; makes sure that they are listed."""
