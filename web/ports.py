@@ -208,7 +208,7 @@ class BookingStore(Protocol):
         ...
 
     def require_index(self) -> None:
-        """Looks for the unique index, unless it was there a few seconds ago. Raises IndexMissing."""
+        """Looks for the unique index, unless it was there just now. Raises IndexMissing."""
         ...
 
     def insert(self, booking: Booking) -> Booking:
