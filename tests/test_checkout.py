@@ -171,6 +171,30 @@ def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
     assert shop.charges() == ["voided"]
 
 
+def test_a_payment_goes_on_when_redis_forgets_it_in_the_middle(shop):
+    authorize = shop.gateway.authorize
+
+    def meanwhile_redis_lost_it(*arguments):
+        client = shop.seats._target._redis
+        client.delete(*client.keys(f"*{{{shop.event.id}}}*"))
+        return authorize(*arguments)
+
+    shop.gateway.authorize = meanwhile_redis_lost_it
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_lease_is_renewed_for_the_attempt_that_is_under_way_only(shop):
+    begin, store = shop.seats._target.begin_payment, shop.seats._target
+    first = begin(shop.event, shop.hold.id, BUYER, "key-1", "fingerprint")
+    assert store.renew_lease(first)
+    store.undo_payment(first, None)
+    assert not store.renew_lease(first)
+    second = begin(shop.event, shop.hold.id, BUYER, "key-2", "fingerprint")
+    assert not store.renew_lease(first)
+    assert store.renew_lease(second)
+
+
 @pytest.mark.parametrize("error", [EventNotFound("x"), ResponseError("MISCONF"), KeyError("bug")])
 def test_a_receipt_stands_whatever_is_wrong_with_redis_after_the_commit(shop, error):
     shop.seats.fail("confirm_booking", error)

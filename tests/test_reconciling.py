@@ -1,6 +1,7 @@
 """What the worker repairs, each broken on purpose, on real Redis, MongoDB and sandbox."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.private_stores import bookings, private_redis_url, raw_redis, seats  
 from tests.test_checkout import Shop
 from web.domain import (
     NOT_COMPLETED,
+    PaymentDeclined,
     PaymentNotFound,
     PaymentPending,
     Replayed,
@@ -110,6 +112,26 @@ def test_an_undone_payment_has_a_final_answer_and_the_next_key_pays(shop, reconc
     assert shop.charges() == ["captured"]
 
 
+def test_a_refused_card_whose_answer_was_lost_counts_as_one(shop, reconciler):
+    declining = replace(BUYER, payment_method="pm_card_visa_chargeDeclined")
+    authorize = shop.gateway._target.authorize
+
+    def refused_and_dead(*arguments):
+        with pytest.raises(PaymentDeclined):
+            authorize(*arguments)
+        raise KeyboardInterrupt
+
+    shop.gateway.authorize = refused_and_dead
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay(buyer=declining)
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(Replayed) as answer:
+        shop.pay(buyer=declining)
+    assert answer.value.refusal.reason == "card_declined"
+    assert answer.value.refusal.attempts_left == 4
+
+
 def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
     shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
     shop.gateway.fail("find", OutcomeUnknown("time-out"))
@@ -182,6 +204,31 @@ def test_a_payment_under_way_when_redis_was_lost_keeps_its_seats_and_is_booked(s
     assert shop.booking().name == BUYER.name
 
 
+def test_only_open_payments_of_the_event_keep_its_seats_when_it_is_built_anew(
+    shop, reconciler, seats, bookings
+):
+    other = small_hall()
+    put_on_sale(seats, other)
+    neighbour = Shop(other, seats, bookings, shop.gateway._target)
+    pay_until(neighbour, "authorize")
+    pay_until(shop, "authorize")
+    for payment in shop.gateway.list(shop.began):
+        if payment.metadata["hold_id"] == shop.hold.id:
+            shop.gateway.void(payment.payment_id)
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "0"
+
+
+def test_a_payment_that_was_booked_before_redis_was_lost_is_sold(shop, reconciler):
+    pay_until(shop, "insert", "bookings")
+    lose(shop)
+    reconciler.round()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+    assert shop.seats._target.lapsed_holds(shop.event.id) == []
+    assert shop.seats._target._redis.zcard(f"payments:{{{shop.event.id}}}") == 0
+
+
 def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void(shop, reconciler):
     pay_until(shop, "authorize")
     lose(shop)
@@ -244,6 +291,34 @@ def test_a_payment_that_is_under_way_is_left_alone(shop, reconciler):
     pay_until(shop, "authorize")
     reconciler.round()
     assert shop.charges() == ["authorized"]
+
+
+def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
+    pay_until(shop, "authorize")
+    client = shop.seats._target._redis
+    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]).round()
+    assert shop.charges() == ["authorized"]
+
+
+def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
+    shop.pay()
+    metadata = {
+        "event": shop.event.id,
+        "hold_id": shop.hold.id,
+        "booking_id": shop.booking().id,
+        "client": "ada",
+        "attempt": "2",
+        "seats_00": "stalls-B-1",
+        "email": "ada@example.org",
+        "name": "Ada",
+        "key_digest": "another",
+        "fingerprint": "another",
+        "begun_at": shop.began.isoformat(),
+    }
+    shop.gateway.authorize("another", 2500, "GBP", "pm_card_visa", metadata)
+    reconciler.round()
+    assert sorted(shop.charges()) == ["captured", "voided"]
 
 
 def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):
