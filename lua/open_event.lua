@@ -16,7 +16,8 @@
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
 -- A seat that is not free never changes its place and is never freed. An event whose revision is
--- below one that was seen has gone back in time; it goes on at the microsecond of now.
+-- below one that was seen has gone back in time; it goes on at the microsecond of now, or above what
+-- was seen when the clock has gone back too.
 local event_key, seats_key, journal_key = unpack(KEYS)
 local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, seen_revision =
   unpack(ARGV)
@@ -54,7 +55,7 @@ end
 local revision
 if went_back then
   local time = redis.call('TIME')
-  revision = string.format('%.0f', time[1] * 1000000 + time[2])
+  revision = string.format('%.0f', math.max(time[1] * 1000000 + time[2], seen_revision + 1))
 else
   revision = string.format('%.0f', event[2] + 1)
 end

@@ -42,6 +42,7 @@ from web.stores.stripe_gateway import (
 )
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import BUDGET_S, FENCE_OF_LEASE, INSERT_TRIES, Checkout
+from web.use_cases.opening import Opening
 
 NGINX_PROXY = (REPOSITORY / "ops/nginx/proxy.conf.j2").read_text()
 TOKENS = HoldTokens("a secret key of tests")
@@ -171,7 +172,7 @@ def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
     assert shop.charges() == ["voided"]
 
 
-def test_a_payment_goes_on_when_redis_forgets_it_in_the_middle(shop):
+def test_a_payment_that_redis_forgets_in_the_middle_is_left_to_the_worker(shop):
     authorize = shop.gateway.authorize
 
     def meanwhile_redis_lost_it(*arguments):
@@ -180,6 +181,11 @@ def test_a_payment_goes_on_when_redis_forgets_it_in_the_middle(shop):
         return authorize(*arguments)
 
     shop.gateway.authorize = meanwhile_redis_lost_it
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    assert shop.state() == "p"
+    shop.work()
     assert shop.pay().receipt == shop.booking().receipt()
     assert shop.charges() == ["captured"]
 

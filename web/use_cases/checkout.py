@@ -239,16 +239,24 @@ class Checkout:
         self, payment: Payment, authorization: Authorization | None, began_s: float
     ) -> None:
         """Before the commit point: a process that was stopped for a while may find that the worker
-        has undone its payment and told the buyer so, or is about to."""
+        has ended its payment and told the buyer so, or is about to. When Redis does not know the
+        payment, nobody knows what its buyer may have been told: the worker builds the event anew,
+        with the gateway's open payments, and ends it. Raises PaymentPending then."""
         try:
             own = self._seats.renew_lease(payment)
         except (Unavailable, EventNotFound):
-            own = True  # Redis has lost it: MongoDB's index decides.
+            raise _pending(payment) from None
         if not own and authorization:
-            with suppress(GatewayError):  # The worker lets it go otherwise.
-                self._gateway.void(authorization.payment_id)
+            self._let_go(payment, authorization)
         if not own or time.monotonic() > began_s + self._fence_s:
             raise _pending(payment)
+
+    def _let_go(self, payment: Payment, authorization: Authorization) -> None:
+        """The money of a payment that was ended without it. When this fails, the worker does it."""
+        with suppress(GatewayError, Unavailable):
+            booking = self._bookings.find(booking_id_of(payment.hold_id))
+            if booking is None or booking.payment_id != authorization.payment_id:
+                self._gateway.void(authorization.payment_id)
 
     def _has_time(self, began_s: float) -> bool:
         return time.monotonic() < began_s + self._budget_s

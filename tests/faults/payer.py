@@ -1,0 +1,124 @@
+"""A process that pays once, through the whole application, and is stopped on the way."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from sidecar.settings import read_settings as read_limiter_settings
+from web.app import create_app
+from web.domain import Unavailable
+from web.hold_tokens import HoldTokens
+from web.ports import InsertUnknown, OutcomeUnknown
+from web.settings import read_settings
+from web.use_cases.checkout import Checkout
+
+STEPS = {
+    "begun": ("seats", "begin_payment"),
+    "authorized": ("gateway", "authorize"),
+    "own": ("seats", "renew_lease"),
+    "booked": ("bookings", "insert"),
+    "captured": ("gateway", "capture"),
+    "confirmed": ("seats", "confirm_booking"),
+}
+"""The step that leads to each point: which part of the shop, and its method."""
+
+LOST_ANSWERS = {
+    "seats": Unavailable("seat store"),
+    "bookings": InsertUnknown(),
+    "gateway": OutcomeUnknown("the answer was lost"),
+}
+"""What a part's adapter raises when a call had its effect and its answer did not arrive."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a buyer sends to pay for a hold."""
+
+    path: str
+    token: str
+    key: str
+
+    def send(self, client: FlaskClient) -> TestResponse:
+        buyer = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": self.key}
+        return client.post(f"{self.path}/pay", json=buyer, headers=headers)
+
+
+class AnswersLost:
+    """``target``, of whose ``method`` every call takes effect and no answer arrives."""
+
+    def __init__(self, target: object, method: str, error: Exception):
+        self._target, self._method, self._error = target, method, error
+
+    def __getattr__(self, name: str) -> Any:
+        answered = getattr(self._target, name)
+        if name != self._method:
+            return answered
+
+        def unanswered(*arguments: Any) -> None:
+            answered(*arguments)
+            raise self._error
+
+        return unanswered
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash() -> None:
+    raise RuntimeError("a bug, as the test was told")
+
+
+def hang() -> None:
+    """Until somebody sends SIGCONT: what a machine does that is out of memory, or was moved."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+FAULTS: dict[str, Callable[[], None]] = {"kill -9": kill, "exception": crash, "hang": hang}
+
+ANSWER_LOST = "answer lost"
+
+
+def said(answer: TestResponse) -> str:
+    """``201 booked``, ``409 payment_in_progress``."""
+    body = answer.get_json()
+    return f"{answer.status_code} {body.get('code') or body['status']}"
+
+
+def pay(
+    environment: Mapping[str, str], order: Order, point: str, fault: str, report: Connection
+) -> None:
+    """Tells ``report`` "stopped" at the point, and in the end, if there is one, the answer and its
+    Location."""
+    logging.disable()  # the report says it all
+    app = create_app(read_settings(environment), read_limiter_settings(environment))
+    tickets = app.extensions["tickets"]
+
+    def reach(reached: str) -> None:
+        if reached == point and fault in FAULTS:
+            report.send("stopped")
+            FAULTS[fault]()
+
+    parts = {part: getattr(tickets, part) for part in LOST_ANSWERS}
+    if fault == ANSWER_LOST:
+        part, method = STEPS[point]
+        parts[part] = AnswersLost(parts[part], method, LOST_ANSWERS[part])
+    checkout = Checkout(
+        **parts,
+        tokens=HoldTokens(tickets.settings.secret_key),
+        lease_s=tickets.settings.payment_lease_s,
+        reach=reach,
+    )
+    app.extensions["tickets"] = replace(tickets, checkout=checkout)
+    client = app.test_client()
+    client.get("/readyz")  # connects, which is no part of the payment's time
+    answer = order.send(client)
+    report.send((said(answer), answer.headers.get("Location")))
