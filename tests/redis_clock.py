@@ -11,7 +11,7 @@ import redis
 from web.stores.lua_scripts import LuaScript, read_scripts
 
 NOW = "redis.call('TIME')"
-TEST_NOW = "redis.call('HMGET', event_key, 'test_s', 'test_us')"
+TEST_NOW = "redis.call('HMGET', KEYS[1], 'test_s', 'test_us')"  # of every script, the event
 
 
 def scripts_on_test_clock() -> dict[str, LuaScript]:

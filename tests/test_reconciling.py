@@ -1,6 +1,7 @@
 """What the worker repairs, each broken on purpose, on real Redis, MongoDB and sandbox."""
 
 import logging
+import time
 from dataclasses import replace
 
 import pytest
@@ -71,6 +72,7 @@ def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
     hall = small_hall(hold_ms=1)
     put_on_sale(seats, hall)
     shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    time.sleep(0.01)
     reconciler_of(shop).round()
     assert seats._redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
 
