@@ -6,6 +6,7 @@ Procfile, then nginx; stopped the other way round.
 
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import time
@@ -18,6 +19,9 @@ from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 
 SANDBOX_API_KEY = "sk_test_sandbox"
+
+TOLD = ("REDIS_URL", "MONGODB_URI", "STRIPE_API_KEY", "STRIPE_API_BASE", "SECRET_KEY")
+"""The settings that differ from run to run; ``environment`` in the state folder has them."""
 
 RELEASE_TIMEOUT_S = 120
 WEB_STOP_TIMEOUT_S = 30
@@ -57,6 +61,7 @@ class Stack:
         self._state_dir.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.log_dir, ignore_errors=True)
         environment = self.environment = self._start_what_is_missing()
+        _write_private(self._state_dir / "environment", _exports(environment))
         procfile = read_procfile(REPOSITORY / "Procfile")
 
         self._say("Opening the events (release)")
@@ -168,9 +173,20 @@ class Stack:
 def _kept_secret_key(path: Path) -> str:
     """The key that makes hold tokens, made once, so that tokens outlive a restart."""
     if not path.exists():
-        unfinished = path.with_suffix(".new")
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
-        with open(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-        unfinished.rename(path)
+        _write_private(path, secrets.token_hex(32))
     return path.read_text()
+
+
+def _exports(environment: Mapping[str, str]) -> str:
+    """For a shell that wants to run the organiser's commands beside this stack."""
+    given = (name for name in TOLD if name in environment)
+    return "".join(f"export {name}={shlex.quote(environment[name])}\n" for name in given)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """All of it or nothing, for nobody else to read."""
+    unfinished = path.with_suffix(".new")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
+    with open(descriptor, "w") as file:
+        file.write(text)
+    unfinished.rename(path)

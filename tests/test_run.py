@@ -80,6 +80,18 @@ class MakeRun:
         return found
 
 
+def organiser(clone: Path, command: str) -> subprocess.CompletedProcess:
+    """As the README says it."""
+    flask = Path(sys.executable).with_name("flask")
+    return subprocess.run(
+        ["sh", "-c", f". var/environment && exec {flask} --app wsgi {command}"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @pytest.mark.timeout(300)
 def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clone):
     port = free_port()
@@ -106,6 +118,11 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         assert buyer.pay(hold).content == receipt.content
         seats = [s for s in buyer.seat_map() if s == "s"]
         assert len(seats) == len(hold["seats"])
+        audited = organiser(clone, "audit")
+        assert audited.returncode == 0, audited.stdout
+        assert "no seat is in two bookings" in audited.stdout
+        listed = organiser(clone, "bookings list")
+        assert receipt.json()["booking_id"] in listed.stdout
     finally:
         second.process.kill()
         second.stop(signal.SIGKILL)
