@@ -108,6 +108,7 @@ def _told_plainly() -> Iterator[None]:
 def reconcile_command(forever: bool, dry_run: bool) -> None:
     """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
     tickets = current_app.extensions["tickets"]
     try:
         tickets.check_at_start()
