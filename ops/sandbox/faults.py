@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -47,7 +47,6 @@ Kind = Literal[
     "hang_after",
     "duplicate",
 ]
-KINDS: tuple[str, ...] = get_args(Kind)
 
 MAX_SECONDS = 600
 """Of a slow call; longer is what hanging is for."""
