@@ -6,19 +6,13 @@ further than it must, and nothing that stands there can raise an error.
 
 from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 from typing import NamedTuple
 
+from sidecar.networks import Network
+
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 NO_ADDRESS = "local"
 """The key of a request that came over a Unix socket and names nobody else."""
@@ -49,9 +43,9 @@ def client_key(
 
     ``peer`` is the address at the other end of the connection, empty for a Unix socket, which is
     always trusted. ``forwarded_for`` holds the X-Forwarded-For lines in the order in which they
-    came. ``trusted`` is what parse_networks gave. ``hops`` (1 to 16) takes exactly the n-th entry
-    from the right whatever the networks of the entries; None walks past the trusted ones. In both
-    cases only a trusted peer's lines are read.
+    came. ``trusted`` is what networks.parse_networks gave. ``hops`` (1 to 16) takes exactly the
+    n-th entry from the right whatever the networks of the entries; None walks past the trusted
+    ones. In both cases only a trusted peer's lines are read.
 
     When the entry that would decide is no address, or the list ends before it, the client is the
     last hop that could be verified. A blank entry is no address either: skipping it would let a
@@ -76,26 +70,6 @@ def client_key(
         if hops is None and (hop is None or not _is_within(hop.address, trusted)):
             break
     return verified
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks or single addresses, comma-separated: ``10.0.0.0/8, ::1``.
-
-    IPv4-mapped networks become IPv4, as addresses do. Raises ValueError naming the bad one.
-    """
-    return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def _network(text: str) -> Network:
-    try:
-        network = ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"not a network: {text!r} ({error})") from None
-    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            return IPv4Network((mapped, network.prefixlen - 96))
-    return network
 
 
 def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:

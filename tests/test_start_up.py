@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flask import g
+from flask import request
 
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
@@ -15,6 +15,7 @@ from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import unique
 from web.app import create_app
 from web.hold_tokens import HoldTokens
+from web.limiting import CLIENT
 from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
 
@@ -151,7 +152,10 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
         ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
         ("TRUSTED_PROXIES", "10.0.0.0/40", "10.0.0.0/40"),
         ("TRUSTED_HOPS", "0", "TRUSTED_HOPS"),
+        ("TRUSTED_PROXIES", "herroku", "herroku"),
         ("RATE_LIMIT", "fast", "RATE_LIMIT"),
+        ("RATE_LIMIT_PAYMENTS", "0/second", "RATE_LIMIT_PAYMENTS"),
+        ("RATE_LIMIT_LOOKUPS", "5/day", "RATE_LIMIT_LOOKUPS"),
         ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY"),
         ("REDIS_URL", "localhost", "REDIS_URL"),
         ("MONGODB_URI", "localhost", "MONGODB_URI"),
@@ -179,7 +183,7 @@ def test_settings_reach_what_they_are_for():
     with app.test_client() as client:
         forwarded = "203.0.113.9, 203.0.113.7, 10.0.0.1"
         client.get("/nothing", headers={"X-Forwarded-For": forwarded})
-        assert g.client == "203.0.113.7"
+        assert request.environ[CLIENT] == "203.0.113.7"
 
 
 def test_a_booking_is_acknowledged_by_a_majority_and_its_journals(bookings):

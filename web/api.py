@@ -1,13 +1,15 @@
 """The HTTP contract: parse, call one use case, render. ``docs/api.md`` describes every route."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Blueprint, Response, current_app, g, redirect, request, url_for
+from flask import Blueprint, Response, current_app, redirect, request, url_for
 from msgspec import Meta
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
@@ -17,8 +19,13 @@ from web.domain import (
     IdempotencyKeyMissing,
     InvalidRequest,
     PaymentPending,
+    SaleNotOpen,
+    SeatTaken,
+    SoldOut,
     rfc3339,
 )
+from web.error_pages import refuse
+from web.limiting import CLIENT
 from web.use_cases.box_office import BoxOffice
 from web.validation import field_and_problem
 
@@ -85,22 +92,42 @@ def show_seats(event_id: str) -> Response:
 # ---------------------------------------------------------------- holds
 
 
+def _kept_by_nginx(view: Callable[..., Response]) -> Callable[..., Response]:
+    """nginx may repeat a refusal of this call to everybody, until the second is over in which it
+    was asked for. Not what is refused to one client only, and never a hold."""
+
+    @wraps(view)
+    def answer(**arguments: str) -> Response:
+        # Before the seat is looked at: a freed seat must show within a second of that.
+        asked_s = int(time.time())
+        try:
+            return view(**arguments)
+        except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
+            response = refuse(refusal)
+            response.headers["X-Accel-Expires"] = f"@{asked_s}"
+            return response
+
+    return answer
+
+
 @api.post("/<event_id>/seats/<seat>/hold")
+@_kept_by_nginx
 def hold_seat(event_id: str, seat: str) -> Response:
-    return _held(*_box_office().hold_seat(event_id, g.client, seat))
+    return _held(*_box_office().hold_seat(event_id, _client(), seat))
 
 
 @api.post("/<event_id>/sections/<section_id>/best/<quantity>/hold")
+@_kept_by_nginx
 def hold_best(event_id: str, section_id: str, quantity: str) -> Response:
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 10):
         raise InvalidRequest("quantity", "must be a number of seats")
-    return _held(*_box_office().hold_best(event_id, g.client, section_id, int(quantity)))
+    return _held(*_box_office().hold_best(event_id, _client(), section_id, int(quantity)))
 
 
 @api.post("/<event_id>/holds")
 def hold_seats(event_id: str) -> Response:
     body = _body(SeatsBody)
-    return _held(*_box_office().hold_seats(event_id, g.client, body.seats))
+    return _held(*_box_office().hold_seats(event_id, _client(), body.seats))
 
 
 @api.get("/<event_id>/holds/<hold_id>")
@@ -170,15 +197,26 @@ def _body(kind: type[Body]) -> Body:
 
 
 def _body_bytes() -> bytes:
-    """Raises RequestEntityTooLarge. Without a length in the header, Flask would hand on what fits
-    as if it were all."""
-    if request.content_length is not None:
-        return request.get_data()
-    limit = request.max_content_length
-    data = request.environ["wsgi.input"].read(limit + 1)
+    """All of the body or an error: RequestEntityTooLarge, BadRequest. Flask would hand on as if it
+    were all what came before the connection broke, or what fits when no length was announced."""
+    announced, limit = request.content_length, request.max_content_length
+    if announced is not None and announced > limit:
+        raise RequestEntityTooLarge
+    wanted = limit + 1 if announced is None else announced
+    try:
+        data = request.environ["wsgi.input"].read(wanted)
+    except Exception as error:
+        # Each server has errors of its own for chunks that do not fit or do not come.
+        raise BadRequest("The body broke off, or has chunks that do not fit.") from error
     if len(data) > limit:
         raise RequestEntityTooLarge
+    if announced is not None and len(data) < announced:
+        raise BadRequest(f"The body broke off after {len(data)} bytes of {announced}.")
     return data
+
+
+def _client() -> str:
+    return request.environ[CLIENT]
 
 
 def _token() -> str:

@@ -13,7 +13,7 @@ from web.domain import Unavailable
 from web.error_pages import register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
-from web.limiting import ClientLimit
+from web.limiting import ClientLimit, limit_routes
 from web.metrics import measure_answers
 from web.settings import Settings
 from web.stores.booking_store import MongoBookingStore
@@ -36,6 +36,7 @@ class Tickets:
     gateway: StripeGateway
     box_office: BoxOffice
     checkout: Checkout
+    limiter: LimiterClient
     settings: Settings
 
     def check_at_start(self) -> None:
@@ -45,7 +46,7 @@ class Tickets:
             self.bookings.require_index()
 
 
-def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
+def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     """The WSGI application. Opens connections when they are first used, not here."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
@@ -53,8 +54,9 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     gateway = StripeGateway(
         settings.stripe_api_key, settings.stripe_api_base, settings.stripe_webhook_secret
     )
+    limiter = LimiterClient(limiter_settings.limiter_socket)
 
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__)
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tickets"] = Tickets(
@@ -63,15 +65,10 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
         gateway=gateway,
         box_office=BoxOffice(seats, bookings, tokens),
         checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
+        limiter=limiter,
         settings=settings,
     )
     measure_answers(app)
-    ClientLimit(
-        LimiterClient(limiter.limiter_socket, *limiter.rate),
-        limiter.rate,
-        settings.trusted_networks,
-        settings.trusted_hops,
-    ).enforce_on(app)
     register_error_handlers(app)
     app.register_blueprint(health)
     app.register_blueprint(root)
@@ -81,4 +78,8 @@ def create_app(settings: Settings, limiter: LimiterSettings) -> Flask:
     app.cli.add_command(bookings_cli)
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
+    limit_routes(app, limiter, settings)
+    app.wsgi_app = ClientLimit(
+        app.wsgi_app, limiter, settings.rate, settings.trusted_networks, settings.trusted_hops
+    )
     return app

@@ -5,7 +5,8 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from web.domain import Refusal
+from web.domain import NOT_COMPLETED, PaymentDeclined, Refusal
+from web.metrics import CARDS_REFUSED, HOLDS_LOST, count_refusal
 from web.ports import IndexMissing
 from web.problems import Problem, problem_of
 
@@ -16,10 +17,20 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: 
 
 
 def register_error_handlers(app: Flask) -> None:
-    app.register_error_handler(Refusal, lambda refusal: problem_of(refusal).response())
+    app.register_error_handler(Refusal, refuse)
     app.register_error_handler(IndexMissing, _index_missing)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
+
+
+def refuse(refusal: Refusal) -> Response:
+    problem = problem_of(refusal)
+    count_refusal(problem.code)
+    if isinstance(refusal, PaymentDeclined) and refusal.reason != NOT_COMPLETED:
+        CARDS_REFUSED.inc()
+        if not refusal.attempts_left:
+            HOLDS_LOST.inc()
+    return problem.response()
 
 
 def _http_error(error: HTTPException) -> Response:

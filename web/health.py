@@ -25,4 +25,4 @@ def readyz() -> Response:
 
 @health.get("/metrics")
 def metrics() -> Response:
-    return render_metrics()
+    return render_metrics(current_app.extensions["tickets"].limiter.stats())

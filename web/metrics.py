@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator, Mapping
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -12,7 +13,9 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 ANSWERS = Counter("tickets_answers", "Answers by route and status.", ["route", "status"])
 SECONDS = Histogram(
@@ -21,9 +24,25 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
-LIMITER_FALLBACKS = Counter(
-    "tickets_limiter_fallbacks", "Requests counted by the worker alone: the sidecar was gone."
+REFUSALS = Counter("tickets_refusals", "Answers that were a refusal, by its code.", ["code"])
+CARDS_REFUSED = Counter("tickets_cards_refused", "Cards that the gateway refused.")
+HOLDS_LOST = Counter(
+    "tickets_holds_lost_to_refused_cards", "Holds that took their last refused card."
 )
+LIMITER_FALLBACKS = Counter(
+    "tickets_limiter_fallbacks", "Questions that a worker decided alone: the sidecar was gone."
+)
+
+LIMITER_STATS = {
+    "clients": "Clients that the limiter of this host remembers now.",
+    "forgotten_early": "Clients that the limiter had no room for: LIMITER_MAX_CLIENTS.",
+    "shared": "1 while the limiter counts together with other hosts.",
+    "shared_fallbacks": "Questions that the limiter decided for its host alone: no Redis.",
+}
+
+
+def count_refusal(code: str) -> None:
+    REFUSALS.labels(code).inc()
 
 
 def measure_answers(app: Flask) -> None:
@@ -40,10 +59,24 @@ def measure_answers(app: Flask) -> None:
         return response
 
 
-def render_metrics() -> Response:
-    """Of all workers of this host, when gunicorn runs them."""
-    registry = REGISTRY
+class _LimiterStats(Collector):
+    """What the limiter of this host says of itself when it is asked; nothing while it is gone."""
+
+    def __init__(self, stats: Mapping[str, int]):
+        self._stats = stats
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, value in self._stats.items():
+            if name in LIMITER_STATS:
+                yield GaugeMetricFamily(f"tickets_limiter_{name}", LIMITER_STATS[name], value)
+
+
+def render_metrics(limiter_stats: Mapping[str, int]) -> Response:
+    """Of all workers of this host, when gunicorn runs them, and of its limiter."""
+    registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
         MultiProcessCollector(registry)
+    else:
+        registry.register(REGISTRY)
+    registry.register(_LimiterStats(limiter_stats))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

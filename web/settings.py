@@ -10,11 +10,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from sidecar.client_address import Network, parse_networks
-from sidecar.settings import settings_of
+from sidecar.networks import Network, parse_networks
+from sidecar.settings import parse_rate, settings_of
+from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
+RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -59,10 +61,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     events_dir: Annotated[
         str, Meta(description="event files from which the worker opens what Redis has lost")
     ] = "events"
+    rate_limit: Annotated[
+        str, Meta(description="what one client may ask: `10/second`, `600/minute`, `5000/hour`")
+    ] = "10/second"
+    rate_limit_payments: Annotated[
+        str, Meta(description="attempts of one client to pay, whatever comes of them")
+    ] = "120/minute"
+    rate_limit_lookups: Annotated[
+        str, Meta(description="calls of one client with a token: for a hold, payment or booking")
+    ] = "300/minute"
     trusted_proxies: Annotated[
         str,
-        Meta(description="networks whose `X-Forwarded-For` is believed, comma-separated"),
-    ] = "127.0.0.0/8,::1/128"
+        Meta(
+            description="whose `X-Forwarded-For` is believed, comma-separated: networks, `@file`, "
+            "or `loopback`, `private`, `heroku`, `cloudflare`"
+        ),
+    ] = "loopback"
     trusted_hops: Annotated[
         Annotated[int, Meta(ge=1, le=16)] | None,
         Meta(description="take the n-th entry from the right instead, if the peer is trusted"),
@@ -79,14 +93,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 raise ValueError(
                     f"SECRET_KEY_FALLBACKS must have keys of at least {MIN_KEY_LENGTH} characters"
                 )
-        try:
-            self.trusted_networks  # noqa: B018
-        except ValueError as error:
-            raise ValueError(f"TRUSTED_PROXIES: {error}") from None
+        for name, read in (("TRUSTED_PROXIES", parse_networks), *((n, parse_rate) for n in RATES)):
+            try:
+                read(getattr(self, name.lower()))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
     @property
     def former_secret_keys(self) -> list[str]:
         return [key.strip() for key in self.secret_key_fallbacks.split(",") if key.strip()]
+
+    @property
+    def rate(self) -> Rate:
+        return parse_rate(self.rate_limit)
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:

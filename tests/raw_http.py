@@ -1,0 +1,92 @@
+"""HTTP by hand, for what no client library would send, and for many requests at once."""
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 15
+SILENCE_BEFORE_S = 2.0
+"""How long no answer is awaited: a request that never ends gets none."""
+SILENCE_AFTER_S = 0.3
+"""How long a further answer is awaited on a connection that is kept."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+
+def request_bytes(method: str, path: str, *lines: str, body: bytes = b"") -> bytes:
+    """A request with just these header lines, and a Host."""
+    head = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: tickets.example", *lines))
+    return head.encode("latin-1") + b"\r\n\r\n" + body
+
+
+def exchange(url: str, sent: bytes) -> list[Answer]:
+    """Send bytes on one connection and read all answers, until it is closed or falls silent.
+
+    The connection is not half-closed when all is sent: nginx would take that for a client that
+    went away."""
+    address = urlsplit(url)
+    received = bytearray()
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as there:
+        there.sendall(sent)
+        with contextlib.suppress(TimeoutError, ConnectionResetError):
+            there.settimeout(SILENCE_BEFORE_S)
+            while piece := there.recv(65_536):
+                received += piece
+                there.settimeout(SILENCE_AFTER_S)
+    return list(_answers(bytes(received)))
+
+
+class _Received(io.BytesIO):
+    """What http.client wants of a socket and its file, and which survives the first answer."""
+
+    def makefile(self, _mode: str) -> "_Received":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+def _answers(received: bytes) -> Iterator[Answer]:
+    stream = _Received(received)
+    while stream.tell() < len(received):
+        response = http.client.HTTPResponse(stream)
+        response.begin()
+        yield Answer(response.status, dict(response.headers), response.read())
+
+
+class Connection:
+    """One kept connection of an asyncio client: a request, its answer, the next."""
+
+    def __init__(self, url: str):
+        address = urlsplit(url)
+        self._where = address.hostname, address.port
+
+    async def __aenter__(self) -> "Connection":
+        self._reader, self._writer = await asyncio.open_connection(*self._where)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    async def ask(self, method: str, path: str, *lines: str) -> Answer:
+        self._writer.write(request_bytes(method, path, *lines))
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        first, *rest = head.decode("latin-1").strip().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in rest)
+        body = await self._reader.readexactly(int(headers.get("Content-Length", 0)))
+        return Answer(int(first.split()[1]), headers, body)
