@@ -141,6 +141,11 @@ def release_hold(event_id: str, hold_id: str) -> Response:
     return Response(status=204)
 
 
+@api.post("/<event_id>/holds/<hold_id>/extend")
+def extend_hold(event_id: str, hold_id: str) -> Response:
+    return _json(_hold(_box_office().extend(event_id, hold_id, _token())))
+
+
 # ---------------------------------------------------------------- payments and bookings
 
 

@@ -168,7 +168,7 @@ class HoldStatus(StrEnum):
 @dataclass(frozen=True)
 class Hold:
     """A temporary claim on seats. ``expires_in_ms`` was true when Redis answered; a payment that
-    has begun outlives it."""
+    has begun outlives it. ``extended``: it got its time once more, and gets no more."""
 
     id: str
     event_id: str
@@ -178,6 +178,8 @@ class Hold:
     status: HoldStatus
     expires_at_ms: int
     expires_in_ms: int
+    refused_cards: int = 0
+    extended: bool = False
 
 
 @dataclass(frozen=True)
@@ -350,6 +352,10 @@ class EventChanged(Exception):
 
 class HoldExpired(Refusal):
     """The hold ran out or was released. Nothing was charged."""
+
+
+class AlreadyExtended(Refusal):
+    """A hold gets its time once more only once."""
 
 
 @dataclass(eq=False)

@@ -30,7 +30,13 @@ UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 CODE = "rate_limited"
 
 ROUTES_OF_PAYMENTS = ("api.pay",)
-ROUTES_OF_LOOKUPS = ("api.show_hold", "api.release_hold", "api.show_payment", "api.show_booking")
+ROUTES_OF_LOOKUPS = (
+    "api.show_hold",
+    "api.release_hold",
+    "api.extend_hold",
+    "api.show_payment",
+    "api.show_booking",
+)
 
 _NS_PER_S = 10**9
 

@@ -135,6 +135,11 @@ class SeatStore(Protocol):
         """None when there is none, or none any more."""
         ...
 
+    def extend_hold(self, event: Event, hold_id: str) -> Hold | None:
+        """Adds the time of a new hold to its deadline. None as read_hold. Raises AlreadyExtended,
+        PaymentInProgress."""
+        ...
+
     def release_hold(self, event_id: str, hold_id: str) -> bool:
         """Returns whether there was one. Raises PaymentInProgress."""
         ...

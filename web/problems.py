@@ -95,6 +95,10 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "hold_expired",
                 "This hold ran out or was released. Nothing was charged; hold the seats again.",
             )
+        case domain.AlreadyExtended():
+            return Problem(
+                409, "already_extended", "This hold was extended before; it can be only once."
+            )
         case domain.AlreadyBooked(booking_id):
             return Problem(
                 409,

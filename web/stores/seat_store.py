@@ -16,6 +16,7 @@ from web.domain import (
     DEFAULT_LEASE_S,
     MAX_REFUSED_CARDS,
     NOT_COMPLETED,
+    AlreadyExtended,
     Booking,
     Buyer,
     Event,
@@ -103,6 +104,7 @@ class StoredHold(msgspec.Struct):
     refused: int
     begun_ms: int = 0
     intent: str = ""
+    extended_by: str = ""
 
 
 class Intent(msgspec.Struct):
@@ -313,19 +315,23 @@ class RedisSeatStore:
 
     def read_hold(self, event: Event, hold_id: str) -> Hold | None:
         outcome, *values = self._run("read_hold", event.id, version=event.version, hold_id=hold_id)
-        if outcome == "not_found":
-            return None
-        stored, now_ms = msgspec.json.decode(values[0], type=StoredHold), values[1]
-        return Hold(
-            id=hold_id,
-            event_id=event.id,
-            seats=event.seats_at(stored.seats),
-            amount_minor=stored.amount_minor,
-            currency=event.currency,
-            status=stored.state,
-            expires_at_ms=stored.deadline_ms,
-            expires_in_ms=max(0, stored.deadline_ms - now_ms),
+        return None if outcome == "not_found" else _hold(event, hold_id, *values)
+
+    def extend_hold(self, event: Event, hold_id: str) -> Hold | None:
+        outcome, *values = self._run(
+            "extend_hold",
+            event.id,
+            version=event.version,
+            hold_id=hold_id,
+            call_id=secrets.token_hex(8),
         )
+        if outcome == "extended":
+            return _hold(event, hold_id, *values)
+        if outcome == "already_extended":
+            raise AlreadyExtended
+        if outcome == "payment_in_progress":
+            raise PaymentInProgress
+        return None
 
     def release_hold(self, event_id: str, hold_id: str) -> bool:
         (outcome,) = self._run("release_hold", event_id, hold_id=hold_id)
@@ -540,6 +546,22 @@ def _replay_change(hall: list[str], revision: int, next_revision: int, entry: di
             raise JournalBroken(f"revision {next_revision} makes seat {position} what it was")
         hall[position] = state
     return next_revision
+
+
+def _hold(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
+    stored = msgspec.json.decode(hold_json, type=StoredHold)
+    return Hold(
+        id=hold_id,
+        event_id=event.id,
+        seats=event.seats_at(stored.seats),
+        amount_minor=stored.amount_minor,
+        currency=event.currency,
+        status=stored.state,
+        expires_at_ms=stored.deadline_ms,
+        expires_in_ms=max(0, stored.deadline_ms - now_ms),
+        refused_cards=stored.refused,
+        extended=bool(stored.extended_by),
+    )
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -120,6 +120,19 @@ class BoxOffice:
             raise refusal
         return _booked_hold(booking)
 
+    def extend(self, event_id: str, hold_id: str, token: str) -> Hold:
+        """Gives the hold its time once more, once. Raises HoldNotFound, HoldExpired,
+        AlreadyExtended, PaymentInProgress, AlreadyBooked."""
+        self._check_token(event_id, hold_id, token)
+        extended = with_event(
+            self._seats, event_id, lambda event: self._seats.extend_hold(event, hold_id)
+        )
+        if extended:
+            return extended
+        if booking := self._bookings.find(booking_id_of(hold_id)):
+            raise AlreadyBooked(booking.id)
+        raise HoldExpired
+
     def release(self, event_id: str, hold_id: str, token: str) -> None:
         """Gives the seats back; again is fine. Raises HoldNotFound, PaymentInProgress,
         AlreadyBooked."""

@@ -1,0 +1,38 @@
+-- extend_hold: give a hold its time once more, once.
+-- KEYS[1]  event:{event}    hash, the definition and the revision
+-- KEYS[2]  holds:{event}    hash hold_id -> hold (JSON)
+-- KEYS[3]  due:{event}      sorted set, hold_id by deadline
+-- ARGV[1]  version          the definition that the caller will name the positions by
+-- ARGV[2]  hold_id          the hold
+-- ARGV[3]  call_id          random; a call re-sent after a lost answer is told again that it did
+-- returns  extended hold_json now_ms
+--        | already_extended | payment_in_progress | not_found
+--        | event_changed | event_closed | event_missing
+-- Added to the deadline, not to now: asking early costs nobody a minute. No seat changes, so the
+-- revision stays.
+local event_key, holds_key, due_key = unpack(KEYS)
+local version, hold_id, call_id = unpack(ARGV)
+-- include clock
+
+local event = redis.call('HMGET', event_key, 'version', 'hold_ms', 'closed')
+if not event[1] then return {'event_missing'} end
+if event[3] then return {'event_closed'} end
+if event[1] ~= version then return {'event_changed'} end
+
+local known = redis.call('HGET', holds_key, hold_id)
+if not known then return {'not_found'} end
+local hold = cjson.decode(known)
+if hold.state == 'paying' then return {'payment_in_progress'} end
+local now = now_ms()
+if hold.deadline_ms <= now then return {'not_found'} end
+if hold.extended_by then
+  if hold.extended_by == call_id then return {'extended', known, now} end
+  return {'already_extended'}
+end
+
+hold.extended_by = call_id
+hold.deadline_ms = hold.deadline_ms + tonumber(event[2])
+local extended = cjson.encode(hold)
+redis.call('HSET', holds_key, hold_id, extended)
+redis.call('ZADD', due_key, hold.deadline_ms, hold_id)
+return {'extended', extended, now}
