@@ -7,10 +7,9 @@ from functools import lru_cache, wraps
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Blueprint, Response, current_app, redirect, request, url_for
+from flask import Blueprint, Response, current_app, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
-from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
     Buyer,
@@ -27,7 +26,7 @@ from web.domain import (
 from web.error_pages import refuse
 from web.limiting import CLIENT
 from web.use_cases.box_office import BoxOffice
-from web.validation import field_and_problem
+from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
@@ -37,7 +36,6 @@ MAX_TAG_LENGTH = 16
 
 PENDING_RETRY_S = 2
 
-root = Blueprint("root", __name__)
 api = Blueprint("api", __name__, url_prefix="/api/events")
 
 
@@ -52,17 +50,9 @@ class SeatsBody(msgspec.Struct):
 class PayBody(msgspec.Struct):
     """``payment_method`` may be left out when the seats cost nothing."""
 
-    email: Annotated[str, Meta(max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\Z")]
-    name: Annotated[
-        str, Meta(max_length=200, pattern=r"^[^\x00-\x1f]*[^\s\x00-\x1f][^\x00-\x1f]*\Z")
-    ]
+    email: Annotated[str, Meta(max_length=MAX_EMAIL_LENGTH, pattern=EMAIL)]
+    name: Annotated[str, Meta(max_length=MAX_NAME_LENGTH, pattern=NAME)]
     payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*\Z")] = ""
-
-
-@root.get("/")
-def show_root() -> WerkzeugResponse:
-    """Whoever opens the address in a browser sees what is on sale."""
-    return redirect(url_for("api.list_events"))
 
 
 # ---------------------------------------------------------------- events

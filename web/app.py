@@ -7,20 +7,24 @@ from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
-from web.api import api, root
-from web.cli import audit_command, bookings_cli, events_cli, reconcile_command
+from web.api import api
+from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.domain import Unavailable
 from web.error_pages import register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
 from web.metrics import measure_answers
+from web.pages.answers import limit_page
+from web.pages.site import register_pages
 from web.settings import Settings
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
+from web.ticket_codes import TicketCodes
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
+from web.use_cases.form_holds import FormHolds
 from web.webhooks import webhooks
 
 MAX_BODY_BYTES = 64 * 1024
@@ -35,7 +39,10 @@ class Tickets:
     bookings: MongoBookingStore
     gateway: StripeGateway
     box_office: BoxOffice
+    form_holds: FormHolds
     checkout: Checkout
+    tokens: HoldTokens
+    codes: TicketCodes
     limiter: LimiterClient
     settings: Settings
 
@@ -56,6 +63,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
 
+    box_office = BoxOffice(seats, bookings, tokens)
+
     app = Flask(__name__)
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -63,23 +72,32 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         seats=seats,
         bookings=bookings,
         gateway=gateway,
-        box_office=BoxOffice(seats, bookings, tokens),
+        box_office=box_office,
+        form_holds=FormHolds(seats, box_office, tokens),
         checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
+        tokens=tokens,
+        codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
         limiter=limiter,
         settings=settings,
     )
     measure_answers(app)
     register_error_handlers(app)
     app.register_blueprint(health)
-    app.register_blueprint(root)
     app.register_blueprint(api)
     app.register_blueprint(webhooks)
+    register_pages(app, settings)
     app.cli.add_command(events_cli)
     app.cli.add_command(bookings_cli)
+    app.cli.add_command(tickets_cli)
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings)
     app.wsgi_app = ClientLimit(
-        app.wsgi_app, limiter, settings.rate, settings.trusted_networks, settings.trusted_hops
+        app.wsgi_app,
+        limiter,
+        settings.rate,
+        settings.trusted_networks,
+        settings.trusted_hops,
+        limit_page(app),
     )
     return app

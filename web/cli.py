@@ -16,6 +16,7 @@ from flask.cli import AppGroup, with_appcontext
 from web.domain import BookingNotFound, Unavailable
 from web.ports import GatewayError, IndexMissing
 from web.stores.event_files import BadEventFile, read_event_file
+from web.ticket_codes import BadCode
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciling import Reconciler
@@ -31,6 +32,7 @@ PROBLEMS_SHOWN = 10
 
 events_cli = AppGroup("events", help="Declared events.")
 bookings_cli = AppGroup("bookings", help="What was sold.")
+tickets_cli = AppGroup("tickets", help="What buyers show at the door.")
 
 
 @events_cli.command("open")
@@ -85,6 +87,17 @@ def refund_command(booking_id: str) -> None:
     with _told_plainly():
         booking = Refunding(tickets.seats, tickets.bookings, tickets.gateway).refund(booking_id)
     click.echo(f"refunded: {booking.id}, {booking.amount_minor} {booking.currency}")
+
+
+@tickets_cli.command("verify")
+@click.argument("code")
+def verify_command(code: str) -> None:
+    """Say what a scanned code admits; asks no server. Exits with 1 when it is not ours."""
+    try:
+        ticket = current_app.extensions["tickets"].codes.read_code(code)
+    except BadCode:
+        raise click.ClickException("this is not a ticket of ours") from None
+    click.echo(f"{ticket.booking_id}  {ticket.event_id}  {','.join(ticket.seats)}")
 
 
 @contextmanager

@@ -1,14 +1,16 @@
-"""Every no that leaves the application, expected or not, as problem details."""
+"""Every no that leaves the application, expected or not: problem details for programs, a page for
+people. The pages' own refusals are in ``web/pages/refusals.py``."""
 
 import logging
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from web.domain import NOT_COMPLETED, PaymentDeclined, Refusal
-from web.metrics import CARDS_REFUSED, HOLDS_LOST, count_refusal
+from web.domain import Refusal
+from web.pages.answers import problem_page, wants_page
 from web.ports import IndexMissing
-from web.problems import Problem, problem_of
+from web.problems import Problem
+from web.refusals import counted
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,13 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def refuse(refusal: Refusal) -> Response:
-    problem = problem_of(refusal)
-    count_refusal(problem.code)
-    if isinstance(refusal, PaymentDeclined) and refusal.reason != NOT_COMPLETED:
-        CARDS_REFUSED.inc()
-        if not refusal.attempts_left:
-            HOLDS_LOST.inc()
+    return counted(refusal).response()
+
+
+def answer(problem: Problem) -> Response:
+    """As whoever asks can read it."""
+    if request.blueprint == "pages" or wants_page(request.environ):
+        return problem_page(problem)
     return problem.response()
 
 
@@ -39,25 +42,29 @@ def _http_error(error: HTTPException) -> Response:
         return error.get_response()
     code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return Problem(error.code, code, error.description or error.name, headers=headers).response()
+    return answer(Problem(error.code, code, error.description or error.name, headers=headers))
 
 
 def _index_missing(error: IndexMissing) -> Response:
     log.critical("%s", error)
-    return Problem(
-        503,
-        "unavailable",
-        "Nothing can be sold now; the operator has been told. Nothing happened.",
-        retry_after_s=30,
-    ).response()
+    return answer(
+        Problem(
+            503,
+            "unavailable",
+            "Nothing can be sold now; the operator has been told. Nothing happened.",
+            retry_after_s=30,
+        )
+    )
 
 
 def _bug(error: Exception) -> Response:
     request_id = request.headers.get("X-Request-Id", "without an id")
     log.exception("unexpected, request %s", request_id, exc_info=error)
-    return Problem(
-        500,
-        "internal_error",
-        "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn its "
-        "outcome; it is never charged twice.",
-    ).response()
+    return answer(
+        Problem(
+            500,
+            "internal_error",
+            "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn "
+            "its outcome; it is never charged twice.",
+        )
+    )

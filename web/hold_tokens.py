@@ -20,15 +20,22 @@ class HoldTokens:
         return f"hld_{secrets.token_hex(10)}"
 
     def token_of(self, event_id: str, hold_id: str) -> str:
-        return self._sign(self._keys[0], event_id, hold_id)
+        return self._sign(self._keys[0], "hold", event_id, hold_id)
+
+    def payment_key_of(self, event_id: str, hold_id: str, refused_cards: int) -> str:
+        """The idempotency key that a payment form carries: the same in every tab and after every
+        reload, and another one once a card was refused, for a refusal is the final answer to its
+        key."""
+        return self._sign(self._keys[0], "payment", event_id, hold_id, str(refused_cards))
 
     def is_token_of(self, event_id: str, hold_id: str, token: str) -> bool:
         given = token.encode()
         return any(
-            hmac.compare_digest(self._sign(key, event_id, hold_id).encode(), given)
+            hmac.compare_digest(self._sign(key, "hold", event_id, hold_id).encode(), given)
             for key in self._keys
         )
 
-    def _sign(self, key: bytes, event_id: str, hold_id: str) -> str:
-        digest = hmac.digest(key, f"hold\n{event_id}\n{hold_id}".encode(), hashlib.sha256)
+    def _sign(self, key: bytes, *parts: str) -> str:
+        """``parts`` have no line breaks, except in what a client made up, which matches nothing."""
+        digest = hmac.digest(key, "\n".join(parts).encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

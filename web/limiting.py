@@ -17,7 +17,9 @@ from sidecar.client_address import client_key
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
+from web.error_pages import answer
 from web.metrics import LIMITER_FALLBACKS, count_refusal
+from web.pages.answers import WAIT, wants_page
 from web.problems import Problem
 from web.settings import Settings
 
@@ -29,7 +31,10 @@ UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 CODE = "rate_limited"
 
-ROUTES_OF_PAYMENTS = ("api.pay",)
+LOGIN_RATE = "10/minute"
+"""Tries of one client to guess the organiser's token."""
+
+ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
     "api.show_hold",
     "api.release_hold",
@@ -38,7 +43,19 @@ ROUTES_OF_LOOKUPS = (
     "api.show_booking",
 )
 
+ROUTES_OF_FORMS = (
+    "pages.hold_seats",
+    "pages.hold_best",
+    "pages.extend_hold",
+    "pages.release_hold",
+    "pages.log_out",
+)
+ROUTES_OF_LOGINS = ("pages.log_in",)
+
 _NS_PER_S = 10**9
+
+_ANYBODY = "192.0.2.1"
+"""An address of nobody's (RFC 5737)."""
 
 StartResponse = Callable[..., object]
 WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
@@ -58,13 +75,16 @@ class ClientLimit:
         rate: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
+        page: Response,
     ):
-        """``trusted`` and ``hops`` are those of ``client_key``."""
+        """``trusted`` and ``hops`` are those of ``client_key``; ``page`` is the refusal for
+        browsers, with WAIT for the seconds."""
         self._app = app
         self._limiter = limiter
         self._rate = rate
         self._trusted = trusted
         self._hops = hops
+        self._page = page
         self._policy = policy("client", rate)
         self._fallbacks_counted = 0
 
@@ -76,12 +96,14 @@ class ClientLimit:
             trusted=self._trusted,
             hops=self._hops,
         )
+        if self._came_by_tls(environ):
+            environ["wsgi.url_scheme"] = "https"
         if environ.get("PATH_INFO") in UNLIMITED_PATHS:
             return self._app(environ, start_response)
         decision = self._limiter.check(client, self._rate)
         self._count_fallbacks()
         if not decision.allowed:
-            return self._refusal(client, decision)(environ, start_response)
+            return self._refusal(environ, decision)(environ, start_response)
 
         def start_described(status: str, headers: list, exc_info: object = None) -> object:
             return start_response(status, headers + self._headers(decision), exc_info)
@@ -92,11 +114,24 @@ class ClientLimit:
         left = f'"client";r={decision.remaining};t={decision.reset_s}'
         return [("RateLimit-Policy", self._policy), ("RateLimit", left)]
 
-    def _refusal(self, client: str, decision: Decision) -> Response:
+    def _came_by_tls(self, environ: dict) -> bool:
+        """As the proxy in front says, when it is one of ours: it alone saw the buyer's own
+        connection. Cookies are Secure then."""
+        if environ.get("HTTP_X_FORWARDED_PROTO") != "https":
+            return False
+        # Whom we believe can name anybody as the client; everybody else is the client.
+        peer = environ.get("REMOTE_ADDR", "")
+        return client_key(peer, [_ANYBODY], trusted=self._trusted, hops=None) == _ANYBODY
+
+    def _refusal(self, environ: dict, decision: Decision) -> Response:
         count_refusal(CODE)
         wait_s = decision.reset_s
-        detail = f"Too many requests from {client}: wait {wait_s} s, then go on slower."
-        response = Problem(429, CODE, detail, retry_after_s=wait_s).response()
+        if wants_page(environ):
+            html = self._page.get_data(as_text=True).replace(WAIT, str(wait_s))
+            response = Response(html, 429, self._page.headers)
+            response.headers["Retry-After"] = str(wait_s)
+        else:
+            response = _problem("requests", environ[CLIENT], wait_s).response()
         response.headers.extend(self._headers(decision))
         return response
 
@@ -124,9 +159,13 @@ def limit_routes(app: Flask, limiter: LimiterClient, settings: Settings) -> None
     # route, and would cost every request 50 µs.
     app.extensions["limiter"] = {routes}
     routes.init_app(app)
-    payments = routes.shared_limit(settings.rate_limit_payments, scope="payments")
-    lookups = routes.shared_limit(settings.rate_limit_lookups, scope="lookups")
-    for limit, endpoints in ((payments, ROUTES_OF_PAYMENTS), (lookups, ROUTES_OF_LOOKUPS)):
+    for rate, scope, endpoints in (
+        (settings.rate_limit_payments, "payments", ROUTES_OF_PAYMENTS),
+        (settings.rate_limit_lookups, "lookups", ROUTES_OF_LOOKUPS),
+        (settings.rate_limit_forms, "forms", ROUTES_OF_FORMS),
+        (LOGIN_RATE, "logins", ROUTES_OF_LOGINS),
+    ):
+        limit = routes.shared_limit(rate, scope=scope)
         for endpoint in endpoints:
             app.view_functions[endpoint] = limit(app.view_functions[endpoint])
 
@@ -135,14 +174,16 @@ def limit_routes(app: Flask, limiter: LimiterClient, settings: Settings) -> None
         count_refusal(CODE)
         name, item = error.limit.scope, error.limit.limit
         wait_s = max(1, math.ceil(routes.current_limit.window.reset_time - time.time()))
-        detail = f"Too many {name} from {request.environ[CLIENT]}:"
-        response = Problem(
-            429, CODE, f"{detail} wait {wait_s} s, then go on slower.", retry_after_s=wait_s
-        ).response()
+        response = answer(_problem(name, request.environ[CLIENT], wait_s))
         rate = Rate(item.amount, item.get_expiry() * _NS_PER_S)
         response.headers["RateLimit-Policy"] = policy(name, rate)
         response.headers["RateLimit"] = f'"{name}";r=0;t={wait_s}'
         return response
+
+
+def _problem(what: str, client: str, wait_s: int) -> Problem:
+    detail = f"Too many {what} from {client}: wait {wait_s} s, then go on slower."
+    return Problem(429, CODE, detail, retry_after_s=wait_s)
 
 
 def policy(name: str, rate: Rate) -> str:

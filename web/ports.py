@@ -64,6 +64,16 @@ class EventState:
     payments: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Change:
+    """An entry of the journal. ``seats`` is empty when the event was opened."""
+
+    revision: int
+    change: str
+    hold_id: str
+    seats: tuple[str, ...]
+
+
 class JournalBroken(Exception):
     """The journal skips a revision, or has a change that changes nothing."""
 
@@ -120,6 +130,20 @@ class SeatStore(Protocol):
     def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
         """The live map, or None when it still has ``known_revision``."""
         ...
+
+    def newest_changes(self, event: Event, count: int) -> list[Change]:
+        """Newest first."""
+        ...
+
+    def hold_of_form(self, event_id: str, form: str) -> str | None:
+        """The hold that remember_form was told of, some minutes ago at most."""
+        ...
+
+    def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
+        """The hold that this form got: ``hold_id``, unless another one was faster."""
+        ...
+
+    def forget_form(self, event_id: str, form: str) -> None: ...
 
     def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
         """All of them or none. Raises SaleNotOpen, SeatTaken or TooManyHeld."""
@@ -205,6 +229,24 @@ class InsertUnknown(Exception):
     """The booking may be in MongoDB or not: the answer to its insert did not arrive."""
 
 
+@dataclass(frozen=True)
+class MinuteOfSales:
+    """Seats booked in the minute that begins then, in UTC."""
+
+    minute: datetime
+    seats: int
+
+
+@dataclass(frozen=True)
+class Sales:
+    """Of an event, what was refunded left out. ``minutes`` has those in which something was
+    booked."""
+
+    bookings: int
+    revenue_minor: int
+    minutes: tuple[MinuteOfSales, ...]
+
+
 class BookingStore(Protocol):
     """All but insert raise Unavailable when MongoDB cannot be reached."""
 
@@ -234,6 +276,10 @@ class BookingStore(Protocol):
 
     def sold_seats(self, event_id: str) -> list[str]:
         """Of bookings that were not refunded."""
+        ...
+
+    def sales(self, event_id: str, since: datetime) -> Sales:
+        """Sums of all bookings; ``minutes`` only since then."""
         ...
 
     def begin_refund(self, booking_id: str) -> None:

@@ -16,7 +16,7 @@ from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
-RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS")
+RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -35,11 +35,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         str,
         Meta(
             min_length=MIN_KEY_LENGTH,
-            description="makes hold tokens; required, the same on every host",
+            description="signs hold tokens, cookies, tickets; required, the same on every host",
         ),
     ]
     secret_key_fallbacks: Annotated[
         str, Meta(description="former secret keys, comma-separated, still good for old tokens")
+    ] = ""
+    organiser_token: Annotated[
+        str,
+        Meta(
+            pattern=f"^(.{{{MIN_KEY_LENGTH},200}})?$",
+            description="opens the organiser's pages at `/organiser`; there are none without it",
+        ),
     ] = ""
     stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
     stripe_api_base: Annotated[
@@ -70,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     rate_limit_lookups: Annotated[
         str, Meta(description="calls of one client with a token: for a hold, payment or booking")
     ] = "300/minute"
+    rate_limit_forms: Annotated[
+        str, Meta(description="forms that one client may send, other than to pay")
+    ] = "120/minute"
     trusted_proxies: Annotated[
         str,
         Meta(

@@ -17,7 +17,7 @@ from mongoengine.queryset import QuerySet
 from pymongo.errors import PyMongoError
 
 from web.domain import Booking, SeatTaken, Unavailable
-from web.ports import IndexMissing, InsertUnknown
+from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
 
 SELECTION_TIMEOUT_MS = 3_000
 """How long a call waits for a primary: an election takes one or two seconds, and a buyer who
@@ -154,6 +154,28 @@ class MongoBookingStore:
         with _reachable():
             bookings = self._collection.find({"event": event_id, **BOOKED}, {"seats": 1})
             return [seat for booking in bookings for seat in booking["seats"]]
+
+    def sales(self, event_id: str, since: datetime) -> Sales:
+        of_event = {"$match": {"event": event_id, **BOOKED}}
+        everything = {
+            "_id": None,
+            "bookings": {"$sum": 1},
+            "revenue_minor": {"$sum": "$amount"},
+        }
+        minute = {
+            "_id": {"$dateTrunc": {"date": "$booked_at", "unit": "minute"}},
+            "seats": {"$sum": {"$size": "$seats"}},
+        }
+        lately = {"$match": {"booked_at": {"$gte": since}}}
+        with _reachable():
+            totals = list(self._collection.aggregate([of_event, {"$group": everything}]))
+            minutes = list(self._collection.aggregate([of_event, lately, {"$group": minute}]))
+        total = totals[0] if totals else {"bookings": 0, "revenue_minor": 0}
+        return Sales(
+            bookings=total["bookings"],
+            revenue_minor=total["revenue_minor"],
+            minutes=tuple(MinuteOfSales(found["_id"], found["seats"]) for found in minutes),
+        )
 
     def begin_refund(self, booking_id: str) -> None:
         self._update(booking_id, {"refund_under_way": True})

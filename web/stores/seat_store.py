@@ -40,7 +40,7 @@ from web.domain import (
     TooManyHeld,
     Unavailable,
 )
-from web.ports import EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
+from web.ports import Change, EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
 from web.stores.lua_scripts import LuaScript, read_scripts
 
 PART = "seat store"
@@ -61,6 +61,9 @@ SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 RETRIES = 2
 """Scripts may be sent again, because each takes an id that makes a repeat harmless."""
+
+FORM_MS = 10 * 60 * 1000
+"""How long the hold of a form is known: somewhat longer than most holds last."""
 
 JOURNAL_PAGE = 1000
 SCAN_PAGE = 1000
@@ -230,6 +233,21 @@ class RedisSeatStore:
         outcome, revision, *seats = self._run("read_seats", event_id, known_revision=known)
         return None if outcome == "unchanged" else SeatMap(int(revision), *seats)
 
+    # ------------------------------------------------------------ the organiser's look
+
+    def newest_changes(self, event: Event, count: int) -> list[Change]:
+        with self._reachable():
+            entries = self._redis.xrevrange(f"journal:{{{event.id}}}", count=count)
+        return [
+            Change(
+                revision=int(entry_id.partition("-")[0]),
+                change=entry["change"],
+                hold_id=entry.get("hold", ""),
+                seats=event.seats_at(_positions(entry["seats"])) if "seats" in entry else (),
+            )
+            for entry_id, entry in entries
+        ]
+
     # ------------------------------------------------------------ the audit's look
 
     def read_everything(self, event_id: str) -> EventState:
@@ -275,6 +293,23 @@ class RedisSeatStore:
                 outcome = msgspec.json.decode(msgspec.json.decode(receipt)["outcome"])
                 if "booking_id" in outcome:
                     yield msgspec.convert(outcome, Receipt)
+
+    # ------------------------------------------------------------ forms
+
+    def hold_of_form(self, event_id: str, form: str) -> str | None:
+        with self._reachable():
+            return self._redis.get(_form_key(event_id, form))
+
+    def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
+        with self._reachable():
+            first = self._redis.set(
+                _form_key(event_id, form), hold_id, nx=True, get=True, px=FORM_MS
+            )
+        return first or hold_id
+
+    def forget_form(self, event_id: str, form: str) -> None:
+        with self._reachable():
+            self._redis.delete(_form_key(event_id, form))
 
     # ------------------------------------------------------------ holds
 
@@ -570,6 +605,10 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 
 def _event_key(event_id: str) -> str:
     return f"event:{{{event_id}}}"
+
+
+def _form_key(event_id: str, form: str) -> str:
+    return f"form:{{{event_id}}}:{form}"
 
 
 def _definition(event: Event) -> dict[str, str | int | bytes]:

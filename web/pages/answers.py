@@ -1,0 +1,128 @@
+"""What every page has in common: the headers that keep it safe, and a page for each problem that
+has no page of its own.
+
+Imports nothing of the views: the limiter and the error handlers need it before there are any.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flask import Flask, Response, render_template, request, url_for
+
+from web.problems import Problem
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""Nothing inline, nothing from elsewhere: what a buyer's name could smuggle in does not run."""
+
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Each page has a CSRF token, and most have what is one buyer's own.
+    "Cache-Control": "no-store",
+}
+
+PUBLIC_ENDPOINTS = ("pages.list_events", "pages.show_event", "pages.show_section")
+"""What search engines may list."""
+
+WAIT = "{wait}"
+"""Stands for the seconds in a page that is rendered before they are known."""
+
+_API_PATHS = ("/api/", "/webhooks/")
+
+
+class Step(NamedTuple):
+    """Something to do next."""
+
+    label: str
+    href: str
+
+
+def wants_page(environ: Mapping[str, Any]) -> bool:
+    """Whether a browser asks for something to look at, and not a program for data."""
+    path = environ.get("PATH_INFO", "")
+    return "text/html" in environ.get("HTTP_ACCEPT", "") and not path.startswith(_API_PATHS)
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    return secured(Response(render_template(template, **context), status, mimetype="text/html"))
+
+
+def secured(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint not in PUBLIC_ENDPOINTS:
+        response.headers.setdefault("X-Robots-Tag", "noindex")
+    return response
+
+
+def notice(
+    status: int,
+    title: str,
+    *paragraphs: str,
+    steps: tuple[Step, ...] = (),
+    retry_after_s: int | None = None,
+) -> Response:
+    """A page that says what happened, whether anything was charged, and what to do next."""
+    answer = page("notice.html", status, title=title, paragraphs=paragraphs, steps=steps)
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
+
+
+def problem_page(problem: Problem) -> Response:
+    """A problem that any page can meet, in words for people."""
+    events = Step("All events", url_for("pages.list_events"))
+    wait = f"{problem.retry_after_s} seconds" if problem.retry_after_s != 1 else "a second"
+    match problem.code:
+        case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
+            words = (
+                "This page does not exist",
+                "The address may be mistyped, or what was here is no longer on sale.",
+            )
+        case "rate_limited":
+            words = (
+                "That was too fast",
+                f"Too many requests came from your connection. Wait {wait}, then load the page "
+                "again. If you were paying, that is safe: you are never charged twice.",
+                "Seats that you hold stay yours meanwhile, until their time is over.",
+            )
+        case "unavailable":
+            words = (
+                "We are back in a moment",
+                "A part of the shop is being restarted. Nothing was changed and nothing was "
+                f"charged. Wait {wait}, then load the page again.",
+            )
+        case "body_too_large" | "bad_request":
+            words = ("We could not read that", "Nothing was changed and nothing was charged.")
+        case _:
+            words = (
+                "Something went wrong on our side",
+                "If you were paying, look into your basket: it shows whether the payment went "
+                "through. You are never charged twice.",
+            )
+            events = Step("Your basket", url_for("pages.show_basket"))
+    answer = notice(problem.status, *words, steps=(events,), retry_after_s=problem.retry_after_s)
+    answer.headers.extend(problem.headers)
+    return answer
+
+
+def limit_page(app: Flask) -> Response:
+    """The page for a client beyond its limit, with WAIT for the seconds: rendered once, because
+    Flask never hears of such a request."""
+    with app.test_request_context():
+        return problem_page(Problem(429, "rate_limited", "", retry_after_s=WAIT))

@@ -1,0 +1,23 @@
+"""The blueprint that all pages belong to, and what each of them needs."""
+
+from flask import Blueprint, current_app, request, session
+
+from web.limiting import CLIENT
+from web.pages.answers import secured
+
+pages = Blueprint("pages", __name__)
+pages.after_request(secured)
+
+
+def tickets():
+    """The parts of the application (Tickets of ``web/app.py``)."""
+    return current_app.extensions["tickets"]
+
+
+def client() -> str:
+    return request.environ[CLIENT]
+
+
+def browser() -> str:
+    """A secret of this browser, the one that its CSRF tokens are made from."""
+    return session["csrf_token"]

@@ -1,0 +1,251 @@
+"""From the hold to the receipt: the basket, the time left, and the payment."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from flask import Response, flash, redirect, url_for
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from web.domain import (
+    MAX_REFUSED_CARDS,
+    AlreadyBooked,
+    AlreadyExtended,
+    Buyer,
+    Event,
+    EventNotFound,
+    Hold,
+    HoldExpired,
+    HoldNotFound,
+    HoldStatus,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    PaymentDeclined,
+    PaymentInProgress,
+    PaymentPending,
+    Refusal,
+    Replayed,
+    SeatState,
+)
+from web.pages import basket
+from web.pages.answers import page
+from web.pages.blueprint import pages, tickets
+from web.pages.cards import TEST_CARDS, are_test_cards_taken
+from web.pages.forms import PayForm
+from web.pages.seating import seat_name
+from web.pages.shop import Mistake
+from web.refusals import counted
+
+NOT_TRIED = (
+    "Another card was sent before, in another tab or a moment ago, and was refused. The card that "
+    "you sent now was not tried and not charged. Check the form and send it again."
+)
+
+
+class BasketLine(NamedTuple):
+    """``hold`` is None when it ran out; ``seats`` are their names, if they are known."""
+
+    entry: basket.Entry
+    event: Event
+    hold: Hold | None
+    seats: list[str]
+    receipt: str | None
+
+
+@pages.get("/basket")
+def show_basket() -> Response:
+    lines = []
+    for entry in basket.entries():
+        try:
+            event = tickets().box_office.event(entry.event_id)
+        except EventNotFound:
+            continue
+        hold = _standing(entry)
+        booked = hold is not None and hold.status == HoldStatus.BOOKED
+        seats = hold.seats if hold else entry.seats
+        receipt = _receipt_address(entry.event_id, entry.hold_id) if booked else None
+        lines.append(BasketLine(entry, event, hold, _names(event, seats), receipt))
+    return page("basket.html", lines=lines)
+
+
+@pages.get("/events/<event_id>/holds/<hold_id>")
+def show_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
+    return _hold_page(event_id, hold_id)
+
+
+@pages.get("/events/<event_id>/holds/<hold_id>/pay")
+@pages.get("/events/<event_id>/holds/<hold_id>/extend")
+@pages.get("/events/<event_id>/holds/<hold_id>/release")
+def leave_hold_form_address(event_id: str, hold_id: str) -> WerkzeugResponse:
+    """A form was sent here and answered here; whoever opens the address again wants the hold."""
+    return _to_hold(event_id, hold_id)
+
+
+@pages.post("/events/<event_id>/holds/<hold_id>/extend")
+def extend_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
+    token = basket.token_of(event_id, hold_id)
+    try:
+        tickets().box_office.extend(event_id, hold_id, token)
+    except AlreadyExtended as refusal:
+        mistake = Mistake("The time was extended before. It can be extended once.", "#time-left")
+        return _hold_page(event_id, hold_id, refusal, "No more time", [mistake])
+    except (PaymentInProgress, AlreadyBooked):
+        return _to_hold(event_id, hold_id)
+    except HoldExpired as refusal:
+        return _ended(event_id, hold_id, refusal)
+    flash("You have more time now.")
+    return _to_hold(event_id, hold_id)
+
+
+@pages.post("/events/<event_id>/holds/<hold_id>/release")
+def release_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
+    token = basket.token_of(event_id, hold_id)
+    try:
+        tickets().box_office.release(event_id, hold_id, token)
+    except (PaymentInProgress, AlreadyBooked):
+        return _to_hold(event_id, hold_id)
+    basket.take_out(event_id, hold_id)
+    flash("The seats were given back. Nothing was charged.")
+    return redirect(url_for("pages.show_event", event_id=event_id), 303)
+
+
+@pages.post("/events/<event_id>/holds/<hold_id>/pay")
+def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
+    token = basket.token_of(event_id, hold_id)
+    form = PayForm()
+    if not form.validate():
+        return _mistyped(event_id, hold_id, form)
+    buyer = Buyer(form.payment_method.data or "", form.email.data, form.name.data)
+    try:
+        tickets().checkout.pay(event_id, hold_id, token, form.key.data, buyer)
+    except (PaymentPending, PaymentInProgress):
+        return _to_hold(event_id, hold_id)
+    except AlreadyBooked:
+        flash("These seats were paid for already. Nothing more was charged.")
+    except IdempotencyKeyReused as refusal:
+        return _other_card(event_id, hold_id, form, refusal)
+    except Replayed as replayed:
+        if not isinstance(replayed.refusal, PaymentDeclined):
+            raise replayed.refusal from None
+        return _declined(event_id, hold_id, form, replayed.refusal, replayed)
+    except PaymentDeclined as refusal:
+        return _declined(event_id, hold_id, form, refusal, refusal)
+    except InvalidRequest as refusal:
+        mistake = Mistake("Choose a card.", "#payment_method-0")
+        return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
+    except HoldExpired as refusal:
+        return _ended(event_id, hold_id, refusal)
+    return redirect(_receipt_address(event_id, hold_id), 303)
+
+
+# ---------------------------------------------------------------- refused payments
+
+
+def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | WerkzeugResponse:
+    mistakes = [
+        Mistake(error, "#payment_method-0" if name == "payment_method" else f"#{name}")
+        for name, errors in form.errors.items()
+        for error in errors
+    ]
+    refusal = InvalidRequest(next(iter(form.errors)), mistakes[0].text)
+    return _hold_page(event_id, hold_id, refusal, "Please check the form", mistakes, form)
+
+
+def _declined(
+    event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
+) -> Response | WerkzeugResponse:
+    mistake = Mistake(f"{declined.message} Nothing was charged.", "#payment_method-0")
+    return _hold_page(event_id, hold_id, refusal, "The card was refused", [mistake], form)
+
+
+def _other_card(
+    event_id: str, hold_id: str, form: PayForm, refusal: Refusal
+) -> Response | WerkzeugResponse:
+    """The key of this form was used with another card. Either that one has paid, and the page of
+    the hold leads to the receipt, or it was refused."""
+    hold = tickets().box_office.hold(event_id, hold_id, basket.token_of(event_id, hold_id))
+    if hold.status == HoldStatus.BOOKED:
+        flash(
+            "These seats were paid for with the form that was sent first. Nothing more was charged."
+        )
+    mistake = Mistake(NOT_TRIED, "#payment_method-0")
+    return _hold_page(event_id, hold_id, refusal, "Please send it again", [mistake], form)
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _hold_page(
+    event_id: str,
+    hold_id: str,
+    refusal: Refusal | None = None,
+    title: str = "",
+    mistakes: Sequence[Mistake] = (),
+    form: PayForm | None = None,
+) -> Response | WerkzeugResponse:
+    """Whatever the hold is now: to be paid, being paid, booked or over. ``form`` is one that was
+    refused; what was typed stays in it, and its key is made anew."""
+    token = basket.token_of(event_id, hold_id)
+    try:
+        hold = tickets().box_office.hold(event_id, hold_id, token)
+    except HoldExpired as expired:
+        return _ended(event_id, hold_id, refusal or expired)
+    if hold.status == HoldStatus.BOOKED:
+        return redirect(_receipt_address(event_id, hold_id), 303)
+    event = tickets().box_office.event(event_id)
+    if hold.status == HoldStatus.PAYING:
+        return page("paying.html", 202, event=event, hold=hold, seats=_names(event, hold.seats))
+    form = form or PayForm(formdata=None)
+    form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.refused_cards)
+    return page(
+        "hold.html",
+        counted(refusal).status if refusal else 200,
+        event=event,
+        hold=hold,
+        seats=_names(event, hold.seats),
+        now=datetime.now(UTC),
+        expires_at=datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC),
+        attempts_left=MAX_REFUSED_CARDS - hold.refused_cards,
+        title=title,
+        mistakes=mistakes,
+        form=form,
+        test_cards=TEST_CARDS if are_test_cards_taken(tickets().settings.stripe_api_key) else (),
+    )
+
+
+def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
+    """The hold is over and nothing was charged: its time ran out, or it took its last card."""
+    event = tickets().box_office.event(event_id)
+    entry = basket.entry_of(event_id, hold_id)
+    seats = [seat for seat in (entry.seats if entry else ()) if seat in event.positions]
+    hall = tickets().box_office.seat_map(event_id).seats
+    free = [seat for seat in seats if hall[event.positions[seat]] == SeatState.FREE]
+    return page(
+        "ended.html",
+        counted(refusal).status,
+        event=event,
+        refused=isinstance(refusal, PaymentDeclined | Replayed),
+        free=[(seat, seat_name(event, seat)) for seat in free],
+        gone=[seat_name(event, seat) for seat in seats if seat not in free],
+    )
+
+
+def _standing(entry: basket.Entry) -> Hold | None:
+    token = basket.token_of(entry.event_id, entry.hold_id)
+    try:
+        return tickets().box_office.hold(entry.event_id, entry.hold_id, token)
+    except (HoldExpired, HoldNotFound):
+        return None
+
+
+def _names(event: Event, seats: Sequence[str]) -> list[str]:
+    return [seat_name(event, seat) for seat in seats if seat in event.positions]
+
+
+def _to_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
+    return redirect(url_for("pages.show_hold", event_id=event_id, hold_id=hold_id), 303)
+
+
+def _receipt_address(event_id: str, hold_id: str) -> str:
+    link = tickets().codes.link_of(event_id, hold_id)
+    return url_for("pages.show_receipt", link=link)

@@ -1,0 +1,87 @@
+"""The organiser's view of a sale, behind a token. Without ORGANISER_TOKEN there is none."""
+
+import hashlib
+import hmac
+import time
+
+from flask import Response, flash, redirect, session, url_for
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from web.domain import SeatState
+from web.pages.answers import page
+from web.pages.blueprint import pages, tickets
+from web.pages.chart import chart_of
+from web.pages.forms import LoginForm
+from web.pages.seating import seat_name
+from web.use_cases.sale_report import report_sale
+
+FIELD = "organiser"
+
+LOGIN_S = 12 * 60 * 60
+"""A day of sale. Cookies cannot be called back, except by changing the token."""
+
+
+@pages.get("/organiser")
+def show_organiser() -> Response:
+    _require_pages()
+    if not _is_logged_in():
+        return page("organiser_login.html", form=LoginForm())
+    return page("organiser.html", events=tickets().box_office.events())
+
+
+@pages.post("/organiser/login")
+def log_in() -> Response | WerkzeugResponse:
+    _require_pages()
+    form = LoginForm()
+    token = tickets().settings.organiser_token
+    given = form.token.data or ""
+    if not form.validate() or not hmac.compare_digest(given.encode(), token.encode()):
+        return page("organiser_login.html", 403, form=form, wrong=True)
+    session[FIELD] = [int(time.time()) + LOGIN_S, _proof()]
+    return redirect(url_for("pages.show_organiser"), 303)
+
+
+@pages.post("/organiser/logout")
+def log_out() -> WerkzeugResponse:
+    session.pop(FIELD, None)
+    flash("You are logged out.")
+    return redirect(url_for("pages.show_organiser"), 303)
+
+
+@pages.get("/organiser/events/<event_id>")
+def show_sale(event_id: str) -> Response | WerkzeugResponse:
+    _require_pages()
+    if not _is_logged_in():
+        return redirect(url_for("pages.show_organiser"), 303)
+    report = report_sale(tickets().seats, tickets().bookings, event_id)
+    event = report.event
+    return page(
+        "organiser_sale.html",
+        report=report,
+        event=event,
+        states=SeatState,
+        size=len(event.seats),
+        chart=chart_of(report.minutes),
+        changes=[
+            (change, [seat_name(event, seat) for seat in change.seats]) for change in report.changes
+        ],
+    )
+
+
+def _require_pages() -> None:
+    if not tickets().settings.organiser_token:
+        raise NotFound
+
+
+def _is_logged_in() -> bool:
+    until_s, proof = session.get(FIELD, (0, ""))
+    return until_s > time.time() and hmac.compare_digest(proof, _proof())
+
+
+def _proof() -> str:
+    """Ties a login to the token of now. Keyed, so that the token cannot be found by trying from
+    what stands in a cookie."""
+    settings = tickets().settings
+    text = f"organiser\n{settings.organiser_token}".encode()
+    return hmac.digest(settings.secret_key.encode(), text, hashlib.sha256).hex()

@@ -1,0 +1,55 @@
+"""The receipt, by an address that cannot be guessed: whoever has it may see and print it."""
+
+import io
+
+import segno
+from flask import Response
+from markupsafe import Markup
+
+from web.domain import BookingNotFound, booking_id_of
+from web.pages.answers import page
+from web.pages.blueprint import pages, tickets
+from web.pages.seating import seat_name
+from web.ticket_codes import BadCode
+
+
+@pages.get("/receipts/<link>")
+def show_receipt(link: str) -> Response:
+    try:
+        event_id, hold_id = tickets().codes.read_link(link)
+    except BadCode:
+        raise BookingNotFound from None
+    token = tickets().tokens.token_of(event_id, hold_id)
+    booking = tickets().box_office.booking(event_id, booking_id_of(hold_id), token)
+    event = tickets().box_office.event(event_id)
+    code = tickets().codes.code_of(booking)
+    answer = page(
+        "receipt.html",
+        event=event,
+        booking=booking,
+        seats=[seat_name(event, seat) for seat in booking.seats],
+        code=code,
+        qr_code=qr_code(code) if not booking.refunded_at else None,
+    )
+    # The address is the key to this page: no other site may learn it.
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def qr_code(text: str) -> Markup:
+    """As an SVG element. Error correction M: a crease or a scratch of a seventh of it is read
+    over."""
+    svg = io.BytesIO()
+    segno.make(text, error="m", micro=False).save(
+        svg,
+        kind="svg",
+        xmldecl=False,
+        svgns=False,
+        svgclass="qr",
+        lineclass=None,
+        omitsize=True,
+        border=4,
+        light="#fff",
+        title="Ticket code",
+    )
+    return Markup(svg.getvalue().decode())

@@ -1,0 +1,105 @@
+"""Each refusal in words for people: what happened, that nothing was charged, what to do next.
+
+Those that the buyer can answer in a form are shown beside that form, by the view that got them."""
+
+from flask import Response, request, url_for
+from flask_wtf.csrf import CSRFError
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from web.domain import (
+    BookingNotFound,
+    EventNotFound,
+    HoldNotFound,
+    Refusal,
+    SaleNotOpen,
+    SeatTaken,
+    SectionNotFound,
+    SoldOut,
+    TooManyHeld,
+)
+from web.pages.answers import Step, notice, problem_page
+from web.pages.blueprint import pages
+from web.pages.locales import duration
+from web.problems import problem_of
+from web.refusals import counted
+
+
+def words_of(refusal: Refusal) -> str:
+    """One or two sentences to stand beside a form."""
+    match refusal:
+        case SeatTaken():
+            return "Somebody was faster. Nothing is held for you; choose other seats."
+        case SoldOut():
+            return (
+                "There are not that many seats left there. Take fewer, or another section. Seats "
+                "come back when somebody's time to pay runs out."
+            )
+        case SaleNotOpen(wait_ms):
+            return f"The sale has not opened yet. It opens in {duration(wait_ms)}."
+        case TooManyHeld(held, limit):
+            return (
+                f"Your connection holds {held} unpaid seats of this event, and {limit} is the most "
+                "at a time. Pay for them or give them back first."
+            )
+    return problem_of(refusal).detail
+
+
+@pages.errorhandler(Refusal)
+def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
+    problem = counted(refusal)
+    event_id = (request.view_args or {}).get("event_id")
+    basket = Step("Your basket", url_for("pages.show_basket"))
+    match refusal:
+        case EventNotFound() | SectionNotFound():
+            return problem_page(problem)
+        case HoldNotFound():
+            return notice(
+                404,
+                "We do not know these seats here",
+                "They are known only to the browser that holds them. If that was this one, its "
+                "cookies were deleted, or the seats were given back.",
+                "Nothing was charged.",
+                steps=(basket, Step("The event", url_for("pages.show_event", event_id=event_id))),
+            )
+        case BookingNotFound():
+            return notice(
+                404,
+                "There is no such receipt",
+                "Check the address: it must be complete.",
+                steps=(basket,),
+            )
+        case SeatTaken(seats):
+            return notice(
+                409,
+                "Somebody else has bought these seats",
+                f"{', '.join(seats)} had been sold after all. Nothing was charged.",
+                steps=(Step("Choose other seats", url_for("pages.show_event", event_id=event_id)),),
+            )
+    return problem_page(problem)
+
+
+@pages.errorhandler(CSRFError)
+def refuse_forgery(error: CSRFError) -> Response:
+    """The secret in the form is not the cookie's: the form came from elsewhere, or the cookie is
+    gone."""
+    return notice(
+        400,
+        "Please send the form again",
+        "We could not tell that this form came from our own page: perhaps it was open for very "
+        "long, or cookies are switched off. Nothing was changed and nothing was charged.",
+        "Load the page with the form again, and allow this site's cookies.",
+        steps=(
+            Step("Back to the page", _page_of_form()),
+            Step("Your basket", url_for("pages.show_basket")),
+        ),
+    )
+
+
+def _page_of_form() -> str:
+    """The page that has the form which was sent here: one level up."""
+    arguments = request.view_args or {}
+    if "hold_id" in arguments:
+        return url_for("pages.show_hold", **arguments)
+    if "event_id" in arguments:
+        return url_for("pages.show_event", **arguments)
+    return url_for("pages.list_events")

@@ -1,0 +1,119 @@
+"""An event's seats as a page shows them: sections, rows, blocks, and what may be chosen."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from web.domain import Event, Row, SeatState, Section
+
+MAX_SEATS_ON_PAGE = 600
+"""Check boxes that a reader, a screen reader and a telephone can still cope with. A hall with more
+shows its sections first, a section with more its rows in parts."""
+
+WORDS = {
+    SeatState.FREE: "available",
+    SeatState.HELD: "on hold",
+    SeatState.PAYING: "on hold",
+    SeatState.SOLD: "sold",
+}
+"""``on hold`` may come back; who pays is nobody's business."""
+
+
+class SeatView(NamedTuple):
+    id: str
+    number: str
+    word: str
+
+
+class RowView(NamedTuple):
+    id: str
+    blocks: list[list[SeatView]]
+
+
+class SectionView(NamedTuple):
+    """``free`` of ``size`` seats are available. ``rows`` are those that the page shows."""
+
+    section: Section
+    free: int
+    size: int
+    rows: list[RowView]
+
+
+def fits_a_page(event: Event) -> bool:
+    """Whether all numbered seats can stand on one page."""
+    seated = (s for s in event.sections if s.kind == "seated")
+    return sum(event.spans[section.id].length for section in seated) <= MAX_SEATS_ON_PAGE
+
+
+def sections_of(event: Event, hall: str, *, with_rows: bool) -> list[SectionView]:
+    return [
+        section_of(event, section, hall, section.rows if with_rows else ())
+        for section in event.sections
+    ]
+
+
+def section_of(event: Event, section: Section, hall: str, shown: Sequence[Row]) -> SectionView:
+    span = event.spans[section.id]
+    part = hall[span.start : span.start + span.length]
+    ids = {row.id for row in shown} if section.kind == "seated" else ()
+    rows = [_row(section, row, start, part) for row, start in _starts(section) if row.id in ids]
+    rows.sort(key=lambda row: _natural(row.id))
+    return SectionView(section, part.count(SeatState.FREE), span.length, rows)
+
+
+def pages_of(section: Section) -> list[list[Row]]:
+    """The rows of a section in parts of some hundred seats, in the order in which they stand in
+    the hall: A before B, 9 before 10."""
+    pages: list[list[Row]] = [[]]
+    room = MAX_SEATS_ON_PAGE
+    for row in sorted(section.rows, key=lambda row: _natural(row.id)):
+        length = _length(row)
+        if length > room and pages[-1]:
+            pages.append([])
+            room = MAX_SEATS_ON_PAGE
+        pages[-1].append(row)
+        room -= length
+    return pages
+
+
+def seat_name(event: Event, seat: str) -> str:
+    """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``."""
+    section_id, row_id, number = seat.rsplit("-", 2)
+    section = event.section_of[section_id]
+    if section.kind == "general":
+        return f"{section.name}, place {number}"
+    return f"{section.name}, row {row_id}, seat {number}"
+
+
+def row_anchor(seat: str) -> str:
+    """The id that the seat's row has on its page."""
+    return f"row-{seat.rpartition('-')[0]}"
+
+
+def _row(section: Section, row: Row, start: int, part: str) -> RowView:
+    blocks, position = [], start
+    for block in row.blocks:
+        blocks.append(
+            [
+                SeatView(f"{section.id}-{row.id}-{number}", number, WORDS[SeatState(state)])
+                for number, state in zip(block, part[position : position + len(block)], strict=True)
+            ]
+        )
+        position += len(block)
+    return RowView(row.id, blocks)
+
+
+def _starts(section: Section) -> Iterator[tuple[Row, int]]:
+    start = 0
+    for row in section.rows:
+        yield row, start
+        start += _length(row)
+
+
+def _length(row: Row) -> int:
+    return sum(len(block) for block in row.blocks)
+
+
+def _natural(row_id: str) -> list[tuple[int, str]]:
+    """Numbers by size, letters by the alphabet; ``AA`` after ``Z``."""
+    return [(int(p), "") if p.isdigit() else (len(p), p) for p in re.findall(r"\d+|\D+", row_id)]

@@ -1,0 +1,43 @@
+"""The signed cookie. It holds the basket, the secret of the CSRF tokens and the organiser's login,
+and no secret that would not be its owner's."""
+
+from datetime import timedelta
+
+from flask import Flask, Request, has_request_context, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+
+LIFETIME = timedelta(days=30)
+"""A buyer whose telephone was dead for a week finds the receipt again."""
+
+NAME = "tickets"
+SECURE_PREFIX = "__Host-"
+"""Browsers take such a cookie only over TLS, for this very host and all its paths: no neighbour
+under the same domain can plant one."""
+
+PATHS_WITHOUT = ("/api/", "/static/", "/webhooks/", "/healthz", "/readyz", "/metrics")
+"""Here the cookie is not even read: it must never be an authority to the API, which has tokens."""
+
+
+class PageSessions(SecureCookieSessionInterface):
+    """Flask's own signed cookie, for pages, and Secure when the buyer came over TLS."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if request.path.startswith(PATHS_WITHOUT):
+            return None
+        return super().open_session(app, request)
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return SECURE_PREFIX + NAME if self.get_cookie_secure(app) else NAME
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return has_request_context() and request.is_secure
+
+
+def keep_sessions(app: Flask) -> None:
+    app.config.update(
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=LIFETIME,
+        # Written when something changed, not with each answer.
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    app.session_interface = PageSessions()

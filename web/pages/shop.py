@@ -1,0 +1,234 @@
+"""What is on sale, and the forms that hold seats."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from flask import Response, redirect, request, url_for
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from web.domain import (
+    Event,
+    Hold,
+    InvalidRequest,
+    Refusal,
+    SaleNotOpen,
+    SeatTaken,
+    SectionNotFound,
+    SoldOut,
+    TooManyHeld,
+)
+from web.pages import basket
+from web.pages.answers import page
+from web.pages.blueprint import browser, client, pages, tickets
+from web.pages.locales import duration
+from web.pages.refusals import words_of
+from web.pages.seating import (
+    fits_a_page,
+    pages_of,
+    row_anchor,
+    seat_name,
+    section_of,
+    sections_of,
+)
+from web.refusals import counted
+
+MAX_SEATS_READ = 100
+"""Check boxes that are looked at, as many as the API takes; an event allows far fewer."""
+
+
+class Mistake(NamedTuple):
+    """Something in a form to put right: ``href`` leads to where."""
+
+    text: str
+    href: str
+
+
+class Sent(NamedTuple):
+    """What came with a form that was refused, so that nobody has to fill it in again."""
+
+    refusal: Refusal
+    title: str
+    mistakes: Sequence[Mistake]
+    seats: Sequence[str] = ()
+    section_id: str = ""
+    quantity: int = 2
+
+
+# ---------------------------------------------------------------- looking
+
+
+@pages.get("/")
+def list_events() -> Response:
+    now = datetime.now(UTC)
+    events = sorted(tickets().box_office.events(), key=lambda event: event.name)
+    return page("events.html", events=events, now=now)
+
+
+@pages.get("/events/<event_id>")
+def show_event(event_id: str) -> Response:
+    return _event_page(event_id)
+
+
+@pages.get("/events/<event_id>/sections/<section_id>")
+def show_section(event_id: str, section_id: str) -> Response:
+    return _section_page(event_id, section_id)
+
+
+@pages.get("/events/<event_id>/holds")
+@pages.get("/events/<event_id>/best")
+def leave_form_address(event_id: str) -> WerkzeugResponse:
+    """A form was sent here and answered here; whoever opens the address again wants the event."""
+    return redirect(url_for("pages.show_event", event_id=event_id), 303)
+
+
+# ---------------------------------------------------------------- holding
+
+
+@pages.post("/events/<event_id>/holds")
+def hold_seats(event_id: str) -> Response | WerkzeugResponse:
+    seats = request.form.getlist("seats")[:MAX_SEATS_READ]
+    event = tickets().box_office.event(event_id)
+    if not seats:
+        return _refused_seats(event, seats, InvalidRequest("seats", "Choose at least one seat."))
+    return _hold(
+        event,
+        [*sorted(seats)],
+        lambda: tickets().box_office.hold_seats(event_id, client(), seats),
+        lambda refusal: _refused_seats(event, seats, refusal),
+    )
+
+
+@pages.post("/events/<event_id>/best")
+def hold_best(event_id: str) -> Response | WerkzeugResponse:
+    section_id, quantity = request.form.get("section", ""), _quantity()
+    event = tickets().box_office.event(event_id)
+    return _hold(
+        event,
+        [section_id, str(quantity), request.form.get("form", "")],
+        lambda: tickets().box_office.hold_best(event_id, client(), section_id, quantity),
+        lambda refusal: _refused_best(event, section_id, quantity, refusal),
+    )
+
+
+def _hold(
+    event: Event,
+    wish: list[str],
+    hold: Callable[[], tuple[Hold, str]],
+    refused: Callable[[Refusal], Response],
+) -> Response | WerkzeugResponse:
+    """``wish`` is what the form asks for: the same wish of the same browser is the same form."""
+    form = hashlib.sha256("\n".join([browser(), *wish]).encode()).hexdigest()
+    try:
+        held = tickets().form_holds.hold_once(event.id, form, hold)
+    except (InvalidRequest, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld) as refusal:
+        return refused(refusal)
+    basket.put(held)
+    return redirect(url_for("pages.show_hold", event_id=event.id, hold_id=held.id), 303)
+
+
+def _quantity() -> int:
+    text = request.form.get("quantity", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+
+
+# ---------------------------------------------------------------- refused forms
+
+
+def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Response:
+    known = [seat for seat in seats if seat in event.positions]
+    match refusal:
+        case SeatTaken(taken):
+            title = "Some seats were taken a moment ago"
+            mistakes = [
+                Mistake(f"{seat_name(event, seat)} is taken", f"#{row_anchor(seat)}")
+                for seat in taken
+            ]
+            known = [seat for seat in known if seat not in taken]
+        case InvalidRequest(_, problem):
+            title = "Please check your seats"
+            if len(seats) > event.max_seats_per_hold:
+                problem = f"Choose at most {event.max_seats_per_hold} seats at a time."
+            mistakes = [Mistake(problem, "#seats")]
+        case _:
+            title, mistakes = _common_mistakes(refusal, "#seats")
+    sent = Sent(refusal, title, mistakes, seats=known)
+    section_id = request.form.get("in_section", "")
+    if section_id in event.section_of:
+        return _section_page(event.id, section_id, sent)
+    return _event_page(event.id, sent)
+
+
+def _refused_best(event: Event, section_id: str, quantity: int, refusal: Refusal) -> Response:
+    match refusal:
+        case SoldOut():
+            title = "Not enough seats left"
+            name = event.section_of[section_id].name
+            mistakes = [Mistake(f"{name} has not {quantity} free seats", "#best")]
+        case InvalidRequest():
+            title = "Please check the number of seats"
+            most = event.max_seats_per_hold
+            mistakes = [Mistake(f"Choose 1 to {most} seats.", "#quantity")]
+        case _:
+            title, mistakes = _common_mistakes(refusal, "#best")
+    sent = Sent(refusal, title, mistakes, section_id=section_id, quantity=quantity)
+    if request.form.get("in_section", "") == section_id:
+        return _section_page(event.id, section_id, sent)
+    return _event_page(event.id, sent)
+
+
+def _common_mistakes(refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
+    match refusal:
+        case SaleNotOpen(wait_ms):
+            return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]
+        case TooManyHeld():
+            return "You hold many seats already", [
+                Mistake("Look into your basket", url_for("pages.show_basket"))
+            ]
+    raise refusal
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _event_page(event_id: str, sent: Sent | None = None) -> Response:
+    event = tickets().box_office.event(event_id)
+    hall = tickets().box_office.seat_map(event_id).seats
+    on_one_page = fits_a_page(event)
+    sections = sections_of(event, hall, with_rows=on_one_page)
+    return _rendered("event.html", event, sent, sections=sections, on_one_page=on_one_page)
+
+
+def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> Response:
+    event = tickets().box_office.event(event_id)
+    section = event.section_of.get(section_id)
+    if section is None:
+        raise SectionNotFound(section_id)
+    parts = pages_of(section)
+    number = request.values.get("page", "1")
+    at = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 1
+    at = min(max(at, 1), len(parts))
+    hall = tickets().box_office.seat_map(event_id).seats
+    view = section_of(event, section, hall, parts[at - 1])
+    return _rendered("section.html", event, sent, view=view, parts=parts, at=at)
+
+
+def _rendered(template: str, event: Event, sent: Sent | None, **context: object) -> Response:
+    """A page with the forms of an event, and what was refused in one of them."""
+    problem = counted(sent.refusal) if sent else None
+    answer = page(
+        template,
+        problem.status if problem else 200,
+        event=event,
+        now=datetime.now(UTC),
+        sent=sent,
+        words=words_of(sent.refusal) if sent else "",
+        form_id=secrets.token_urlsafe(9),
+        holds_here=any(entry.event_id == event.id for entry in basket.entries()),
+        **context,
+    )
+    if problem and problem.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(problem.retry_after_s)
+    return answer

@@ -1,0 +1,60 @@
+"""What a buyer is handed as proof, signed under the service's secret key: the link of the receipt,
+and the code on the ticket that the door reads."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from web.domain import Booking
+
+
+class BadCode(Exception):
+    """Not signed by this service, or changed since."""
+
+
+class Ticket(NamedTuple):
+    booking_id: str
+    event_id: str
+    seats: tuple[str, ...]
+
+
+class TicketCodes:
+    """``fallbacks`` are former keys: tickets that were printed stay good.
+
+    A code is read without asking anybody, so that a door without a network can. It cannot know of
+    a refund, or of a copy that went in before: the door has to keep a list of what it saw.
+    """
+
+    def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
+        # The last key is the one that signs.
+        keys = [*reversed(fallbacks), secret_key]
+        self._codes, self._links = (
+            URLSafeSerializer(keys, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
+            for salt in ("ticket", "receipt")
+        )
+
+    def code_of(self, booking: Booking) -> str:
+        return self._codes.dumps([booking.id, booking.event_id, booking.seats])
+
+    def read_code(self, code: str) -> Ticket:
+        """Raises BadCode."""
+        booking_id, event_id, seats = _read(self._codes, code)
+        return Ticket(booking_id, event_id, tuple(seats))
+
+    def link_of(self, event_id: str, hold_id: str) -> str:
+        """The last part of a receipt's address. Whoever has it may see the receipt."""
+        return self._links.dumps([event_id, hold_id])
+
+    def read_link(self, link: str) -> tuple[str, str]:
+        """The event's id and the hold's. Raises BadCode."""
+        event_id, hold_id = _read(self._links, link)
+        return event_id, hold_id
+
+
+def _read(serializer: URLSafeSerializer, text: str) -> list:
+    try:
+        return serializer.loads(text)
+    except BadData:
+        raise BadCode from None

@@ -1,0 +1,52 @@
+"""A form that is sent twice (a double click, a reload, the back button) makes one hold."""
+
+import time
+from collections.abc import Callable
+
+from web.domain import Hold, HoldExpired, SeatTaken, SoldOut, TooManyHeld
+from web.hold_tokens import HoldTokens
+from web.ports import SeatStore
+from web.use_cases.box_office import BoxOffice
+
+TWIN_WAIT_S = 0.05
+"""What a refused form waits for its twin, which may have got the seats a moment ago, to say so."""
+
+
+class FormHolds:
+    def __init__(self, seats: SeatStore, box_office: BoxOffice, tokens: HoldTokens):
+        self._seats = seats
+        self._box_office = box_office
+        self._tokens = tokens
+
+    def hold_once(self, event_id: str, form: str, hold: Callable[[], tuple[Hold, str]]) -> Hold:
+        """The hold that the same form got before, if it still stands or was booked; otherwise a new
+        one. ``form`` names the form and all that it asks for, and nobody else can have the same.
+        ``hold`` is a call of BoxOffice; raises what that raises."""
+        if earlier := self._earlier(event_id, form):
+            return earlier
+        try:
+            held, token = hold()
+        except (SeatTaken, SoldOut, TooManyHeld):
+            time.sleep(TWIN_WAIT_S)
+            if twin := self._earlier(event_id, form):
+                return twin
+            raise
+        first_hold_id = self._seats.remember_form(event_id, form, held.id)
+        if first_hold_id != held.id:
+            # Its twin was faster and has other seats.
+            self._box_office.release(event_id, held.id, token)
+            return self._hold(event_id, first_hold_id)
+        return held
+
+    def _earlier(self, event_id: str, form: str) -> Hold | None:
+        hold_id = self._seats.hold_of_form(event_id, form)
+        if hold_id is None:
+            return None
+        try:
+            return self._hold(event_id, hold_id)
+        except HoldExpired:
+            self._seats.forget_form(event_id, form)
+            return None
+
+    def _hold(self, event_id: str, hold_id: str) -> Hold:
+        return self._box_office.hold(event_id, hold_id, self._tokens.token_of(event_id, hold_id))

@@ -1,0 +1,51 @@
+"""How a sale goes, for the organiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from web.domain import Event, SeatState
+from web.ports import BookingStore, Change, MinuteOfSales, SeatStore
+
+MINUTES_SHOWN = 60
+CHANGES_SHOWN = 25
+
+
+@dataclass(frozen=True)
+class SaleReport:
+    """``seats`` counts them by state: from Redis, which knows who tries. What was sold and for how
+    much is from MongoDB, which knows who bought; ``minutes`` has one entry for each of the last
+    MINUTES_SHOWN, oldest first, the one under way last. ``changes`` are the newest, newest first.
+    """
+
+    event: Event
+    seats: dict[SeatState, int]
+    bookings: int
+    revenue_minor: int
+    minutes: Sequence[MinuteOfSales]
+    changes: Sequence[Change]
+
+
+def report_sale(
+    seats: SeatStore, bookings: BookingStore, event_id: str, now: datetime | None = None
+) -> SaleReport:
+    """Raises EventNotFound, Unavailable."""
+    event = seats.current_event(event_id)
+    hall = seats.read_seats(event_id).seats
+    this_minute = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
+    first_minute = this_minute - timedelta(minutes=MINUTES_SHOWN - 1)
+    sales = bookings.sales(event_id, first_minute)
+    sold_in = {sale.minute: sale for sale in sales.minutes}
+    return SaleReport(
+        event=event,
+        seats={state: hall.count(state) for state in SeatState},
+        bookings=sales.bookings,
+        revenue_minor=sales.revenue_minor,
+        minutes=[
+            sold_in.get(minute, MinuteOfSales(minute, 0))
+            for minute in (
+                first_minute + timedelta(minutes=number) for number in range(MINUTES_SHOWN)
+            )
+        ],
+        changes=seats.newest_changes(event, CHANGES_SHOWN),
+    )
