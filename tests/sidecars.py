@@ -117,7 +117,7 @@ def start(environ) -> Iterator[Callable[..., Sidecar]]:
             **{"cwd": ROOT, "env": environ, "stdout": subprocess.PIPE, "text": True, **options},
         )
         started.append(process)
-        return Sidecar(process, environ["LIMITER_SOCKET"])
+        return Sidecar(process, options.get("env", environ)["LIMITER_SOCKET"])
 
     yield start
     for process in started:

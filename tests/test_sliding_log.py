@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.sliding_log import Decision, Rate, SlidingLog
+from sidecar.sliding_log import MAX_RATES, Decision, Rate, SlidingLog, SlidingLogs, TooManyRates
 
 WINDOW_NS = 100
 """Small, so that random arrivals often meet its boundary; to the log a unit is a unit."""
