@@ -46,9 +46,9 @@ def test_the_list_of_events_names_each(ada, event):
     }
 
 
-def test_the_bare_address_leads_to_what_is_on_sale(ada, event):
+def test_the_bare_address_shows_what_is_on_sale(ada, event):
     answer = ada.call("GET", "/")
-    assert answer.url.endswith("/api/events")
+    assert answer.headers["Content-Type"].startswith("text/html")
     assert event.id in answer.text
 
 

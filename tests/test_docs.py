@@ -17,6 +17,7 @@ from web.app import create_app
 
 README = (REPOSITORY / "README.md").read_text()
 API = (REPOSITORY / "docs/api.md").read_text()
+PAGES = (REPOSITORY / "docs/pages.md").read_text()
 
 
 def rows_of_settings() -> list[str]:
@@ -53,12 +54,14 @@ def app():
     return create_app(web.settings.read_settings(environ), sidecar.settings.read_settings({}))
 
 
-def test_the_api_page_describes_exactly_the_routes_there_are(app):
-    documented = set(re.findall(r"^\| `(GET|POST|DELETE) (\S+?)`", API, re.MULTILINE))
+@pytest.mark.parametrize(("page", "of_pages"), [(API, False), (PAGES, True)])
+def test_each_route_is_described_on_its_page_and_no_other(app, page, of_pages):
+    documented = set(re.findall(r"^\| `(GET|POST|DELETE) (\S+?)`", page, re.MULTILINE))
     routes = {
-        (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.endpoint.startswith("pages.") == of_pages
     }
     assert documented == routes
 
@@ -81,7 +84,7 @@ def codes_in(module: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "DECISIONS.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/pages.md", "DECISIONS.md", "CHANGELOG.md"])
 def test_files_that_a_page_names_exist(page):
     text = (REPOSITORY / page).read_text()
     named = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
@@ -97,6 +100,7 @@ def test_the_arrows_of_the_layout_point_one_way():
         "web/hold_tokens.py": set(),
         "web/use_cases": {"web.domain", "web.ports", "web.hold_tokens", "web.use_cases"},
         "web/stores": {"web.domain", "web.ports", "web.stores", "web.validation"},
+        "web/ticket_codes.py": {"web.domain"},
         "sidecar": {"sidecar"},
     }
     for place, may_import in allowed.items():

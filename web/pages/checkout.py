@@ -155,7 +155,8 @@ def _declined(
     event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
 ) -> Response | WerkzeugResponse:
     mistake = Mistake(f"{declined.message} Nothing was charged.", "#payment_method-0")
-    return _hold_page(event_id, hold_id, refusal, "The card was refused", [mistake], form)
+    words = f"You can try {declined.attempts_left} more before the seats are given back."
+    return _hold_page(event_id, hold_id, refusal, "The card was refused", [mistake], form, words)
 
 
 def _other_card(
@@ -182,6 +183,7 @@ def _hold_page(
     title: str = "",
     mistakes: Sequence[Mistake] = (),
     form: PayForm | None = None,
+    words: str = "",
 ) -> Response | WerkzeugResponse:
     """Whatever the hold is now: to be paid, being paid, booked or over. ``form`` is one that was
     refused; what was typed stays in it, and its key is made anew."""
@@ -207,6 +209,7 @@ def _hold_page(
         expires_at=datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC),
         attempts_left=MAX_REFUSED_CARDS - hold.refused_cards,
         title=title,
+        words=words,
         mistakes=mistakes,
         form=form,
         test_cards=TEST_CARDS if are_test_cards_taken(tickets().settings.stripe_api_key) else (),
