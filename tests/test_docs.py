@@ -84,7 +84,9 @@ def codes_in(module: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/pages.md", "DECISIONS.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/api.md", "docs/pages.md", "DECISIONS.md", "CHANGELOG.md"]
+)
 def test_files_that_a_page_names_exist(page):
     text = (REPOSITORY / page).read_text()
     named = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)

@@ -2,7 +2,7 @@
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
-from wtforms.validators import InputRequired, Length, Regexp
+from wtforms.validators import DataRequired, InputRequired, Length, Regexp
 
 from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME
 
@@ -23,7 +23,7 @@ class PayForm(FlaskForm):
         "Name",
         filters=[_stripped],
         validators=[
-            InputRequired("Enter your name."),
+            DataRequired("Enter your name."),
             Length(max=MAX_NAME_LENGTH, message="Enter a name of at most %(max)d characters."),
             Regexp(NAME, message="Enter your name on one line."),
         ],
@@ -32,7 +32,7 @@ class PayForm(FlaskForm):
         "E-mail address",
         filters=[_stripped],
         validators=[
-            InputRequired("Enter your e-mail address."),
+            DataRequired("Enter your e-mail address."),
             Length(max=MAX_EMAIL_LENGTH, message="Enter an address of at most %(max)d characters."),
             Regexp(EMAIL, message="Enter an e-mail address such as ada@example.org."),
         ],

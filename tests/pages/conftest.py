@@ -1,0 +1,54 @@
+import pytest
+
+from tests.factories import put_on_sale, small_hall
+from tests.pages.browser import Browser, Page
+
+BUYER = {"name": "Ada Lovelace", "email": "ada@example.org"}
+
+
+@pytest.fixture
+def ada(stack) -> Browser:
+    return Browser(stack.url)
+
+
+@pytest.fixture
+def eve(stack) -> Browser:
+    return Browser(stack.url)
+
+
+@pytest.fixture
+def hall_with(seats):
+    """Puts a small hall on sale, with changes; returns the address of its page."""
+
+    def put(**changes) -> str:
+        hall = small_hall(**changes)
+        put_on_sale(seats, hall)
+        return f"/events/{hall.id}"
+
+    return put
+
+
+@pytest.fixture
+def address(hall_with) -> str:
+    return hall_with()
+
+
+@pytest.fixture
+def charges(stack):
+    """What was charged or reserved for a hold: the amounts in the gateway's ledger."""
+
+    def of_hold(page: Page) -> list[int]:
+        hold_id = page.address.rpartition("/")[2]
+        return [
+            payment.amount_minor
+            for payment in stack.payments()
+            if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
+        ]
+
+    return of_hold
+
+
+@pytest.fixture
+def held(ada, address) -> Page:
+    """Ada's hold of two seats, ready to be paid."""
+    return ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])

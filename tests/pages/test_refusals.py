@@ -1,0 +1,291 @@
+"""Each no has its own words and its own next step, and says that nothing was charged."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from ops.processes import free_port
+from sidecar.settings import read_settings as read_limiter_settings
+from tests.factories import BUYER as PAYER
+from tests.factories import a_booking
+from tests.http_client import PROBLEM_TYPE
+from tests.pages.browser import TIMEOUT_S
+from tests.pages.conftest import BUYER
+from web.app import create_app
+from web.settings import read_settings
+
+HTML = {"Accept": "text/html"}
+
+
+def focused_mistakes(page) -> list[tuple[str, str]]:
+    """What the summary lists, and where it leads; it has the focus and is announced."""
+    summary = page.root.one(id="mistakes")
+    assert summary["role"] == "alert" and "autofocus" in summary and summary["tabindex"] == "-1"
+    assert page.root.one("title").text.startswith("Error: ")
+    links = [(link.text, link["href"]) for link in summary.all("a")]
+    for _, href in links:
+        if href.startswith("#"):
+            assert page.root.one(id=href[1:])
+    return links
+
+
+def test_taken_seats_are_named_and_the_others_stay_chosen(ada, eve, address):
+    page = eve.get(address)
+    ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
+    refused = page.press("Hold the chosen", seats=["stalls-A-2", "stalls-B-3"])
+    assert refused.status == 409
+    assert focused_mistakes(refused) == [("Stalls, row A, seat 2 is taken", "#row-stalls-A")]
+    assert "Somebody was faster." in refused.text
+    boxes = refused.seat_boxes()
+    assert "checked" in boxes["Row B, seat 3, £25, available"]
+    assert "disabled" in boxes["Row A, seat 2, £25, on hold"]
+    assert refused.press("Hold the chosen").status == 200
+
+
+def test_a_section_with_too_few_seats_says_so_and_keeps_what_was_asked(ada, eve, address):
+    for browser in (ada, eve):
+        browser.get(address).press("Hold the best", section="free", quantity="3")
+    refused = ada.get(address).press("Hold the best", section="free", quantity="2")
+    assert refused.status == 409
+    assert focused_mistakes(refused) == [("Free of charge has not 2 free seats", "#best")]
+    assert {("section", "free"), ("quantity", "2")} <= set(refused.fields("Hold the best"))
+
+
+def test_a_sale_that_has_not_opened_says_when_it_does(ada, hall_with):
+    opens = datetime.now(UTC) + timedelta(hours=1, minutes=59, seconds=30)
+    page = ada.get(hall_with(sale_opens_at=opens))
+    assert "Not on sale yet." in page.text
+    assert f"{opens:%H:%M} UTC" in page.text
+    refused = page.press("Hold the chosen", seats="stalls-A-1")
+    assert refused.status == 403
+    assert 7100 < int(refused.headers["Retry-After"]) <= 7170
+    assert focused_mistakes(refused)[0][0].startswith("The sale opens in 1 hour 59 minutes")
+    assert "checked" in refused.seat_boxes()["Row A, seat 1, £25, available"]
+
+
+def test_too_many_held_leads_to_the_basket(ada, hall_with):
+    page = ada.get(hall_with(max_held_per_client=2, max_seats_per_hold=2))
+    page.press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
+    refused = page.press("Hold the chosen", seats="stalls-A-3")
+    assert refused.status == 409
+    assert focused_mistakes(refused) == [("Look into your basket", "/basket")]
+    assert "holds 2 unpaid seats" in refused.text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ([], "Choose at least one seat."),
+        ([f"stalls-B-{n}" for n in range(1, 8)], "Choose at most 6 seats at a time."),
+        (["stalls-Z-1"], "this event has no seat stalls-Z-1"),
+        (["stalls-A-1", "stalls-A-1"], "stalls-A-1 stands in the list before"),
+    ],
+)
+def test_a_choice_that_cannot_be_held_says_why(ada, address, chosen, words):
+    refused = ada.get(address).press("Hold the chosen", seats=chosen)
+    assert (refused.status, focused_mistakes(refused)) == (422, [(words, "#seats")])
+
+
+@pytest.mark.parametrize("quantity", ["", "0", "7", "-1", "two", "²", "1" * 50])
+def test_a_number_of_seats_that_cannot_be_held_says_what_can(ada, address, quantity):
+    refused = ada.get(address).press("Hold the best", section="stalls", quantity=quantity)
+    assert refused.status == 422
+    assert focused_mistakes(refused) == [("Choose 1 to 6 seats.", "#quantity")]
+
+
+def test_mistyped_fields_are_named_and_keep_what_was_typed(held):
+    refused = held.press("Pay", name=" ", email="ada at example")
+    assert refused.status == 422
+    assert focused_mistakes(refused) == [
+        ("Enter your name.", "#name"),
+        ("Enter an e-mail address such as ada@example.org.", "#email"),
+    ]
+    email = refused.root.one("input", name="email")
+    assert (email["value"], email["aria-invalid"]) == ("ada at example", "true")
+    described = [refused.root.one(id=part).text for part in email["aria-describedby"].split()]
+    assert described[0] == "Enter an e-mail address such as ada@example.org."
+
+
+@pytest.mark.parametrize("method", ["", "pm_card_unknown", "pm'card"])
+def test_without_a_card_that_exists_nothing_is_charged(held, charges, method):
+    refused = held.press("Pay", payment_method=method, **BUYER)
+    assert (refused.status, focused_mistakes(refused)) == (
+        422,
+        [("Choose a card.", "#payment_method-0")],
+    )
+    assert charges(held) == []
+    assert refused.press("Pay", payment_method="pm_card_visa").title == "You are in"
+
+
+def test_a_hold_that_ran_out_offers_the_same_seats(ada, hall_with, charges):
+    held = ada.get(hall_with(hold_ms=400)).press("Hold the chosen", seats="stalls-A-1")
+    time.sleep(0.45)
+    for ended in (
+        held.press("Pay", **BUYER),
+        held.press("Give me 1 second more"),
+        ada.get(held.address),
+    ):
+        assert (ended.status, ended.title) == (410, "The time for these seats ran out")
+        assert "Nothing was charged." in ended.text
+    assert "The time for these seats ran out." in ada.get("/basket").text
+    again = ended.press("Hold the same seats again")
+    assert (again.status, "Stalls, row A, seat 1" in again.text) == (200, True)
+    assert charges(held) == []
+
+
+def test_a_hold_that_ran_out_says_which_of_its_seats_are_gone(ada, eve, hall_with):
+    address = hall_with(hold_ms=400)
+    held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
+    time.sleep(0.45)
+    eve.get(address).press("Hold the chosen", seats="stalls-A-1")
+    ended = ada.get(held.address)
+    assert "Taken by somebody else Stalls, row A, seat 1" in ended.text
+    again = ended.press("Hold these seats")
+    assert (again.status, "row A, seat 1" in again.text) == (200, False)
+
+
+def test_a_payment_that_is_being_checked_is_safe_to_look_at(ada, held, seats):
+    event = seats.current_event(held.address.split("/")[2])
+    hold_id = held.address.rpartition("/")[2]
+    payment = seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
+    for _ in range(2):
+        checking = ada.get(held.address)
+        assert (checking.status, checking.title) == (202, "Your payment is being checked")
+    assert "The payment is being checked." in ada.get("/basket").text
+    for button in ("Give the seats back", "Give me"):
+        assert held.press(button).title == "Your payment is being checked"
+    seats.undo_payment(payment, None)
+    assert checking.link("See how it stands").press("Pay", **BUYER).title == "You are in"
+
+
+def test_seats_that_were_sold_after_all_cost_nothing(held, bookings, charges):
+    event_id = held.address.split("/")[2]
+    bookings.insert(a_booking(event_id, "stalls-A-1"))
+    refused = held.press("Pay", **BUYER)
+    assert (refused.status, refused.title) == (409, "Somebody else has bought these seats")
+    assert "Nothing was charged." in refused.text
+    assert charges(held) == []
+    again = held.press("Pay", **BUYER)
+    assert (again.status, charges(held)) == (409, [])
+
+
+def test_another_browser_does_not_know_the_hold(eve, held):
+    page = eve.get(held.address)
+    assert (page.status, page.title) == (404, "We do not know these seats here")
+    for button in ("Pay", "Give me", "Give the seats back"):
+        answer = eve.post(
+            held.form(button)["action"], [*BUYER.items(), ("csrf_token", csrf_of(eve))]
+        )
+        assert answer.status_code == 404
+
+
+def csrf_of(browser) -> str:
+    page = browser.get("/events/rosewood-winters-tale")
+    return dict(page.fields("Hold the best"))["csrf_token"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/events/no-such-event", "/receipts/guessed"])
+def test_what_is_not_there_is_a_page_with_a_way_on(ada, path):
+    page = ada.get(path)
+    assert page.status == 404
+    assert page.root.one("main").all("a")
+
+
+def test_a_program_still_gets_problems_and_a_browser_never_does(stack, ada):
+    plain = requests.get(stack.url + "/nothing", timeout=TIMEOUT_S)
+    assert plain.headers["Content-Type"] == PROBLEM_TYPE
+    in_browser = requests.get(stack.url + "/api/nothing", headers=HTML, timeout=TIMEOUT_S)
+    assert in_browser.headers["Content-Type"] == PROBLEM_TYPE
+
+
+def test_a_form_with_a_wrong_or_no_secret_does_nothing(ada, address, held, charges):
+    page = ada.get(address)
+    for form, button in ((page, "Hold the best"), (held, "Pay"), (held, "Give the seats back")):
+        for secret in ("", "wrong", csrf_of(type(ada)(ada.base_url))):
+            refused = form.press(button, csrf_token=secret, **BUYER)
+            assert (refused.status, refused.title) == (400, "Please send the form again")
+            assert "nothing was charged" in refused.text
+    assert charges(held) == []
+    assert ada.get(held.address).status == 200
+
+
+# ---------------------------------------------------------------- in this process
+
+
+@pytest.fixture
+def application(redis_server, mongo_server, bookings):
+    """The application with other settings, asked without a network."""
+
+    def made(**settings):
+        environ = {
+            "SECRET_KEY": "a secret key of tests",
+            "STRIPE_API_KEY": "sk_test_pages",
+            "REDIS_URL": redis_server.url,
+            "MONGODB_URI": mongo_server.url,
+        }
+        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
+        return app.test_client()
+
+    return made
+
+
+def test_while_a_part_restarts_the_page_says_that_nothing_happened(application):
+    browser = application(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    for path in ("/", "/events/any"):
+        page = browser.get(path, headers=HTML)
+        assert (page.status_code, page.mimetype) == (503, "text/html")
+        assert "We are back in a moment" in page.text
+        assert int(page.headers["Retry-After"]) > 0
+        assert page.headers["Content-Security-Policy"]
+
+
+def test_a_browser_beyond_the_limit_gets_a_page_and_a_program_a_problem(application):
+    browser = application(RATE_LIMIT="1/hour")
+    browser.get("/", headers=HTML)
+    page = browser.get("/", headers=HTML)
+    assert (page.status_code, page.mimetype) == (429, "text/html")
+    wait_s = int(page.headers["Retry-After"])
+    assert f"Wait {wait_s} seconds" in page.text
+    assert "{wait}" not in page.text
+    assert page.headers["Content-Security-Policy"] and page.headers["RateLimit"]
+    for path, headers in (("/", {}), ("/api/events", HTML)):
+        assert browser.get(path, headers=headers).mimetype == PROBLEM_TYPE
+
+
+def test_forms_share_a_limit(application, address):
+    browser = application(RATE_LIMIT="1000/second", RATE_LIMIT_FORMS="2/hour")
+    text = browser.get(address, headers=HTML).text
+    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+
+    def send(path, **fields):
+        return browser.post(address + path, data={"csrf_token": secret, **fields}, headers=HTML)
+
+    assert send("/holds", seats="stalls-A-1").status_code == 303
+    assert send("/best", section="stalls", quantity="1").status_code == 303
+    refused = send("/holds", seats="stalls-A-2")
+    assert (refused.status_code, refused.mimetype) == (429, "text/html")
+    assert '"forms";q=2;w=3600' in refused.headers["RateLimit-Policy"]
+    assert "That was too fast" in refused.text
+    assert browser.get(address, headers=HTML).status_code == 200
+
+
+def test_payments_by_page_and_by_api_share_a_limit(application, address):
+    browser = application(RATE_LIMIT="1000/second", RATE_LIMIT_PAYMENTS="1/hour")
+    path = f"{address}/holds/hld_none/pay"
+    assert browser.post(f"/api{path}", json={}).status_code == 400
+    browser.get(address, headers=HTML)
+    text = browser.get(address, headers=HTML).text
+    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    assert browser.post(path, data={"csrf_token": secret}, headers=HTML).status_code == 429
+
+
+def test_a_live_key_says_that_cards_cannot_be_entered(application, address):
+    browser = application(STRIPE_API_KEY="sk_live_pages", RATE_LIMIT="1000/second")
+    text = browser.get(address, headers=HTML).text
+    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    form = {"csrf_token": secret, "seats": "stalls-A-1"}
+    held = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+    assert "Cards cannot be entered here yet" in held.text
+    assert "payment_method" not in held.text.replace('id="payment_method-0"', "")
