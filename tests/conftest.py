@@ -23,6 +23,7 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 """All that servers under test get of this environment; a PORT or REDIS_URL in it is not theirs."""
 
 WEBHOOK_SECRET = "whsec_of_tests"
+ORGANISER_TOKEN = "the organiser's token of tests"
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +77,8 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
     """What `make run` starts, on the Redis and MongoDB of the other fixtures."""
     environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
-    running = Stack(state_dir / "stack", environ | urls | {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET})
+    secrets = {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "ORGANISER_TOKEN": ORGANISER_TOKEN}
+    running = Stack(state_dir / "stack", environ | urls | secrets)
     try:
         running.start(free_port())
         yield Site(

@@ -11,6 +11,9 @@ import requests
 
 TIMEOUT_S = 15
 
+HTML = {"Accept": "text/html"}
+"""What makes a program look like a browser."""
+
 _VOID = {"input", "br", "meta", "link", "line", "rect", "path", "hr", "img"}
 _addresses = itertools.count(1)
 
@@ -51,6 +54,10 @@ class Element:
     def one(self, *tags: str, **attributes: str) -> "Element":
         (found,) = self.all(*tags, **attributes)
         return found
+
+
+def csrf_token_in(text: str) -> str:
+    return text.partition('name="csrf_token" value="')[2].partition('"')[0]
 
 
 class _Parser(HTMLParser):

@@ -1,7 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
 
+from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import put_on_sale, small_hall
 from tests.pages.browser import Browser, Page
+from web.app import create_app
+from web.settings import read_settings
 
 BUYER = {"name": "Ada Lovelace", "email": "ada@example.org"}
 
@@ -52,3 +57,27 @@ def charges(stack):
 def held(ada, address) -> Page:
     """Ada's hold of two seats, ready to be paid."""
     return ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
+
+
+@pytest.fixture
+def application(redis_server, mongo_server, bookings):
+    """The application with other settings, asked without a network."""
+
+    def made(**settings):
+        environ = {
+            "SECRET_KEY": "a secret key of tests",
+            "STRIPE_API_KEY": "sk_test_pages",
+            "REDIS_URL": redis_server.url,
+            "MONGODB_URI": mongo_server.url,
+        }
+        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
+        return app.test_client()
+
+    return made
+
+
+def every_page(ada: Browser, address: str, held: Page) -> Iterator[Page]:
+    receipt = ada.get(address).press("Hold the chosen", seats="stalls-C-1").press("Pay", **BUYER)
+    yield from (receipt, held, held.press("Pay", name=""))
+    for path in ("/", address, f"{address}/sections/stalls", "/basket", "/nothing", "/organiser"):
+        yield ada.get(path)

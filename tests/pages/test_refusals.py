@@ -7,23 +7,18 @@ import pytest
 import requests
 
 from ops.processes import free_port
-from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import BUYER as PAYER
 from tests.factories import a_booking
 from tests.http_client import PROBLEM_TYPE
-from tests.pages.browser import TIMEOUT_S
+from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
-from web.app import create_app
-from web.settings import read_settings
-
-HTML = {"Accept": "text/html"}
 
 
 def focused_mistakes(page) -> list[tuple[str, str]]:
     """What the summary lists, and where it leads; it has the focus and is announced."""
     summary = page.root.one(id="mistakes")
     assert summary["role"] == "alert" and "autofocus" in summary and summary["tabindex"] == "-1"
-    assert page.root.one("title").text.startswith("Error: ")
+    assert page.root.one("head").one("title").text.startswith("Error: ")
     links = [(link.text, link["href"]) for link in summary.all("a")]
     for _, href in links:
         if href.startswith("#"):
@@ -214,23 +209,6 @@ def test_a_form_with_a_wrong_or_no_secret_does_nothing(ada, address, held, charg
 # ---------------------------------------------------------------- in this process
 
 
-@pytest.fixture
-def application(redis_server, mongo_server, bookings):
-    """The application with other settings, asked without a network."""
-
-    def made(**settings):
-        environ = {
-            "SECRET_KEY": "a secret key of tests",
-            "STRIPE_API_KEY": "sk_test_pages",
-            "REDIS_URL": redis_server.url,
-            "MONGODB_URI": mongo_server.url,
-        }
-        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
-        return app.test_client()
-
-    return made
-
-
 def test_while_a_part_restarts_the_page_says_that_nothing_happened(application):
     browser = application(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     for path in ("/", "/events/any"):
@@ -257,7 +235,7 @@ def test_a_browser_beyond_the_limit_gets_a_page_and_a_program_a_problem(applicat
 def test_forms_share_a_limit(application, address):
     browser = application(RATE_LIMIT="1000/second", RATE_LIMIT_FORMS="2/hour")
     text = browser.get(address, headers=HTML).text
-    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    secret = csrf_token_in(text)
 
     def send(path, **fields):
         return browser.post(address + path, data={"csrf_token": secret, **fields}, headers=HTML)
@@ -277,14 +255,14 @@ def test_payments_by_page_and_by_api_share_a_limit(application, address):
     assert browser.post(f"/api{path}", json={}).status_code == 400
     browser.get(address, headers=HTML)
     text = browser.get(address, headers=HTML).text
-    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    secret = csrf_token_in(text)
     assert browser.post(path, data={"csrf_token": secret}, headers=HTML).status_code == 429
 
 
 def test_a_live_key_says_that_cards_cannot_be_entered(application, address):
     browser = application(STRIPE_API_KEY="sk_live_pages", RATE_LIMIT="1000/second")
     text = browser.get(address, headers=HTML).text
-    secret = text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    secret = csrf_token_in(text)
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
     held = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
     assert "Cards cannot be entered here yet" in held.text

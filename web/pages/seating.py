@@ -114,6 +114,7 @@ def _length(row: Row) -> int:
     return sum(len(block) for block in row.blocks)
 
 
-def _natural(row_id: str) -> list[tuple[int, str]]:
-    """Numbers by size, letters by the alphabet; ``AA`` after ``Z``."""
-    return [(int(p), "") if p.isdigit() else (len(p), p) for p in re.findall(r"\d+|\D+", row_id)]
+def _natural(row_id: str) -> list[tuple[bool, int, str]]:
+    """Numbers by size, then letters by the alphabet; ``AA`` after ``Z``."""
+    parts = re.findall(r"\d+|\D+", row_id)
+    return [(False, int(p), "") if p.isdigit() else (True, len(p), p) for p in parts]
