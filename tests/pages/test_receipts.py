@@ -5,10 +5,12 @@ import subprocess
 
 import pytest
 
+from ops.processes import free_port
 from ops.servers import REPOSITORY
 from tests.factories import a_booking
-from tests.pages.browser import Browser
+from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
+from web.stores.seat_store import connect
 from web.ticket_codes import BadCode, TicketCodes
 
 SECRET = "a secret key of tests"
@@ -28,6 +30,15 @@ def test_its_address_opens_it_anywhere(stack, receipt):
     assert (elsewhere.status, elsewhere.title) == (200, "You are in")
     assert "Stalls, row A, seat 1" in elsewhere.text
     assert BUYER["email"] not in elsewhere.answer.text
+
+
+def test_it_is_there_while_redis_is_not(application, receipt, stack):
+    browser = application(SECRET_KEY=stack.environment["SECRET_KEY"], RATE_LIMIT="1000/second")
+    assert browser.get(receipt.address).status_code == 200
+    nowhere = connect(f"redis://127.0.0.1:{free_port()}/0")
+    browser.application.extensions["tickets"].seats._redis = nowhere
+    assert "We are back in a moment" in browser.get("/", headers=HTML).text
+    assert "You are in" in browser.get(receipt.address).text
 
 
 def test_its_address_cannot_be_guessed_or_changed(ada, receipt):

@@ -28,6 +28,14 @@ def test_every_page_has_the_headers_and_nothing_inline(ada, address, held):
         assert not NOTHING_INLINE.search(page.answer.text), page.address
 
 
+def test_what_is_typed_comes_back_as_text_and_not_as_markup(held):
+    typed = "\"><script>alert(1)</script><b title='"
+    refused = held.press("Pay", name=typed, email=typed, payment_method="pm_card_visa")
+    assert refused.status == 422
+    assert refused.root.one("input", name="name")["value"] == typed
+    assert not refused.root.all("script")
+
+
 def test_redirects_are_as_safe_as_pages(held):
     answer = held.send("Pay", **BUYER)
     assert answer.status_code == 303

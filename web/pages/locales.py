@@ -53,7 +53,12 @@ def _price(minor: int, currency: str, tag: str) -> str:
 
 def count(number: int) -> str:
     """``50,000``."""
-    return numbers.format_decimal(number, locale=locale_of())
+    return _count(number, locale_tag())
+
+
+@lru_cache(maxsize=4096)
+def _count(number: int, tag: str) -> str:
+    return numbers.format_decimal(number, locale=LOCALES[tag])
 
 
 def day_and_time(moment: datetime, zone: tzinfo | None = None) -> str:

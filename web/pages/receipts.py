@@ -21,7 +21,7 @@ def show_receipt(link: str) -> Response:
         raise BookingNotFound from None
     token = tickets().tokens.token_of(event_id, hold_id)
     booking = tickets().box_office.booking(event_id, booking_id_of(hold_id), token)
-    event = tickets().box_office.event(event_id)
+    event = tickets().box_office.remembered_event(event_id)
     code = tickets().codes.code_of(booking)
     answer = page(
         "receipt.html",

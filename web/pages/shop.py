@@ -195,10 +195,17 @@ def _common_mistakes(refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
 
 def _event_page(event_id: str, sent: Sent | None = None) -> Response:
     event = tickets().box_office.event(event_id)
-    hall = tickets().box_office.seat_map(event_id).seats
+    seat_map = tickets().box_office.seat_map(event_id)
     on_one_page = fits_a_page(event)
-    sections = sections_of(event, hall, with_rows=on_one_page)
-    return _rendered("event.html", event, sent, sections=sections, on_one_page=on_one_page)
+    sections = sections_of(event, seat_map.seats, with_rows=on_one_page)
+    return _rendered(
+        "event.html",
+        event,
+        sent,
+        sections=sections,
+        on_one_page=on_one_page,
+        revision=seat_map.revision,
+    )
 
 
 def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> Response:
@@ -210,9 +217,11 @@ def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> R
     number = request.values.get("page", "1")
     at = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 1
     at = min(max(at, 1), len(parts))
-    hall = tickets().box_office.seat_map(event_id).seats
-    view = section_of(event, section, hall, parts[at - 1])
-    return _rendered("section.html", event, sent, view=view, parts=parts, at=at)
+    seat_map = tickets().box_office.seat_map(event_id)
+    view = section_of(event, section, seat_map.seats, parts[at - 1])
+    return _rendered(
+        "section.html", event, sent, view=view, parts=parts, at=at, revision=seat_map.revision
+    )
 
 
 def _rendered(template: str, event: Event, sent: Sent | None, **context: object) -> Response:

@@ -44,6 +44,11 @@ class BoxOffice:
     def event(self, event_id: str) -> Event:
         return self._seats.current_event(event_id)
 
+    def remembered_event(self, event_id: str) -> Event:
+        """As this process saw it last, which may be out of date: for what was bought long ago, and
+        for when Redis is away."""
+        return self._seats.known_event(event_id)
+
     def seat_map(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
         """None when it still has ``known_revision``."""
         return self._seats.read_seats(event_id, known_revision)
