@@ -4,11 +4,12 @@ import re
 
 import pytest
 import requests
+from flask import session
+from flask.sessions import NullSession
 
 from tests.http_client import Client, assert_problem
 from tests.pages.browser import HTML, TIMEOUT_S, Browser, csrf_token_in
 from tests.pages.conftest import BUYER, every_page
-from web.pages.session import PATHS_WITHOUT
 
 NOTHING_INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", re.I)
 
@@ -145,8 +146,12 @@ def test_many_holds_fit_a_cookie(stack, hall_with, seats):
 
 
 @pytest.mark.parametrize("path", ["/api/events", "/static/style.css", "/healthz"])
-def test_where_no_page_is_no_cookie_is_read(path):
-    assert path.startswith(PATHS_WITHOUT)
+def test_where_no_page_is_no_cookie_is_read(application, address, path):
+    with application(RATE_LIMIT="1000/second") as browser:
+        browser.get(address, headers=HTML)
+        assert browser.get_cookie("tickets")
+        browser.get(path)
+        assert isinstance(session._get_current_object(), NullSession)
 
 
 def test_no_secret_stands_in_an_address_but_the_receipt_s(ada, address, held):

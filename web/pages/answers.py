@@ -104,11 +104,15 @@ def problem_page(problem: Problem) -> Response:
         case "unavailable":
             words = (
                 "We are back in a moment",
-                "A part of the shop is being restarted. Nothing was changed and nothing was "
-                f"charged. Wait {wait}, then load the page again.",
+                f"A part of the shop is being restarted. Wait {wait}, then load the page again. If "
+                "you were paying, that is safe: you are never charged twice.",
+                # Only of what was sent: an earlier payment may have gone through.
+                "What you just sent did nothing, and nothing was charged by it."
+                if request.method == "POST"
+                else "What you hold and what you have bought is kept.",
             )
         case "body_too_large" | "bad_request":
-            words = ("We could not read that", "Nothing was changed and nothing was charged.")
+            words = ("We could not read that", "It did nothing, and nothing was charged by it.")
         case _:
             words = (
                 "Something went wrong on our side",

@@ -58,7 +58,8 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 "We do not know these seats here",
                 "They are known only to the browser that holds them. If that was this one, its "
                 "cookies were deleted, or the seats were given back.",
-                "Nothing was charged.",
+                # They may well have been paid for: nobody must be told that they were not.
+                "If you paid for them, the address of your receipt still opens it.",
                 steps=(basket, Step("The event", url_for("pages.show_event", event_id=event_id))),
             )
         case BookingNotFound():
@@ -86,7 +87,7 @@ def refuse_forgery(error: CSRFError) -> Response:
         400,
         "Please send the form again",
         "We could not tell that this form came from our own page: perhaps it was open for very "
-        "long, or cookies are switched off. Nothing was changed and nothing was charged.",
+        "long, or cookies are switched off. Nothing was done, and nothing was charged by it.",
         "Load the page with the form again, and allow this site's cookies.",
         steps=(
             Step("Back to the page", _page_of_form()),
