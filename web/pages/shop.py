@@ -146,7 +146,6 @@ def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Resp
                 Mistake(f"{seat_name(event, seat)} is taken", f"#{row_anchor(seat)}")
                 for seat in taken
             ]
-            known = [seat for seat in known if seat not in taken]
         case InvalidRequest(_, problem):
             title = "Please check your seats"
             if len(seats) > event.max_seats_per_hold:
