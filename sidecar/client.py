@@ -1,48 +1,61 @@
 """What a web worker asks the limiter with.
 
-Plain blocking sockets: in a gevent worker they are the patched ones. Make one client per process,
-after the fork: two processes on one connection would read each other's answers.
+Make one client per process, after the fork: two processes on one connection would read each
+other's answers. Nothing is opened or started before the first question.
 """
 
-import contextlib
 import logging
-import queue
-import socket
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
-from sidecar.protocol import MAX_ANSWER_BYTES, ProtocolError, decode_answer, encode_request
-from sidecar.sliding_log import Decision, SlidingLog
+from sidecar.connection import Connection
+from sidecar.protocol import (
+    HIT,
+    PEEK,
+    STATS,
+    ProtocolError,
+    decode_answer,
+    decode_stats,
+    encode_head,
+    encode_question,
+)
+from sidecar.sliding_log import Decision, Rate, SlidingLog, SlidingLogs
 
-MAX_CONNECTIONS = 8
-"""Per worker. A connection carries one question at a time and an answer takes some 100 µs, so
-this is more than a worker can ask, and few enough for one limiter with many workers."""
-
-POOL_WAIT_S = 1.0
-"""How long a caller waits for a connection. Not part of the time-out: when a thousand greenlets
-ask at once, the last waits some 100 ms for this process and not for the limiter, and counting
-locally then would give up the exact count just when it matters."""
-
-RECONNECT_PAUSE_NS = 100_000_000
+RETRY_PAUSE_NS = 100_000_000
 """While the limiter does not answer, one caller in this time tries again; the others count
 locally at once."""
 
 MAX_REMEMBERED_DENIALS = 10_000
-"""About 3 MB. Forgetting one early costs one more question."""
+"""A rate; about 3 MB. Forgetting one early costs one more question."""
 
 MAX_LOCAL_CLIENTS = 50_000
-"""About 20 MB at ten requests a client; several seconds of all that one worker can accept."""
+"""A rate; about 20 MB at ten requests a client. Several seconds of all that one worker can
+accept."""
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger("sidecar.client")
+
+
+class _Counter(NamedTuple):
+    """What the client keeps for one rate. ``log`` has what this worker's requests were allowed,
+    by the limiter or by the log itself."""
+
+    head_of_hit: bytes
+    head_of_peek: bytes
+    log: SlidingLog
+    denied_until_ns: OrderedDict[str, int]
 
 
 class LimiterClient:
     """Decisions of the limiter at ``socket_path``, and of a local log while it does not answer.
 
-    ``limit`` and ``window_ns`` are those of the limiter. A local decision knows only this
-    worker's requests: with n workers a client may then get n times the limit, and what the
-    limiter had counted before it went is not known. ``fallbacks`` counts local decisions.
+    No call waits longer than ``timeout_s`` for the limiter. A local decision knows only this
+    worker's requests: with n workers a client may then get n times the limit. ``fallbacks``
+    counts local decisions.
 
     A denial is remembered until it ends, so that a flood costs a dictionary look-up. That is
     exact: nothing that happens meanwhile lets the client in sooner.
@@ -50,125 +63,132 @@ class LimiterClient:
     Safe for threads and greenlets.
     """
 
-    def __init__(self, socket_path: str, limit: int, window_ns: int, *, timeout_s: float = 0.02):
+    def __init__(self, socket_path: str, *, timeout_s: float = 0.02):
         self._socket_path = socket_path
         self._timeout_s = timeout_s
-        self._log = SlidingLog(limit, window_ns, MAX_LOCAL_CLIENTS)
         self._lock = threading.Lock()
-        self._denied_until_ns: OrderedDict[str, int] = OrderedDict()
+        self._logs = SlidingLogs(MAX_LOCAL_CLIENTS)
+        self._counters: dict[Rate, _Counter] = {}
+        self._connection: Connection | None = None
         self._answers = True
-        self._next_attempt_ns = 0
+        self._next_try_ns = 0
         self.fallbacks = 0
-        # None stands for a connection that is not open. Last in, first out, so that no more are
-        # opened than are needed.
-        self._connections: queue.LifoQueue[socket.socket | None] = queue.LifoQueue()
-        for _ in range(MAX_CONNECTIONS):
-            self._connections.put(None)
 
     @property
     def answers(self) -> bool:
         """Whether the limiter answered when it was last asked."""
         return self._answers
 
-    def check(self, key: str) -> Decision:
+    def check(self, key: str, rate: Rate) -> Decision:
         """May the client ``key`` make a request now? Asking counts as making it.
 
-        Raises ValueError when ``key`` is none (protocol.encode_request), and nothing else.
+        Raises ValueError when ``key`` or ``rate`` is none (protocol.encode_question), or is one
+        rate more than MAX_RATES, and nothing else.
         """
-        request = encode_request(key)
-        asked_ns = time.monotonic_ns()
-        denied_until_ns = self._denied_until_ns.get(key, 0)
-        if asked_ns < denied_until_ns:
-            return Decision(False, 0, denied_until_ns - asked_ns)
-        if not self._may_ask(asked_ns):
-            return self._decide_locally(key)
-        try:
-            decision = self._ask(request)
-        except queue.Empty:
-            # No word about the limiter: this process has more to do than it can.
-            return self._decide_locally(key)
-        except (OSError, ProtocolError) as error:
-            self._note_silence(error)
-            return self._decide_locally(key)
-        self._note_answer()
-        if not decision.allowed:
-            # Counted from before the question was sent: it may end a little early and cost
-            # another question, but never refuses what the limiter would accept.
-            self._remember_denial(key, asked_ns + decision.reset_ns)
+        counter = self._counters.get(rate) or self._add_counter(rate)
+        decision = self._ask(counter, counter.head_of_hit, key)
+        if decision is None:
+            return self._decide_locally(counter.log.decide, key)
+        if decision.allowed:
+            with self._lock:
+                counter.log.note(key, time.monotonic_ns())
         return decision
 
+    def peek(self, key: str, rate: Rate) -> Decision:
+        """What check would say, without counting: ``remaining`` is how many requests would be
+        accepted at once, ``reset_ns`` is 0 when none was counted. Raises as check does."""
+        counter = self._counters.get(rate) or self._add_counter(rate)
+        decision = self._ask(counter, counter.head_of_peek, key)
+        return decision or self._decide_locally(counter.log.peek, key)
+
+    def stats(self) -> dict[str, int]:
+        """What the limiter says of itself (server.Limiter.stats); empty when it does not answer."""
+        return self._exchange(STATS + b"\n", decode_stats, time.monotonic_ns()) or {}
+
     def close(self) -> None:
-        """Close the connections that are not in use. The client can still be used."""
-        idle = []
-        with contextlib.suppress(queue.Empty):
-            for _ in range(MAX_CONNECTIONS):
-                idle.append(self._connections.get_nowait())
-        for connection in idle:
-            if connection is not None:
-                connection.close()
-            self._connections.put(None)
+        """Close the connection. The client can still be used."""
+        connection = self._connection
+        if connection is not None:
+            connection.close(ConnectionAbortedError("closed"))
+
+    def _add_counter(self, rate: Rate) -> _Counter:
+        heads = encode_head(HIT, rate), encode_head(PEEK, rate)
+        with self._lock:
+            counter = _Counter(*heads, self._logs.of(rate), OrderedDict())
+            return self._counters.setdefault(rate, counter)
+
+    def _ask(self, counter: _Counter, head: bytes, key: str) -> Decision | None:
+        """What the limiter says or has said; None when it does not answer."""
+        question = encode_question(head, key)
+        asked_ns = time.monotonic_ns()
+        denied_until_ns = counter.denied_until_ns.get(key, 0)
+        if asked_ns < denied_until_ns:
+            return Decision(False, 0, denied_until_ns - asked_ns)
+        decision = self._exchange(question, decode_answer, asked_ns)
+        if decision is not None and not decision.allowed:
+            # Counted from before the question was sent: it may end a little early and cost
+            # another question, but never refuses what the limiter would accept.
+            self._remember_denial(counter, key, asked_ns + decision.reset_ns)
+        return decision
+
+    def _exchange(
+        self, question: bytes, decode: Callable[[bytes], Answer], asked_ns: int
+    ) -> Answer | None:
+        """The limiter's answer as ``decode`` reads it; None when there is none."""
+        if not self._may_ask(asked_ns):
+            return None
+        timeout_s = self._timeout_s
+        for _ in range(2):
+            try:
+                connection = self._connect()
+            except OSError as error:
+                self._note_silence(None, error)
+                return None
+            line = connection.ask(question, timeout_s)
+            if line is not None:
+                try:
+                    answer = decode(line)
+                except ProtocolError as error:
+                    connection.close(error)
+                else:
+                    self._note_answer()
+                    return answer
+            if not isinstance(connection.failure, ConnectionError):
+                break
+            # It was closed, as by a restart of the limiter, which is perhaps over.
+            timeout_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9
+        self._note_silence(connection, connection.failure)
+        return None
 
     def _may_ask(self, now_ns: int) -> bool:
         if self._answers:
             return True
         with self._lock:
-            if now_ns < self._next_attempt_ns:
+            if now_ns < self._next_try_ns:
                 return False
-            self._next_attempt_ns = now_ns + RECONNECT_PAUSE_NS
+            self._next_try_ns = now_ns + RETRY_PAUSE_NS
             return True
 
-    def _ask(self, request: bytes) -> Decision:
-        """Raises queue.Empty when no connection became free, OSError and ProtocolError when the
-        limiter gave no answer."""
-        answered_before = self._answers
-        connection = self._connections.get(timeout=POOL_WAIT_S)
-        try:
-            if answered_before and not self._answers:
-                raise TimeoutError("it stopped answering while this caller waited")
-            if connection is not None:
-                try:
-                    return self._exchange(connection, request)
-                except ConnectionError:
-                    # Open since before a restart of the limiter, which is perhaps over.
-                    connection.close()
-            connection = self._connect()
-            return self._exchange(connection, request)
-        except BaseException:
-            # Also when the greenlet is killed: an answer that nobody read would be taken for
-            # the next caller's.
-            if connection is not None:
-                connection.close()
-                connection = None
-            raise
-        finally:
-            self._connections.put(connection)
-
-    def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._timeout_s)
-        try:
-            connection.connect(self._socket_path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _exchange(self, connection: socket.socket, request: bytes) -> Decision:
-        connection.sendall(request)
-        answer = b""
-        while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER_BYTES:
-            received = connection.recv(MAX_ANSWER_BYTES)
-            if not received:
-                raise ConnectionResetError("it closed the connection")
-            answer += received
-        return decode_answer(answer)
-
-    def _note_silence(self, error: Exception) -> None:
+    def _connect(self) -> Connection:
+        """Raises OSError."""
+        connection = self._connection
+        if connection is not None and connection.failure is None:
+            return connection
         with self._lock:
-            self._next_attempt_ns = time.monotonic_ns() + RECONNECT_PAUSE_NS
+            if self._connection is None or self._connection.failure is not None:
+                self._connection = None
+                self._connection = Connection(self._socket_path)
+            return self._connection
+
+    def _note_silence(self, connection: Connection | None, failure: Exception | None) -> None:
+        with self._lock:
+            if self._connection is not connection:
+                return  # Somebody has found that out before, and perhaps connected anew.
+            self._connection = None
+            self._next_try_ns = time.monotonic_ns() + RETRY_PAUSE_NS
             changed, self._answers = self._answers, False
         if changed:
-            logger.warning("the limiter does not answer (%s): counting in this process", error)
+            logger.warning("the limiter does not answer (%s): counting in this process", failure)
 
     def _note_answer(self) -> None:
         if self._answers:
@@ -178,14 +198,14 @@ class LimiterClient:
         if changed:
             logger.warning("the limiter answers again; %d decisions were local", self.fallbacks)
 
-    def _decide_locally(self, key: str) -> Decision:
+    def _decide_locally(self, decide: Callable[[str, int], Decision], key: str) -> Decision:
         with self._lock:
             self.fallbacks += 1
-            return self._log.decide(key, time.monotonic_ns())
+            return decide(key, time.monotonic_ns())
 
-    def _remember_denial(self, key: str, until_ns: int) -> None:
+    def _remember_denial(self, counter: _Counter, key: str, until_ns: int) -> None:
         with self._lock:
-            self._denied_until_ns[key] = until_ns
-            self._denied_until_ns.move_to_end(key)
-            if len(self._denied_until_ns) > MAX_REMEMBERED_DENIALS:
-                self._denied_until_ns.popitem(last=False)
+            counter.denied_until_ns[key] = until_ns
+            counter.denied_until_ns.move_to_end(key)
+            if len(counter.denied_until_ns) > MAX_REMEMBERED_DENIALS:
+                counter.denied_until_ns.popitem(last=False)

@@ -1,8 +1,8 @@
-"""The limiter process: one sliding log behind a Unix socket.
+"""The limiter process: sliding logs behind a Unix socket.
 
 ``python -m sidecar.server`` alone runs it under another supervisor; SIGTERM or SIGINT ends it.
-Only its own user can connect. It has one thread and one log, so of any number of requests at the
-same moment exactly as many are accepted as the rate allows.
+Only its own user can connect. It has one thread and one log a rate, so of any number of requests
+at the same moment exactly as many are accepted as the rate allows.
 """
 
 import asyncio
@@ -12,14 +12,17 @@ import os
 import signal
 import socket
 import sys
-import time
 
-from sidecar.protocol import ProtocolError, encode_answer, split_requests
-from sidecar.settings import BadSettings, read_settings
-from sidecar.sliding_log import SlidingLog
+from sidecar.host_limiter import HostLimiter
+from sidecar.protocol import ProtocolError, split_lines
+from sidecar.settings import BadSettings, Settings, read_settings
 
 BACKLOG = 1024
 """Connections that wait to be accepted: all workers at once, after a restart."""
+
+MAX_UNANSWERED = 2_000
+"""On one connection, when the answers come from another machine. More than a worker has requests;
+what is beyond stays in the socket until some are answered."""
 
 logger = logging.getLogger("sidecar.server")
 
@@ -31,30 +34,47 @@ class SocketInUse(Exception):
 class Connection(asyncio.Protocol):
     """A worker's connection. Everything that was read together is decided at one moment."""
 
-    def __init__(self, log: SlidingLog):
-        self._log = log
+    def __init__(self, limiter: HostLimiter):
+        self._limiter = limiter
         self._rest = b""
+        self._unanswered = 0
+        self._may_write = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         try:
-            keys, self._rest = split_requests(self._rest + data)
+            lines, self._rest = split_lines(self._rest + data)
+            questions = self._limiter.questions_in(lines)
         except ProtocolError as error:
             logger.warning("closing a connection: %s", error)
             self._transport.close()
             return
-        now_ns = time.monotonic_ns()
-        decide = self._log.decide
-        self._transport.write(b"".join([encode_answer(decide(key, now_ns)) for key in keys]))
+        self._unanswered += len(questions)
+        self._limiter.answer(questions, self._reply)
+        self._regulate()
 
-    # Whoever does not read its answers may not ask further, or they would pile up here.
     def pause_writing(self) -> None:
-        self._transport.pause_reading()
+        self._may_write = False
+        self._regulate()
 
     def resume_writing(self) -> None:
-        self._transport.resume_reading()
+        self._may_write = True
+        self._regulate()
+
+    def _reply(self, answers: list[bytes]) -> None:
+        self._unanswered -= len(answers)
+        if not self._transport.is_closing():
+            self._transport.write(b"".join(answers))
+            self._regulate()
+
+    def _regulate(self) -> None:
+        """Whoever does not read its answers may not ask further, or they would pile up here."""
+        if self._may_write and self._unanswered <= MAX_UNANSWERED:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
 
 def listen(path: str) -> socket.socket:
@@ -87,15 +107,28 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-async def serve(listener: socket.socket, log: SlidingLog) -> None:
+async def serve(listener: socket.socket, settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, ended.set)
-    server = await loop.create_unix_server(lambda: Connection(log), sock=listener)
+    limiter = await start_limiter(settings)
+    server = await loop.create_unix_server(lambda: Connection(limiter), sock=listener)
     await ended.wait()
     server.close()
+
+
+async def start_limiter(settings: Settings) -> HostLimiter:
+    if not settings.limiter_redis_url:
+        return HostLimiter(settings.limiter_max_clients)
+    # Not at the top: redis-py is half of the memory of a limiter that asks no Redis.
+    from sidecar.shared_limiter import SharedLimiter
+    from sidecar.shared_log import SharedLog
+
+    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(settings.limiter_redis_url))
+    await limiter.start()
+    return limiter
 
 
 def main() -> int:
@@ -115,7 +148,7 @@ def main() -> int:
         logger.error("cannot listen on %s: %s", settings.limiter_socket, error)
         return 1
     try:
-        asyncio.run(serve(listener, SlidingLog(*settings.rate, settings.limiter_max_clients)))
+        asyncio.run(serve(listener, settings))
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(settings.limiter_socket)

@@ -1,22 +1,21 @@
 """Every setting of the sidecar: read from the environment once, checked at start.
 
-The web processes have their own; those that talk to the sidecar read these too, so that both
-sides know the same rate.
+The web processes have their own; those that talk to the sidecar read these too, for the path of
+its socket. What a client may do is theirs: the rate comes with each question.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, Rate
+
 MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` of unix(7) has 108 bytes, the last of them a zero."""
-
-MAX_RATE_LIMIT = 10_000
-"""A client is remembered with eight bytes for each request it may have in the window."""
 
 _WINDOWS_NS = {"second": 10**9, "minute": 60 * 10**9, "hour": 3600 * 10**9}
 
@@ -25,27 +24,27 @@ class BadSettings(Exception):
     """The environment does not fit; the message names the variable and what it must be."""
 
 
-class Rate(NamedTuple):
-    """At most ``limit`` requests in any window of ``window_ns`` nanoseconds."""
-
-    limit: int
-    window_ns: int
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     limiter_socket: Annotated[
         str,
         Meta(description="Unix socket of the limiter; empty: `python -m sidecar` makes one"),
     ] = ""
-    rate_limit: Annotated[
-        str, Meta(description="what one client may do: `10/second`, `600/minute`, `5000/hour`")
-    ] = "10/second"
+    limiter_redis_url: Annotated[
+        str,
+        Meta(
+            pattern="^(redis|rediss|unix)://",
+            description="Redis that counts for all hosts; empty: each host counts for itself",
+        ),
+    ] = ""
     limiter_max_clients: Annotated[
         int,
         Meta(
             ge=1,
             le=10_000_000,
-            description="active clients remembered; at `10/second` 250,000 take 100 MB",
+            description=(
+                f"active clients remembered, for each of at most {MAX_RATES} rates;"
+                " 250,000 take 100 MB at `10/second`, and 8 bytes more for each request more"
+            ),
         ),
     ] = 250_000
     limiter_grace_s: Annotated[
@@ -54,12 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 5.0
 
     def __post_init__(self) -> None:
-        parse_rate(self.rate_limit)
         check_socket_path(self.limiter_socket)
-
-    @property
-    def rate(self) -> Rate:
-        return parse_rate(self.rate_limit)
 
 
 def parse_rate(text: str) -> Rate:
@@ -67,8 +61,7 @@ def parse_rate(text: str) -> Rate:
     match = re.fullmatch(r"([1-9][0-9]{0,9})/(second|minute|hour)", text.strip())
     if match is None or int(match[1]) > MAX_RATE_LIMIT:
         raise ValueError(
-            f"RATE_LIMIT must be 1 to {MAX_RATE_LIMIT} a second, minute or hour,"
-            f" like 10/second, not {text!r}"
+            f"must be 1 to {MAX_RATE_LIMIT} a second, minute or hour, like 10/second, not {text!r}"
         )
     return Rate(int(match[1]), _WINDOWS_NS[match[2]])
 

@@ -15,6 +15,26 @@ _IDLE_CLIENTS_PER_DECISION = 2
 _NS_PER_S = 10**9
 
 
+MAX_RATE_LIMIT = 10_000
+"""A client is remembered with eight bytes for each request it may have in the window."""
+
+MAX_WINDOW_NS = 3600 * _NS_PER_S
+
+MAX_RATES = 16
+"""In one process: an application has a handful, and each has a log of its own."""
+
+
+class Rate(NamedTuple):
+    """At most ``limit`` requests in any window of ``window_ns`` nanoseconds."""
+
+    limit: int
+    window_ns: int
+
+
+class TooManyRates(ValueError):
+    """More than MAX_RATES in one process."""
+
+
 class Decision(NamedTuple):
     """``remaining`` is how many more requests would be accepted at once. After ``reset_ns`` it
     is one more: for a refused request that is exactly when the next is accepted."""
@@ -51,9 +71,8 @@ class SlidingLog:
     Not safe for several threads at once.
     """
 
-    def __init__(self, limit: int, window_ns: int, max_clients: int):
-        self._limit = limit
-        self._window_ns = window_ns
+    def __init__(self, rate: Rate, max_clients: int):
+        self._limit, self._window_ns = rate
         self._max_clients = max_clients
         # Client to the moments of its accepted requests in the window, oldest first; clients in
         # the order of their last one. An array has eight bytes a moment and is invisible to the
@@ -66,31 +85,59 @@ class SlidingLog:
         return len(self._moments)
 
     def decide(self, key: str | bytes, now_ns: int) -> Decision:
-        """May the client ``key`` make a request now?
+        """May the client ``key`` make a request now? An accepted one is logged.
 
-        ``now_ns`` is a reading of one monotonic clock, never less than in the call before.
+        ``now_ns`` is a reading of one monotonic clock, never less than in the call before; so it
+        is for the other methods.
         """
         window_start_ns = now_ns - self._window_ns
-        self._forget_idle(window_start_ns)
+        moments = self._moments_after(window_start_ns, key)
+        if len(moments) == self._limit:
+            return Decision(False, 0, moments[0] - window_start_ns)
+        self._append(key, moments, now_ns)
+        return Decision(True, self._limit - len(moments), moments[0] - window_start_ns)
 
+    def peek(self, key: str | bytes, now_ns: int) -> Decision:
+        """What a request of ``key`` would meet now: ``allowed`` when it would be accepted,
+        ``remaining`` how many would be at once. ``reset_ns`` is 0 when none is logged."""
+        window_start_ns = now_ns - self._window_ns
+        moments = self._moments_after(window_start_ns, key)
+        remaining = self._limit - len(moments)
+        return Decision(remaining > 0, remaining, moments[0] - window_start_ns if moments else 0)
+
+    def note(self, key: str | bytes, now_ns: int) -> None:
+        """Log a request that somebody else accepted, up to now and by a clock of its own: when
+        the log is full, it takes the place of the oldest."""
+        moments = self._moments_after(now_ns - self._window_ns, key)
+        if len(moments) == self._limit:
+            del moments[0]
+        self._append(key, moments, now_ns)
+
+    def _moments_after(self, window_start_ns: int, key: str | bytes) -> array:
+        """Of the client's log what is still in the window; not in the table when there is none."""
+        self._forget_idle(window_start_ns)
         moments = self._moments.get(key)
         if moments is None:
-            self._make_room()
-            moments = self._moments[key] = array("q")
-        else:
-            del moments[: bisect_right(moments, window_start_ns)]
-            if len(moments) == self._limit:
-                return Decision(False, 0, moments[0] - window_start_ns)
+            return array("q")
+        del moments[: bisect_right(moments, window_start_ns)]
+        return moments
+
+    def _append(self, key: str | bytes, moments: array, now_ns: int) -> None:
+        if key in self._moments:
             self._moments.move_to_end(key)
+        else:
+            self._make_room()
+            self._moments[key] = moments
         moments.append(now_ns)
-        return Decision(True, self._limit - len(moments), moments[0] - window_start_ns)
 
     def _forget_idle(self, window_start_ns: int) -> None:
         for _ in range(_IDLE_CLIENTS_PER_DECISION):
             if not self._moments:
                 return
             idlest = next(iter(self._moments))
-            if self._moments[idlest][-1] > window_start_ns:
+            moments = self._moments[idlest]
+            # A client whose moments were cut off in a peek has none.
+            if moments and moments[-1] > window_start_ns:
                 return
             del self._moments[idlest]
 
@@ -98,3 +145,29 @@ class SlidingLog:
         if len(self._moments) == self._max_clients:
             self._moments.popitem(last=False)
             self.forgotten_early += 1
+
+
+class SlidingLogs:
+    """One log a rate, made when it is first asked for."""
+
+    def __init__(self, max_clients: int):
+        """``max_clients`` is that of each log."""
+        self._max_clients = max_clients
+        self._logs: dict[Rate, SlidingLog] = {}
+
+    def of(self, rate: Rate) -> SlidingLog:
+        """Raises TooManyRates."""
+        log = self._logs.get(rate)
+        if log is None:
+            if len(self._logs) == MAX_RATES:
+                raise TooManyRates(f"more than {MAX_RATES} rates")
+            log = self._logs[rate] = SlidingLog(rate, self._max_clients)
+        return log
+
+    @property
+    def clients(self) -> int:
+        return sum(map(len, self._logs.values()))
+
+    @property
+    def forgotten_early(self) -> int:
+        return sum(log.forgotten_early for log in self._logs.values())

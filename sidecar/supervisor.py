@@ -14,6 +14,9 @@ however it dies: the limiter with SIGKILL, because it has nothing to save, and t
 SIGTERM, because a gunicorn that is killed leaves its workers behind, holding the port, and one
 that is terminated ends them.
 
+**Hanging.** The limiter is asked for its statistics once a second. One that has not answered for
+three seconds is killed, and then it has ended like any other.
+
 **Limits.** After SIGUSR2, gunicorn's exchange of its own program, the supervisor still ends with
 the gunicorn it started. Restart the supervisor instead.
 """
@@ -31,7 +34,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from sidecar.protocol import MAX_ANSWER_BYTES, encode_request
+from sidecar.protocol import MAX_ANSWER_BYTES, STATS
 from sidecar.settings import BadSettings, Settings, check_socket_path, read_settings
 
 USAGE = """\
@@ -61,6 +64,11 @@ START_TIMEOUT_S = 10.0
 START_POLL_S = 0.01
 PROBE_TIMEOUT_S = 0.2
 
+LOOK_INTERVAL_S = 1.0
+MAX_MISSES = 3
+"""Looks in a row that found no answer. Counted and not timed, so that a limiter that was stopped
+together with the supervisor, or the whole machine, has its time to answer."""
+
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 STEADY_AFTER_S = 30.0
@@ -80,8 +88,42 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
+class Pulse:
+    """Whether the limiter answers, found out without waiting for it."""
+
+    def __init__(self, socket_path: str):
+        self._socket_path = socket_path
+        self._asked: socket.socket | None = None
+
+    def is_felt(self) -> bool:
+        """Whether it has answered what it was asked in the call before. Asks again."""
+        answered = self._asked is not None and self._has_answered(self._asked)
+        if self._asked is not None:
+            self._asked.close()
+        self._asked = self._ask()
+        return answered
+
+    def _ask(self) -> socket.socket | None:
+        asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        asked.setblocking(False)
+        try:
+            asked.connect(self._socket_path)
+            asked.sendall(STATS + b"\n")
+        except OSError:
+            asked.close()
+            return None
+        return asked
+
+    def _has_answered(self, asked: socket.socket) -> bool:
+        try:
+            return bool(asked.recv(MAX_ANSWER_BYTES))
+        except OSError:
+            return False
+
+
 class Limiter:
-    """The limiter process, started again with growing pauses when it ends by itself."""
+    """The limiter process, started again with growing pauses when it ends by itself, and ended
+    when it hangs."""
 
     def __init__(self, socket_path: str, environ: Mapping[str, str], grace_s: float):
         self._socket_path = socket_path
@@ -89,6 +131,7 @@ class Limiter:
         self._grace_s = grace_s
         self._pause_s = FIRST_PAUSE_S
         self._restart_at: float | None = None
+        self._pulse = Pulse(socket_path)
         self._start()
 
     def wait_until_it_answers(self) -> None:
@@ -104,14 +147,14 @@ class Limiter:
             if time.monotonic() > deadline:
                 raise CannotStart(f"no answer from the limiter within {START_TIMEOUT_S:g} s", 1)
 
-    def tend(self) -> float | None:
-        """Start it again if it ended and its pause is over.
+    def tend(self) -> float:
+        """Start it again if it ended and its pause is over; end it if it hangs.
 
-        Returns how many seconds are left of the pause, None while it runs.
+        Returns in how many seconds to call again; and call when it ends.
         """
-        if self._process.poll() is None:
-            return None
         now = time.monotonic()
+        if self._process.poll() is None:
+            return self._look(now)
         if self._restart_at is None:
             if now - self._started_at >= STEADY_AFTER_S:
                 self._pause_s = FIRST_PAUSE_S
@@ -124,7 +167,7 @@ class Limiter:
                 logger.error("the limiter cannot be started: %s", error)
                 self._hold_back(now)
             else:
-                return None
+                return LOOK_INTERVAL_S
         return max(0.0, self._restart_at - now)
 
     def stop(self) -> None:
@@ -145,6 +188,22 @@ class Limiter:
         )
         self._started_at = time.monotonic()
         self._restart_at = None
+        self._next_look_at = self._started_at + LOOK_INTERVAL_S
+        self._has_answered = False
+        self._misses = 0
+
+    def _look(self, now: float) -> float:
+        if now >= self._next_look_at:
+            self._next_look_at = now + LOOK_INTERVAL_S
+            if self._pulse.is_felt():
+                self._has_answered = True
+                self._misses = 0
+            elif self._has_answered or now - self._started_at > START_TIMEOUT_S:
+                self._misses += 1
+            if self._misses == MAX_MISSES:
+                logger.error("the limiter does not answer any more: killing it")
+                self._process.kill()
+        return self._next_look_at - now
 
     def _hold_back(self, now: float) -> None:
         logger.info("starting the limiter again in %g s", self._pause_s)
@@ -226,11 +285,7 @@ def attend(command: subprocess.Popen, limiter: Limiter) -> int:
     Returns the return code as subprocess has it.
     """
     while command.poll() is None:
-        pause_s = limiter.tend()
-        if pause_s is None:
-            received = signal.sigwaitinfo(AWAITED_SIGNALS)
-        else:
-            received = signal.sigtimedwait(AWAITED_SIGNALS, pause_s)
+        received = signal.sigtimedwait(AWAITED_SIGNALS, limiter.tend())
         if received is None or received.si_signo == signal.SIGCHLD:
             continue
         if received.si_code != SI_KERNEL:
@@ -244,7 +299,7 @@ def answers(socket_path: str) -> bool:
         probe.settimeout(PROBE_TIMEOUT_S)
         try:
             probe.connect(socket_path)
-            probe.sendall(encode_request("supervisor"))
+            probe.sendall(STATS + b"\n")
             return bool(probe.recv(MAX_ANSWER_BYTES))
         except OSError:
             return False

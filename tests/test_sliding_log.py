@@ -1,9 +1,10 @@
 """The rule: in no window more than the limit, and nobody refused who keeps to that."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.sliding_log import Decision, SlidingLog
+from sidecar.sliding_log import MAX_RATES, Decision, Rate, SlidingLog, SlidingLogs, TooManyRates
 
 WINDOW_NS = 100
 """Small, so that random arrivals often meet its boundary; to the log a unit is a unit."""
@@ -24,7 +25,7 @@ def moments_of(gaps: list[int]) -> list[int]:
 
 @given(limit=limits, gaps=gaps, names=st.lists(st.sampled_from("abc"), min_size=120, max_size=120))
 def test_no_window_has_more_accepted_requests_of_a_client_than_the_limit(limit, gaps, names):
-    log = SlidingLog(limit, WINDOW_NS, max_clients=3)
+    log = SlidingLog(Rate(limit, WINDOW_NS), max_clients=3)
     accepted = {name: [] for name in "abc"}
     for name, now_ns in zip(names, moments_of(gaps), strict=False):
         if log.decide(name, now_ns).allowed:
@@ -36,7 +37,7 @@ def test_no_window_has_more_accepted_requests_of_a_client_than_the_limit(limit, 
 
 @given(limit=limits, gaps=gaps)
 def test_a_client_that_keeps_the_rule_is_never_refused(limit, gaps):
-    log = SlidingLog(limit, WINDOW_NS, max_clients=1)
+    log = SlidingLog(Rate(limit, WINDOW_NS), max_clients=1)
     moments, now_ns = [], START_NS
     for gap in gaps:
         now_ns += gap
@@ -48,7 +49,7 @@ def test_a_client_that_keeps_the_rule_is_never_refused(limit, gaps):
 
 @given(limit=limits, gaps=gaps)
 def test_every_decision_is_that_of_counting_all_requests_again(limit, gaps):
-    log = SlidingLog(limit, WINDOW_NS, max_clients=1)
+    log = SlidingLog(Rate(limit, WINDOW_NS), max_clients=1)
     accepted = []
     for now_ns in moments_of(gaps):
         recent = [moment for moment in accepted if now_ns - WINDOW_NS < moment <= now_ns]
@@ -63,7 +64,7 @@ def test_every_decision_is_that_of_counting_all_requests_again(limit, gaps):
 @given(limit=limits, gaps=gaps)
 def test_a_refused_client_is_accepted_exactly_when_it_was_told(limit, gaps):
     for wait_less_ns in (1, 0):
-        log = SlidingLog(limit, WINDOW_NS, max_clients=1)
+        log = SlidingLog(Rate(limit, WINDOW_NS), max_clients=1)
         for now_ns in moments_of(gaps):
             decision = log.decide("a", now_ns)
             if not decision.allowed:
@@ -73,20 +74,20 @@ def test_a_refused_client_is_accepted_exactly_when_it_was_told(limit, gaps):
 
 
 def test_the_window_is_half_open():
-    log = SlidingLog(1, WINDOW_NS, max_clients=1)
+    log = SlidingLog(Rate(1, WINDOW_NS), max_clients=1)
     assert log.decide("a", START_NS).allowed
     assert not log.decide("a", START_NS + WINDOW_NS - 1).allowed
     assert log.decide("a", START_NS + WINDOW_NS).allowed
 
 
 def test_refused_requests_postpone_nothing():
-    log = SlidingLog(2, WINDOW_NS, max_clients=1)
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=1)
     verdicts = [log.decide("a", START_NS + step).allowed for step in range(WINDOW_NS + 1)]
     assert [step for step, allowed in enumerate(verdicts) if allowed] == [0, 1, WINDOW_NS]
 
 
 def test_idle_clients_are_forgotten_as_others_come():
-    log = SlidingLog(2, WINDOW_NS, max_clients=1_000)
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=1_000)
     for number in range(100):
         log.decide(f"idle-{number}", START_NS)
     for step in range(100):
@@ -96,7 +97,7 @@ def test_idle_clients_are_forgotten_as_others_come():
 
 
 def test_a_client_is_forgotten_when_its_last_request_leaves_the_window_and_no_sooner():
-    log = SlidingLog(2, WINDOW_NS, max_clients=1_000)
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=1_000)
     log.decide("a", START_NS)
     log.decide("b", START_NS + WINDOW_NS - 1)
     assert len(log) == 2
@@ -105,7 +106,7 @@ def test_a_client_is_forgotten_when_its_last_request_leaves_the_window_and_no_so
 
 
 def test_any_number_of_addresses_takes_no_more_memory_than_the_bound():
-    log = SlidingLog(2, WINDOW_NS, max_clients=50)
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=50)
     for number in range(10_000):
         assert log.decide(f"attacker-{number}", START_NS).allowed
         assert len(log) <= 50
@@ -113,7 +114,7 @@ def test_any_number_of_addresses_takes_no_more_memory_than_the_bound():
 
 
 def test_when_too_many_are_active_the_one_accepted_longest_ago_is_forgotten():
-    log = SlidingLog(2, WINDOW_NS, max_clients=2)
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=2)
     log.decide("a", START_NS)
     log.decide("b", START_NS + 1)
     log.decide("a", START_NS + 2)
@@ -126,3 +127,57 @@ def test_whole_seconds_are_never_too_early():
     assert Decision(False, 0, 1).reset_s == 1
     assert Decision(False, 0, 10**9).reset_s == 1
     assert Decision(False, 0, 10**9 + 1).reset_s == 2
+
+
+@given(limit=limits, gaps=gaps)
+def test_a_peek_tells_how_many_would_be_accepted_and_changes_nothing(limit, gaps):
+    log = SlidingLog(Rate(limit, WINDOW_NS), max_clients=1)
+    unpeeked = SlidingLog(Rate(limit, WINDOW_NS), max_clients=1)
+    for number, now_ns in enumerate(moments_of(gaps)):
+        peeked = log.peek("a", now_ns)
+        if number % 3:
+            continue
+        decision = log.decide("a", now_ns)
+        assert decision == unpeeked.decide("a", now_ns)
+        assert peeked.allowed == decision.allowed
+        if decision.allowed:
+            assert peeked.remaining == decision.remaining + 1
+            assert peeked.reset_ns == (0 if decision.remaining + 1 == limit else decision.reset_ns)
+        else:
+            assert peeked == decision
+
+
+def test_clients_that_are_only_peeked_at_take_no_memory():
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=10)
+    for number in range(100):
+        assert log.peek(f"client-{number}", START_NS) == Decision(True, 2, 0)
+    assert len(log) == 0
+
+
+def test_a_client_that_was_peeked_at_when_idle_is_forgotten():
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=10)
+    for name in "abcd":
+        log.decide(name, START_NS)
+    log.peek("d", START_NS + WINDOW_NS)
+    log.peek("d", START_NS + WINDOW_NS)
+    assert len(log) == 0
+
+
+def test_what_others_accepted_is_noted_even_beyond_the_limit():
+    log = SlidingLog(Rate(2, WINDOW_NS), max_clients=10)
+    for step in range(3):
+        log.note("a", START_NS + step)
+    refused = log.decide("a", START_NS + 3)
+    assert refused == Decision(False, 0, WINDOW_NS - 2), "the first has made room for the third"
+
+
+def test_each_rate_has_a_log_of_its_own_and_there_are_so_many():
+    logs = SlidingLogs(max_clients=1)
+    rates = [Rate(limit, WINDOW_NS) for limit in range(1, MAX_RATES + 1)]
+    for rate in rates:
+        assert logs.of(rate).decide("a", START_NS).remaining == rate.limit - 1
+        logs.of(rate).decide("b", START_NS)
+    assert logs.of(rates[0]) is logs.of(rates[0])
+    assert (logs.clients, logs.forgotten_early) == (MAX_RATES, MAX_RATES)
+    with pytest.raises(TooManyRates):
+        logs.of(Rate(1, WINDOW_NS + 1))

@@ -1,0 +1,145 @@
+"""What the limiter of a host answers when several hosts have one count."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sidecar.host_limiter import HostLimiter, Question, Reply
+from sidecar.protocol import encode_answer, encode_stats
+from sidecar.shared_log import Check, SharedLog, Unreachable
+from sidecar.sliding_log import Decision
+
+MAX_BATCH = 200
+"""Questions in one round trip. Redis does nothing else meanwhile, for less than a millisecond."""
+
+ANSWER_WITHIN_S = 0.012
+"""From when the first question of a batch came. Its worker waits 20 ms in all, and wants to hear
+this host's decision when there is no other."""
+
+LEAST_TIMEOUT_S = 0.005
+"""For a round trip that begins late, so that a busy host does not take Redis for dead."""
+
+RETRY_PAUSE_S = 0.1
+
+logger = logging.getLogger("sidecar.shared_limiter")
+
+
+class Asked(NamedTuple):
+    """What a worker asked at one moment, or a part of that."""
+
+    answer_by_s: float
+    questions: list[Question]
+    reply: Reply
+
+
+class SharedLimiter(HostLimiter):
+    """Asks the shared log, and this host's logs while it does not answer: these run along.
+
+    One round trip is under way at a time, with all that was asked before it began. When it fails,
+    everything that waits is decided by this host, and so is what comes until a trial succeeds.
+    No question is used for a trial, so none waits for a Redis that is known not to answer.
+    """
+
+    def __init__(self, max_clients: int, shared_log: SharedLog):
+        super().__init__(max_clients)
+        self._shared_log = shared_log
+        # Empty while the shared log does not answer, so answers stay in order.
+        self._waiting: deque[Asked] = deque()
+        self._task: asyncio.Task | None = None
+
+    async def start(self) -> None:
+        """Try the shared log for the first time; when it does not answer, go on trying."""
+        try:
+            await self._shared_log.connect()
+        except Unreachable as error:
+            self._lose(error)
+        else:
+            self.shared = True
+
+    def answer(self, questions: list[Question], reply: Reply) -> None:
+        if not self.shared:
+            self._answer_alone(questions, reply)
+            return
+        answer_by_s = time.monotonic() + ANSWER_WITHIN_S
+        for first in range(0, len(questions), MAX_BATCH):
+            part = questions[first : first + MAX_BATCH]
+            self._waiting.append(Asked(answer_by_s, part, reply))
+        if self._task is None:
+            # It begins when the loop has read all sockets that are ready now.
+            self._task = asyncio.create_task(self._ask_for_all())
+
+    async def _ask_for_all(self) -> None:
+        while self._waiting:
+            batch = self._next_batch()
+            checks = [
+                Check(counter.counts, counter.rate, key)
+                for asked in batch
+                for counter, key in asked.questions
+                if counter
+            ]
+            time_left_s = batch[0].answer_by_s - time.monotonic()
+            if time_left_s < 0:
+                # More was asked at once than can be passed on in time.
+                self._decide_alone(batch)
+                continue
+            try:
+                decisions = await self._shared_log.decide(checks, max(LEAST_TIMEOUT_S, time_left_s))
+            except Unreachable as error:
+                self._waiting.extendleft(reversed(batch))
+                self._lose(error)
+                return
+            self._pass_on(batch, decisions)
+        self._task = None
+
+    def _next_batch(self) -> list[Asked]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].questions)
+        while self._waiting and size + len(self._waiting[0].questions) <= MAX_BATCH:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].questions)
+        return batch
+
+    def _pass_on(self, batch: list[Asked], decisions: list[Decision]) -> None:
+        now_ns = time.monotonic_ns()
+        decided = iter(decisions)
+        for asked in batch:
+            lines = []
+            for counter, key in asked.questions:
+                if counter is None:
+                    lines.append(encode_stats(self.stats()))
+                    continue
+                decision = next(decided)
+                if counter.counts and decision.allowed:
+                    counter.log.note(key, now_ns)
+                lines.append(encode_answer(decision))
+            asked.reply(lines)
+
+    def _lose(self, error: Unreachable) -> None:
+        logger.warning("the shared log does not answer (%s): this host counts for itself", error)
+        self.shared = False
+        self._decide_alone(self._waiting)
+        self._waiting.clear()
+        self._task = asyncio.create_task(self._return())
+
+    async def _return(self) -> None:
+        while not self.shared:
+            await asyncio.sleep(RETRY_PAUSE_S)
+            with contextlib.suppress(Unreachable):
+                await self._shared_log.connect()
+                self.shared = True
+        self._task = None
+        logger.warning(
+            "the shared log answers again; %d decisions were this host's", self.shared_fallbacks
+        )
+
+    def _decide_alone(self, batch: Iterable[Asked]) -> None:
+        for asked in batch:
+            self._answer_alone(asked.questions, asked.reply)
+
+    def _answer_alone(self, questions: list[Question], reply: Reply) -> None:
+        self.shared_fallbacks += sum(counter is not None for counter, _ in questions)
+        super().answer(questions, reply)

@@ -1,0 +1,118 @@
+"""The sliding log that several hosts share, in Redis: the only module that knows it."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from sidecar.protocol import HIT, PEEK
+from sidecar.sliding_log import Decision, Rate
+
+SCRIPT_PATH = Path(__file__).parents[1] / "lua/limiter/limit_clients.lua"
+
+TRIAL_TIMEOUT_S = 0.014
+"""What a question has, see shared_limiter: a Redis that takes longer is of no use."""
+
+CONNECT_TIMEOUT_S = 1.0
+"""Nobody waits for it."""
+
+LAST_TURNS = 3
+"""Of the event loop: to read the socket, to wake the call, to wake who waits for it."""
+
+Result = TypeVar("Result")
+
+
+class Unreachable(Exception):
+    """The shared log gave no answer; the message says why. What was asked may be counted."""
+
+
+class Check(NamedTuple):
+    """``counts`` is False for a peek."""
+
+    counts: bool
+    rate: Rate
+    key: bytes
+
+
+TRIAL = Check(True, Rate(1, 1_000_000), b"the limiter's own trial")
+"""A hit, because a Redis that is full or read-only still answers what writes nothing. No client's
+key has a space."""
+
+
+class SharedLog:
+    """Not for several calls at once: they would wait for each other, and time out."""
+
+    def __init__(self, url: str):
+        self._source = SCRIPT_PATH.read_text()
+        self._digest = ""
+        # No retry: it would come too late for whoever waits, and count twice. The time-outs are
+        # here, because redis-py's are for each step of a call.
+        self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+
+    async def connect(self) -> None:
+        """Connect if need be, and try it out. Raises Unreachable."""
+        self._digest = await _answer_to(self._redis.script_load(self._source), CONNECT_TIMEOUT_S)
+        await self.decide([TRIAL], TRIAL_TIMEOUT_S)
+
+    async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
+        """All at one moment of Redis's clock. Raises Unreachable; then connect first."""
+        lines = await _answer_to(self._evaluate(_arguments_of(checks)), timeout_s)
+        return [_decision_of(line) for line in lines.splitlines()]
+
+    async def _evaluate(self, arguments: list[bytes | str | int]) -> bytes:
+        try:
+            return await self._redis.evalsha(self._digest, *arguments)
+        except NoScriptError:
+            return await self._redis.eval(self._source, *arguments)
+
+
+async def _answer_to(call: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+    """Raises Unreachable.
+
+    Not asyncio.timeout: it ends the call although its answer is there, when this process did not
+    get to run for a while, because the timer's turn is before that of the task that waits.
+    """
+    task = asyncio.ensure_future(call)
+    await asyncio.wait({task}, timeout=timeout_s)
+    for _ in range(LAST_TURNS):
+        if not task.done():
+            await asyncio.sleep(0)
+    if not task.done():
+        task.cancel()  # and redis-py closes the connection
+        await asyncio.wait({task})
+    if task.cancelled():
+        raise Unreachable(f"no answer within {timeout_s * 1000:.0f} ms")
+    try:
+        return task.result()
+    except (RedisError, OSError) as error:
+        raise Unreachable(str(error) or type(error).__name__) from error
+
+
+def _arguments_of(checks: list[Check]) -> list[bytes | str | int]:
+    """The number of keys, the keys, and what the script is told of each."""
+    arguments: list[bytes | str | int] = [len(checks)]
+    arguments += [_key_of(check) for check in checks]
+    for counts, rate, _ in checks:
+        arguments += (HIT if counts else PEEK, rate.limit, _window_us(rate))
+    return arguments
+
+
+def _key_of(check: Check) -> bytes:
+    """The braces put all keys into one slot of a cluster: a script may use no others."""
+    limit = check.rate.limit
+    return b"accepted:{limiter}:%d/%d:%b" % (limit, _window_us(check.rate), check.key)
+
+
+def _window_us(rate: Rate) -> int:
+    """Redis's clock has microseconds; rounded up, so never more is accepted."""
+    return -(-rate.window_ns // 1000)
+
+
+def _decision_of(line: bytes) -> Decision:
+    verdict, remaining, reset_us = line.split()
+    return Decision(verdict == b"allowed", int(remaining), int(reset_us) * 1000)

@@ -1,0 +1,303 @@
+"""One count for several hosts: two sidecars on two sockets, and a real Redis that fails."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import redis
+
+from ops.processes import free_port
+from ops.servers import Redis
+from sidecar.client import LimiterClient
+from sidecar.protocol import (
+    HIT,
+    PEEK,
+    STATS,
+    decode_answer,
+    decode_stats,
+    encode_head,
+    encode_question,
+)
+from sidecar.shared_limiter import MAX_BATCH
+from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of
+from sidecar.sliding_log import Decision, Rate
+from tests.sidecars import (
+    LIMIT,
+    PATIENCE_S,
+    RATE,
+    ROOT,
+    SHOW_SIGNALS,
+    Sidecar,
+    environ,  # noqa: F401
+    eventually,
+    python,
+    start,  # noqa: F401
+)
+
+HEAD = encode_head(HIT, RATE)
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    """Of each test's own: they kill it."""
+    with Redis(tmp_path / "redis", tmp_path / "redis.log", free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+def raw(redis_server):
+    with redis.Redis(port=redis_server.port) as client:
+        yield client
+
+
+@pytest.fixture
+def start_host(start, environ):
+    def start_host(number: int, url: str) -> Sidecar:
+        path = f"{environ['LIMITER_SOCKET']}-{number}"
+        env = {**environ, "LIMITER_SOCKET": path, "LIMITER_REDIS_URL": url}
+        sidecar = start(SHOW_SIGNALS, env=env, stderr=subprocess.PIPE)
+        assert sidecar.line() == "ready"
+        return sidecar
+
+    return start_host
+
+
+@pytest.fixture
+def hosts(start_host, redis_server) -> list[LimiterClient]:
+    """A worker on each of two hosts."""
+    clients = [start_host(number, redis_server.url).client(timeout_s=0.2) for number in range(2)]
+    assert [client.stats()["shared"] for client in clients] == [1, 1]
+    return clients
+
+
+def shares_again(client: LimiterClient) -> None:
+    eventually(lambda: client.stats().get("shared"), "the return of the shared log")
+
+
+def test_hosts_have_one_count_of_each_rate(hosts):
+    one, other = hosts
+    for used in range(1, LIMIT + 1):
+        assert hosts[used % 2].check("a", RATE).remaining == LIMIT - used
+    refused = other.check("a", RATE)
+    assert (refused.allowed, refused.remaining) == (False, 0)
+    assert 0 < refused.reset_ns <= RATE.window_ns
+    assert not one.peek("a", RATE).allowed
+    assert other.peek("b", RATE) == Decision(True, LIMIT, 0)
+    assert other.check("a", Rate(1, RATE.window_ns)).allowed
+    assert not one.check("a", Rate(1, RATE.window_ns)).allowed
+    assert [client.fallbacks for client in hosts] == [0, 0]
+
+
+def test_a_burst_on_both_hosts_gets_exactly_the_limit(hosts):
+    decisions = []
+    barrier = threading.Barrier(60)
+
+    def ask(client):
+        barrier.wait()
+        decisions.extend(client.check("a", RATE) for _ in range(5))
+
+    threads = [threading.Thread(target=ask, args=(hosts[n % 2],)) for n in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(decision.allowed for decision in decisions) == LIMIT
+    assert [client.stats()["shared_fallbacks"] for client in hosts] == [0, 0]
+
+
+def test_questions_that_came_together_take_few_round_trips_and_are_answered_in_order(
+    start_host, redis_server, raw
+):
+    host = start_host(0, redis_server.url)
+    keys = [f"client-{number % 70}" for number in range(5 * MAX_BATCH)]
+    calls_before = raw.info("commandstats")["cmdstat_evalsha"]["calls"]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(host.socket_path)
+        connection.settimeout(PATIENCE_S)
+        connection.sendall(
+            b"".join(encode_question(HEAD, key) + STATS + b"\n" for key in keys[:50])
+            + b"".join(encode_question(HEAD, key) for key in keys[50:])
+        )
+        with connection.makefile("rb") as lines:
+            decisions = []
+            for _ in keys[:50]:
+                decisions.append(decode_answer(next(lines).rstrip()))
+                assert decode_stats(next(lines))["shared"] == 1
+            decisions += [decode_answer(next(lines).rstrip()) for _ in keys[50:]]
+    asked = dict.fromkeys(keys, 0)
+    for key, decision in zip(keys, decisions, strict=True):
+        asked[key] += 1
+        assert decision.remaining == max(0, LIMIT - asked[key])
+    assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] - calls_before < 30
+
+
+def test_while_redis_is_gone_each_host_counts_by_itself_and_then_returns(
+    hosts, redis_server, start_host
+):
+    one, other = hosts
+    for _ in range(LIMIT - 1):
+        assert one.check("a", RATE).allowed
+    redis_server.kill()
+
+    assert [one.check("a", RATE).allowed for _ in range(2)] == [True, False], (
+        "the host knows what Redis had accepted for it"
+    )
+    assert [other.check("b", RATE).remaining for _ in range(2)] == [LIMIT - 1, LIMIT - 2]
+    stats = one.stats()
+    assert (stats["shared"], stats["shared_fallbacks"]) == (0, 2)
+    newcomer = start_host(2, redis_server.url).client()
+    assert newcomer.stats()["shared"] == 0
+    assert newcomer.check("c", RATE).allowed
+
+    redis_server.start()
+    for client in (one, other, newcomer):
+        shares_again(client)
+        assert client.fallbacks == 0
+    assert one.check("d", RATE).remaining == LIMIT - 1
+    assert other.check("d", RATE).remaining == LIMIT - 2
+
+
+def stop(server: Redis, raw: redis.Redis):
+    os.kill(server._popen.pid, signal.SIGSTOP)
+    return lambda: os.kill(server._popen.pid, signal.SIGCONT)
+
+
+def pause(server: Redis, raw: redis.Redis):
+    raw.client_pause(600_000, all=False)
+    return raw.client_unpause
+
+
+def fill(server: Redis, raw: redis.Redis):
+    raw.config_set("maxmemory", "1")
+    return lambda: raw.config_set("maxmemory", "0")
+
+
+def make_read_only(server: Redis, raw: redis.Redis):
+    raw.replicaof("127.0.0.1", free_port())
+    return lambda: raw.replicaof("no", "one")
+
+
+@pytest.mark.parametrize("harm", [stop, pause, fill, make_read_only])
+def test_a_redis_that_is_no_use_delays_nobody_much(hosts, redis_server, raw, harm):
+    one, other = hosts
+    one.check("a", RATE)
+    recover = harm(redis_server, raw)
+    try:
+        for client in hosts:
+            began = time.monotonic()
+            for number in range(50):
+                assert client.check(f"client-{number}", RATE).remaining == LIMIT - 1
+            assert time.monotonic() - began < 0.5, "not the time-out of each"
+            time.sleep(0.5)
+            assert client.stats()["shared"] == 0, "no trial succeeds"
+            assert client.stats()["shared_fallbacks"] >= 50
+            assert client.fallbacks == 0
+    finally:
+        recover()
+    for client in hosts:
+        shares_again(client)
+    assert one.check("d", RATE).remaining == LIMIT - 1
+    assert other.check("d", RATE).remaining == LIMIT - 2
+
+
+def test_questions_that_wait_for_a_redis_that_hangs_are_answered_in_order_and_in_time(
+    start_host, redis_server
+):
+    host = start_host(0, redis_server.url)
+    os.kill(redis_server._popen.pid, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(host.socket_path)
+        connection.settimeout(PATIENCE_S)
+        with connection.makefile("rb") as lines:
+            for limit in range(1, 10):
+                connection.sendall(encode_question(encode_head(PEEK, Rate(limit, 10**9)), "a"))
+            assert [decode_answer(next(lines).rstrip()).remaining for _ in range(1, 10)] == [
+                *range(1, 10)
+            ]
+    os.kill(redis_server._popen.pid, signal.SIGCONT)
+
+
+def test_a_redis_that_forgot_the_script_is_told_it_again(hosts, raw):
+    one, other = hosts
+    assert one.check("a", RATE).remaining == LIMIT - 1
+    raw.script_flush()
+    assert one.check("a", RATE).remaining == LIMIT - 2
+    assert other.check("a", RATE).remaining == LIMIT - 3
+    assert [client.stats()["shared_fallbacks"] for client in hosts] == [0, 0]
+
+
+def test_the_log_tells_of_a_redis_that_goes_and_comes_once_each(start_host, redis_server):
+    host = start_host(0, redis_server.url)
+    client = host.client(timeout_s=0.2)
+    assert client.check("a", RATE).allowed
+    redis_server.kill()
+    for _ in range(5):
+        client.check("b", RATE)
+        time.sleep(0.1)
+    redis_server.start()
+    shares_again(client)
+    os.kill(host.child(limiter=False), signal.SIGKILL)
+    said = host.process.communicate(timeout=PATIENCE_S)[1]
+    assert len(re.findall("shared log does not answer", said)) == 1
+    assert re.findall("answers again; ([0-9]+) decisions", said) == ["5"]
+    assert "Traceback" not in said
+
+
+def test_clients_that_stay_away_cost_redis_nothing_and_all_keys_are_in_one_slot(hosts, raw):
+    short = Rate(LIMIT, 10**9)
+    for number in range(20):
+        hosts[0].check(f"client-{number}", short)
+    hosts[0].check("a", RATE)
+    keys = raw.keys("accepted:*client-*")
+    assert len(keys) == 20
+    assert len({re.search(rb"{.*?}", key)[0] for key in raw.keys("*")}) == 1
+    assert all(0 < raw.pttl(key) <= 1000 for key in keys if raw.exists(key))
+    eventually(lambda: not raw.keys("accepted:*client-*"), "the end of the keys")
+
+
+def test_without_the_setting_nothing_of_redis_is_loaded():
+    code = """
+import asyncio, sys
+from sidecar.server import start_limiter
+from sidecar.settings import Settings
+asyncio.run(start_limiter(Settings()))
+raise SystemExit("redis" in sys.modules)
+"""
+    assert subprocess.run(python(code), cwd=ROOT).returncode == 0
+
+
+# ---------------------------------------------------------------- the script and its header
+
+SCRIPT = SCRIPT_PATH.read_text()
+HEADER, _, BODY = SCRIPT.partition("\nlocal ")
+
+
+def test_the_header_of_the_script_begins_with_its_name_and_a_sentence():
+    assert re.match(rf"-- {SCRIPT_PATH.stem}: [a-z].{{20,}}", HEADER)
+
+
+def test_the_script_unpacks_the_arguments_that_its_header_names_and_gets_those():
+    named = re.findall(r"^-- ARGV\[\S+\]\s+(\w+)", HEADER, re.MULTILINE)
+    unpacked = re.search(r"local ([\w, ]+) = unpack\(ARGV, 3 \* n - 2, 3 \* n\)", BODY)[1]
+    assert unpacked.split(", ") == named
+    sent = {"command": "peek", "limit": LIMIT, "window_us": 2}
+    _, *arguments = _arguments_of([Check(False, Rate(LIMIT, 1001), b"a")])
+    assert arguments[1:] == [sent[name] for name in named]
+
+
+def test_the_keys_are_those_that_the_header_describes():
+    named = re.search(r"^-- KEYS\[n\]\s+(\S+)", HEADER, re.MULTILINE)[1]
+    expected = named.replace("<limit>", "10").replace("<window_us>", "2").replace("<client>", "a")
+    assert _arguments_of([Check(True, Rate(10, 1001), b"a")])[1] == expected.encode()
+    assert "KEYS" not in BODY.replace("ipairs(KEYS)", "")
+    assert set(re.findall(r"redis\.call\('\w+', (\w+)", BODY)) == {"accepted_key"}
+
+
+def test_the_verdicts_are_those_that_the_header_lists():
+    listed = re.search(r"verdict is (.*),", HEADER)[1]
+    assert set(re.findall(r"'(allowed|denied)'", BODY)) == set(re.findall(r'"(\w+)"', listed))
