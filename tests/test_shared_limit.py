@@ -23,7 +23,6 @@ from sidecar.protocol import (
     encode_head,
     encode_question,
 )
-from sidecar.shared_limiter import MAX_BATCH
 from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of
 from sidecar.sliding_log import Decision, Rate
 from tests.sidecars import (
@@ -114,7 +113,7 @@ def test_questions_that_came_together_take_few_round_trips_and_are_answered_in_o
     start_host, redis_server, raw
 ):
     host = start_host(0, redis_server.url)
-    keys = [f"client-{number % 70}" for number in range(5 * MAX_BATCH)]
+    keys = [f"client-{number % 70}" for number in range(1000)]
     calls_before = raw.info("commandstats")["cmdstat_evalsha"]["calls"]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(host.socket_path)

@@ -1,0 +1,262 @@
+"""Never more than the limit in any window, and never a refusal of who keeps to it.
+
+First on a clock that the tests set, decision by decision against counting everything again; then
+with real processes in real time.
+"""
+
+import json
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from typing import NamedTuple
+
+import pytest
+import redis
+
+from ops.servers import Redis
+from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of
+from sidecar.sliding_log import Decision, Rate, SlidingLogs
+from tests.sidecars import (
+    ROOT,
+    SHOW_SIGNALS,
+    Sidecar,
+    environ,  # noqa: F401
+    start,  # noqa: F401
+)
+
+# ---------------------------------------------------------------- on a clock that tests set
+
+PATTERNS = 2000
+SECOND_NS = 100 * 10**9
+"""To the logs a unit is a unit. Redis lets keys die by a clock that the tests do not set, and none
+may before the test has ended."""
+
+RATES = [Rate(1, SECOND_NS), Rate(3, SECOND_NS // 2), Rate(10, SECOND_NS), Rate(20, 3 * SECOND_NS)]
+TEST_SOURCE = SCRIPT_PATH.read_text().replace(
+    "redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)"
+)
+
+
+class Arrival(NamedTuple):
+    now_ns: int
+    check: Check
+
+
+def microseconds(ns: float) -> int:
+    return int(ns) // 1000 * 1000
+
+
+def arrivals_of(chance: random.Random, number: int) -> list[Arrival]:
+    """Of a few clients and rates, in the order of time; now and then several at one moment."""
+    start_ns = 1_795_000_000 * 10**9 + chance.randrange(SECOND_NS)
+    arrivals = []
+    for client in range(chance.randint(1, 3)):
+        key = f"{number}-{client}".encode()
+        for rate in chance.sample(RATES, chance.randint(1, 2)):
+            arrivals += [
+                Arrival(now_ns, Check(chance.random() < 0.9, rate, key))
+                for now_ns in moments_of(chance, start_ns, rate)
+            ]
+    return sorted(arrivals, key=lambda arrival: arrival.now_ns)
+
+
+def moments_of(chance: random.Random, start_ns: int, rate: Rate) -> list[int]:
+    limit, window_ns = rate
+    style = chance.choice(["random", "straddling", "paced"])
+    if style == "random":
+        moments = [start_ns + chance.uniform(0, 4) * window_ns for _ in range(4 * limit)]
+    elif style == "straddling":
+        # As many as a counter of fixed seconds would let through: before its end and after.
+        boundary_ns = start_ns // SECOND_NS * SECOND_NS + chance.randint(1, 3) * SECOND_NS
+        width_ns = chance.choice([0, 2000, window_ns // 10])
+        moments = [
+            boundary_ns + side * chance.uniform(0, width_ns)
+            for side in (-1, 1)
+            for _ in range(2 * limit)
+        ]
+    else:
+        # As often as is allowed and a little more, or exactly; from time to time a microsecond off.
+        pace_ns = window_ns / limit * chance.choice([1, 0.9])
+        moments = [
+            start_ns + step * pace_ns + chance.choice([0, 0, 1000, -1000])
+            for step in range(4 * limit)
+        ]
+    return [microseconds(moment) for moment in moments]
+
+
+def decisions_by_counting(arrivals: list[Arrival]) -> list[Decision]:
+    """Straight from the rule, and with what it promises checked."""
+    accepted = defaultdict(list)
+    decisions = []
+    for now_ns, (counts, (limit, window_ns), key) in arrivals:
+        log = accepted[key, limit, window_ns]
+        recent = [moment for moment in log if now_ns - window_ns < moment <= now_ns]
+        allowed = len(recent) < limit
+        if counts and allowed:
+            log.append(now_ns)
+            recent.append(now_ns)
+        reset_ns = recent[0] + window_ns - now_ns if recent else 0
+        decisions.append(Decision(allowed, limit - len(recent), reset_ns))
+    for (_, limit, window_ns), log in accepted.items():
+        for first, one_too_many in zip(log, log[limit:], strict=False):
+            assert one_too_many - first >= window_ns
+    return decisions
+
+
+def decisions_of_sliding_logs(arrivals: list[Arrival]) -> list[Decision]:
+    logs = SlidingLogs(max_clients=10)
+    return [
+        (logs.of(check.rate).decide if check.counts else logs.of(check.rate).peek)(
+            check.key, now_ns
+        )
+        for now_ns, check in arrivals
+    ]
+
+
+def decisions_of_script(client: redis.Redis, arrivals: list[Arrival]) -> list[Decision]:
+    """Those of one moment in one call."""
+    at_moment = defaultdict(list)
+    for now_ns, check in arrivals:
+        at_moment[now_ns].append(check)
+    digest = client.script_load(TEST_SOURCE)
+    calls = client.pipeline(transaction=False)
+    for now_ns, checks in at_moment.items():
+        calls.delete("clock")
+        calls.rpush("clock", now_ns // 10**9, now_ns % 10**9 // 1000)
+        calls.evalsha(digest, *_arguments_of(checks))
+    answers = calls.execute()[2::3]
+    return [_decision_of(line) for answer in answers for line in answer.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("limit")
+    with Redis(folder / "redis", folder / "redis.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(redis_server):
+    with redis.Redis(port=redis_server.port) as client:
+        yield client
+
+
+def test_log_and_script_decide_as_counting_everything_again_would(client):
+    chance = random.Random(1)
+    refused = 0
+    for number in range(PATTERNS):
+        arrivals = arrivals_of(chance, number)
+        expected = decisions_by_counting(arrivals)
+        assert decisions_of_sliding_logs(arrivals) == expected, f"pattern {number}"
+        assert decisions_of_script(client, arrivals) == expected, f"pattern {number}"
+        refused += sum(not decision.allowed for decision in expected)
+    assert refused > 10 * PATTERNS, "patterns that reach the limit"
+
+
+def test_who_keeps_to_the_rule_is_never_refused_by_the_script(client):
+    chance = random.Random(2)
+    for number, rate in enumerate(RATES * 50):
+        moments, now_ns = [], 1_795_000_000 * 10**9
+        for _ in range(3 * rate.limit):
+            now_ns += microseconds(chance.choice([0, 1000, chance.uniform(0, rate.window_ns)]))
+            if len(moments) >= rate.limit:
+                now_ns = max(now_ns, moments[-rate.limit] + rate.window_ns)
+            moments.append(now_ns)
+        check = Check(True, rate, f"polite-{number}".encode())
+        decisions = decisions_of_script(client, [Arrival(moment, check) for moment in moments])
+        assert all(decision.allowed for decision in decisions)
+
+
+def test_a_redis_clock_that_is_set_back_lets_nobody_in_twice_and_locks_nobody_out(client):
+    rate = Rate(2, SECOND_NS)
+    start_ns = 1_795_000_000 * 10**9
+
+    def allowed_at(key, *moments_ns):
+        arrivals = [Arrival(start_ns + moment, Check(True, rate, key)) for moment in moments_ns]
+        return [decision.allowed for decision in decisions_of_script_in_order(client, arrivals)]
+
+    little, much = SECOND_NS // 10, 1000 * SECOND_NS
+    full = allowed_at(b"full", 0, 0, -little, SECOND_NS - little, SECOND_NS)
+    assert full == [True, True, False, False, True]
+    not_full = allowed_at(b"not full", 0, -little, SECOND_NS - little, SECOND_NS)
+    assert not_full == [True, True, False, True]
+    assert allowed_at(b"much", 0, 0, -much, -much, -much) == [True, True, True, True, False]
+
+
+def decisions_of_script_in_order(client, arrivals):
+    return [decision for arrival in arrivals for decision in decisions_of_script(client, [arrival])]
+
+
+# ---------------------------------------------------------------- in real time
+
+WORKERS = 3
+SECONDS = 5
+LIMIT, WINDOW_NS = 10, 10**9
+ATTEMPTS = 3
+"""A machine that is too busy to let a limiter answer in time shows nothing."""
+
+
+@pytest.fixture(params=[1, 2], ids=["one host without Redis", "two hosts"])
+def hosts(request, start, environ, redis_server) -> list[Sidecar]:
+    if request.param == 2:
+        environ["LIMITER_REDIS_URL"] = redis_server.url
+    sockets = [f"{environ['LIMITER_SOCKET']}-{number}" for number in range(request.param)]
+    hosts = [start(SHOW_SIGNALS, env=environ | {"LIMITER_SOCKET": path}) for path in sockets]
+    assert [host.line() for host in hosts] == ["ready"] * len(hosts)
+    return hosts
+
+
+def run_workers(hosts: list[Sidecar], attempt: int) -> list[dict]:
+    command = [sys.executable, "-m", "gevent.monkey", "--module", "tests.limit_worker"]
+    sockets = [host.socket_path for host in hosts]
+    workers = [
+        subprocess.Popen(
+            [*command, str(SECONDS), f"{attempt}-{number}", f"{LIMIT}/second", *sockets],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        for number in range(WORKERS)
+    ]
+    return [json.loads(worker.communicate(timeout=4 * SECONDS)[0]) for worker in workers]
+
+
+def fallbacks_of(hosts: list[Sidecar]) -> int:
+    return sum(host.client(timeout_s=1).stats()["shared_fallbacks"] for host in hosts)
+
+
+def most_in_one_window(intervals: list[list[int]]) -> int:
+    """How many certainly fell into one window: each was decided between its question and its
+    answer, and both are in it."""
+    return max(
+        sum(
+            begin_ns <= asked_ns and answered_ns < begin_ns + WINDOW_NS
+            for asked_ns, answered_ns in intervals
+        )
+        for begin_ns, _ in intervals
+    )
+
+
+def test_no_window_of_real_time_has_more_than_the_limit_and_the_polite_are_never_refused(hosts):
+    for attempt in range(ATTEMPTS):
+        before = fallbacks_of(hosts)
+        told = run_workers(hosts, attempt)
+        if fallbacks_of(hosts) == before and not any(worker["fallbacks"] for worker in told):
+            break
+    else:
+        pytest.fail("no attempt without a decision by less than all")
+
+    accepted, refused = defaultdict(list), defaultdict(list)
+    for worker in told:
+        for name, intervals in worker["accepted"].items():
+            accepted[name] += intervals
+        for name, intervals in worker["refused"].items():
+            refused[name] += intervals
+    assert len(accepted) > 1000, "clients of all kinds"
+    assert len(refused) > 200, "clients that reach the limit"
+    for name, intervals in accepted.items():
+        assert most_in_one_window(intervals) <= LIMIT, name
+    assert [name for name in refused if name.startswith("polite")] == []
+    for name in accepted:
+        if not name.startswith("bursting"):
+            assert len(accepted[name]) >= LIMIT * (SECONDS - 2), f"{name} got what it may have"
