@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.client_address import Network, parse_networks
-from sidecar.settings import settings_of
+from sidecar.settings import MAX_SOCKET_PATH_BYTES, settings_of
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
@@ -69,6 +69,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = None
     port: Annotated[int, Meta(ge=1, le=65535, description="where gunicorn listens")] = 8000
     web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"
+    web_socket: Annotated[
+        str,
+        Meta(
+            max_length=MAX_SOCKET_PATH_BYTES,
+            description="Unix socket that gunicorn listens on instead of host and port",
+        ),
+    ] = ""
+    web_ready_file: Annotated[
+        str, Meta(description="file that is made when the first worker can answer")
+    ] = ""
     web_concurrency: Annotated[
         int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
     ] = 2
