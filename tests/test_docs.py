@@ -56,7 +56,7 @@ def app():
 def test_the_api_page_describes_exactly_the_routes_there_are(app):
     documented = set(re.findall(r"^\| `(GET|POST|DELETE) (\S+?)`", API, re.MULTILINE))
     routes = {
-        (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
