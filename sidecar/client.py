@@ -54,8 +54,8 @@ class LimiterClient:
     """Decisions of the limiter at ``socket_path``, and of a local log while it does not answer.
 
     No call waits longer than ``timeout_s`` for the limiter. A local decision knows only this
-    worker's requests: with n workers a client may then get n times the limit. ``fallbacks``
-    counts local decisions.
+    worker's requests, which the local log has noted all along: with n workers a client may then
+    get n times the limit. ``fallbacks`` counts local decisions.
 
     A denial is remembered until it ends, so that a flood costs a dictionary look-up. That is
     exact: nothing that happens meanwhile lets the client in sooner.
@@ -102,7 +102,8 @@ class LimiterClient:
         return decision or self._decide_locally(counter.log.peek, key)
 
     def stats(self) -> dict[str, int]:
-        """What the limiter says of itself (server.Limiter.stats); empty when it does not answer."""
+        """What the limiter says of itself (host_limiter.HostLimiter.stats); empty when it does
+        not answer."""
         return self._exchange(STATS + b"\n", decode_stats, time.monotonic_ns()) or {}
 
     def close(self) -> None:
@@ -141,7 +142,7 @@ class LimiterClient:
         for _ in range(2):
             try:
                 connection = self._connect()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
                 self._note_silence(None, error)
                 return None
             line = connection.ask(question, timeout_s)
@@ -170,7 +171,7 @@ class LimiterClient:
             return True
 
     def _connect(self) -> Connection:
-        """Raises OSError."""
+        """Raises what making a Connection does."""
         connection = self._connection
         if connection is not None and connection.failure is None:
             return connection

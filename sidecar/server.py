@@ -122,7 +122,7 @@ async def serve(listener: socket.socket, settings: Settings) -> None:
 async def start_limiter(settings: Settings) -> HostLimiter:
     if not settings.limiter_redis_url:
         return HostLimiter(settings.limiter_max_clients)
-    # Not at the top: redis-py is half of the memory of a limiter that asks no Redis.
+    # Not at the top: a limiter that asks no Redis would be half as large again with redis-py.
     from sidecar.shared_limiter import SharedLimiter
     from sidecar.shared_log import SharedLog
 

@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             le=10_000_000,
             description=(
                 f"active clients remembered, for each of at most {MAX_RATES} rates;"
-                " 250,000 take 100 MB at `10/second`, and 8 bytes more for each request more"
+                " 250,000 take 100 MB at `10/second`, 250 MB at `100/second`"
             ),
         ),
     ] = 250_000

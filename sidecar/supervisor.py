@@ -97,28 +97,15 @@ class Pulse:
 
     def is_felt(self) -> bool:
         """Whether it has answered what it was asked in the call before. Asks again."""
-        answered = self._asked is not None and self._has_answered(self._asked)
+        answered = False
         if self._asked is not None:
-            self._asked.close()
-        self._asked = self._ask()
+            with self._asked, contextlib.suppress(OSError):
+                answered = bool(self._asked.recv(MAX_ANSWER_BYTES))
+        try:
+            self._asked = ask(self._socket_path, 0)
+        except OSError:
+            self._asked = None
         return answered
-
-    def _ask(self) -> socket.socket | None:
-        asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        asked.setblocking(False)
-        try:
-            asked.connect(self._socket_path)
-            asked.sendall(STATS + b"\n")
-        except OSError:
-            asked.close()
-            return None
-        return asked
-
-    def _has_answered(self, asked: socket.socket) -> bool:
-        try:
-            return bool(asked.recv(MAX_ANSWER_BYTES))
-        except OSError:
-            return False
 
 
 class Limiter:
@@ -295,14 +282,25 @@ def attend(command: subprocess.Popen, limiter: Limiter) -> int:
 
 def answers(socket_path: str) -> bool:
     """Whether a limiter answers there."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE_TIMEOUT_S)
-        try:
-            probe.connect(socket_path)
-            probe.sendall(STATS + b"\n")
-            return bool(probe.recv(MAX_ANSWER_BYTES))
-        except OSError:
-            return False
+    try:
+        with ask(socket_path, PROBE_TIMEOUT_S) as asked:
+            return bool(asked.recv(MAX_ANSWER_BYTES))
+    except OSError:
+        return False
+
+
+def ask(socket_path: str, timeout_s: float) -> socket.socket:
+    """A connection on which the limiter is to answer; no call on it takes longer than
+    ``timeout_s``. Raises OSError."""
+    asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        asked.settimeout(timeout_s)
+        asked.connect(socket_path)
+        asked.sendall(STATS + b"\n")
+    except OSError:
+        asked.close()
+        raise
+    return asked
 
 
 def exit_code_of(return_code: int) -> int:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from sidecar.host_limiter import HostLimiter
 from sidecar.protocol import (
     HIT,
     MAX_KEY_BYTES,
@@ -19,6 +20,7 @@ from sidecar.protocol import (
     encode_head,
     encode_question,
 )
+from sidecar.server import MAX_UNANSWERED, Connection
 from sidecar.settings import (
     MAX_SOCKET_PATH_BYTES,
     BadSettings,
@@ -162,6 +164,42 @@ def test_who_does_not_read_its_answers_is_not_read_from(ready):
     client = ready.client(timeout_s=PATIENCE_S)
     assert client.check("b", RATE).allowed
     assert client.fallbacks == 0
+
+
+class Transport:
+    """Says only whether it is read from."""
+
+    is_read = True
+
+    def pause_reading(self):
+        self.is_read = False
+
+    def resume_reading(self):
+        self.is_read = True
+
+    def is_closing(self):
+        return False
+
+    def write(self, data):
+        pass
+
+
+def test_who_has_too_many_questions_unanswered_is_not_read_from_until_some_are_answered():
+    asked = []
+    limiter = HostLimiter(max_clients=1)
+    limiter.answer = lambda questions, reply: asked.append((len(questions), reply))
+    connection, transport = Connection(limiter), Transport()
+    connection.connection_made(transport)
+    connection.data_received(encode_question(HEAD, "a") * MAX_UNANSWERED)
+    assert transport.is_read
+    connection.data_received(encode_question(HEAD, "a"))
+    assert not transport.is_read
+    connection.pause_writing()
+    for number, reply in asked:
+        reply([b"allowed 1 1\n"] * number)
+    assert not transport.is_read, "the answers are not taken"
+    connection.resume_writing()
+    assert transport.is_read
 
 
 @pytest.mark.parametrize(
