@@ -58,7 +58,7 @@ def test_a_folder_in_memory_that_somebody_else_made_is_not_used(
         ops.stack._private_memory_dir(tmp_path)
 
 
-def test_the_envelope_is_around_the_applications_own_limit(tmp_path):
+def test_the_envelope_is_around_the_applications_own_limit(shared_memory, tmp_path):
     with running_upstream() as upstream:
         stack = started_nginx(tmp_path, upstream.address, RATE_LIMIT="600/minute")
         stack.stop()
