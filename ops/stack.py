@@ -18,7 +18,8 @@ from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
-from web.settings import read_settings
+from sidecar.settings import parse_rate
+from web.settings import DEFAULT_RATE_LIMIT
 
 SANDBOX_API_KEY = "sk_test_sandbox"
 
@@ -176,7 +177,7 @@ class Stack:
                 upstreams=[upstream],
                 state_dir=state_dir,
                 cache_dir=cache_dir,
-                rate=read_settings(self.environment).rate,
+                rate=parse_rate(self.environment.get("RATE_LIMIT") or DEFAULT_RATE_LIMIT),
             )
         )
         nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")
