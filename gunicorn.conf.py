@@ -19,7 +19,13 @@ try:
 except BadSettings as error:
     sys.exit(f"settings: {error}")
 
-bind = f"{settings.web_host}:{settings.port}"
+if settings.web_socket:
+    bind = f"unix:{settings.web_socket}"
+    # Who connects here may say for which client: nginx, as the same user or of the same group.
+    # By default everybody on the machine may.
+    umask = 0o007
+else:
+    bind = f"{settings.web_host}:{settings.port}"
 workers = settings.web_concurrency
 worker_class = "gevent"
 
@@ -95,8 +101,11 @@ def _own_metrics_prefix() -> str:
 
 
 def on_starting(_server):
-    """Give the workers an empty folder to add up their metrics in (prometheus_client's
-    multiprocess mode). Files of former workers would count again."""
+    """Take back what a former start said about being ready, and give the workers an empty folder
+    to add up their metrics in (prometheus_client's multiprocess mode). Files of former workers
+    would count again."""
+    if settings.web_ready_file:
+        Path(settings.web_ready_file).unlink(missing_ok=True)
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         folder = tempfile.mkdtemp(prefix=_own_metrics_prefix())
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -117,7 +126,8 @@ def child_exit(_server, worker):
 
 
 def post_worker_init(worker):
-    """Refuse to serve when the unique index that makes a sale a sale is not there."""
+    """Refuse to serve when the unique index that makes a sale a sale is not there; otherwise tell
+    whoever waits for a worker."""
     # Not at the top: this runs after gevent has patched.
     from web.ports import IndexMissing
 
@@ -126,3 +136,5 @@ def post_worker_init(worker):
     except IndexMissing as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
+    if settings.web_ready_file:
+        Path(settings.web_ready_file).touch()

@@ -4,6 +4,7 @@ What the environment does not name (Redis, MongoDB, the payment sandbox), then t
 Procfile, then nginx; stopped the other way round.
 """
 
+import hashlib
 import os
 import secrets
 import shlex
@@ -17,11 +18,15 @@ from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
+from sidecar.settings import parse_rate
+from web.settings import DEFAULT_RATE_LIMIT
 
 SANDBOX_API_KEY = "sk_test_sandbox"
 
 TOLD = ("REDIS_URL", "MONGODB_URI", "STRIPE_API_KEY", "STRIPE_API_BASE", "SECRET_KEY")
 """The settings that differ from run to run; ``environment`` in the state folder has them."""
+
+SHARED_MEMORY = Path("/dev/shm")
 
 RELEASE_TIMEOUT_S = 120
 WEB_STOP_TIMEOUT_S = 30
@@ -51,6 +56,7 @@ class Stack:
         self._say = say
         self._keep_open = tuple(keep_open)
         self._processes: list[Process] = []
+        self._memory_dir: Path | None = None
 
     @property
     def log_dir(self) -> Path:
@@ -105,10 +111,16 @@ class Stack:
         """nginx first and the stores last, so that what is under way can end."""
         for process in reversed(self._processes):
             process.stop()
+        self._free_memory()
 
     def kill(self) -> None:
         for process in reversed(self._processes):
             process.kill()
+        self._free_memory()
+
+    def _free_memory(self) -> None:
+        if self._memory_dir is not None:
+            shutil.rmtree(self._memory_dir, ignore_errors=True)
 
     def _start_what_is_missing(self) -> dict[str, str]:
         """Returns the environment for the processes of the Procfile."""
@@ -157,9 +169,16 @@ class Stack:
     def _start_nginx(self, port: int, upstream: str) -> None:
         state_dir = self._state_dir / "nginx"
         state_dir.mkdir(exist_ok=True)
+        cache_dir = self._memory_dir = _private_memory_dir(state_dir)
         config_path = state_dir / "nginx.conf"
         config_path.write_text(
-            render.local(listen=f"{HOST}:{port}", upstreams=[upstream], state_dir=state_dir)
+            render.local(
+                listen=f"{HOST}:{port}",
+                upstreams=[upstream],
+                state_dir=state_dir,
+                cache_dir=cache_dir,
+                rate=parse_rate(self.environment.get("RATE_LIMIT") or DEFAULT_RATE_LIMIT),
+            )
         )
         nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")
         self._start(nginx)
@@ -168,6 +187,22 @@ class Stack:
         # Before it is started: an interruption in the middle finds it here.
         self._processes.append(process)
         process.start()
+
+
+def _private_memory_dir(state_dir: Path) -> Path:
+    """An empty folder in memory, where there is such a thing, for nobody else to read or write.
+
+    Its name is the state folder's: what a killed run left behind is found and removed. Raises
+    FileExistsError when another user has a folder of that name; what is in there is not ours.
+    """
+    if SHARED_MEMORY.is_dir():
+        digest = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()
+        folder = SHARED_MEMORY / f"tickets-{digest[:16]}"
+    else:
+        folder = state_dir / "memory"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def _kept_secret_key(path: Path) -> str:

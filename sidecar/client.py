@@ -142,7 +142,7 @@ class LimiterClient:
         for _ in range(2):
             try:
                 connection = self._connect()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
                 self._note_silence(None, error)
                 return None
             line = connection.ask(question, timeout_s)
@@ -171,7 +171,7 @@ class LimiterClient:
             return True
 
     def _connect(self) -> Connection:
-        """Raises OSError."""
+        """Raises what making a Connection does."""
         connection = self._connection
         if connection is not None and connection.failure is None:
             return connection

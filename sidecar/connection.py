@@ -36,7 +36,8 @@ class Connection:
     """
 
     def __init__(self, socket_path: str):
-        """Raises OSError when nobody listens on ``socket_path``."""
+        """Raises OSError when nobody listens on ``socket_path``, RuntimeError when this process can
+        have no more threads."""
         self.failure: Exception | None = None
         self._lock = threading.Lock()
         self._waiting: deque[Question] = deque()
@@ -48,12 +49,12 @@ class Connection:
             self._socket.connect(socket_path)
             # For the reader a second object: how long it waits belongs to the Python object.
             waiter = self._socket.dup()
+            waiter.settimeout(None)
+            # Not threading.Thread: its start() waits until the thread runs.
+            _thread.start_new_thread(self._read, (waiter,))
         except BaseException:
             self._socket.close()
             raise
-        waiter.settimeout(None)
-        # Not threading.Thread: its start() waits until the thread runs.
-        _thread.start_new_thread(self._read, (waiter,))
 
     def ask(self, question_bytes: bytes, timeout_s: float) -> bytes | None:
         """The answer without its line feed; None when there is none, and ``failure`` says why.

@@ -238,7 +238,7 @@ def test_a_hold_expires_and_the_next_buyer_gets_the_seat(stack, seats):
     ada, bob = Client(stack.url, hall.id), Client(stack.url, hall.id)
     hold = ada.held("stalls-A-1")
     assert_problem(bob.hold_seat("stalls-A-1"), 409, "seat_taken")
-    time.sleep(hold["expires_in_ms"] / 1000)
+    time.sleep(1)  # nginx may repeat its refusal until this second is over
     assert bob.hold_seat("stalls-A-1").status_code == 201
     assert_problem(ada.look_up(hold), 410, "hold_expired")
     assert_problem(ada.pay(hold), 410, "hold_expired")

@@ -58,7 +58,7 @@ def app():
 def test_each_route_is_described_on_its_page_and_no_other(app, page, of_pages):
     documented = set(re.findall(r"^\| `(GET|POST|DELETE) (\S+?)`", page, re.MULTILINE))
     routes = {
-        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
         if rule.endpoint.startswith("pages.") == of_pages

@@ -230,6 +230,19 @@ def test_a_redis_that_forgot_the_script_is_told_it_again(hosts, raw):
     assert [client.stats()["shared_fallbacks"] for client in hosts] == [0, 0]
 
 
+def test_a_broken_connection_costs_one_answer_and_no_pause(hosts, raw):
+    one, _ = hosts
+    assert one.check("a", RATE).remaining == LIMIT - 1
+    raw.client_kill_filter(_type="normal", skipme=True)
+    time.sleep(0.05)
+    assert one.check("a", RATE).remaining == LIMIT - 2
+    time.sleep(0.05)
+    assert one.check("a", RATE).allowed
+    stats = one.stats()
+    assert stats["shared"] == 1
+    assert stats["shared_fallbacks"] <= 1
+
+
 def test_the_log_tells_of_a_redis_that_goes_and_comes_once_each(start_host, redis_server):
     host = start_host(0, redis_server.url)
     client = host.client(timeout_s=0.2)

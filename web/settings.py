@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.networks import Network, parse_networks
-from sidecar.settings import parse_rate, settings_of
+from sidecar.settings import MAX_SOCKET_PATH_BYTES, parse_rate, settings_of
 from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
+DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
 
@@ -70,7 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = "events"
     rate_limit: Annotated[
         str, Meta(description="what one client may ask: `10/second`, `600/minute`, `5000/hour`")
-    ] = "10/second"
+    ] = DEFAULT_RATE_LIMIT
     rate_limit_payments: Annotated[
         str, Meta(description="attempts of one client to pay, whatever comes of them")
     ] = "120/minute"
@@ -93,6 +94,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = None
     port: Annotated[int, Meta(ge=1, le=65535, description="where gunicorn listens")] = 8000
     web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"
+    web_socket: Annotated[
+        str,
+        Meta(
+            max_length=MAX_SOCKET_PATH_BYTES,
+            description="Unix socket that gunicorn listens on instead of host and port",
+        ),
+    ] = ""
+    web_ready_file: Annotated[
+        str, Meta(description="file that is made when the first worker can answer")
+    ] = ""
     web_concurrency: Annotated[
         int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
     ] = 2

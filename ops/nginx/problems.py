@@ -11,6 +11,7 @@ PROBLEMS_PATH = "/.problems/"
 class Problem:
     """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
     ones its private ones, such as 494. Without any, something else decides for this problem.
+    A header's value may be a variable of nginx's, ``$allowed_methods``.
     """
 
     code: str
@@ -59,16 +60,36 @@ OUTCOME_UNKNOWN = Problem(
     headers=RETRY_SOON,
 )
 
+HTTPS_REQUIRED = Problem(
+    "https_required",
+    403,
+    "Forbidden",
+    "This call came unencrypted: what it carried, a token or a key, may be known to others now. "
+    "Nothing happened. Use https.",
+)
+
+RATE_LIMITED = Problem(
+    "rate_limited",
+    429,
+    "Too Many Requests",
+    "Too many requests from your address. Wait as long as Retry-After says, then go on slower.",
+    (429,),
+)
+"""envelope.py has its headers."""
+
 PROBLEMS = (
-    Problem("bad_request", 400, "Bad Request", "This is not a well-formed request.", (400,)),
-    Problem("not_found", 404, "Not Found", "There is nothing at this address.", (404,)),
+    # 497: http on the port of https.
+    Problem("bad_request", 400, "Bad Request", "This is not a well-formed request.", (400, 497)),
+    HTTPS_REQUIRED,
+    # 403: a file that may not be read, or a link out of the folder.
+    Problem("not_found", 404, "Not Found", "There is nothing at this address.", (403, 404)),
     Problem(
         "method_not_allowed",
         405,
         "Method Not Allowed",
         "This method is not allowed here.",
         (405,),
-        (("Allow", "GET, HEAD, POST, DELETE, OPTIONS"),),
+        (("Allow", "$allowed_methods"),),
     ),
     Problem(
         "body_too_large",
@@ -91,6 +112,7 @@ PROBLEMS = (
         "The box office has another name.",
         (421,),
     ),
+    RATE_LIMITED,
     Problem(
         "header_too_large",
         431,

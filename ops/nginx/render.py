@@ -1,15 +1,16 @@
 """Make nginx's configuration from the templates beside this file.
 
 python -m ops.nginx.render local --listen 127.0.0.1:8080 --upstream 127.0.0.1:8000 --state DIR
-python -m ops.nginx.render production --server-name tickets.example.com --trust 10.0.0.0/8 \\
-    --upstream 10.0.1.1:8000 --upstream 10.0.1.2:8000
+python -m ops.nginx.render server --server-name tickets.example.com \\
+    --certificate FILE --certificate-key FILE --upstream 10.0.1.1:8000 --upstream 10.0.1.2:8000
+python -m ops.nginx.render heroku > config/nginx.conf.erb
 
 Each rendering is a function that fills in the same templates; a new concern is a template of its
 own and a line in nginx.conf.j2, a new rendering is a function here and its command in main().
 """
 
 import argparse
-import ipaddress
+import dataclasses
 import os
 import re
 import sys
@@ -18,13 +19,24 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ops.nginx.envelope import Envelope
 from ops.nginx.problems import (
+    HTTPS_REQUIRED,
     OUTCOME_UNKNOWN,
     PROBLEMS,
     PROBLEMS_PATH,
+    RATE_LIMITED,
     UNAVAILABLE,
     UPSTREAM_FAILURE_STATUSES,
+    Problem,
 )
+from sidecar.networks import parse_networks
+from sidecar.settings import parse_rate
+from sidecar.sliding_log import Rate
+from web.settings import DEFAULT_RATE_LIMIT
+
+WEB_DIR = Path(__file__).resolve().parent.parent.parent / "web"
+"""The folder of ``static/``."""
 
 UPSTREAM_KEEPALIVE_S = 10
 """gunicorn.conf.py's keepalive is longer."""
@@ -33,23 +45,45 @@ LISTEN_BACKLOG = 4096
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
+DEFAULT_RATE = parse_rate(DEFAULT_RATE_LIMIT)
 
-def local(*, listen: str, upstreams: Sequence[str], state_dir: Path) -> str:
+KEEPALIVE_REQUESTS = 1000
+"""A browser's connection; it also bounds what one HTTP/2 connection can start."""
+PROXY_KEEPALIVE_REQUESTS = 100_000
+"""A connection that carries many buyers: a proxy in front, or a load generator."""
+
+HEROKU_SOCKET = "/tmp/nginx.socket"
+"""Where the buildpack's documents say that the application listens (WEB_SOCKET)."""
+
+
+def local(
+    *,
+    listen: str,
+    upstreams: Sequence[str],
+    state_dir: Path,
+    cache_dir: Path | None = None,
+    web_dir: Path = WEB_DIR,
+    rate: Rate = DEFAULT_RATE,
+) -> str:
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
 
     X-Forwarded-For is believed from loopback, so that a load generator can play many clients.
-    ``listen`` and ``upstreams`` are ``host:port``. Raises ValueError.
+    ``listen`` and ``upstreams`` are ``host:port``. Kept refusals are in ``cache_dir``, by default
+    below ``state_dir``. ``rate`` is the application's RATE_LIMIT. Raises ValueError.
     """
     state_dir = state_dir.resolve()
     return _render(
         "local",
-        listen=listen,
-        server_name=None,
+        http_listen=[_word(listen)],
         # The address bar's port is nginx's own here, and links have to keep it.
         host_header="$host:$server_port",
         trusted=LOOPBACK,
         upstreams=upstreams,
+        rate=rate,
+        keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
         state_dir=state_dir,
+        cache_dir=cache_dir or state_dir / "refusals",
+        web_dir=web_dir.resolve(),
         pid_path=state_dir / "nginx.pid",
         access_log=state_dir / "access.log",
         error_log="stderr",
@@ -58,29 +92,58 @@ def local(*, listen: str, upstreams: Sequence[str], state_dir: Path) -> str:
     )
 
 
-def production(
+def server(
     *,
     server_name: str,
-    trusted: Sequence[str],
     upstreams: Sequence[str],
-    listen: str = "80",
+    certificate: Path | None = None,
+    certificate_key: Path | None = None,
+    trusted: Sequence[str] = (),
+    hops: int | None = None,
+    rate: Rate = DEFAULT_RATE,
+    http_listen: Sequence[str] = ("80", "[::]:80"),
+    https_listen: Sequence[str] = ("443", "[::]:443"),
+    web_dir: Path = WEB_DIR,
+    acme_dir: Path = Path("/var/www/acme"),
     root: Path = Path("/"),
 ) -> str:
     """For a host of its own, with Debian's user and with its folders below ``root``.
 
-    ``trusted`` are the networks of the proxies in front, whose X-Forwarded-For is believed; none
-    when nginx is the first that a buyer meets. Raises ValueError, also for a network that is the
-    whole Internet.
+    With a certificate it speaks https, and http only to send buyers there; without one it speaks
+    http to the proxy in front that has the certificate, and must know that. ``trusted`` are the
+    networks of the proxies in front, or names that ``parse_networks`` knows; none when nginx is the
+    first that a buyer meets. ``hops`` is 1 to take what the proxy in front has seen for the client
+    whatever its network. Raises ValueError, also for a network that is the whole Internet.
     """
+    networks = _proxy_networks(trusted, hops)
+    tls = certificate is not None
+    if tls != (certificate_key is not None):
+        raise ValueError("a certificate and its key come together")
+    if not tls and not networks:
+        raise ValueError("without a certificate there must be a proxy in front that has one: trust")
+    name = _word(server_name)
     log_dir = root / "var/log/nginx"
     return _render(
-        "production",
-        listen=listen,
-        server_name=_word(server_name),
+        "server",
+        http_listen=[_word(listen) for listen in http_listen],
+        https_listen=[_word(listen) for listen in https_listen],
+        server_name=name,
         host_header="$host",
-        trusted=[_proxy_network(network) for network in trusted],
+        tls=tls,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        acme_dir=acme_dir,
+        https_only=not tls,
+        hsts=True,
+        trusted=networks,
+        hops=hops,
         upstreams=upstreams,
+        rate=rate,
+        keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
         state_dir=root / "var/lib/nginx",
+        # In memory, and nobody but root can put a folder of that name there before nginx does.
+        cache_dir=root / "run/tickets-refusals",
+        web_dir=web_dir.resolve(),
         pid_path=root / "run/nginx.pid",
         access_log=log_dir / "access.log",
         error_log=log_dir / "error.log",
@@ -88,7 +151,50 @@ def production(
     )
 
 
-def _render(rendering: str, *, listen: str, upstreams: Sequence[str], **context: object) -> str:
+def heroku(
+    *, trusted: Sequence[str] = ("heroku",), hops: int | None = None, rate: Rate = DEFAULT_RATE
+) -> str:
+    """``config/nginx.conf.erb`` of heroku-buildpack-nginx, which fills in what the dyno knows.
+
+    ``trusted`` and ``hops`` are those of ``server``; with Cloudflare in front of the router both
+    are trusted. The application listens on HEROKU_SOCKET. Raises ValueError.
+    """
+    return _render(
+        "heroku",
+        http_listen=['<%= ENV["PORT"] %>'],
+        host_header="$host",
+        https_only=True,
+        hsts=True,
+        trusted=_proxy_networks(trusted, hops),
+        hops=hops,
+        upstreams=[f"unix:{HEROKU_SOCKET}"],
+        rate=rate,
+        keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
+        foreground=True,
+        # A dyno sees all cores of its host, and has a share of them.
+        worker_processes='<%= ENV["NGINX_WORKERS"] || 4 %>',
+        worker_connections='<%= ENV["NGINX_WORKER_CONNECTIONS"] || 4096 %>',
+        # As many as the platform allows.
+        worker_rlimit_nofile=10_000,
+        state_dir=Path("/tmp"),
+        cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-refusals',
+        # The buildpack starts nginx in the application's folder.
+        web_dir="<%= Dir.pwd %>/web",
+        pid_path="/tmp/nginx.pid",
+        # The buildpack hands on what is written there to the dyno's log.
+        access_log='<%= ENV["NGINX_ACCESS_LOG_PATH"] || "logs/nginx/access.log" %>',
+        error_log='<%= ENV["NGINX_ERROR_LOG_PATH"] || "logs/nginx/error.log" %>',
+    )
+
+
+def _render(
+    rendering: str,
+    *,
+    upstreams: Sequence[str],
+    trusted: Sequence[str],
+    rate: Rate,
+    **context: object,
+) -> str:
     if not upstreams:
         raise ValueError("name at least one upstream")
     environment = Environment(
@@ -99,31 +205,64 @@ def _render(rendering: str, *, listen: str, upstreams: Sequence[str], **context:
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
+    envelope = Envelope.around(rate)
+    defaults = {
+        "server_name": None,
+        "tls": False,
+        "https_only": False,
+        "hsts": False,
+        "hops": None,
+        "user": None,
+        "foreground": False,
+        "worker_processes": "auto",
+        "worker_connections": 8192,
+        "worker_rlimit_nofile": 20_000,
+    }
     return environment.get_template("nginx.conf.j2").render(
-        rendering=rendering,
-        listen=_word(listen),
-        listen_backlog=LISTEN_BACKLOG,
-        upstreams=[_word(upstream) for upstream in upstreams],
-        upstream_keepalive_s=UPSTREAM_KEEPALIVE_S,
-        problems=PROBLEMS,
-        problems_path=PROBLEMS_PATH,
-        unavailable=UNAVAILABLE,
-        outcome_unknown=OUTCOME_UNKNOWN,
-        upstream_failure_statuses=UPSTREAM_FAILURE_STATUSES,
-        **context,
+        defaults
+        | {
+            "rendering": rendering,
+            "listen_backlog": LISTEN_BACKLOG,
+            "trusted": trusted,
+            "client_scheme": "$client_scheme" if trusted else "$scheme",
+            "upstreams": [_word(upstream) for upstream in upstreams],
+            "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
+            "envelope": envelope,
+            "problems": _problems(envelope),
+            "problems_path": PROBLEMS_PATH,
+            "https_required": HTTPS_REQUIRED,
+            "unavailable": UNAVAILABLE,
+            "outcome_unknown": OUTCOME_UNKNOWN,
+            "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
+        }
+        | context,
     )
 
 
-def _proxy_network(text: str) -> str:
-    network = ipaddress.ip_network(text)
-    if network.prefixlen == 0:
-        raise ValueError(f"{text} is everybody: any client could choose its own address")
-    return str(network)
+def _problems(envelope: Envelope) -> list[Problem]:
+    return [
+        dataclasses.replace(problem, headers=envelope.headers)
+        if problem is RATE_LIMITED
+        else problem
+        for problem in PROBLEMS
+    ]
+
+
+def _proxy_networks(trusted: Sequence[str], hops: int | None) -> list[str]:
+    networks = parse_networks(",".join(trusted))
+    if hops is not None and not networks:
+        raise ValueError("hops are counted from a trusted proxy: trust its network")
+    if hops not in (None, 1):
+        raise ValueError(
+            f"nginx cannot take entry {hops} of X-Forwarded-For: it takes the last one (1),"
+            " or walks past trusted networks"
+        )
+    return [str(network) for network in networks]
 
 
 def _word(text: str) -> str:
     """An argument that needs no quotes in nginx's syntax."""
-    if not re.fullmatch(r"[A-Za-z0-9._:*\[\]-]+", text):
+    if not re.fullmatch(r"[A-Za-z0-9._:*/\[\]-]+", text):
         raise ValueError(f"{text!r} is no name or address that nginx could take")
     return text
 
@@ -140,47 +279,72 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ops.nginx.render", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     renderings = parser.add_subparsers(dest="rendering", required=True)
-
     local_parser = renderings.add_parser("local", help="one developer's machine")
-    local_parser.add_argument("--listen", metavar="HOST:PORT", required=True)
-    local_parser.add_argument("--state", metavar="DIR", type=Path, required=True)
+    server_parser = renderings.add_parser("server", help="a host of its own")
+    heroku_parser = renderings.add_parser("heroku", help="config/nginx.conf.erb of a dyno")
 
-    production_parser = renderings.add_parser("production", help="a host of its own")
-    production_parser.add_argument("--server-name", metavar="NAME", required=True)
-    production_parser.add_argument(
-        "--trust",
-        metavar="NETWORK",
-        nargs="+",
-        default=[],
-        action="extend",
-        help="networks of the proxies in front; their X-Forwarded-For is believed",
-    )
-    production_parser.add_argument("--listen", metavar="[HOST:]PORT", default="80")
-
-    for rendering_parser in (local_parser, production_parser):
+    for rendering_parser in (local_parser, server_parser, heroku_parser):
+        rendering_parser.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            default=DEFAULT_RATE_LIMIT,
+            help="the application's RATE_LIMIT (%(default)s)",
+        )
+    for rendering_parser in (local_parser, server_parser):
         rendering_parser.add_argument(
             "--upstream",
             metavar="HOST:PORT",
             nargs="+",
             default=[],
             action="extend",
-            help="where gunicorn listens",
+            help="where gunicorn listens; unix:PATH for a socket",
         )
+    for rendering_parser in (server_parser, heroku_parser):
+        rendering_parser.add_argument(
+            "--trust",
+            metavar="NETWORK",
+            nargs="+",
+            default=[],
+            action="extend",
+            help="networks of the proxies in front; their X-Forwarded-For is believed",
+        )
+        rendering_parser.add_argument(
+            "--hops", type=int, metavar="1", help="the client is what the proxy in front has seen"
+        )
+
+    local_parser.add_argument("--listen", metavar="HOST:PORT", required=True)
+    local_parser.add_argument("--state", metavar="DIR", type=Path, required=True)
+    server_parser.add_argument("--server-name", metavar="NAME", required=True)
+    server_parser.add_argument(
+        "--certificate", metavar="FILE", type=Path, help="with its chain, PEM; none: http"
+    )
+    server_parser.add_argument("--certificate-key", metavar="FILE", type=Path)
 
     given = parser.parse_args()
     try:
-        if given.rendering == "local":
-            config = local(listen=given.listen, upstreams=given.upstream, state_dir=given.state)
-        else:
-            config = production(
-                server_name=given.server_name,
-                trusted=given.trust,
-                upstreams=given.upstream,
-                listen=given.listen,
-            )
+        sys.stdout.write(_rendered(given))
     except ValueError as error:
         parser.error(str(error))
-    sys.stdout.write(config)
+
+
+def _rendered(given: argparse.Namespace) -> str:
+    rate = parse_rate(given.rate_limit)
+    if given.rendering == "local":
+        return local(
+            listen=given.listen, upstreams=given.upstream, state_dir=given.state, rate=rate
+        )
+    if given.rendering == "heroku":
+        trust = {"trusted": given.trust} if given.trust else {}
+        return heroku(**trust, hops=given.hops, rate=rate)
+    return server(
+        server_name=given.server_name,
+        upstreams=given.upstream,
+        certificate=given.certificate,
+        certificate_key=given.certificate_key,
+        trusted=given.trust,
+        hops=given.hops,
+        rate=rate,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""How often nginx lets a client ask: a coarse envelope around the application's exact limit.
+
+The application admits at most ``limit`` requests in any window. nginx counts with a leaky bucket:
+each request adds one, ``rate`` of them drain in a second, and above ``burst`` it refuses. A client
+that keeps the exact rule sends at most ``limit * (1 + T / window)`` requests in any stretch of T
+seconds. The network may hold some back and deliver them with later ones, at most STALL_S of
+them: what arrives in T seconds was sent in T + STALL_S. So a bucket that drains ``limit / window``
+overflows for nobody who keeps the rule when it has room for ``limit * (1 + STALL_S / window)``.
+"""
+
+import math
+from dataclasses import dataclass
+
+from sidecar.sliding_log import Rate
+
+STALL_S = 3
+"""A segment that is lost twice is sent again after one second and after two more (RFC 6298)."""
+
+DRAIN_FACTOR = 2
+"""nginx rounds the rate down and its clock to the turn of its event loop."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """``limit`` requests in any ``window_s`` seconds is what the application counts exactly."""
+
+    limit: int
+    window_s: int
+
+    @classmethod
+    def around(cls, rate: Rate) -> "Envelope":
+        return cls(rate.limit, rate.window_ns // 10**9)
+
+    @property
+    def limit_text(self) -> str:
+        return f"{self.limit} requests in any {self.window_s} s"
+
+    @property
+    def rate_text(self) -> str:
+        """As nginx takes it: a whole number a second, or a minute when that is less than one."""
+        drain_per_s = DRAIN_FACTOR * self.limit / self.window_s
+        if drain_per_s >= 1:
+            return f"{math.ceil(drain_per_s)}r/s"
+        return f"{math.ceil(drain_per_s * 60)}r/m"
+
+    @property
+    def burst(self) -> int:
+        return math.ceil(self.limit * (1 + STALL_S / self.window_s))
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Of a refusal, like the application's (draft-ietf-httpapi-ratelimit-headers): nothing
+        left, and one more after the share of the window that one request has."""
+        wait_s = math.ceil(self.window_s / self.limit)
+        return (
+            ("Retry-After", str(wait_s)),
+            ("RateLimit-Policy", f'"client";q={self.limit};w={self.window_s}'),
+            ("RateLimit", f'"client";r=0;t={wait_s}'),
+        )
