@@ -168,7 +168,8 @@ class HoldStatus(StrEnum):
 @dataclass(frozen=True)
 class Hold:
     """A temporary claim on seats. ``expires_in_ms`` was true when Redis answered; a payment that
-    has begun outlives it. ``extended``: it got its time once more, and gets no more."""
+    has begun outlives it. ``payments`` counts those that were begun, ``refused_cards`` those that
+    a bank refused. ``extended``: it got its time once more, and gets no more."""
 
     id: str
     event_id: str
@@ -178,6 +179,7 @@ class Hold:
     status: HoldStatus
     expires_at_ms: int
     expires_in_ms: int
+    payments: int = 0
     refused_cards: int = 0
     extended: bool = False
 

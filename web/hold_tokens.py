@@ -22,11 +22,11 @@ class HoldTokens:
     def token_of(self, event_id: str, hold_id: str) -> str:
         return self._sign(self._keys[0], "hold", event_id, hold_id)
 
-    def payment_key_of(self, event_id: str, hold_id: str, refused_cards: int) -> str:
+    def payment_key_of(self, event_id: str, hold_id: str, payments: int) -> str:
         """The idempotency key that a payment form carries: the same in every tab and after every
-        reload, and another one once a card was refused, for a refusal is the final answer to its
-        key."""
-        return self._sign(self._keys[0], "payment", event_id, hold_id, str(refused_cards))
+        reload, and another one once a payment of the hold was begun and undone, for what undid it
+        is the final answer to its key."""
+        return self._sign(self._keys[0], "payment", event_id, hold_id, str(payments))
 
     def is_token_of(self, event_id: str, hold_id: str, token: str) -> bool:
         given = token.encode()

@@ -4,8 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.factories import BUYER as PAYER
+from tests.factories import FLOOR
 from tests.pages.browser import Browser
 from tests.pages.conftest import BUYER
+from web.use_cases.checkout import NOT_CHARGED
+from web.use_cases.checkout import _digest as digest_of
 
 DECLINED = "pm_card_visa_chargeDeclined"
 
@@ -37,6 +41,12 @@ def test_the_best_seats_without_choosing_any(ada, address):
 def test_places_without_numbers(ada, address):
     held = ada.get(address).press("Hold the best", section="floor", quantity="2")
     assert "Floor, place 1 Floor, place 2" in held.text
+
+
+def test_a_hall_without_numbered_seats_has_no_map(ada, hall_with):
+    page = ada.get(hall_with(sections=(FLOOR,)))
+    assert not page.root.all(id="seats")
+    assert page.press("Hold the best", quantity="1").status == 200
 
 
 def test_seats_that_cost_nothing_need_no_card(ada, address, charges):
@@ -189,6 +199,24 @@ def test_to_load_the_refusal_of_a_card_again_does_not_try_the_card_again(held, c
     assert (reloaded.status, "4 more" in reloaded.text) == (402, True)
     receipt = refused.press("Pay", payment_method="pm_card_visa")
     assert held.press("Pay", payment_method=DECLINED, **BUYER).address == receipt.address
+    assert charges(held) == [5000]
+
+
+@pytest.mark.parametrize("page_is", ["old", "new"])
+def test_a_payment_that_broke_off_uncharged_can_be_made_again(ada, held, charges, seats, page_is):
+    event_id, hold_id = held.address.split("/")[2::2]
+    key = dict(held.fields("Pay"))["key"]
+    digest = digest_of(hold_id, key)
+    fingerprint = digest_of("pm_card_visa", BUYER["email"], BUYER["name"])
+    event = seats.current_event(event_id)
+    payment = seats.begin_payment(event, hold_id, PAYER, digest, fingerprint)
+    seats.undo_payment(payment, NOT_CHARGED)
+    page = ada.get(held.address)
+    if page_is == "old":
+        page = held.press("Pay", payment_method="pm_card_visa", **BUYER)
+        assert (page.status, charges(held)) == (402, [])
+        assert "The payment broke off before the card was charged." in page.text
+    assert page.press("Pay", payment_method="pm_card_visa", **BUYER).title == "You are in"
     assert charges(held) == [5000]
 
 

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
     MAX_REFUSED_CARDS,
+    NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
     Buyer,
@@ -37,8 +38,8 @@ from web.pages.shop import Mistake
 from web.refusals import counted
 
 NOT_TRIED = (
-    "Another card was sent before, in another tab or a moment ago, and was refused. The card that "
-    "you sent now was not tried and not charged. Check the form and send it again."
+    "Another form was sent before, in another tab or a moment ago, and nothing came of it. The "
+    "card that you sent now was not tried and not charged. Check the form and send it again."
 )
 
 
@@ -154,9 +155,11 @@ def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | Werkzeug
 def _declined(
     event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
 ) -> Response | WerkzeugResponse:
+    broke_off = declined.reason == NOT_COMPLETED
+    title = "The payment was not completed" if broke_off else "The card was refused"
     mistake = Mistake(f"{declined.message} Nothing was charged.", "#payment_method-0")
     words = f"You can try {declined.attempts_left} more before the seats are given back."
-    return _hold_page(event_id, hold_id, refusal, "The card was refused", [mistake], form, words)
+    return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
 
 
 def _other_card(
@@ -198,7 +201,7 @@ def _hold_page(
     if hold.status == HoldStatus.PAYING:
         return page("paying.html", 202, event=event, hold=hold, seats=_names(event, hold.seats))
     form = form or PayForm(formdata=None)
-    form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.refused_cards)
+    form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.payments)
     return page(
         "hold.html",
         counted(refusal).status if refusal else 200,

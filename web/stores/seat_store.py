@@ -594,6 +594,7 @@ def _hold(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
         status=stored.state,
         expires_at_ms=stored.deadline_ms,
         expires_in_ms=max(0, stored.deadline_ms - now_ms),
+        payments=stored.attempt,
         refused_cards=stored.refused,
         extended=bool(stored.extended_by),
     )
