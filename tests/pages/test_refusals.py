@@ -161,7 +161,7 @@ def test_seats_that_were_sold_after_all_cost_nothing(held, bookings, charges):
     bookings.insert(a_booking(event_id, "stalls-A-1"))
     refused = held.press("Pay", **BUYER)
     assert (refused.status, refused.title) == (409, "Somebody else has bought these seats")
-    assert "Nothing was charged." in refused.text
+    assert "Sold after all: Stalls, row A, seat 1. Nothing was charged." in refused.text
     assert charges(held) == []
     again = held.press("Pay", **BUYER)
     assert (again.status, charges(held)) == (409, [])

@@ -52,6 +52,13 @@ class Step(NamedTuple):
     href: str
 
 
+class Mistake(NamedTuple):
+    """Something in a form to put right: ``href`` leads to where."""
+
+    text: str
+    href: str
+
+
 def wants_page(environ: Mapping[str, Any]) -> bool:
     """Whether a browser asks for something to look at, and not a program for data."""
     path = environ.get("PATH_INFO", "")

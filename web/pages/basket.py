@@ -35,10 +35,6 @@ def entry_of(event_id: str, hold_id: str) -> Entry | None:
     return next((e for e in entries() if e[:2] == (event_id, hold_id)), None)
 
 
-def has_any() -> bool:
-    return bool(session.get(FIELD))
-
-
 def token_of(event_id: str, hold_id: str) -> str:
     """The token of a hold of this browser. Raises HoldNotFound when it is not."""
     if entry_of(event_id, hold_id) is None:

@@ -29,12 +29,11 @@ from web.domain import (
     SeatState,
 )
 from web.pages import basket
-from web.pages.answers import page
+from web.pages.answers import Mistake, page
 from web.pages.blueprint import pages, tickets
 from web.pages.cards import TEST_CARDS, are_test_cards_taken
 from web.pages.forms import PayForm
 from web.pages.seating import seat_name
-from web.pages.shop import Mistake
 from web.refusals import counted
 
 NOT_TRIED = (

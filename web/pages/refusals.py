@@ -18,8 +18,9 @@ from web.domain import (
     TooManyHeld,
 )
 from web.pages.answers import Step, notice, problem_page
-from web.pages.blueprint import pages
+from web.pages.blueprint import pages, tickets
 from web.pages.locales import duration
+from web.pages.seating import seat_name
 from web.problems import problem_of
 from web.refusals import counted
 
@@ -70,10 +71,12 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 steps=(basket,),
             )
         case SeatTaken(seats):
+            event = tickets().box_office.remembered_event(event_id)
+            names = "; ".join(seat_name(event, seat) for seat in seats)
             return notice(
                 409,
                 "Somebody else has bought these seats",
-                f"{', '.join(seats)} had been sold after all. Nothing was charged.",
+                f"Sold after all: {names}. Nothing was charged.",
                 steps=(Step("Choose other seats", url_for("pages.show_event", event_id=event_id)),),
             )
     return problem_page(problem)

@@ -21,7 +21,7 @@ from web.domain import (
     TooManyHeld,
 )
 from web.pages import basket
-from web.pages.answers import page
+from web.pages.answers import Mistake, page
 from web.pages.blueprint import browser, client, pages, tickets
 from web.pages.locales import duration
 from web.pages.refusals import words_of
@@ -37,13 +37,6 @@ from web.refusals import counted
 
 MAX_SEATS_READ = 100
 """Check boxes that are looked at, as many as the API takes; an event allows far fewer."""
-
-
-class Mistake(NamedTuple):
-    """Something in a form to put right: ``href`` leads to where."""
-
-    text: str
-    href: str
 
 
 class Sent(NamedTuple):

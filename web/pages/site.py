@@ -1,6 +1,7 @@
 """Puts the pages on the application."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, url_for
@@ -9,7 +10,7 @@ from flask_wtf import CSRFProtect
 from web.api import api
 
 # Their views are on the blueprint once they are imported.
-from web.pages import basket, checkout, organiser, receipts, refusals, shop  # noqa: F401
+from web.pages import checkout, organiser, receipts, refusals, shop  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
@@ -34,11 +35,10 @@ def register_pages(app: Flask, settings: Settings) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     register_filters(app)
     app.add_template_global(_static_url(Path(app.static_folder)), "static_url")
-    app.add_template_global(basket.has_any, "basket_has_any")
     app.register_blueprint(pages)
 
 
-def _static_url(folder: Path):
+def _static_url(folder: Path) -> Callable[[str], str]:
     """A function of file name to address, which changes with the file, so that it may be kept."""
     tags = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:8]
