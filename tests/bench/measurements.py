@@ -19,7 +19,7 @@ from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.factories import put_on_sale
 from web.domain import Event, Row, Section
-from web.stores.seat_store import RedisSeatStore, connect
+from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 
 SECONDS = 5
 """Of each measurement; shorter ones are noisy, and longer ones sell more than the hall has."""
@@ -97,7 +97,8 @@ class Bench:
     def __init__(self, stack: Stack, folder: Path):
         self.url = stack["nginx"].url
         self.web_url = stack["web"].url
-        self.seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+        self._redis = connect(stack.environment["REDIS_URL"])
+        self.seats = RedisSeatStore(self._redis)
         self.notes: list[str] = []
         self._environment = stack.environment
         self._folder = folder
@@ -114,7 +115,11 @@ class Bench:
 
     def measure(self, measurement: Measurement) -> Result:
         """Raises Surprise."""
-        return measurement.measure(self, self._open_hall())
+        hall = self._open_hall()
+        try:
+            return measurement.measure(self, hall)
+        finally:
+            self._forget(hall)
 
     def answers_of_flask(self) -> float:
         """How many requests the application has answered, all workers together."""
@@ -142,6 +147,12 @@ class Bench:
         )
         put_on_sale(self.seats, hall)
         return hall
+
+    def _forget(self, hall: Event) -> None:
+        """Or the worker would look after more and more halls as the bench goes on."""
+        self._redis.srem(CATALOGUE_KEY, hall.id)
+        for key in self._redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
+            self._redis.unlink(key)
 
     def _yardstick(self) -> Nginx:
         """An nginx that says 409 to everything."""
