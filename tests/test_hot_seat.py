@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 import requests
 
 from tests.http_client import Client
@@ -119,6 +120,22 @@ def test_a_kept_refusal_names_nobody_elses_allowance(stack, event):
     assert not any("RateLimit" in answer.headers for answer in kept)
     assert not any("X-Accel-Expires" in answer.headers for answer in answers)
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == 6
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [(f"seats/{SEAT}/hold", "seat_taken"), ("sections/stalls/best/6/hold", "sold_out")],
+)
+def test_nginx_and_the_application_refuse_in_the_same_words(stack, event, call, code):
+    for _ in range(4):
+        Client(stack.url, event.id).hold_best("stalls", 5)
+    answers = [Client(url, event.id).call("POST", call) for url in (stack.url, stack.web_url)]
+    assert [answer.json()["code"] for answer in answers] == [code] * 2
+    assert answers[0].content == answers[1].content
+    for name in ("Content-Type", "Cache-Control", "RateLimit-Policy"):
+        assert answers[0].headers[name] == answers[1].headers[name]
+    assert [answer.status_code for answer in answers] == [409, 409]
+    assert "X-Accel-Expires" in answers[1].headers, "for another nginx than ours"
 
 
 def _wait_for_a_young_second() -> None:

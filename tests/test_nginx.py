@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.nginx.problems import KEPT_STATUS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.behind_nginx import (
@@ -228,7 +229,7 @@ def test_of_what_nginx_says_no_to_by_itself_the_log_has_a_sample_that_adds_up(
 ):
     connection = http.client.HTTPConnection(HOST, nginx.port)
     with (
-        upstream.telling(409, lambda: {"X-Accel-Expires": f"@{int(time.time())}"}) as heard,
+        upstream.telling(KEPT_STATUS) as heard,
         contextlib.closing(connection),
     ):
         for number in range(4000):

@@ -36,6 +36,9 @@ MAX_TAG_LENGTH = 16
 
 PENDING_RETRY_S = 2
 
+KEPT_STATUS = 470
+"""Instead of 409, to nginx only; ops/nginx/problems.py has the same."""
+
 api = Blueprint("api", __name__, url_prefix="/api/events")
 
 
@@ -84,7 +87,11 @@ def show_seats(event_id: str) -> Response:
 
 def _kept_by_nginx(view: Callable[..., Response]) -> Callable[..., Response]:
     """nginx may repeat a refusal of this call to everybody, until the second is over in which it
-    was asked for. Not what is refused to one client only, and never a hold."""
+    was asked for. Not what is refused to one client only, and never a hold.
+
+    To an nginx that asks for it the status says so, and nginx makes the 409 (ops/nginx/
+    hold_calls.conf.j2). Otherwise a header does, and any nginx with a cache can be told to heed it.
+    """
 
     @wraps(view)
     def answer(**arguments: str) -> Response:
@@ -94,7 +101,10 @@ def _kept_by_nginx(view: Callable[..., Response]) -> Callable[..., Response]:
             return view(**arguments)
         except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
             response = refuse(refusal)
-            response.headers["X-Accel-Expires"] = f"@{asked_s}"
+            if "X-Kept-Refusals" in request.headers and not isinstance(refusal, SaleNotOpen):
+                response.status_code = KEPT_STATUS
+            else:
+                response.headers["X-Accel-Expires"] = f"@{asked_s}"
             return response
 
     return answer

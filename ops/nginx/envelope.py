@@ -54,6 +54,10 @@ class Envelope:
         wait_s = math.ceil(self.window_s / self.limit)
         return (
             ("Retry-After", str(wait_s)),
-            ("RateLimit-Policy", f'"client";q={self.limit};w={self.window_s}'),
+            self.policy_header,
             ("RateLimit", f'"client";r=0;t={wait_s}'),
         )
+
+    @property
+    def policy_header(self) -> tuple[str, str]:
+        return ("RateLimit-Policy", f'"client";q={self.limit};w={self.window_s}')

@@ -1,7 +1,7 @@
 """The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PROBLEMS_PATH = "/.problems/"
 """Where nginx keeps their pages; reachable for nginx itself only."""
@@ -11,7 +11,8 @@ PROBLEMS_PATH = "/.problems/"
 class Problem:
     """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
     ones its private ones, such as 494. Without any, something else decides for this problem.
-    A header's value may be a variable of nginx's, ``$allowed_methods``.
+    A header's value may be a variable of nginx's, ``$allowed_methods``. ``extra`` are further
+    members; where there are some, they and ``detail`` may have variables in them.
     """
 
     code: str
@@ -20,6 +21,7 @@ class Problem:
     detail: str
     nginx_statuses: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    extra: dict[str, object] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -34,8 +36,10 @@ class Problem:
                 "status": self.status,
                 "code": self.code,
                 "detail": self.detail,
+                **self.extra,
             },
             separators=(",", ":"),
+            ensure_ascii=False,
         )
 
 
@@ -68,6 +72,14 @@ HTTPS_REQUIRED = Problem(
     "Nothing happened. Use https.",
 )
 
+BODY_TOO_LARGE = Problem(
+    "body_too_large",
+    413,
+    "Content Too Large",
+    "The body of a request may have 64 KiB.",
+    (413,),
+)
+
 RATE_LIMITED = Problem(
     "rate_limited",
     429,
@@ -76,6 +88,29 @@ RATE_LIMITED = Problem(
     (429,),
 )
 """envelope.py has its headers."""
+
+KEPT_STATUS = 470
+"""What the application answers instead of 409 when nginx may repeat it; web/api.py has the same."""
+ENVELOPE_STATUS = 471
+"""What limit_req answers where the application's own 429 must pass."""
+
+# The application's words, with the names of what was asked for; a test compares.
+SEAT_TAKEN = Problem(
+    "seat_taken",
+    409,
+    "Conflict",
+    "Somebody else has $hold_seat. Nothing was held; choose other seats.",
+    headers=(("RateLimit", "$own_rate_limit"),),
+    extra={"seats": ["$hold_seat"]},
+)
+SOLD_OUT = Problem(
+    "sold_out",
+    409,
+    "Conflict",
+    "Section $hold_section has not $hold_quantity free seats now. "
+    "Seats come back when a hold runs out.",
+    headers=(("RateLimit", "$own_rate_limit"),),
+)
 
 PROBLEMS = (
     # 497: http on the port of https.
@@ -91,13 +126,7 @@ PROBLEMS = (
         (405,),
         (("Allow", "$allowed_methods"),),
     ),
-    Problem(
-        "body_too_large",
-        413,
-        "Content Too Large",
-        "The body of a request may have 64 KiB.",
-        (413,),
-    ),
+    BODY_TOO_LARGE,
     Problem(
         "uri_too_long",
         414,
@@ -137,4 +166,6 @@ PROBLEMS = (
     ),
     UNAVAILABLE,
     OUTCOME_UNKNOWN,
+    SEAT_TAKEN,
+    SOLD_OUT,
 )

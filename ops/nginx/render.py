@@ -21,11 +21,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ops.nginx.envelope import Envelope
 from ops.nginx.problems import (
+    BODY_TOO_LARGE,
+    ENVELOPE_STATUS,
     HTTPS_REQUIRED,
+    KEPT_STATUS,
     OUTCOME_UNKNOWN,
     PROBLEMS,
     PROBLEMS_PATH,
     RATE_LIMITED,
+    SEAT_TAKEN,
+    SOLD_OUT,
     UNAVAILABLE,
     UPSTREAM_FAILURE_STATUSES,
     Problem,
@@ -205,6 +210,7 @@ def _render(
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
+    environment.filters["quoted_words"] = _quoted_words
     envelope = Envelope.around(rate)
     defaults = {
         "server_name": None,
@@ -234,16 +240,25 @@ def _render(
             "unavailable": UNAVAILABLE,
             "outcome_unknown": OUTCOME_UNKNOWN,
             "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
+            "kept_status": KEPT_STATUS,
+            "envelope_status": ENVELOPE_STATUS,
+            "seat_taken": SEAT_TAKEN,
+            "sold_out": SOLD_OUT,
+            "rate_limited": RATE_LIMITED,
+            "body_too_large": BODY_TOO_LARGE,
         }
         | context,
     )
 
 
 def _problems(envelope: Envelope) -> list[Problem]:
+    more = {
+        RATE_LIMITED.code: envelope.headers,
+        SEAT_TAKEN.code: (envelope.policy_header,),
+        SOLD_OUT.code: (envelope.policy_header,),
+    }
     return [
-        dataclasses.replace(problem, headers=envelope.headers)
-        if problem is RATE_LIMITED
-        else problem
+        dataclasses.replace(problem, headers=problem.headers + more.get(problem.code, ()))
         for problem in PROBLEMS
     ]
 
@@ -273,6 +288,11 @@ def _quoted(value: object) -> str:
     if re.search(r"['\\$\n]", text):
         raise ValueError(f"nginx cannot take a quote, backslash, dollar or line break: {text!r}")
     return f"'{text}'"
+
+
+def _quoted_words(text: str) -> str:
+    """Like _quoted, with nginx's variables in it."""
+    return _quoted(re.sub(r"\$[a-z_]+", "", text)) and f"'{text}'"
 
 
 def main() -> None:
