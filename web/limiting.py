@@ -128,7 +128,7 @@ class ClientLimit:
         wait_s = decision.reset_s
         if wants_page(environ):
             html = self._page.get_data(as_text=True).replace(WAIT, str(wait_s))
-            response = Response(html, 429, self._page.headers)
+            response = Response(html, 429, self._page.headers.items())
             response.headers["Retry-After"] = str(wait_s)
         else:
             response = _problem("requests", environ[CLIENT], wait_s).response()

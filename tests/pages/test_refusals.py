@@ -232,8 +232,10 @@ def test_while_a_part_restarts_a_page_says_what_is_known_to_be_true(application,
 def test_a_browser_beyond_the_limit_gets_a_page_and_a_program_a_problem(application):
     browser = application(RATE_LIMIT="1/hour")
     browser.get("/", headers=HTML)
+    browser.get("/", headers=HTML)
     page = browser.get("/", headers=HTML)
     assert (page.status_code, page.mimetype) == (429, "text/html")
+    assert len(page.headers.getlist("RateLimit")) == 1, "each refusal has headers of its own"
     wait_s = int(page.headers["Retry-After"])
     assert f"Wait {wait_s} seconds" in page.text
     assert "{wait}" not in page.text
