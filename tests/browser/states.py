@@ -1,0 +1,397 @@
+"""Every page in every state that a buyer or an organiser can get it into, each with a way there. The
+axe tests look at all of them, and the screenshots show them."""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from playwright.sync_api import Page
+
+from ops.servers import REPOSITORY
+from tests.conftest import ORGANISER_TOKEN, Site
+from tests.factories import BUYER as PAYER
+from tests.factories import FREE, STALLS, a_booking, small_hall, unique
+from web.domain import Event
+from web.stores.booking_store import MongoBookingStore
+from web.stores.event_files import read_event_file
+from web.stores.seat_store import RedisSeatStore
+
+DECLINED = "Visa that its bank refuses"
+EXPIRED_HOLD_MS = 400
+SHARE_SOLD, SHARE_HELD = 0.35, 0.06
+"""Of a theatre an hour after the sale opened."""
+
+
+@dataclass
+class Scene:
+    """Where states are made. ``open(address)`` is a page of a buyer of its own."""
+
+    site: Site
+    seats: RedisSeatStore
+    bookings: MongoBookingStore
+    open: Callable[[str], Page]
+
+    def put_on_sale(self, event: Event, sold: Sequence[str] = ()) -> str:
+        """Returns the address of its page."""
+        self.seats.announce([event.id])
+        self.seats.build_event(event, payments=[])
+        self.seats.open_event(event, sold=sold)
+        return f"/events/{event.id}"
+
+    def declared(self, name: str, **changes: object) -> Event:
+        """An event that we ship, under an id of its own."""
+        event = read_event_file(REPOSITORY / f"events/{name}.toml")
+        return replace(event, id=unique(event.id), **changes)
+
+    def busy_theatre(self, **changes: object) -> str:
+        """The same seats are gone each time."""
+        event = self.declared("rosewood-theatre", **changes)
+        gone = random.Random(1611)
+        seats = [seat for seat in event.seats if not seat.startswith("stalls-D")]
+        sold = gone.sample(seats, int(SHARE_SOLD * len(seats)))
+        address = self.put_on_sale(event, sold)
+        free = [seat for seat in seats if seat not in sold]
+        self.taken(address, *gone.sample(free, int(SHARE_HELD * len(seats))))
+        return address
+
+    def taken(self, address: str, *seats: str) -> None:
+        """Somebody else holds these."""
+        event = self.seats.current_event(address.rpartition("/")[2])
+        for seat in seats:
+            self.seats.hold_seats(event, unique("hld"), unique("eve"), [event.positions[seat]])
+
+    def chosen(self, *seats: str, **changes: object) -> Page:
+        page = self.open(self.busy_theatre(**changes))
+        choose(page, *seats)
+        return page
+
+    def held(self, **changes: object) -> Page:
+        """Two seats, ready to be paid."""
+        page = self.chosen("stalls-D-8", "stalls-D-9", **changes)
+        page.get_by_role("button", name="Hold the chosen seats").click()
+        page.wait_for_url(re.compile("/holds/hld_"))
+        return page
+
+    def booked(self) -> Page:
+        page = self.held()
+        pay(page)
+        page.wait_for_url("**/receipts/**")
+        return page
+
+    def organised(self) -> Page:
+        page = self.open("/organiser")
+        page.get_by_label("Token").fill(ORGANISER_TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="Sales").wait_for()
+        return page
+
+
+def choose(page: Page, *seats: str) -> None:
+    for seat in seats:
+        page.locator(f'input[value="{seat}"]').check()
+
+
+def pay(page: Page, card: str | None = None) -> None:
+    page.get_by_label("Name").fill(PAYER.name)
+    page.get_by_label("E-mail").fill(PAYER.email)
+    if card:
+        page.get_by_label(card).check()
+    page.get_by_role("button", name=re.compile("^Pay|^Book")).click()
+
+
+State = Callable[[Scene], Page]
+STATES: dict[str, State] = {}
+"""By the name of the picture, in the order of a purchase."""
+
+
+def state(make: State) -> State:
+    STATES[make.__name__.replace("_", "-")] = make
+    return make
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@state
+def events(scene: Scene) -> Page:
+    return scene.open("/")
+
+
+@state
+def theatre(scene: Scene) -> Page:
+    return scene.chosen("stalls-D-8", "stalls-D-9")
+
+
+@state
+def stadium(scene: Scene) -> Page:
+    return scene.open("/events/meridian-stadium-final")
+
+
+@state
+def section(scene: Scene) -> Page:
+    return scene.open("/events/meridian-stadium-final/sections/101")
+
+
+@state
+def standing(scene: Scene) -> Page:
+    event = scene.declared("harbour-arena")
+    floor = tuple(section for section in event.sections if section.kind == "general")
+    return scene.open(scene.put_on_sale(replace(event, sections=floor)))
+
+
+@state
+def not_open(scene: Scene) -> Page:
+    return scene.chosen("stalls-D-8", sale_opens_at=datetime(2099, 3, 2, 9, tzinfo=UTC))
+
+
+@state
+def not_open_refused(scene: Scene) -> Page:
+    page = not_open(scene)
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Not open yet").wait_for()
+    return page
+
+
+@state
+def sold_out(scene: Scene) -> Page:
+    event = scene.declared("rosewood-theatre")
+    return scene.open(scene.put_on_sale(event, sold=event.seats))
+
+
+@state
+def conflict(scene: Scene) -> Page:
+    page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
+    scene.taken(page.url, "stalls-D-8")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Some seats were taken").wait_for()
+    return page
+
+
+@state
+def none_chosen(scene: Scene) -> Page:
+    page = scene.chosen()
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Please check your seats").wait_for()
+    return page
+
+
+@state
+def too_few_left(scene: Scene) -> Page:
+    event = small_hall(name="A small evening", sections=(STALLS, FREE))
+    page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
+    page.get_by_label("Section").select_option("free")
+    page.get_by_role("button", name="Hold the best seats").click()
+    page.get_by_role("heading", name="Not enough seats left").wait_for()
+    return page
+
+
+@state
+def too_many_held(scene: Scene) -> Page:
+    page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
+    page.get_by_role("link", name="The Winter's Tale").click()
+    choose(page, "stalls-D-11")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="You hold many seats").wait_for()
+    return page
+
+
+# ---------------------------------------------------------------- paying
+
+
+@state
+def hold(scene: Scene) -> Page:
+    return scene.held()
+
+
+@state
+def hold_of_free_seats(scene: Scene) -> Page:
+    page = scene.open(scene.put_on_sale(small_hall()))
+    choose(page, "free-F-1")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("button", name="Book, free of charge").wait_for()
+    return page
+
+
+@state
+def extended(scene: Scene) -> Page:
+    page = scene.held()
+    page.get_by_role("button", name="Give me 5 minutes more").click()
+    page.get_by_text("You have more time now.").wait_for()
+    return page
+
+
+@state
+def mistyped(scene: Scene) -> Page:
+    page = scene.held()
+    page.get_by_label("E-mail").fill("ada at example")
+    page.get_by_role("button", name="Pay").click()
+    page.get_by_role("heading", name="Please check the form").wait_for()
+    return page
+
+
+@state
+def declined(scene: Scene) -> Page:
+    page = scene.held()
+    pay(page, DECLINED)
+    page.get_by_role("heading", name="The card was refused").wait_for()
+    return page
+
+
+@state
+def last_card_declined(scene: Scene) -> Page:
+    page = declined(scene)
+    while page.get_by_role("heading", name="The card was refused").is_visible():
+        pay(page, DECLINED)
+    page.get_by_role("heading", name="The seats were given back").wait_for()
+    return page
+
+
+@state
+def being_checked(scene: Scene) -> Page:
+    page = scene.held()
+    event_id, hold_id = re.search(r"/events/(.*)/holds/(.*)", page.url).groups()
+    event = scene.seats.current_event(event_id)
+    scene.seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
+    page.reload()
+    page.get_by_role("heading", name="Your payment is being checked").wait_for()
+    return page
+
+
+@state
+def expired(scene: Scene) -> Page:
+    """One of the seats is gone meanwhile."""
+    page = scene.held(hold_ms=EXPIRED_HOLD_MS)
+    page.wait_for_timeout(EXPIRED_HOLD_MS)
+    scene.taken(page.url.partition("/holds/")[0], "stalls-D-8")
+    page.reload()
+    page.get_by_role("heading", name="The time for these seats ran out").wait_for()
+    return page
+
+
+@state
+def receipt(scene: Scene) -> Page:
+    return scene.booked()
+
+
+@state
+def refunded(scene: Scene) -> Page:
+    page = scene.booked()
+    booking_id = re.search(r"bkg_\w+", page.inner_text("main"))[0]
+    scene.bookings.mark_refunded(booking_id, datetime.now(UTC))
+    page.reload()
+    page.get_by_role("heading", name="This booking was refunded").wait_for()
+    return page
+
+
+@state
+def basket(scene: Scene) -> Page:
+    """A booking, a hold, and one whose time ran out."""
+    page = scene.booked()
+    for hold_ms in (EXPIRED_HOLD_MS, 300_000):
+        page.goto(scene.busy_theatre(hold_ms=hold_ms))
+        choose(page, "stalls-D-8")
+        page.get_by_role("button", name="Hold the chosen seats").click()
+        page.wait_for_url(re.compile("/holds/hld_"))
+        page.wait_for_timeout(min(hold_ms, EXPIRED_HOLD_MS))
+    page.goto("/basket")
+    return page
+
+
+@state
+def empty_basket(scene: Scene) -> Page:
+    return scene.open("/basket")
+
+
+# ---------------------------------------------------------------- refused
+
+
+@state
+def sold_after_all(scene: Scene) -> Page:
+    page = scene.held()
+    event_id = re.search(r"/events/(.*)/holds/", page.url)[1]
+    scene.bookings.insert(a_booking(event_id, "stalls-D-8"))
+    pay(page)
+    page.get_by_role("heading", name="Somebody else has bought these seats").wait_for()
+    return page
+
+
+@state
+def form_without_cookie(scene: Scene) -> Page:
+    page = scene.held()
+    page.context.clear_cookies()
+    pay(page)
+    page.get_by_role("heading", name="Please send the form again").wait_for()
+    return page
+
+
+@state
+def seats_of_another_browser(scene: Scene) -> Page:
+    page = scene.held()
+    page.context.clear_cookies()
+    page.reload()
+    return page
+
+
+@state
+def no_such_page(scene: Scene) -> Page:
+    return scene.open("/nothing")
+
+
+@state
+def no_such_receipt(scene: Scene) -> Page:
+    return scene.open("/receipts/guessed")
+
+
+@state
+def too_fast(scene: Scene) -> Page:
+    page = scene.open("/")
+    for _ in range(50):
+        page.goto("/basket")
+        if page.get_by_role("heading", name="That was too fast").is_visible():
+            return page
+    raise AssertionError("nothing was too fast")
+
+
+# ---------------------------------------------------------------- the organiser
+
+
+@state
+def organiser_login(scene: Scene) -> Page:
+    return scene.open("/organiser")
+
+
+@state
+def organiser_wrong_token(scene: Scene) -> Page:
+    page = organiser_login(scene)
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="That did not work").wait_for()
+    return page
+
+
+@state
+def organiser(scene: Scene) -> Page:
+    return scene.organised()
+
+
+@state
+def organiser_sale(scene: Scene) -> Page:
+    event_path = re.search("/events/[^/]+", held_and_sold(scene))[0]
+    page = scene.organised()
+    page.goto(f"/organiser{event_path}")
+    return page
+
+
+def held_and_sold(scene: Scene) -> str:
+    """The address of a hold, in an event that has also a sale."""
+    page = scene.held()
+    event_path = re.search("/events/[^/]+", page.url)[0]
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+    page.goto(event_path)
+    choose(page, "stalls-D-11")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.wait_for_url(re.compile("/holds/hld_"))
+    return page.url
