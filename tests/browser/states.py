@@ -1,11 +1,12 @@
-"""Every page in every state that a buyer or an organiser can get it into, each with a way there. The
-axe tests look at all of them, and the screenshots show them."""
+"""Every page in every state that a buyer or an organiser can get it into, each with a way there.
+The axe tests look at all of them, and the screenshots show them."""
 
 import random
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import Page
 
@@ -60,7 +61,8 @@ class Scene:
         """Somebody else holds these."""
         event = self.seats.current_event(address.rpartition("/")[2])
         for seat in seats:
-            self.seats.hold_seats(event, unique("hld"), unique("eve"), [event.positions[seat]])
+            hold_id = f"hld_{secrets.token_hex(10)}"
+            self.seats.hold_seats(event, hold_id, unique("eve"), [event.positions[seat]])
 
     def chosen(self, *seats: str, **changes: object) -> Page:
         page = self.open(self.busy_theatre(**changes))
@@ -101,52 +103,64 @@ def pay(page: Page, card: str | None = None) -> None:
     page.get_by_role("button", name=re.compile("^Pay|^Book")).click()
 
 
-State = Callable[[Scene], Page]
+@dataclass(frozen=True)
+class State:
+    caption: str
+    make: Callable[[Scene], Page]
+
+
 STATES: dict[str, State] = {}
-"""By the name of the picture, in the order of a purchase."""
+"""By name, in the order of a purchase."""
 
 
-def state(make: State) -> State:
-    STATES[make.__name__.replace("_", "-")] = make
-    return make
+def state(caption: str) -> Callable[[Callable[[Scene], Page]], Callable[[Scene], Page]]:
+    def keep(make: Callable[[Scene], Page]) -> Callable[[Scene], Page]:
+        STATES[make.__name__.replace("_", "-")] = State(caption, make)
+        return make
+
+    return keep
 
 
 # ---------------------------------------------------------------- choosing
 
 
-@state
+@state("What is on sale")
 def events(scene: Scene) -> Page:
     return scene.open("/")
 
 
-@state
+@state("A theatre, with two seats chosen")
 def theatre(scene: Scene) -> Page:
     return scene.chosen("stalls-D-8", "stalls-D-9")
 
 
-@state
+@state("A stadium of 50,000 seats has a page for each section")
 def stadium(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final")
 
 
-@state
+@state("One section of the stadium")
 def section(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final/sections/101")
 
 
-@state
+@state("Standing places have no numbers: how many is all one says")
 def standing(scene: Scene) -> Page:
     event = scene.declared("harbour-arena")
     floor = tuple(section for section in event.sections if section.kind == "general")
     return scene.open(scene.put_on_sale(replace(event, sections=floor)))
 
 
-@state
+@state("Before the sale opens one can choose already")
 def not_open(scene: Scene) -> Page:
-    return scene.chosen("stalls-D-8", sale_opens_at=datetime(2099, 3, 2, 9, tzinfo=UTC))
+    opens_at = datetime(2099, 3, 2, 9, tzinfo=UTC)
+    event = scene.declared("rosewood-theatre", sale_opens_at=opens_at)
+    page = scene.open(scene.put_on_sale(event))
+    choose(page, "stalls-D-8")
+    return page
 
 
-@state
+@state("Too early")
 def not_open_refused(scene: Scene) -> Page:
     page = not_open(scene)
     page.get_by_role("button", name="Hold the chosen seats").click()
@@ -154,13 +168,13 @@ def not_open_refused(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("No seat is free")
 def sold_out(scene: Scene) -> Page:
     event = scene.declared("rosewood-theatre")
     return scene.open(scene.put_on_sale(event, sold=event.seats))
 
 
-@state
+@state("Somebody was faster: what is gone is named, the rest stays chosen")
 def conflict(scene: Scene) -> Page:
     page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
     scene.taken(page.url, "stalls-D-8")
@@ -169,7 +183,7 @@ def conflict(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("Sent without a choice")
 def none_chosen(scene: Scene) -> Page:
     page = scene.chosen()
     page.get_by_role("button", name="Hold the chosen seats").click()
@@ -177,7 +191,7 @@ def none_chosen(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("Not that many left there")
 def too_few_left(scene: Scene) -> Page:
     event = small_hall(name="A small evening", sections=(STALLS, FREE))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
@@ -187,7 +201,7 @@ def too_few_left(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("More than one may hold")
 def too_many_held(scene: Scene) -> Page:
     page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
     page.get_by_role("link", name="The Winter's Tale").click()
@@ -200,12 +214,12 @@ def too_many_held(scene: Scene) -> Page:
 # ---------------------------------------------------------------- paying
 
 
-@state
+@state("Two seats on hold, ready to be paid")
 def hold(scene: Scene) -> Page:
     return scene.held()
 
 
-@state
+@state("A seat that costs nothing needs no card")
 def hold_of_free_seats(scene: Scene) -> Page:
     page = scene.open(scene.put_on_sale(small_hall()))
     choose(page, "free-F-1")
@@ -214,7 +228,7 @@ def hold_of_free_seats(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("More time, once")
 def extended(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_role("button", name="Give me 5 minutes more").click()
@@ -222,7 +236,7 @@ def extended(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("A mistyped form keeps what was typed")
 def mistyped(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_label("E-mail").fill("ada at example")
@@ -231,7 +245,7 @@ def mistyped(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("A refused card")
 def declined(scene: Scene) -> Page:
     page = scene.held()
     pay(page, DECLINED)
@@ -239,7 +253,7 @@ def declined(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The last card that could be tried was refused")
 def last_card_declined(scene: Scene) -> Page:
     page = declined(scene)
     while page.get_by_role("heading", name="The card was refused").is_visible():
@@ -248,7 +262,7 @@ def last_card_declined(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The answer of the bank is on its way")
 def being_checked(scene: Scene) -> Page:
     page = scene.held()
     event_id, hold_id = re.search(r"/events/(.*)/holds/(.*)", page.url).groups()
@@ -259,7 +273,7 @@ def being_checked(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The time ran out, and one of the seats is gone")
 def expired(scene: Scene) -> Page:
     """One of the seats is gone meanwhile."""
     page = scene.held(hold_ms=EXPIRED_HOLD_MS)
@@ -270,12 +284,12 @@ def expired(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The receipt, and the code for the door")
 def receipt(scene: Scene) -> Page:
     return scene.booked()
 
 
-@state
+@state("A refunded booking is no ticket")
 def refunded(scene: Scene) -> Page:
     page = scene.booked()
     booking_id = re.search(r"bkg_\w+", page.inner_text("main"))[0]
@@ -285,7 +299,7 @@ def refunded(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The basket: a hold, one that ran out, and a booking")
 def basket(scene: Scene) -> Page:
     """A booking, a hold, and one whose time ran out."""
     page = scene.booked()
@@ -299,7 +313,7 @@ def basket(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The basket of somebody new")
 def empty_basket(scene: Scene) -> Page:
     return scene.open("/basket")
 
@@ -307,7 +321,7 @@ def empty_basket(scene: Scene) -> Page:
 # ---------------------------------------------------------------- refused
 
 
-@state
+@state("Sold to somebody else after all")
 def sold_after_all(scene: Scene) -> Page:
     page = scene.held()
     event_id = re.search(r"/events/(.*)/holds/", page.url)[1]
@@ -317,7 +331,7 @@ def sold_after_all(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("A form that is not known to be ours")
 def form_without_cookie(scene: Scene) -> Page:
     page = scene.held()
     page.context.clear_cookies()
@@ -326,7 +340,7 @@ def form_without_cookie(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("Another browser's seats")
 def seats_of_another_browser(scene: Scene) -> Page:
     page = scene.held()
     page.context.clear_cookies()
@@ -334,17 +348,17 @@ def seats_of_another_browser(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("An address that leads nowhere")
 def no_such_page(scene: Scene) -> Page:
     return scene.open("/nothing")
 
 
-@state
+@state("A receipt that is not there")
 def no_such_receipt(scene: Scene) -> Page:
     return scene.open("/receipts/guessed")
 
 
-@state
+@state("Too many requests")
 def too_fast(scene: Scene) -> Page:
     page = scene.open("/")
     for _ in range(50):
@@ -354,15 +368,20 @@ def too_fast(scene: Scene) -> Page:
     raise AssertionError("nothing was too fast")
 
 
+@state("What nginx says by itself")
+def said_by_nginx(scene: Scene) -> Page:
+    return scene.open("/metrics")
+
+
 # ---------------------------------------------------------------- the organiser
 
 
-@state
+@state("The organiser logs in")
 def organiser_login(scene: Scene) -> Page:
     return scene.open("/organiser")
 
 
-@state
+@state("A wrong token")
 def organiser_wrong_token(scene: Scene) -> Page:
     page = organiser_login(scene)
     page.get_by_label("Token").fill("wrong")
@@ -371,27 +390,28 @@ def organiser_wrong_token(scene: Scene) -> Page:
     return page
 
 
-@state
+@state("The organiser's sales")
 def organiser(scene: Scene) -> Page:
     return scene.organised()
 
 
-@state
+@state("How one sale goes")
 def organiser_sale(scene: Scene) -> Page:
-    event_path = re.search("/events/[^/]+", held_and_sold(scene))[0]
+    """An hour old, with most of the sales in its first minutes, and some holds."""
+    event = scene.declared("rosewood-theatre")
+    chance = random.Random(1611)
+    sold = chance.sample(event.seats, 160)
+    address = scene.put_on_sale(event, sold)
+    scene.taken(address, *[seat for seat in event.seats if seat not in sold][:9])
+    opened_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=50)
+    for first, second in zip(sold[::2], sold[1::2], strict=True):
+        scene.bookings.insert(
+            replace(
+                a_booking(event.id, first, second),
+                amount_minor=event.amount_minor([event.positions[s] for s in (first, second)]),
+                booked_at=opened_at + timedelta(minutes=min(49, chance.expovariate(1 / 9))),
+            )
+        )
     page = scene.organised()
-    page.goto(f"/organiser{event_path}")
+    page.goto(f"/organiser{address}")
     return page
-
-
-def held_and_sold(scene: Scene) -> str:
-    """The address of a hold, in an event that has also a sale."""
-    page = scene.held()
-    event_path = re.search("/events/[^/]+", page.url)[0]
-    pay(page)
-    page.wait_for_url("**/receipts/**")
-    page.goto(event_path)
-    choose(page, "stalls-D-11")
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.wait_for_url(re.compile("/holds/hld_"))
-    return page.url

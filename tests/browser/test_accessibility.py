@@ -23,7 +23,7 @@ def scene(stack, seats, bookings, page_at) -> Scene:
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_page_has_no_barriers_wide_or_narrow_light_or_dark(scene, name):
-    page = STATES[name](scene)
+    page = STATES[name].make(scene)
     for viewport in (DESKTOP, NARROW):
         page.set_viewport_size(viewport)
         # As tall as the page. The bar with the button covers some seats until one scrolls on, and
