@@ -1,10 +1,14 @@
-"""The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems."""
+"""The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems for
+programs, and for people a page in the application's words."""
 
 import json
 from dataclasses import dataclass, field
 
 PROBLEMS_PATH = "/.problems/"
-"""Where nginx keeps their pages; reachable for nginx itself only."""
+"""Where nginx keeps them; reachable for nginx itself only."""
+
+PAGE_SUFFIX = ".html"
+"""Of the path of a problem as a page."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,8 @@ class Problem:
     """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
     ones its private ones, such as 494. Without any, something else decides for this problem.
     A header's value may be a variable of nginx's, ``$allowed_methods``. ``extra`` are further
-    members; where there are some, they and ``detail`` may have variables in them.
+    members; where there are some, they and ``detail`` may have variables in them. ``heading`` and
+    ``paragraphs`` are the page for people; only programs meet a problem without.
     """
 
     code: str
@@ -22,6 +27,8 @@ class Problem:
     nginx_statuses: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     extra: dict[str, object] = field(default_factory=dict)
+    heading: str = ""
+    paragraphs: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -45,6 +52,18 @@ class Problem:
 
 RETRY_SOON = (("Retry-After", "1"),)
 
+NEVER_TWICE = "If you were paying, that is safe: you are never charged twice."
+
+NOTHING_THERE = {
+    "heading": "This page does not exist",
+    "paragraphs": ("The address may be mistyped, or what was here is no longer on sale.",),
+}
+
+NOT_READ = {
+    "heading": "We could not read that",
+    "paragraphs": ("It did nothing, and nothing was charged by it.",),
+}
+
 UPSTREAM_FAILURE_STATUSES = (502, 503, 504)
 
 UNAVAILABLE = Problem(
@@ -53,6 +72,11 @@ UNAVAILABLE = Problem(
     "Service Unavailable",
     "The box office did not answer. Please try again in a moment.",
     headers=RETRY_SOON,
+    heading="We are back in a moment",
+    paragraphs=(
+        f"The shop did not answer. Wait a moment, then load the page again. {NEVER_TWICE}",
+        "What you hold and what you have bought is kept.",
+    ),
 )
 
 OUTCOME_UNKNOWN = Problem(
@@ -62,6 +86,14 @@ OUTCOME_UNKNOWN = Problem(
     "The answer to this payment was lost; whether it was made is not known. Repeat it with the "
     "same Idempotency-Key: that is safe, and nothing is charged twice.",
     headers=RETRY_SOON,
+    heading="We do not know yet whether you have paid",
+    paragraphs=(
+        "The answer to your payment was lost on the way. It may have been made, or not.",
+        "Go back and press the button to pay again, or load this page again. Both are safe: it is "
+        "the same payment, and you are never charged twice. If it was made, they lead to your "
+        "receipt.",
+        "Please do not buy the seats a second time elsewhere. Your basket shows how it stands.",
+    ),
 )
 
 HTTPS_REQUIRED = Problem(
@@ -78,6 +110,7 @@ BODY_TOO_LARGE = Problem(
     "Content Too Large",
     "The body of a request may have 64 KiB.",
     (413,),
+    **NOT_READ,
 )
 
 RATE_LIMITED = Problem(
@@ -86,6 +119,12 @@ RATE_LIMITED = Problem(
     "Too Many Requests",
     "Too many requests from your address. Wait as long as Retry-After says, then go on slower.",
     (429,),
+    heading="That was too fast",
+    paragraphs=(
+        "Too many requests came from your connection. Wait a moment, then load the page again. "
+        f"{NEVER_TWICE}",
+        "Seats that you hold stay yours meanwhile, until their time is over.",
+    ),
 )
 """envelope.py has its headers."""
 
@@ -114,10 +153,24 @@ SOLD_OUT = Problem(
 
 PROBLEMS = (
     # 497: http on the port of https.
-    Problem("bad_request", 400, "Bad Request", "This is not a well-formed request.", (400, 497)),
+    Problem(
+        "bad_request",
+        400,
+        "Bad Request",
+        "This is not a well-formed request.",
+        (400, 497),
+        **NOT_READ,
+    ),
     HTTPS_REQUIRED,
     # 403: a file that may not be read, or a link out of the folder.
-    Problem("not_found", 404, "Not Found", "There is nothing at this address.", (403, 404)),
+    Problem(
+        "not_found",
+        404,
+        "Not Found",
+        "There is nothing at this address.",
+        (403, 404),
+        **NOTHING_THERE,
+    ),
     Problem(
         "method_not_allowed",
         405,
@@ -125,6 +178,7 @@ PROBLEMS = (
         "This method is not allowed here.",
         (405,),
         (("Allow", "$allowed_methods"),),
+        **NOTHING_THERE,
     ),
     BODY_TOO_LARGE,
     Problem(
@@ -133,6 +187,7 @@ PROBLEMS = (
         "URI Too Long",
         "The first line of a request may have 16 KiB.",
         (414,),
+        **NOT_READ,
     ),
     Problem(
         "misdirected_request",
@@ -140,6 +195,8 @@ PROBLEMS = (
         "Misdirected Request",
         "The box office has another name.",
         (421,),
+        heading="This is not our address",
+        paragraphs=("The shop has another name. It did nothing, and nothing was charged by it.",),
     ),
     RATE_LIMITED,
     Problem(
@@ -148,14 +205,33 @@ PROBLEMS = (
         "Request Header Fields Too Large",
         "A header line may have 16 KiB, all of them together 64 KiB.",
         (494,),
+        heading="We could not read that",
+        paragraphs=(
+            "Your browser sent too much beside the address, cookies perhaps. It did nothing, and "
+            "nothing was charged by it.",
+            "Delete the cookies of this site, then load the page again. The address of a receipt "
+            "still opens it.",
+        ),
     ),
-    Problem("internal_error", 500, "Internal Server Error", "Something went wrong here.", (500,)),
+    Problem(
+        "internal_error",
+        500,
+        "Internal Server Error",
+        "Something went wrong here.",
+        (500,),
+        heading="Something went wrong on our side",
+        paragraphs=(
+            "If you were paying, look into your basket: it shows whether the payment went through. "
+            "You are never charged twice.",
+        ),
+    ),
     Problem(
         "not_implemented",
         501,
         "Not Implemented",
         "This method or transfer coding is not known here.",
         (501,),
+        **NOT_READ,
     ),
     Problem(
         "http_version_not_supported",
@@ -163,6 +239,7 @@ PROBLEMS = (
         "HTTP Version Not Supported",
         "Please use HTTP/1.1.",
         (505,),
+        **NOT_READ,
     ),
     UNAVAILABLE,
     OUTCOME_UNKNOWN,

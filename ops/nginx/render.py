@@ -10,7 +10,9 @@ own and a line in nginx.conf.j2, a new rendering is a function here and its comm
 """
 
 import argparse
+import base64
 import dataclasses
+import hashlib
 import os
 import re
 import sys
@@ -26,6 +28,7 @@ from ops.nginx.problems import (
     HTTPS_REQUIRED,
     KEPT_STATUS,
     OUTCOME_UNKNOWN,
+    PAGE_SUFFIX,
     PROBLEMS,
     PROBLEMS_PATH,
     RATE_LIMITED,
@@ -39,6 +42,8 @@ from sidecar.networks import parse_networks
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
 from web.settings import DEFAULT_RATE_LIMIT
+
+TEMPLATES = Path(__file__).parent
 
 WEB_DIR = Path(__file__).resolve().parent.parent.parent / "web"
 """The folder of ``static/``."""
@@ -203,7 +208,7 @@ def _render(
     if not upstreams:
         raise ValueError("name at least one upstream")
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -246,9 +251,26 @@ def _render(
             "sold_out": SOLD_OUT,
             "rate_limited": RATE_LIMITED,
             "body_too_large": BODY_TOO_LARGE,
+            "page_suffix": PAGE_SUFFIX,
+            **_pages(environment),
         }
         | context,
     )
+
+
+def _pages(environment: Environment) -> dict[str, object]:
+    """What makes a page of a problem, and the policy that lets it have its styles."""
+    style = " ".join((TEMPLATES / "problem_page.css").read_text().split())
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = environment.get_template("problem_page.html.j2")
+
+    def page_of(problem: Problem) -> str:
+        return " ".join(template.render(problem=problem, style=style).split())
+
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {"page_of": page_of, "page_policy": policy}
 
 
 def _problems(envelope: Envelope) -> list[Problem]:

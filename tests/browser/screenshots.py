@@ -1,0 +1,120 @@
+"""``make screenshots``: a picture of every page in every state to docs/screenshots, and the gallery
+that shows them, docs/screenshots.md. It starts a TicketS of its own."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from ops.processes import free_port
+from ops.servers import REPOSITORY
+from ops.stack import Stack
+from tests.browser.chromium import PHONE, new_context, running_chromium
+from tests.browser.states import STATES, Scene
+from tests.conftest import INHERITED, ORGANISER_TOKEN, Site
+from web.stores.booking_store import MongoBookingStore
+from web.stores.seat_store import RedisSeatStore, connect
+
+FOLDER = REPOSITORY / "docs/screenshots"
+GALLERY = REPOSITORY / "docs/screenshots.md"
+
+WIDE = {"width": 1040, "height": 640}
+MAX_HEIGHT = 1200
+"""Of a picture; the list of a stadium's sections is ten times that."""
+
+COLOURS = 64
+"""Of a picture: two for each letter's colour and background, and what is between them."""
+
+ON_A_PHONE = (
+    "events",
+    "theatre",
+    "conflict",
+    "hold",
+    "declined",
+    "expired",
+    "receipt",
+    "basket",
+    "organiser-sale",
+)
+IN_THE_DARK = ("events", "theatre", "hold", "receipt", "organiser-sale")
+
+HEAD = """# Screenshots
+
+Made by `make screenshots`. Each page in each state, on a desktop; some on a telephone, and some for
+people who like it dark.
+"""
+
+
+def pictures() -> Iterator[tuple[str, str, str, dict[str, object]]]:
+    """File, name of the state, what is special about the picture, and the browser's options."""
+    for name in STATES:
+        yield f"{name}.png", name, "", {"viewport": WIDE}
+        if name in ON_A_PHONE:
+            yield f"{name}-phone.png", name, "on a telephone", {"viewport": PHONE}
+        if name in IN_THE_DARK:
+            dark = {"viewport": WIDE, "color_scheme": "dark"}
+            yield f"{name}-dark.png", name, "in the dark", dark
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    with tempfile.TemporaryDirectory() as folder, running_chromium() as browser:
+        stack = Stack(Path(folder), environ | {"ORGANISER_TOKEN": ORGANISER_TOKEN})
+        try:
+            stack.start(free_port())
+            for file, name, _, options in pictures():
+                take(browser, stack, name, FOLDER / file, options)
+        finally:
+            stack.stop()
+    taken = sorted(FOLDER.glob("*.png"))
+    # The pages have few colours: a third of the size.
+    shrink = ["pngquant", "--nofs", "--strip", "--force", "--ext", ".png", str(COLOURS)]
+    subprocess.run([*shrink, *taken], check=True)
+    GALLERY.write_text(gallery())
+    size_kb = sum(path.stat().st_size for path in taken) // 1000
+    print(f"{len(taken)} pictures, {size_kb} kB, in {FOLDER.relative_to(REPOSITORY)}")
+
+
+def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[str, object]) -> None:
+    site = Site(stack["nginx"].url, stack["web"].url, stack.environment, sandbox=stack["sandbox"])
+    contexts = []
+
+    def opened(address: str):
+        context = new_context(browser, site.url, reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(address)
+        return page
+
+    seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+    bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
+    page = STATES[name].make(Scene(site, seats, bookings, opened))
+    height = page.evaluate("document.documentElement.scrollHeight")
+    width = options["viewport"]["width"]
+    # As tall as the picture, and from the top: what is sticky stands where it belongs.
+    page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path, animations="disabled", caret="hide")
+    for context in contexts:
+        context.close()
+
+
+def gallery() -> str:
+    lines = [HEAD]
+    for file, name, special, _ in pictures():
+        caption = STATES[name].caption
+        if not special:
+            lines.append(f"## {caption}\n")
+        alt = f"{caption}, {special}" if special else caption
+        lines.append(f"![{alt}](screenshots/{file})\n")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    main()

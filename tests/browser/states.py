@@ -1,0 +1,417 @@
+"""Every page in every state that a buyer or an organiser can get it into, each with a way there.
+The axe tests look at all of them, and the screenshots show them."""
+
+import random
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import Page
+
+from ops.servers import REPOSITORY
+from tests.conftest import ORGANISER_TOKEN, Site
+from tests.factories import BUYER as PAYER
+from tests.factories import FREE, STALLS, a_booking, small_hall, unique
+from web.domain import Event
+from web.stores.booking_store import MongoBookingStore
+from web.stores.event_files import read_event_file
+from web.stores.seat_store import RedisSeatStore
+
+DECLINED = "Visa that its bank refuses"
+EXPIRED_HOLD_MS = 400
+SHARE_SOLD, SHARE_HELD = 0.35, 0.06
+"""Of a theatre an hour after the sale opened."""
+
+
+@dataclass
+class Scene:
+    """Where states are made. ``open(address)`` is a page of a buyer of its own."""
+
+    site: Site
+    seats: RedisSeatStore
+    bookings: MongoBookingStore
+    open: Callable[[str], Page]
+
+    def put_on_sale(self, event: Event, sold: Sequence[str] = ()) -> str:
+        """Returns the address of its page."""
+        self.seats.announce([event.id])
+        self.seats.build_event(event, payments=[])
+        self.seats.open_event(event, sold=sold)
+        return f"/events/{event.id}"
+
+    def declared(self, name: str, **changes: object) -> Event:
+        """An event that we ship, under an id of its own."""
+        event = read_event_file(REPOSITORY / f"events/{name}.toml")
+        return replace(event, id=unique(event.id), **changes)
+
+    def busy_theatre(self, **changes: object) -> str:
+        """The same seats are gone each time."""
+        event = self.declared("rosewood-theatre", **changes)
+        gone = random.Random(1611)
+        seats = [seat for seat in event.seats if not seat.startswith("stalls-D")]
+        sold = gone.sample(seats, int(SHARE_SOLD * len(seats)))
+        address = self.put_on_sale(event, sold)
+        free = [seat for seat in seats if seat not in sold]
+        self.taken(address, *gone.sample(free, int(SHARE_HELD * len(seats))))
+        return address
+
+    def taken(self, address: str, *seats: str) -> None:
+        """Somebody else holds these."""
+        event = self.seats.current_event(address.rpartition("/")[2])
+        for seat in seats:
+            hold_id = f"hld_{secrets.token_hex(10)}"
+            self.seats.hold_seats(event, hold_id, unique("eve"), [event.positions[seat]])
+
+    def chosen(self, *seats: str, **changes: object) -> Page:
+        page = self.open(self.busy_theatre(**changes))
+        choose(page, *seats)
+        return page
+
+    def held(self, **changes: object) -> Page:
+        """Two seats, ready to be paid."""
+        page = self.chosen("stalls-D-8", "stalls-D-9", **changes)
+        page.get_by_role("button", name="Hold the chosen seats").click()
+        page.wait_for_url(re.compile("/holds/hld_"))
+        return page
+
+    def booked(self) -> Page:
+        page = self.held()
+        pay(page)
+        page.wait_for_url("**/receipts/**")
+        return page
+
+    def organised(self) -> Page:
+        page = self.open("/organiser")
+        page.get_by_label("Token").fill(ORGANISER_TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="Sales").wait_for()
+        return page
+
+
+def choose(page: Page, *seats: str) -> None:
+    for seat in seats:
+        page.locator(f'input[value="{seat}"]').check()
+
+
+def pay(page: Page, card: str | None = None) -> None:
+    page.get_by_label("Name").fill(PAYER.name)
+    page.get_by_label("E-mail").fill(PAYER.email)
+    if card:
+        page.get_by_label(card).check()
+    page.get_by_role("button", name=re.compile("^Pay|^Book")).click()
+
+
+@dataclass(frozen=True)
+class State:
+    caption: str
+    make: Callable[[Scene], Page]
+
+
+STATES: dict[str, State] = {}
+"""By name, in the order of a purchase."""
+
+
+def state(caption: str) -> Callable[[Callable[[Scene], Page]], Callable[[Scene], Page]]:
+    def keep(make: Callable[[Scene], Page]) -> Callable[[Scene], Page]:
+        STATES[make.__name__.replace("_", "-")] = State(caption, make)
+        return make
+
+    return keep
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@state("What is on sale")
+def events(scene: Scene) -> Page:
+    return scene.open("/")
+
+
+@state("A theatre, with two seats chosen")
+def theatre(scene: Scene) -> Page:
+    return scene.chosen("stalls-D-8", "stalls-D-9")
+
+
+@state("A stadium of 50,000 seats has a page for each section")
+def stadium(scene: Scene) -> Page:
+    return scene.open("/events/meridian-stadium-final")
+
+
+@state("One section of the stadium")
+def section(scene: Scene) -> Page:
+    return scene.open("/events/meridian-stadium-final/sections/101")
+
+
+@state("Standing places have no numbers: how many is all one says")
+def standing(scene: Scene) -> Page:
+    event = scene.declared("harbour-arena")
+    floor = tuple(section for section in event.sections if section.kind == "general")
+    return scene.open(scene.put_on_sale(replace(event, sections=floor)))
+
+
+@state("Before the sale opens one can choose already")
+def not_open(scene: Scene) -> Page:
+    opens_at = datetime(2099, 3, 2, 9, tzinfo=UTC)
+    event = scene.declared("rosewood-theatre", sale_opens_at=opens_at)
+    page = scene.open(scene.put_on_sale(event))
+    choose(page, "stalls-D-8")
+    return page
+
+
+@state("Too early")
+def not_open_refused(scene: Scene) -> Page:
+    page = not_open(scene)
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Not open yet").wait_for()
+    return page
+
+
+@state("No seat is free")
+def sold_out(scene: Scene) -> Page:
+    event = scene.declared("rosewood-theatre")
+    return scene.open(scene.put_on_sale(event, sold=event.seats))
+
+
+@state("Somebody was faster: what is gone is named, the rest stays chosen")
+def conflict(scene: Scene) -> Page:
+    page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
+    scene.taken(page.url, "stalls-D-8")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Some seats were taken").wait_for()
+    return page
+
+
+@state("Sent without a choice")
+def none_chosen(scene: Scene) -> Page:
+    page = scene.chosen()
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="Please check your seats").wait_for()
+    return page
+
+
+@state("Not that many left there")
+def too_few_left(scene: Scene) -> Page:
+    event = small_hall(name="A small evening", sections=(STALLS, FREE))
+    page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
+    page.get_by_label("Section").select_option("free")
+    page.get_by_role("button", name="Hold the best seats").click()
+    page.get_by_role("heading", name="Not enough seats left").wait_for()
+    return page
+
+
+@state("More than one may hold")
+def too_many_held(scene: Scene) -> Page:
+    page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
+    page.get_by_role("link", name="The Winter's Tale").click()
+    choose(page, "stalls-D-11")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("heading", name="You hold many seats").wait_for()
+    return page
+
+
+# ---------------------------------------------------------------- paying
+
+
+@state("Two seats on hold, ready to be paid")
+def hold(scene: Scene) -> Page:
+    return scene.held()
+
+
+@state("A seat that costs nothing needs no card")
+def hold_of_free_seats(scene: Scene) -> Page:
+    page = scene.open(scene.put_on_sale(small_hall()))
+    choose(page, "free-F-1")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.get_by_role("button", name="Book, free of charge").wait_for()
+    return page
+
+
+@state("More time, once")
+def extended(scene: Scene) -> Page:
+    page = scene.held()
+    page.get_by_role("button", name="Give me 5 minutes more").click()
+    page.get_by_text("You have more time now.").wait_for()
+    return page
+
+
+@state("A mistyped form keeps what was typed")
+def mistyped(scene: Scene) -> Page:
+    page = scene.held()
+    page.get_by_label("E-mail").fill("ada at example")
+    page.get_by_role("button", name="Pay").click()
+    page.get_by_role("heading", name="Please check the form").wait_for()
+    return page
+
+
+@state("A refused card")
+def declined(scene: Scene) -> Page:
+    page = scene.held()
+    pay(page, DECLINED)
+    page.get_by_role("heading", name="The card was refused").wait_for()
+    return page
+
+
+@state("The last card that could be tried was refused")
+def last_card_declined(scene: Scene) -> Page:
+    page = declined(scene)
+    while page.get_by_role("heading", name="The card was refused").is_visible():
+        pay(page, DECLINED)
+    page.get_by_role("heading", name="The seats were given back").wait_for()
+    return page
+
+
+@state("The answer of the bank is on its way")
+def being_checked(scene: Scene) -> Page:
+    page = scene.held()
+    event_id, hold_id = re.search(r"/events/(.*)/holds/(.*)", page.url).groups()
+    event = scene.seats.current_event(event_id)
+    scene.seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
+    page.reload()
+    page.get_by_role("heading", name="Your payment is being checked").wait_for()
+    return page
+
+
+@state("The time ran out, and one of the seats is gone")
+def expired(scene: Scene) -> Page:
+    """One of the seats is gone meanwhile."""
+    page = scene.held(hold_ms=EXPIRED_HOLD_MS)
+    page.wait_for_timeout(EXPIRED_HOLD_MS)
+    scene.taken(page.url.partition("/holds/")[0], "stalls-D-8")
+    page.reload()
+    page.get_by_role("heading", name="The time for these seats ran out").wait_for()
+    return page
+
+
+@state("The receipt, and the code for the door")
+def receipt(scene: Scene) -> Page:
+    return scene.booked()
+
+
+@state("A refunded booking is no ticket")
+def refunded(scene: Scene) -> Page:
+    page = scene.booked()
+    booking_id = re.search(r"bkg_\w+", page.inner_text("main"))[0]
+    scene.bookings.mark_refunded(booking_id, datetime.now(UTC))
+    page.reload()
+    page.get_by_role("heading", name="This booking was refunded").wait_for()
+    return page
+
+
+@state("The basket: a hold, one that ran out, and a booking")
+def basket(scene: Scene) -> Page:
+    """A booking, a hold, and one whose time ran out."""
+    page = scene.booked()
+    for hold_ms in (EXPIRED_HOLD_MS, 300_000):
+        page.goto(scene.busy_theatre(hold_ms=hold_ms))
+        choose(page, "stalls-D-8")
+        page.get_by_role("button", name="Hold the chosen seats").click()
+        page.wait_for_url(re.compile("/holds/hld_"))
+        page.wait_for_timeout(min(hold_ms, EXPIRED_HOLD_MS))
+    page.goto("/basket")
+    return page
+
+
+@state("The basket of somebody new")
+def empty_basket(scene: Scene) -> Page:
+    return scene.open("/basket")
+
+
+# ---------------------------------------------------------------- refused
+
+
+@state("Sold to somebody else after all")
+def sold_after_all(scene: Scene) -> Page:
+    page = scene.held()
+    event_id = re.search(r"/events/(.*)/holds/", page.url)[1]
+    scene.bookings.insert(a_booking(event_id, "stalls-D-8"))
+    pay(page)
+    page.get_by_role("heading", name="Somebody else has bought these seats").wait_for()
+    return page
+
+
+@state("A form that is not known to be ours")
+def form_without_cookie(scene: Scene) -> Page:
+    page = scene.held()
+    page.context.clear_cookies()
+    pay(page)
+    page.get_by_role("heading", name="Please send the form again").wait_for()
+    return page
+
+
+@state("Another browser's seats")
+def seats_of_another_browser(scene: Scene) -> Page:
+    page = scene.held()
+    page.context.clear_cookies()
+    page.reload()
+    return page
+
+
+@state("An address that leads nowhere")
+def no_such_page(scene: Scene) -> Page:
+    return scene.open("/nothing")
+
+
+@state("A receipt that is not there")
+def no_such_receipt(scene: Scene) -> Page:
+    return scene.open("/receipts/guessed")
+
+
+@state("Too many requests")
+def too_fast(scene: Scene) -> Page:
+    page = scene.open("/")
+    for _ in range(50):
+        page.goto("/basket")
+        if page.get_by_role("heading", name="That was too fast").is_visible():
+            return page
+    raise AssertionError("nothing was too fast")
+
+
+@state("What nginx says by itself")
+def said_by_nginx(scene: Scene) -> Page:
+    return scene.open("/metrics")
+
+
+# ---------------------------------------------------------------- the organiser
+
+
+@state("The organiser logs in")
+def organiser_login(scene: Scene) -> Page:
+    return scene.open("/organiser")
+
+
+@state("A wrong token")
+def organiser_wrong_token(scene: Scene) -> Page:
+    page = organiser_login(scene)
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="That did not work").wait_for()
+    return page
+
+
+@state("The organiser's sales")
+def organiser(scene: Scene) -> Page:
+    return scene.organised()
+
+
+@state("How one sale goes")
+def organiser_sale(scene: Scene) -> Page:
+    """An hour old, with most of the sales in its first minutes, and some holds."""
+    event = scene.declared("rosewood-theatre")
+    chance = random.Random(1611)
+    sold = chance.sample(event.seats, 160)
+    address = scene.put_on_sale(event, sold)
+    scene.taken(address, *[seat for seat in event.seats if seat not in sold][:9])
+    opened_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=50)
+    for first, second in zip(sold[::2], sold[1::2], strict=True):
+        scene.bookings.insert(
+            replace(
+                a_booking(event.id, first, second),
+                amount_minor=event.amount_minor([event.positions[s] for s in (first, second)]),
+                booked_at=opened_at + timedelta(minutes=min(49, chance.expovariate(1 / 9))),
+            )
+        )
+    page = scene.organised()
+    page.goto(f"/organiser{address}")
+    return page

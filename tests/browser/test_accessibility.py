@@ -1,0 +1,170 @@
+"""No barrier that axe-core knows of (WCAG 2.2 AA), on any page in any state; and what axe cannot
+see: the keyboard, the focus, targets, a small screen."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.chromium import DESKTOP, NARROW, PHONE
+from tests.browser.states import STATES, Scene
+from tests.factories import small_hall
+
+MIN_TARGET_PX = 24
+"""WCAG 2.2, 2.5.8."""
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def barriers(page) -> list[str]:
+    options = {"runOnly": RULES, "resultTypes": ["violations"]}
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{one['id']}: {node['html'][:150]}" for one in found for node in one["nodes"]]
+
+
+@pytest.fixture
+def scene(stack, seats, bookings, page_at) -> Scene:
+    return Scene(stack, seats, bookings, page_at)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_page_has_no_barriers_wide_or_narrow_light_or_dark(scene, name):
+    page = STATES[name].make(scene)
+    for viewport in (DESKTOP, NARROW):
+        page.set_viewport_size(viewport)
+        # As tall as the page. The bar with the button covers some seats until one scrolls on, and
+        # axe would take what still shows of them for their size.
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": viewport["width"], "height": height})
+        for colours in ("light", "dark"):
+            page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+            assert barriers(page) == [], (viewport, colours)
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+FOCUSED = """() => {
+    const element = document.activeElement, box = element.getBoundingClientRect();
+    const style = getComputedStyle(element);
+    const within = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
+    const top = document.elementFromPoint(
+        within(box.left, box.right, innerWidth), within(box.top, box.bottom, innerHeight));
+    return {
+        what: element.outerHTML.slice(0, 120),
+        at_end: element === document.body,
+        outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+        covered: !(top && (element.contains(top) || top.contains(element))),
+    };
+}"""
+"""Where the focus is, whether one sees that, and whether something lies over what
+shows of it: its middle."""
+
+
+@pytest.mark.parametrize("name", ["theatre", "declined", "receipt", "organiser-sale"])
+@pytest.mark.parametrize("viewport", [DESKTOP, NARROW], ids=["wide", "narrow"])
+def test_the_focus_is_seen_wherever_the_keyboard_takes_it(scene, name, viewport):
+    page = STATES[name].make(scene)
+    page.set_viewport_size(viewport)
+    page.evaluate("(top => { top.focus(); top.blur(); })(document.querySelector('.skip'))")
+    places = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        place = page.evaluate(FOCUSED)
+        if place["at_end"]:
+            break
+        places.append(place)
+    assert len(places) > 4
+    assert [p["what"] for p in places if p["covered"] or not p["outlined"]] == []
+
+
+def test_the_whole_way_with_the_keyboard_alone(scene):
+    page = scene.open(scene.put_on_sale(small_hall()))
+
+    def tab_to(text: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if text in page.evaluate(
+                "(e => e.labels?.[0]?.textContent || e.textContent)(document.activeElement)"
+            ):
+                return
+        raise AssertionError(f"the keyboard does not reach {text}")
+
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Enter")
+    tab_to("Row A, seat 2")
+    page.keyboard.press("Space")
+    tab_to("Hold the chosen seats")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/holds/hld_"))
+    tab_to("Name")
+    page.keyboard.type("Ada Lovelace")
+    tab_to("E-mail")
+    page.keyboard.type("ada@example.org")
+    tab_to("Visa that is accepted")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Mastercard that is accepted")).to_be_checked()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are in")
+
+
+TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summary")]
+    .map(element => element.closest("label") || element)
+    .filter(target => target.checkVisibility() && !target.closest("[aria-hidden=true], .skip"))
+    // A link within a sentence is as high as its line.
+    .filter(target => target.tagName !== "A"
+        || target.parentElement.textContent.trim() === target.textContent.trim())
+    .map(target => [target.getBoundingClientRect(), target.outerHTML.slice(0, 100)])
+    .map(([box, what]) => [box.width, box.height, what])
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["events", "theatre", "stadium", "hold", "conflict", "receipt", "basket", "organiser"]
+)
+def test_what_one_touches_is_large_enough(scene, name):
+    page = STATES[name].make(scene)
+    page.set_viewport_size(PHONE)
+    targets = page.evaluate(TARGETS)
+    assert len(targets) > 2
+    small = [target for target in targets if min(target[:2]) < MIN_TARGET_PX]
+    assert small == []
+
+
+LONGEST_MOVE_S = """() => Math.max(...[...document.querySelectorAll("*")]
+    .map(element => getComputedStyle(element))
+    .flatMap(style => [style.transitionDuration, style.animationDuration])
+    .map(parseFloat))
+"""
+
+
+def test_nothing_moves_for_who_does_not_want_it(scene):
+    page = STATES["theatre"].make(scene)
+    assert page.evaluate(LONGEST_MOVE_S) > 0
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(LONGEST_MOVE_S) == 0
+
+
+def test_a_printed_receipt_is_the_ticket_and_nothing_else(scene):
+    page = STATES["receipt"].make(scene)
+    page.emulate_media(media="print", color_scheme="dark")
+    for hidden in (page.get_by_role("navigation"), page.get_by_role("contentinfo")):
+        expect(hidden).to_be_hidden()
+    expect(page.get_by_text("Keep the address")).to_be_hidden()
+    code = page.get_by_role("img", name="Ticket code")
+    expect(code).to_be_visible()
+    assert code.bounding_box()["width"] > 200
+    expect(page.get_by_text("Stalls, row D, seat 9")).to_be_visible()
+    colours = "(e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor])"
+    for text in (page.get_by_role("article"), page.get_by_text("Rosewood Theatre")):
+        ink, paper = text.evaluate(colours)
+        assert brightness(ink) < 120, "dark ink also when the screen is dark"
+        assert "rgba" in paper or brightness(paper) == 255
+    pdf = page.pdf(format="A4")
+    assert pdf.count(b"/Type /Page\n") == 1
+
+
+def brightness(colour: str) -> int:
+    return max(int(part) for part in re.findall(r"\d+", colour)[:3])
