@@ -1,0 +1,64 @@
+"""Chromium, driven by Playwright: Debian's own, because Playwright's is a download of its own."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+NARROW = {"width": 320, "height": 640}
+"""What is left of a desktop at 400 % (WCAG 2.2, 1.4.10), and the smallest telephone."""
+
+TIMEOUT_MS = 15_000
+"""Of one action; the machine may be busy. Default 30 s, half of what a test may take."""
+
+_addresses = itertools.count(1)
+
+
+@contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """While it runs, this thread has an event loop and ``asyncio.run`` cannot be used in it."""
+    with sync_playwright() as playwright:
+        # As root there is no sandbox to be had. Shared memory is small in containers.
+        options = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
+        browser = playwright.chromium.launch(executable_path=_executable(), args=options)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_context(
+    browser: Browser,
+    base_url: str,
+    *,
+    viewport: dict[str, int] = DESKTOP,
+    javascript: bool = True,
+    **options: object,
+) -> BrowserContext:
+    """A buyer: cookies and an address of its own, so that limits do not meet. ``options`` are those
+    of Playwright's ``new_context``."""
+    number = next(_addresses)
+    headers = {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}
+    headers |= options.pop("extra_http_headers", {})
+    context = browser.new_context(
+        base_url=base_url,
+        viewport=viewport,
+        java_script_enabled=javascript,
+        extra_http_headers=headers,
+        **{"locale": "en-GB", "timezone_id": "Europe/London", **options},
+    )
+    context.set_default_timeout(TIMEOUT_MS)
+    return context
+
+
+def _executable() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise FileNotFoundError("no Chromium on PATH; `make test` installs Debian's")
+    return found
