@@ -264,26 +264,27 @@ export class Picture {
     c.fillText("Stage", hall.width / 2, 0.4 + hall.stage / 2);
   }
 
-  // Near by above the seats; from afar upon them, in several lines where it has to be.
+  // Above the seats; where they are too small for that upon them, in several lines.
   #label(section) {
     const { context: c, colours } = this;
-    const near = this.scale >= NEAR_PX;
-    const px = near ? Math.min(17, Math.max(12, this.scale * 0.7)) : 11;
-    const room = section.width * (near ? 1 : 0.85);
-    const lines = [];
+    const above = HEAD * this.scale >= 14;
+    const px = above ? Math.min(17, Math.max(12, this.scale * 0.7)) : 11;
+    const x = section.x + section.width / 2;
     this.#font(px, 600);
+    c.fillStyle = colours.ink;
+    if (above) return c.fillText(section.name, x, section.y + HEAD / 2, section.width);
+    const lines = [];
     for (const word of section.name.split(" ")) {
       const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
-      if (lines.length && c.measureText(longer).width <= room) lines[lines.length - 1] = longer;
+      if (lines.length && c.measureText(longer).width <= section.width * 0.85) lines[lines.length - 1] = longer;
       else lines.push(word);
     }
     const step = (px + 4) / this.scale;
-    const x = section.x + section.width / 2;
-    let y = near ? section.y + 1 : section.y + (section.height + HEAD - (lines.length - 1) * step) / 2;
-    for (const line of lines.slice(0, near ? 1 : 3)) {
+    let y = section.y + (section.height + HEAD - (lines.length - 1) * step) / 2;
+    for (const line of lines.slice(0, 3)) {
       const width = c.measureText(line).width + 8 / this.scale;
       c.fillStyle = colours.surface;
-      if (!near) c.fillRect(x - width / 2, y - step / 2, width, step);
+      c.fillRect(x - width / 2, y - step / 2, width, step);
       c.fillStyle = colours.ink;
       c.fillText(line, x, y);
       y += step;

@@ -23,7 +23,7 @@ let holding = false;
 
 const isFree = (position) => states[position] === FREE;
 const money = (minor) => {
-  const format = new Intl.NumberFormat(locale, { style: "currency", currency });
+  const format = new Intl.NumberFormat(locale, { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" });
   return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
 };
 const number = (n) => n.toLocaleString(locale);
