@@ -394,8 +394,11 @@ async function begin() {
   showCounts();
   setInterval(showAge, 1000);
   grid.addEventListener("keydown", key);
-  // Reached by Tab it has to be seen, and not at every click on it.
-  grid.addEventListener("focusin", (e) => e.target.matches(":focus-visible") && placeCursor());
+  // A drag would take the focus away from the grid, and with it the keys and the wheel.
+  canvas.addEventListener("mousedown", (event) => {
+    event.preventDefault();
+    grid.querySelector(".cell").focus({ preventScroll: true });
+  });
   form.addEventListener("submit", (e) => {
     e.preventDefault();
     hold();
