@@ -27,15 +27,15 @@ export class Picture {
     this.context = canvas.getContext("2d");
     this.scale = 0;
     this.pointers = new Map();
-    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"]) {
-      matchMedia(query).addEventListener("change", () => this.repaint());
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+      matchMedia(query).onchange = () => this.repaint();
     }
     new ResizeObserver(() => this.#resize()).observe(canvas);
-    canvas.addEventListener("pointerdown", (e) => this.#down(e));
-    canvas.addEventListener("pointermove", (e) => this.#move(e));
-    canvas.addEventListener("pointerup", (e) => this.#up(e));
-    canvas.addEventListener("pointercancel", (e) => this.pointers.delete(e.pointerId));
-    canvas.addEventListener("wheel", (e) => this.#wheel(e), { passive: false });
+    canvas.onpointerdown = (event) => this.#down(event);
+    canvas.onpointermove = (event) => this.#move(event);
+    canvas.onpointerup = (event) => this.#up(event);
+    canvas.onpointercancel = (event) => this.pointers.delete(event.pointerId);
+    canvas.onwheel = (event) => this.#wheel(event);
   }
 
   // ------------------------------------------------------------------ the view
@@ -174,29 +174,17 @@ export class Picture {
     if (positions.length > MANY) return this.repaint();
     const seen = positions.filter((position) => this.hall.rowOf[position] >= 0);
     for (const position of seen) this.#dot(position);
-    if (this.frame || !seen.length) return;
+    if (this.frame || !positions.length) return;
     const begin = performance.now();
     this.#toHall();
+    for (const section of this.hall.sections) if (section.general) this.#bar(section);
     const sections = new Set();
     for (const position of seen) {
       sections.add(this.hall.sectionOf(position));
-      if (this.scale >= NEAR_PX) {
-        this.#clear(position);
-        this.#seats([position]);
-      } else {
-        this.#copied(this.hall.x[position] - 0.5, this.hall.y[position] - 0.5, 1, 1);
-      }
+      this.#again(position);
     }
     if (this.scale < NEAR_PX) for (const section of sections) this.#label(section);
     this.#tell(seen.length, begin, false);
-  }
-
-  // Sections without numbered seats: how many are left.
-  changedSections() {
-    if (this.bitmap && !this.frame) {
-      this.#toHall();
-      for (const section of this.hall.sections) if (section.general) this.#bar(section);
-    }
   }
 
   #tell(seats, begin, whole) {
@@ -220,11 +208,10 @@ export class Picture {
     const seen = hall.sections.filter(
       (s) => s.x < right && s.x + s.width > left && s.y < bottom && s.y + s.height > top,
     );
-    let seats = 0;
+    const positions = [];
     if (this.scale < NEAR_PX) {
-      c.drawImage(this.bitmap, 0, 0, hall.width, hall.height);
+      c.drawImage(this.bitmap, 0, 0, this.bitmap.width / this.cell, this.bitmap.height / this.cell);
     } else {
-      const positions = [];
       for (const section of seen) {
         for (const row of section.rows) {
           if (row.y < top - 1 || row.y > bottom + 1) continue;
@@ -235,10 +222,9 @@ export class Picture {
         }
       }
       this.#seats(positions);
-      seats = positions.length;
     }
     for (const section of seen) section.general ? this.#bar(section) : this.#label(section);
-    this.#tell(seats, begin, true);
+    this.#tell(positions.length, begin, true);
   }
 
   #toHall() {
@@ -323,63 +309,52 @@ export class Picture {
   // Seats as one sees them near by: an outline is free, filled with a tick is chosen, dashes are on
   // hold, pale and crossed out is sold.
   #seats(positions) {
-    const { context: c, hall, colours, states, chosen } = this;
-    const groups = { free: [], mine: [], held: [], sold: [] };
+    const { context: c, hall, colours } = this;
+    const [free, mine, held, sold] = [[], [], [], []];
     for (const at of positions) {
-      const state = states[at];
-      groups[chosen.has(at) ? "mine" : state === FREE ? "free" : state === SOLD ? "sold" : "held"].push(at);
+      const state = this.states[at];
+      (this.chosen.has(at) ? mine : state === FREE ? free : state === SOLD ? sold : held).push(at);
     }
-    const outline = (group, inset) => {
+    const shape = (group, inset) => {
       c.beginPath();
+      const size = 1 - 2 * inset;
       for (const at of group) {
-        c.roundRect(hall.x[at] - 0.5 + inset, hall.y[at] - 0.5 + inset, 1 - 2 * inset, 1 - 2 * inset, [0.24, 0.24, 0.14, 0.14]);
+        c.roundRect(hall.x[at] - 0.5 + inset, hall.y[at] - 0.5 + inset, size, size, [0.24, 0.24, 0.14, 0.14]);
       }
     };
-    const line = Math.max(1.2 / this.scale, 0.05);
-    c.lineWidth = line;
-    outline(groups.free, 0.1);
+    const line = (group, ...points) => {
+      c.beginPath();
+      for (const at of group) for (const [x, y, begins] of points) c[begins ? "moveTo" : "lineTo"](hall.x[at] + x, hall.y[at] + y);
+      c.stroke();
+    };
+    const numbers = (group, colour) => {
+      c.fillStyle = colour;
+      for (const at of group) c.fillText(hall.number(at), hall.x[at], hall.y[at] + 0.02);
+    };
+    c.lineWidth = Math.max(1.2 / this.scale, 0.05);
+    shape(free, 0.1);
     c.strokeStyle = colours.accent;
     c.stroke();
-    outline(groups.mine, 0.06);
+    shape(mine, 0.06);
     c.fillStyle = colours.accent;
     c.fill();
     c.setLineDash([0.16, 0.12]);
-    outline(groups.held, 0.12);
+    shape(held, 0.12);
     c.strokeStyle = colours.edge;
     c.stroke();
     c.setLineDash([]);
-    outline(groups.sold, 0.12);
+    shape(sold, 0.12);
     c.fillStyle = colours.sold;
     c.fill();
-    c.beginPath();
-    for (const at of groups.sold) {
-      c.moveTo(hall.x[at] - 0.22, hall.y[at] - 0.22);
-      c.lineTo(hall.x[at] + 0.22, hall.y[at] + 0.22);
-      c.moveTo(hall.x[at] + 0.22, hall.y[at] - 0.22);
-      c.lineTo(hall.x[at] - 0.22, hall.y[at] + 0.22);
-    }
     c.strokeStyle = colours["on-sold"];
-    c.stroke();
-    c.beginPath();
-    for (const at of groups.mine) {
-      c.moveTo(hall.x[at] - 0.2, hall.y[at] + 0.02);
-      c.lineTo(hall.x[at] - 0.04, hall.y[at] + 0.2);
-      c.lineTo(hall.x[at] + 0.22, hall.y[at] - 0.18);
-    }
-    c.lineWidth = 2 * line;
+    line(sold, [-0.22, -0.22, 1], [0.22, 0.22], [0.22, -0.22, 1], [-0.22, 0.22]);
+    c.lineWidth *= 2;
     c.strokeStyle = colours["on-accent"];
-    c.stroke();
+    line(mine, [-0.2, 0.02, 1], [-0.04, 0.2], [0.22, -0.18]);
     if (this.scale < NUMBERS_PX) return;
     this.#font(Math.min(14, this.scale * 0.42), 600);
-    c.fillStyle = colours.accent;
-    for (const at of groups.free) c.fillText(hall.number(at), hall.x[at], hall.y[at] + 0.02);
-    c.fillStyle = colours.quiet;
-    for (const at of groups.held) c.fillText(hall.number(at), hall.x[at], hall.y[at] + 0.02);
-  }
-
-  #clear(position) {
-    this.context.fillStyle = this.colours.surface;
-    this.context.fillRect(this.hall.x[position] - 0.5, this.hall.y[position] - 0.5, 1, 1);
+    numbers(free, colours.accent);
+    numbers(held, colours.quiet);
   }
 
   // ------------------------------------------------------------------ from afar
@@ -417,12 +392,15 @@ export class Picture {
     else fill("edge", 0.15, 0.5, 0.7, 0.35);
   }
 
-  #copied(x, y, width, height) {
-    const cell = this.cell;
-    const from = [Math.floor(x * cell), Math.floor(y * cell), Math.ceil(width * cell) + 1, Math.ceil(height * cell) + 1];
-    const to = from.map((v) => v / cell);
-    this.context.fillStyle = this.colours.surface;
-    this.context.fillRect(...to);
-    this.context.drawImage(this.bitmap, ...from, ...to);
+  // One seat, and nothing beside it.
+  #again(position) {
+    const { context: c, hall, cell } = this;
+    const near = this.scale >= NEAR_PX;
+    const from = [hall.x[position], hall.y[position]].map((v) => Math.round((v - 0.5) * cell));
+    const at = near ? [hall.x[position] - 0.5, hall.y[position] - 0.5, 1, 1] : [from[0] / cell, from[1] / cell, 1, 1];
+    c.fillStyle = this.colours.surface;
+    c.fillRect(...at);
+    if (near) this.#seats([position]);
+    else c.drawImage(this.bitmap, ...from, cell, cell, ...at);
   }
 }

@@ -8,7 +8,6 @@ import { Live, OLD_MS } from "./live.js";
 const HOLD_TIMEOUT_MS = 15_000;
 
 const form = document.querySelector("[data-seat-map]");
-const list = document.querySelector("[data-list]");
 const part = (name) => form.querySelector(`[data-${name}]`);
 const { event: eventId, section: only, locale } = form.dataset;
 const most = Number(form.dataset.most);
@@ -22,13 +21,13 @@ let cursorRow = 0;
 let holding = false;
 
 const isFree = (position) => states[position] === FREE;
-const money = (minor) => {
+const said = (minor) => {
+  if (!minor) return "free of charge";
   const format = new Intl.NumberFormat(locale, { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" });
   return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
 };
 const number = (n) => n.toLocaleString(locale);
 const priceOf = (positions) => positions.reduce((sum, at) => sum + hall.sectionOf(at).price, 0);
-const said = (minor) => (minor ? money(minor) : "free of charge");
 const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const word = (position) =>
   states[position] === FREE ? "available" : states[position] === SOLD ? "sold" : "on hold";
@@ -49,6 +48,16 @@ function freeIn(section) {
 // ---------------------------------------------------------------- what is chosen
 
 const storage = `chosen:${eventId}`;
+
+// A browser may forbid storage: then a reload forgets what was chosen, no more.
+function keep(where, name, value) {
+  try {
+    if (value) window[where].setItem(name, JSON.stringify(value));
+    return JSON.parse(window[where].getItem(name));
+  } catch {
+    return null;
+  }
+}
 
 function choose(positions, wanted) {
   let full = false;
@@ -71,12 +80,7 @@ function showChosen(changed) {
     ? `${seats.map((at) => hall.name(at)).join("; ")}. ${said(priceOf(seats))}.`
     : "No seat is chosen yet.";
   button.textContent = seats.length ? `Hold ${count(seats.length, "seat")}` : "Hold seats";
-  const ids = seats.map((at) => hall.ids[at]);
-  try {
-    sessionStorage.setItem(storage, JSON.stringify(ids));
-  } catch {
-    // Without storage a reload forgets what was chosen, no more.
-  }
+  keep("sessionStorage", storage, seats.map((at) => hall.ids[at]));
 }
 
 function say(text) {
@@ -104,14 +108,11 @@ function connectList() {
   for (const box of document.querySelectorAll("[data-list] [name=seats]")) {
     const position = hall.positions.get(box.value);
     boxes.set(position, box);
-    box.addEventListener("change", () => choose([position], box.checked));
+    box.onchange = () => choose([position], box.checked);
     if (box.checked) chosen.add(position);
   }
   const listForm = document.querySelector("form[data-list]");
-  listForm?.addEventListener("submit", (event) => {
-    event.preventDefault();
-    hold();
-  });
+  listForm?.addEventListener("submit", hold);
 }
 
 function show(view) {
@@ -121,11 +122,7 @@ function show(view) {
   for (const one of form.querySelectorAll("[data-view]")) {
     one.setAttribute("aria-pressed", String(one.dataset.view === view));
   }
-  try {
-    localStorage.setItem("view", view);
-  } catch {
-    // Not remembered, then.
-  }
+  keep("localStorage", "view", view);
 }
 
 // ---------------------------------------------------------------- the grid of WAI-ARIA
@@ -136,11 +133,10 @@ function show(view) {
 function moveTo(row, position, focus) {
   cursorRow = row;
   cursor = position;
-  const { section, start, id } = hall.rows[row];
+  const { section, start } = hall.rows[row];
   const line = element("div", "", { role: "row", "aria-rowindex": row + 1 });
   const cell = element("div", "", { role: "gridcell", tabindex: "0", class: "cell" });
   cell.setAttribute("aria-colindex", section.general ? 1 : position - start + 1);
-  cell.dataset.row = id || "";
   line.append(cell);
   // Before the old one goes: the focus never falls out of the grid.
   const old = grid.firstElementChild;
@@ -148,11 +144,13 @@ function moveTo(row, position, focus) {
   labelCursor();
   if (focus) {
     picture.reveal(...cursorPlace());
-    cell.focus({ preventScroll: true });
+    focusCell();
   }
   old?.remove();
   placeCursor();
 }
+
+const focusCell = () => grid.lastElementChild.firstElementChild.focus({ preventScroll: true });
 
 function cursorPlace() {
   const { section, y } = hall.rows[cursorRow];
@@ -200,7 +198,7 @@ const keys = {
 
 function toRow(at) {
   const row = hall.rows[Math.min(Math.max(at, 0), hall.rows.length - 1)];
-  const x = hall.rows[cursorRow].section.general ? row.section.x : hall.x[cursor];
+  const x = cursorPlace()[0];
   return [hall.rows.indexOf(row), row.section.general ? row.start : hall.nearestInRow(row, x)];
 }
 
@@ -230,14 +228,15 @@ function touched({ section, position }) {
     return;
   }
   if (position !== cursor) moveTo(hall.rowOf[position], position);
-  grid.querySelector(".cell").focus({ preventScroll: true });
+  focusCell();
   if (chosen.has(position) || isFree(position)) choose([position], !chosen.has(position));
   say(`${hall.name(position)}: ${chosen.has(position) ? "chosen" : isFree(position) ? "not chosen" : word(position)}. ${count(chosen.size, "seat")} chosen.`);
 }
 
 // ---------------------------------------------------------------- holding
 
-async function hold() {
+async function hold(event) {
+  event?.preventDefault();
   if (holding) return;
   const seats = [...chosen];
   if (!seats.length) return tell("Choose at least one seat.");
@@ -301,14 +300,14 @@ function lost(positions, refused) {
   if (kept.length) paragraphs.push(`Still free and still chosen: ${names(kept)}.`);
   if (refused) paragraphs.push("Nothing is held for you yet.");
   const missing = positions.length - instead.length;
-  if (missing) paragraphs.push(`There is no other free seat at that price in this section for ${missing === 1 ? "one" : missing} of them.`);
+  if (missing) paragraphs.push(`For ${count(missing, "seat")} there is no other at that price in the section.`);
   tell("Somebody was faster", ...paragraphs);
   if (instead.length) {
     const offer = element("button", `Hold ${names(instead)} instead${kept.length ? `, with the ${count(kept.length, "seat")} you still have` : ""}`, { type: "button" });
-    offer.addEventListener("click", () => {
+    offer.onclick = () => {
       choose(instead, true);
       hold();
-    });
+    };
     part("message").append(offer);
   }
   if (refused) live.ask();
@@ -336,7 +335,6 @@ function heard({ seats }) {
   }
   if (!changed.length || !picture) return;
   picture.changed(changed);
-  picture.changedSections();
   for (const at of changed) showInList(at);
   if (cursor >= 0) labelCursor();
   showCounts();
@@ -377,13 +375,9 @@ async function begin() {
   live = new Live(`${address}/seats`, heard, opens ? performance.now() + Number(opens.dataset.opensInMs) : 0);
   await live.first;
   connectList();
-  try {
-    for (const id of JSON.parse(sessionStorage.getItem(storage)) || []) {
-      const position = hall.positions.get(id);
-      if (hall.rowOf[position] >= 0 && isFree(position) && chosen.size < most) chosen.add(position);
-    }
-  } catch {
-    // Nothing was stored that can be read.
+  for (const id of keep("sessionStorage", storage) || []) {
+    const position = hall.positions.get(id);
+    if (hall.rowOf[position] >= 0 && isFree(position) && chosen.size < most) chosen.add(position);
   }
   picture = new Picture(canvas, hall, { states, chosen, freeIn, touched, moved: () => picture && placeCursor() });
   grid.setAttribute("aria-rowcount", hall.rows.length);
@@ -393,26 +387,17 @@ async function begin() {
   showChosen([...chosen]);
   showCounts();
   setInterval(showAge, 1000);
-  grid.addEventListener("keydown", key);
+  grid.onkeydown = key;
   // A drag would take the focus away from the grid, and with it the keys and the wheel.
-  canvas.addEventListener("mousedown", (event) => {
+  canvas.onmousedown = (event) => {
     event.preventDefault();
-    grid.querySelector(".cell").focus({ preventScroll: true });
-  });
-  form.addEventListener("submit", (e) => {
-    e.preventDefault();
-    hold();
-  });
+    focusCell();
+  };
+  form.onsubmit = hold;
   const zooms = { in: () => picture.zoom(1.6), out: () => picture.zoom(1 / 1.6), all: () => picture.showAll() };
-  for (const one of form.querySelectorAll("[data-zoom]")) one.addEventListener("click", zooms[one.dataset.zoom]);
-  for (const one of form.querySelectorAll("[data-view]")) one.addEventListener("click", () => show(one.dataset.view));
-  let view;
-  try {
-    view = localStorage.getItem("view");
-  } catch {
-    // The map, then.
-  }
-  show(view === "list" ? "list" : "map");
+  for (const one of form.querySelectorAll("[data-zoom]")) one.onclick = zooms[one.dataset.zoom];
+  for (const one of form.querySelectorAll("[data-view]")) one.onclick = () => show(one.dataset.view);
+  show(keep("localStorage", "view") || "map");
   form.dataset.ready = "";
 }
 
