@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from web.domain import Event, Row, SeatState, Section
@@ -59,6 +60,19 @@ def section_of(event: Event, section: Section, hall: str, shown: Sequence[Row]) 
     rows = [_row(section, row, start, part) for row, start in _starts(section) if row.id in ids]
     rows.sort(key=lambda row: _natural(row.id))
     return SectionView(section, part.count(SeatState.FREE), span.length, rows)
+
+
+@lru_cache(maxsize=64)  # by identity: a definition that was opened anew is another object
+def aisles_of(event: Event) -> tuple[int, ...]:
+    """Positions, in layout order, of the seats that have an aisle or a pillar before them."""
+    aisles, position = [], 0
+    for section in event.sections:
+        for row in section.rows:
+            for number, block in enumerate(row.blocks):
+                if number:
+                    aisles.append(position)
+                position += len(block)
+    return tuple(aisles)
 
 
 def pages_of(section: Section) -> list[list[Row]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from flask import Response, redirect, request, url_for
+from flask import Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
@@ -26,6 +26,7 @@ from web.pages.blueprint import browser, client, pages, tickets
 from web.pages.locales import duration
 from web.pages.refusals import words_of
 from web.pages.seating import (
+    aisles_of,
     fits_a_page,
     pages_of,
     row_anchor,
@@ -117,9 +118,18 @@ def _hold(
     try:
         held = tickets().form_holds.hold_once(event.id, form, hold)
     except (InvalidRequest, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld) as refusal:
-        return refused(refusal)
+        return counted(refusal).response() if _is_for_script() else refused(refusal)
     basket.put(held)
-    return redirect(url_for("pages.show_hold", event_id=event.id, hold_id=held.id), 303)
+    address = url_for("pages.show_hold", event_id=event.id, hold_id=held.id)
+    if _is_for_script():
+        return make_response({"address": address}, 201)
+    return redirect(address, 303)
+
+
+def _is_for_script() -> bool:
+    """The map sends the same form and asks for data: it would load the page of the hold twice if
+    it had to follow a redirect to find where it is."""
+    return request.accept_mimetypes.best == "application/json"
 
 
 def _quantity() -> int:
@@ -226,6 +236,7 @@ def _rendered(template: str, event: Event, sent: Sent | None, **context: object)
         now=datetime.now(UTC),
         sent=sent,
         words=words_of(sent.refusal) if sent else "",
+        aisles=aisles_of(event),
         form_id=secrets.token_urlsafe(9),
         holds_here=any(entry.event_id == event.id for entry in basket.entries()),
         **context,

@@ -1,0 +1,392 @@
+"""The live map: choosing, holding, losing a race, and what others do meanwhile."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ops.servers import REPOSITORY
+from tests.browser.chromium import DESKTOP, PHONE
+from tests.factories import FREE, put_on_sale, small_hall, unique
+from web.domain import Event, Row, Section
+from web.stores.event_files import read_event_file
+
+OUR_SCRIPTS_BYTES = 40_000
+"""All of them without their comments: there is no build step, so this is what a telephone reads."""
+
+LONGEST_PAINT_MS = 500
+"""So far from the frame of 16 ms that only a mistake gets there, however busy the machine is."""
+
+
+@pytest.fixture
+def hall(seats) -> Event:
+    event = small_hall()
+    put_on_sale(seats, event)
+    return event
+
+
+@pytest.fixture
+def taken_by_others(seats):
+    def take(event: Event, *ids: str) -> None:
+        for seat in ids:
+            position = event.positions[seat]
+            seats.hold_seats(
+                seats.current_event(event.id), unique("hld"), unique("eve"), [position]
+            )
+
+    return take
+
+
+@pytest.fixture
+def stadium(seats) -> Event:
+    event = read_event_file(REPOSITORY / "events/meridian-stadium.toml")
+    event = replace(event, id=unique(event.id))
+    put_on_sale(seats, event)
+    return event
+
+
+def open_map(page_at, event: Event, **options) -> Page:
+    page = page_at(f"/events/{event.id}", **options)
+    page.wait_for_selector("[data-ready]")
+    return page
+
+
+def seat(page: Page, name: str):
+    """The grid's cell, when the focus is on this seat."""
+    return page.get_by_role("gridcell", name=re.compile(f"^{name},"))
+
+
+def hold_button(page: Page):
+    return page.locator(".seat-map [type=submit]")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def into_the_grid(page: Page) -> None:
+    page.locator(".cell").focus()
+
+
+def click_seat(page: Page, row: int, column: int) -> None:
+    """With the mouse, in the middle of the seat that these keys lead to."""
+    into_the_grid(page)
+    press(page, "Control+Home", *["ArrowDown"] * row, *["ArrowRight"] * column)
+    box = page.locator(".cell").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def pay(page: Page) -> None:
+    page.get_by_label("Name").fill("Ada Lovelace")
+    page.get_by_label("E-mail address").fill("ada@example.org")
+    page.locator(".pay-button").click()
+
+
+def test_seats_are_bought_with_the_mouse_from_the_map(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 1)
+    click_seat(page, 0, 2)
+    expect(hold_button(page)).to_have_text("Hold 2 seats")
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator("main")).to_contain_text("Stalls, row A, seat 2")
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+    expect(page.locator("main")).to_contain_text("Stalls, row A, seat 3")
+
+
+def test_seats_are_bought_with_the_keyboard_alone(page_at, hall):
+    page = open_map(page_at, hall)
+    into_the_grid(page)
+    for keys, name in (
+        (["ArrowRight"], "Stalls, row A, seat 2"),
+        (["ArrowDown"], "Stalls, row B, seat 1"),
+        (["End"], "Stalls, row B, seat 8"),
+        (["Home"], "Stalls, row B, seat 1"),
+        (["Control+End"], "Free of charge, row F, seat 6"),
+        (["Control+Home"], "Stalls, row A, seat 1"),
+        (["PageDown"], "Floor"),
+        (["PageDown"], "Free of charge, row F, seat 1"),
+        (["PageUp", "ArrowUp"], r"Stalls, row C, seat \d"),
+    ):
+        press(page, *keys)
+        expect(seat(page, name)).to_be_focused()
+    press(page, "Control+Home", "Space")
+    expect(seat(page, "Stalls, row A, seat 1")).to_have_attribute("aria-selected", "true")
+    expect(seat(page, "Stalls, row A, seat 1")).to_have_accessible_name(re.compile("£25, chosen$"))
+    assert page.locator("[role=grid] [tabindex='0']").count() == 1
+    for _ in range(6):
+        press(page, "Tab")
+        if page.evaluate("document.activeElement.matches('.seat-map [type=submit]')"):
+            break
+    press(page, "Enter")
+    page.wait_for_url("**/holds/hld_*")
+    page.get_by_label("Name").focus()
+    page.keyboard.type("Ada Lovelace")
+    press(page, "Tab")
+    page.keyboard.type("ada@example.org")
+    press(page, "Enter")
+    page.wait_for_url("**/receipts/**")
+
+
+def test_who_loses_a_race_keeps_the_rest_and_is_offered_the_nearest_seat(page_at, hall):
+    ada, eve = open_map(page_at, hall), open_map(page_at, hall)
+    for page in (ada, eve):
+        # Neither hears of the other before the button is pressed.
+        page.route("**/seats", lambda route: route.abort())
+        click_seat(page, 0, 1)
+    click_seat(ada, 0, 5)
+    hold_button(eve).click()
+    eve.wait_for_url("**/holds/hld_*")
+    hold_button(ada).click()
+    told = ada.locator("[data-message]")
+    expect(told).to_be_focused()
+    expect(told).to_contain_text("Taken by somebody else: Stalls, row A, seat 2.")
+    expect(told).to_contain_text("Still free and still chosen: Stalls, row A, seat 6.")
+    told.get_by_role("button", name=re.compile("Hold Stalls, row A, seat [13] instead")).click()
+    ada.wait_for_url("**/holds/hld_*")
+    expect(ada.locator(".seat-list li")).to_have_count(2)
+    expect(ada.locator(".seat-list")).to_contain_text("row A, seat 6")
+
+
+def test_a_seat_that_somebody_else_takes_shows_in_map_and_list_and_is_let_go(
+    page_at, hall, taken_by_others
+):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    page.evaluate("addEventListener('painted', (e) => (window.painted ||= []).push(e.detail))")
+    taken_by_others(hall, "stalls-A-1", "stalls-C-5")
+    expect(page.locator("[data-message]")).to_contain_text(
+        "Taken by somebody else: Stalls, row A, seat 1"
+    )
+    expect(seat(page, "Stalls, row A, seat 1")).to_have_accessible_name(re.compile("on hold$"))
+    expect(page.locator("#sale")).to_contain_text("36 of 38 seats")
+    # The difference and nothing else: two seats, and the one that is chosen no more.
+    painted = page.evaluate("window.painted")
+    assert not [one for one in painted if one["whole"]]
+    assert sum(one["seats"] for one in painted) <= 4
+    page.get_by_role("button", name="List").click()
+    box = page.locator("input[value='stalls-C-5']")
+    expect(box).to_be_disabled()
+    expect(box).to_have_attribute("data-state", "held")
+    expect(box.locator("..")).to_contain_text("on hold")
+
+
+def test_the_list_is_an_equal_way_and_both_have_the_same_choice(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    page.get_by_role("button", name="List").click()
+    expect(page.locator("input[value='stalls-A-1']")).to_be_checked()
+    page.locator("input[value='stalls-B-3']").check()
+    page.reload()
+    page.wait_for_selector("[data-ready]")
+    expect(page.locator("input[value='stalls-A-1']")).to_be_checked()
+    page.get_by_role("button", name="Hold the chosen seats").click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator(".seat-list li")).to_have_count(2)
+
+
+def test_not_more_seats_can_be_chosen_than_a_hold_takes(page_at, hall):
+    page = open_map(page_at, hall)
+    into_the_grid(page)
+    for _ in range(hall.max_seats_per_hold + 1):
+        press(page, "Space", "ArrowRight")
+    expect(hold_button(page)).to_have_text("Hold 6 seats")
+
+
+def test_offline_the_map_says_how_old_it_is_and_goes_on_by_itself(page_at, hall, taken_by_others):
+    page = open_map(page_at, hall)
+    page.clock.install()
+    page.context.set_offline(True)
+    page.clock.run_for(15_000)
+    expect(page.locator("[data-age]")).to_contain_text("seconds ago")
+    click_seat(page, 0, 3)
+    hold_button(page).click()
+    expect(page.locator("[data-message]")).to_contain_text("still chosen")
+    taken_by_others(hall, "stalls-C-5")
+    page.context.set_offline(False)
+    page.clock.resume()
+    expect(page.locator("#sale")).to_contain_text("37 of 38 seats")
+    expect(page.locator("[data-age]")).to_be_hidden()
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+
+
+def test_when_the_answer_is_lost_the_same_seats_are_still_ours(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+
+    def lose_the_answer(route):
+        route.fetch()
+        route.abort()
+
+    page.route("**/holds", lose_the_answer, times=1)
+    hold_button(page).click()
+    expect(page.locator("[data-message]")).to_contain_text("No answer came")
+    expect(page.locator("#sale")).to_contain_text("37 of 38 seats")
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+
+
+def test_before_the_sale_opens_the_choice_is_kept(page_at, seats):
+    event = small_hall(sale_opens_at=datetime.now(UTC) + timedelta(hours=1))
+    put_on_sale(seats, event)
+    page = open_map(page_at, event)
+    click_seat(page, 0, 0)
+    hold_button(page).click()
+    expect(page.locator("[data-message]")).to_contain_text("The sale has not opened yet")
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+
+
+def test_the_map_asks_only_for_what_is_new_and_not_too_often(page_at, hall):
+    page = open_map(page_at, hall)
+    asked = []
+    page.on(
+        "response", lambda answer: answer.url.endswith("/seats") and asked.append(answer.status)
+    )
+    page.wait_for_timeout(4500)
+    assert 1 <= len(asked) <= 2
+    assert set(asked) == {304}
+
+
+def test_the_map_waits_as_long_as_it_is_told(page_at, hall):
+    page = open_map(page_at, hall)
+    asked = []
+
+    def refuse(route):
+        asked.append(route.request.url)
+        route.fulfill(status=503, headers={"Retry-After": "60"}, json={"code": "unavailable"})
+
+    page.route("**/seats", refuse)
+    page.wait_for_timeout(5500)
+    assert len(asked) == 1
+
+
+def test_fifty_thousand_seats_zoom_and_are_chosen_without_a_long_paint(
+    page_at, stadium, taken_by_others, record_property
+):
+    page = page_at("/")
+    page.add_init_script(
+        """
+        window.painted = []; window.frames = [];
+        addEventListener("painted", (e) => painted.push(e.detail));
+        let last; requestAnimationFrame(function frame(now) {
+            if (last) frames.push(now - last); last = now; requestAnimationFrame(frame); });
+        """
+    )
+    page.goto(f"/events/{stadium.id}")
+    page.wait_for_selector("[data-ready]")
+    page.evaluate("frames.length = 0")
+    into_the_grid(page)
+    canvas = page.locator("canvas").bounding_box()
+    page.mouse.move(canvas["x"] + 400, canvas["y"] + 200)
+    for _ in range(12):
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(30)
+    page.mouse.down()
+    for step in range(20):
+        page.mouse.move(canvas["x"] + 400 - 12 * step, canvas["y"] + 200 + 4 * step)
+    page.mouse.up()
+    for _ in range(12):
+        page.mouse.wheel(0, 100)
+        page.wait_for_timeout(30)
+    press(page, "Control+Home", "Space")
+    expect(seat(page, "Lower 101, row 1, seat 1")).to_have_attribute("aria-selected", "true")
+    paints = [one["ms"] for one in page.evaluate("painted")]
+    frames = sorted(page.evaluate("frames"))
+    figures = {
+        "paints": len(paints),
+        "longest_paint_ms": round(max(paints), 1),
+        "median_frame_ms": round(frames[len(frames) // 2], 1),
+        "p95_frame_ms": round(frames[len(frames) * 95 // 100], 1),
+    }
+    record_property("seat_map_frames", json.dumps(figures))
+    print(figures)
+    assert max(paints) < LONGEST_PAINT_MS
+
+    page.evaluate("painted.length = 0")
+    taken_by_others(stadium, "101-1-2")
+    expect(page.locator("#sale")).to_contain_text("49,999 of 50,000")
+    assert [(one["seats"], one["whole"]) for one in page.evaluate("painted")] == [(1, False)]
+
+
+def test_fingers_drag_pinch_and_choose_on_a_telephone(page_at, seats):
+    rows = tuple(Row(str(n), (tuple(map(str, range(1, 41))),)) for n in range(1, 26))
+    event = small_hall(sections=(Section("tier", "Tier", "seated", 2500, rows), FREE))
+    put_on_sale(seats, event)
+    page = open_map(page_at, event, viewport=PHONE, has_touch=True, is_mobile=True)
+    canvas = page.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.4
+    # From afar a finger would meet several seats: it comes nearer first.
+    page.touchscreen.tap(x, y)
+    expect(hold_button(page)).to_have_text("Hold seats")
+    assert page.locator(".cell").bounding_box()["width"] >= 24
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": px, "y": py, "id": at} for at, (px, py) in enumerate(points)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    def size() -> float:
+        return page.locator(".cell").bounding_box()["width"]
+
+    before = size()
+    fingers("touchStart", (x - 40, y), (x + 40, y))
+    for step in range(1, 6):
+        fingers("touchMove", (x - 40 - 8 * step, y), (x + 40 + 8 * step, y))
+    fingers("touchEnd")
+    page.wait_for_timeout(100)
+    assert size() > before * 1.3
+    place = page.locator(".cell").bounding_box()
+    fingers("touchStart", (x, y))
+    for step in range(1, 6):
+        fingers("touchMove", (x + 10 * step, y))
+    fingers("touchEnd")
+    page.wait_for_timeout(100)
+    assert page.locator(".cell").bounding_box()["x"] > place["x"] + 20
+    for dx in (0, 12, 24, 36):
+        if hold_button(page).inner_text() == "Hold seats":
+            page.touchscreen.tap(x + dx, y)
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+    hold_button(page).tap()
+    page.wait_for_url("**/holds/hld_*")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_section_without_numbers_leads_to_the_number_of_seats(page_at, hall):
+    page = open_map(page_at, hall)
+    into_the_grid(page)
+    press(page, "Control+Home", "PageDown")
+    expect(seat(page, "Floor")).to_have_accessible_name(re.compile("12 of 12 left"))
+    press(page, "Enter")
+    expect(page.get_by_label("Number of seats")).to_be_focused()
+    expect(page.get_by_label("Section")).to_have_value("floor")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_choice_is_seen_by_colour_and_by_shape(page_at, hall, scheme):
+    page = open_map(page_at, hall, color_scheme=scheme, viewport=DESKTOP)
+    before = page.locator("canvas").screenshot()
+    click_seat(page, 0, 0)
+    page.evaluate("document.activeElement.blur()")
+    assert page.locator("canvas").screenshot() != before
+
+
+def test_the_scripts_are_small_and_come_from_here_alone(page_at, hall):
+    sources = [path.read_text() for path in (REPOSITORY / "web/static").glob("*.js")]
+    code = [re.sub(r"^\s*//.*\n| // .*$", "", source, flags=re.MULTILINE) for source in sources]
+    assert len(code) == 5 and sum(len(one.encode()) for one in code) < OUR_SCRIPTS_BYTES
+    page = page_at("/")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/events/{hall.id}")
+    page.wait_for_selector("[data-ready]")
+    host = page.url.partition("/events")[0]
+    assert [url for url in asked if not url.startswith(host)] == []

@@ -1,0 +1,135 @@
+"""What runs on every page: the time left, the opening of a sale, and forms that are sent once."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.factories import put_on_sale, small_hall
+
+
+@pytest.fixture
+def held(page_at, seats) -> Callable[..., Page]:
+    """A page with a hold of two seats, and the buyer's name and address typed in."""
+
+    def hold(**changes: object) -> Page:
+        event = small_hall(**changes)
+        put_on_sale(seats, event)
+        page = page_at(f"/events/{event.id}")
+        page.get_by_label("Section").select_option("stalls")
+        page.get_by_role("button", name="Hold the best seats").click()
+        page.wait_for_url("**/holds/hld_*")
+        page.get_by_label("Name").fill("Ada Lovelace")
+        page.get_by_label("E-mail address").fill("ada@example.org")
+        return page
+
+    return hold
+
+
+def seconds_left(page: Page) -> int:
+    """Of the text "1 minute 5 seconds"."""
+    found = re.findall(r"(\d+) (minute|second)", page.locator("#time-left .time").inner_text())
+    return sum(int(number) * {"minute": 60, "second": 1}[unit] for number, unit in found)
+
+
+def test_the_time_left_runs_and_a_reload_does_not_extend_it(held):
+    page = held()
+    page.wait_for_timeout(2500)
+    left = seconds_left(page)
+    assert left <= 58
+    page.reload()
+    assert seconds_left(page) <= left
+
+
+def test_a_wrong_clock_does_not_change_the_time_left(page_at, held):
+    page = held()
+    page.add_init_script("const now = Date.now; Date.now = () => now() + 86400000")
+    page.reload()
+    assert 40 <= seconds_left(page) <= 60
+
+
+def test_the_time_left_is_announced_at_few_moments(held):
+    page = held(hold_ms=12_000)
+    said = page.locator("main > [role=status].unseen")
+    expect(said).to_have_text("10 seconds left to pay.")
+
+
+def test_when_the_time_is_over_the_page_says_so_and_offers_the_seats_again(held):
+    page = held(hold_ms=2000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
+    page.get_by_role("button", name="Hold the same seats again").click()
+    page.wait_for_url("**/holds/hld_*")
+
+
+def test_pressing_pay_twice_sends_one_form(held):
+    page = held()
+    sent = []
+    page.on("request", lambda request: request.url.endswith("/pay") and sent.append(request.method))
+    page.evaluate("for (const _ of [1, 2]) document.querySelector('.pay-button').click()")
+    page.wait_for_url("**/receipts/**")
+    assert sent == ["POST"]
+
+
+def test_back_from_the_receipt_and_a_reload_lead_to_the_receipt(held):
+    page = held()
+    page.locator(".pay-button").click()
+    page.wait_for_url("**/receipts/**")
+    page.go_back()
+    page.wait_for_url("**/receipts/**")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are in")
+
+
+def test_the_form_can_be_sent_again_when_the_buyer_comes_back_to_it(held):
+    page = held()
+    page.evaluate("document.querySelector('.pay').submit = () => {}")
+    page.locator(".pay-button").click()
+    expect(page.locator(".pay-button")).to_be_disabled()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.locator(".pay-button")).to_be_enabled()
+
+
+def test_offline_the_payment_is_not_sent_and_what_was_typed_stays(held):
+    page = held()
+    page.context.set_offline(True)
+    page.locator(".pay-button").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent and nothing was charged")
+    expect(page.get_by_label("Name")).to_have_value("Ada Lovelace")
+    expect(page.locator(".pay-button")).to_be_enabled()
+    page.context.set_offline(False)
+    page.locator(".pay-button").click()
+    page.wait_for_url("**/receipts/**")
+
+
+def test_offline_at_the_end_of_the_time_the_page_waits_for_the_connection(held):
+    page = held(hold_ms=3000)
+    page.context.set_offline(True)
+    expect(page.locator("#time-left")).to_contain_text("we cannot be reached")
+    page.context.set_offline(False)
+    expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
+
+
+def test_a_refused_card_leaves_a_form_that_ends_at_the_page_of_the_hold(held):
+    page = held(hold_ms=6000)
+    page.get_by_label("Visa that its bank refuses").check()
+    page.locator(".pay-button").click()
+    expect(page.get_by_role("heading", name="The card was refused")).to_be_visible()
+    # Not by sending the refused form once more.
+    page.wait_for_url("**/holds/hld_*", timeout=12_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
+
+
+def test_the_opening_is_counted_down_and_nothing_is_loaded_for_it(page_at, seats):
+    opens_at = datetime.now(UTC) + timedelta(seconds=4)
+    event = small_hall(sale_opens_at=opens_at)
+    put_on_sale(seats, event)
+    page = page_at(f"/events/{event.id}")
+    expect(page.locator("#sale")).to_contain_text(re.compile(r"in [1-4] seconds?"))
+    loads = []
+    page.on("request", lambda request: request.resource_type == "document" and loads.append(1))
+    expect(page.locator("#sale")).to_have_text("On sale now.", timeout=10_000)
+    assert not loads
+    page.get_by_role("button", name="Hold the best seats").click()
+    page.wait_for_url("**/holds/hld_*")
