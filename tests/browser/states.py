@@ -153,7 +153,7 @@ def standing(scene: Scene) -> Page:
 
 @state("Before the sale opens one can choose already")
 def not_open(scene: Scene) -> Page:
-    opens_at = datetime(2099, 3, 2, 9, tzinfo=UTC)
+    opens_at = datetime.now(UTC).replace(minute=0, second=0) + timedelta(days=9)
     event = scene.declared("rosewood-theatre", sale_opens_at=opens_at)
     page = scene.open(scene.put_on_sale(event))
     choose(page, "stalls-D-8")
