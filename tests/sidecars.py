@@ -90,8 +90,9 @@ class Sidecar:
 
         return eventually(found, "a child")[0]
 
-    def client(self, **options) -> LimiterClient:
-        return LimiterClient(self.socket_path, **options)
+    def client(self, timeout_s: float = PATIENCE_S) -> LimiterClient:
+        """How busy the machine is changes no decision, unless the time-out says otherwise."""
+        return LimiterClient(self.socket_path, timeout_s=timeout_s)
 
     def line(self) -> str:
         return self.process.stdout.readline().strip()

@@ -165,7 +165,7 @@ def test_a_socket_file_that_a_killed_limiter_left_is_replaced(environ):
 
 
 def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanwhile(ready):
-    client = ready.client()
+    client = ready.client(timeout_s=0.02)
     assert client.check("a", RATE).remaining == LIMIT - 1
     limiter = ready.child(limiter=True)
     time.sleep(2.5)
