@@ -193,7 +193,7 @@ def none_chosen(scene: Scene) -> Page:
 
 @state("Not that many left there")
 def too_few_left(scene: Scene) -> Page:
-    event = small_hall(name="A small evening", sections=(STALLS, FREE))
+    event = small_hall(name="A small evening", sections=(STALLS, replace(FREE, name="Choir")))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
     page.get_by_label("Section").select_option("free")
     page.get_by_role("button", name="Hold the best seats").click()
