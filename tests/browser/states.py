@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import Page
 
 from ops.servers import REPOSITORY
-from tests.conftest import ORGANISER_TOKEN, Site
+from tests.conftest import ORGANISER_TOKEN
 from tests.factories import BUYER as PAYER
 from tests.factories import FREE, STALLS, a_booking, small_hall, unique
 from web.domain import Event
@@ -29,7 +29,6 @@ SHARE_SOLD, SHARE_HELD = 0.35, 0.06
 class Scene:
     """Where states are made. ``open(address)`` is a page of a buyer of its own."""
 
-    site: Site
     seats: RedisSeatStore
     bookings: MongoBookingStore
     open: Callable[[str], Page]
