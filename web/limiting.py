@@ -19,7 +19,7 @@ from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
 from web.error_pages import answer
 from web.metrics import LIMITER_FALLBACKS, count_refusal
-from web.pages.answers import WAIT, wants_page
+from web.pages.answers import WAIT, in_seconds, wants_page
 from web.problems import Problem
 from web.settings import Settings
 
@@ -127,7 +127,7 @@ class ClientLimit:
         count_refusal(CODE)
         wait_s = decision.reset_s
         if wants_page(environ):
-            html = self._page.get_data(as_text=True).replace(WAIT, str(wait_s))
+            html = self._page.get_data(as_text=True).replace(in_seconds(WAIT), in_seconds(wait_s))
             response = Response(html, 429, self._page.headers.items())
             response.headers["Retry-After"] = str(wait_s)
         else:

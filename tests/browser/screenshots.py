@@ -14,7 +14,7 @@ from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES, Scene
-from tests.conftest import INHERITED, ORGANISER_TOKEN, Site
+from tests.conftest import INHERITED, ORGANISER_TOKEN
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 
@@ -89,11 +89,10 @@ def main() -> None:
 
 
 def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[str, object]) -> None:
-    site = Site(stack["nginx"].url, stack["web"].url, stack.environment, sandbox=stack["sandbox"])
     contexts = []
 
     def opened(address: str):
-        context = new_context(browser, site.url, reduced_motion="reduce", **options)
+        context = new_context(browser, stack["nginx"].url, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
         page.goto(address)
@@ -101,7 +100,7 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
 
     seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
     bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
-    page = STATES[name].make(Scene(site, seats, bookings, opened))
+    page = STATES[name].make(Scene(seats, bookings, opened))
     height = page.evaluate("document.documentElement.scrollHeight")
     width = options["viewport"]["width"]
     # As tall as the picture, and from the top: what is sticky stands where it belongs.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import Page
 
 from ops.servers import REPOSITORY
-from tests.conftest import ORGANISER_TOKEN, Site
+from tests.conftest import ORGANISER_TOKEN
 from tests.factories import BUYER as PAYER
 from tests.factories import FREE, STALLS, a_booking, small_hall, unique
 from web.domain import Event
@@ -29,7 +29,6 @@ SHARE_SOLD, SHARE_HELD = 0.35, 0.06
 class Scene:
     """Where states are made. ``open(address)`` is a page of a buyer of its own."""
 
-    site: Site
     seats: RedisSeatStore
     bookings: MongoBookingStore
     open: Callable[[str], Page]
@@ -193,7 +192,7 @@ def none_chosen(scene: Scene) -> Page:
 
 @state("Not that many left there")
 def too_few_left(scene: Scene) -> Page:
-    event = small_hall(name="A small evening", sections=(STALLS, FREE))
+    event = small_hall(name="A small evening", sections=(STALLS, replace(FREE, name="Choir")))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
     page.get_by_label("Section").select_option("free")
     page.get_by_role("button", name="Hold the best seats").click()

@@ -24,8 +24,8 @@ def barriers(page) -> list[str]:
 
 
 @pytest.fixture
-def scene(stack, seats, bookings, page_at) -> Scene:
-    return Scene(stack, seats, bookings, page_at)
+def scene(seats, bookings, page_at) -> Scene:
+    return Scene(seats, bookings, page_at)
 
 
 @pytest.mark.parametrize("name", STATES)

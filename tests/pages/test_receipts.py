@@ -59,6 +59,7 @@ def test_a_refunded_booking_is_no_ticket(ada, bookings, receipt):
     bookings.mark_refunded(booking_id, bookings.find(booking_id).booked_at)
     page = ada.get(receipt.address)
     assert page.title == "This booking was refunded"
+    assert "your ticket" not in page.text
     assert not page.root.all("svg") and not page.root.all(id="ticket-code")
 
 

@@ -91,10 +91,14 @@ def notice(
     return answer
 
 
+def in_seconds(number: int | str | None) -> str:
+    return "a second" if number == 1 else f"{number} seconds"
+
+
 def problem_page(problem: Problem) -> Response:
     """A problem that any page can meet, in words for people."""
     events = Step("All events", url_for("pages.list_events"))
-    wait = f"{problem.retry_after_s} seconds" if problem.retry_after_s != 1 else "a second"
+    wait = in_seconds(problem.retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
             words = (
