@@ -6,12 +6,14 @@ import pytest
 
 from tests.factories import BUYER as PAYER
 from tests.factories import FLOOR
-from tests.pages.browser import Browser
+from tests.http_client import assert_problem
+from tests.pages.browser import TIMEOUT_S, Browser
 from tests.pages.conftest import BUYER
 from web.use_cases.checkout import NOT_CHARGED
 from web.use_cases.checkout import _digest as digest_of
 
 DECLINED = "pm_card_visa_chargeDeclined"
+DATA = {"Accept": "application/json"}
 
 
 def test_from_the_list_of_events_to_the_ticket(ada, address, charges):
@@ -243,3 +245,20 @@ def test_who_opens_the_address_of_a_form_again_gets_the_page_of_the_form(ada, ad
 @pytest.mark.parametrize("language", ["en-GB", "xx", "*", ";;q=z"])
 def test_any_accept_language_gets_a_page(stack, address, language):
     assert Browser(stack.url, language).get(address).status == 200
+
+
+def test_a_script_gets_data_and_the_same_hold_as_the_form(ada, eve, address):
+    def send(browser, *seats):
+        page = browser.get(address)
+        fields = [("csrf_token", dict(page.fields("Hold the chosen"))["csrf_token"])]
+        fields += [("seats", seat) for seat in seats]
+        url = f"{browser.base_url}{address}/holds"
+        return browser.request("POST", url, data=fields, headers=DATA, timeout=TIMEOUT_S)
+
+    held = send(ada, "stalls-A-1")
+    assert held.status_code == 201
+    assert held.headers["Cache-Control"] == "no-store"
+    assert "Stalls, row A, seat 1" in ada.get(held.json()["address"]).text
+    assert send(ada, "stalls-A-1").json() == held.json()
+    problem = assert_problem(send(eve, "stalls-A-1", "stalls-A-2"), 409, "seat_taken")
+    assert problem["seats"] == ["stalls-A-1"]
