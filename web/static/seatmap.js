@@ -151,6 +151,7 @@ function moveTo(row, position, focus) {
 	}
 	old?.remove();
 	placeCursor();
+	if (focus) grid.firstElementChild.firstElementChild.scrollIntoView({ block: "nearest" });
 }
 
 const focusCell = () => grid.lastElementChild.firstElementChild.focus({ preventScroll: true });
