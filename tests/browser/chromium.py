@@ -40,10 +40,12 @@ def new_context(
     *,
     viewport: dict[str, int] = DESKTOP,
     javascript: bool = True,
+    scripts: bool = True,
     **options: object,
 ) -> BrowserContext:
-    """A buyer: cookies and an address of its own, so that limits do not meet. ``options`` are those
-    of Playwright's ``new_context``."""
+    """A buyer: cookies and an address of its own, so that limits do not meet. Without ``scripts``
+    the pages' own do not arrive, and a test's still run. ``options`` are those of Playwright's
+    ``new_context``."""
     number = next(_addresses)
     headers = {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}
     headers |= options.pop("extra_http_headers", {})
@@ -55,6 +57,8 @@ def new_context(
         **{"locale": "en-GB", "timezone_id": "Europe/London", **options},
     )
     context.set_default_timeout(TIMEOUT_MS)
+    if not scripts:
+        context.route("**/static/*.js*", lambda route: route.abort())
     return context
 
 

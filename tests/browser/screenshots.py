@@ -92,7 +92,9 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
     contexts = []
 
     def opened(address: str):
-        context = new_context(browser, stack["nginx"].url, reduced_motion="reduce", **options)
+        context = new_context(
+            browser, stack["nginx"].url, scripts=False, reduced_motion="reduce", **options
+        )
         contexts.append(context)
         page = context.new_page()
         page.goto(address)

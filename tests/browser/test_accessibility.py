@@ -2,6 +2,7 @@
 see: the keyboard, the focus, targets, a small screen."""
 
 import re
+from functools import partial
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -25,7 +26,17 @@ def barriers(page) -> list[str]:
 
 @pytest.fixture
 def scene(seats, bookings, page_at) -> Scene:
-    return Scene(seats, bookings, page_at)
+    """The pages as the server makes them; the map has a test of its own."""
+    return Scene(seats, bookings, partial(page_at, scripts=False))
+
+
+def test_the_map_has_no_barriers_light_or_dark(seats, bookings, page_at):
+    scene = Scene(seats, bookings, page_at)
+    page = page_at(scene.busy_theatre())
+    expect(page.get_by_role("group", name="Zoom")).to_be_visible()
+    for colours in ("light", "dark"):
+        page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+        assert barriers(page) == [], colours
 
 
 @pytest.mark.parametrize("name", STATES)
