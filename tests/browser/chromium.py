@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,9 @@ def new_context(
     scripts: bool = True,
     **options: object,
 ) -> BrowserContext:
-    """A buyer: cookies and an address of its own, so that limits do not meet. Without ``scripts``
-    the pages' own do not arrive, and a test's still run. ``options`` are those of Playwright's
-    ``new_context``."""
+    """A buyer: cookies and an address of its own, so that limits do not meet. Without
+    ``scripts`` the site's do not load, and the test's own still run. ``options`` are those of
+    Playwright's ``new_context``."""
     number = next(_addresses)
     headers = {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}
     headers |= options.pop("extra_http_headers", {})
@@ -58,7 +59,7 @@ def new_context(
     )
     context.set_default_timeout(TIMEOUT_MS)
     if not scripts:
-        context.route("**/static/*.js*", lambda route: route.abort())
+        context.route(re.compile(r"/static/.*\.js"), lambda route: route.abort())
     return context
 
 

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
-from tests.browser.states import STATES, Scene
+from tests.browser.states import STATES
 from tests.conftest import INHERITED, ORGANISER_TOKEN
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
@@ -91,10 +91,9 @@ def main() -> None:
 def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[str, object]) -> None:
     contexts = []
 
-    def opened(address: str):
-        context = new_context(
-            browser, stack["nginx"].url, scripts=False, reduced_motion="reduce", **options
-        )
+    def opened(address: str, scripts: bool) -> Page:
+        look = {"reduced_motion": "reduce", "scripts": scripts, **options}
+        context = new_context(browser, stack["nginx"].url, **look)
         contexts.append(context)
         page = context.new_page()
         page.goto(address)
@@ -102,7 +101,7 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
 
     seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
     bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
-    page = STATES[name].make(Scene(seats, bookings, opened))
+    page = STATES[name].make(seats, bookings, opened)
     height = page.evaluate("document.documentElement.scrollHeight")
     width = options["viewport"]["width"]
     # As tall as the picture, and from the top: what is sticky stands where it belongs.

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from playwright.sync_api import Page
 
@@ -104,18 +105,28 @@ def pay(page: Page, card: str | None = None) -> None:
 
 @dataclass(frozen=True)
 class State:
+    """``scripts``: no form is on the way there, so the site's scripts may change the page."""
+
     caption: str
-    make: Callable[[Scene], Page]
+    scripts: bool
+    way: Callable[[Scene], Page]
+
+    def make(
+        self, seats: RedisSeatStore, bookings: MongoBookingStore, page_at: Callable[..., Page]
+    ) -> Page:
+        return self.way(Scene(seats, bookings, partial(page_at, scripts=self.scripts)))
 
 
 STATES: dict[str, State] = {}
 """By name, in the order of a purchase."""
 
 
-def state(caption: str) -> Callable[[Callable[[Scene], Page]], Callable[[Scene], Page]]:
-    def keep(make: Callable[[Scene], Page]) -> Callable[[Scene], Page]:
-        STATES[make.__name__.replace("_", "-")] = State(caption, make)
-        return make
+def state(
+    caption: str, *, scripts: bool = False
+) -> Callable[[Callable[[Scene], Page]], Callable[[Scene], Page]]:
+    def keep(way: Callable[[Scene], Page]) -> Callable[[Scene], Page]:
+        STATES[way.__name__.replace("_", "-")] = State(caption, scripts, way)
+        return way
 
     return keep
 
@@ -123,9 +134,14 @@ def state(caption: str) -> Callable[[Callable[[Scene], Page]], Callable[[Scene],
 # ---------------------------------------------------------------- choosing
 
 
-@state("What is on sale")
+@state("What is on sale", scripts=True)
 def events(scene: Scene) -> Page:
     return scene.open("/")
+
+
+@state("A theatre an hour after the sale opened", scripts=True)
+def hall(scene: Scene) -> Page:
+    return scene.open(scene.busy_theatre())
 
 
 @state("A theatre, with two seats chosen")
@@ -133,7 +149,7 @@ def theatre(scene: Scene) -> Page:
     return scene.chosen("stalls-D-8", "stalls-D-9")
 
 
-@state("A stadium of 50,000 seats has a page for each section")
+@state("A stadium of 50,000 seats has a page for each section", scripts=True)
 def stadium(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final")
 
@@ -360,7 +376,9 @@ def no_such_receipt(scene: Scene) -> Page:
 @state("Too many requests")
 def too_fast(scene: Scene) -> Page:
     page = scene.open("/")
-    for _ in range(50):
+    at_once = "Promise.all(Array.from({length: 12}, () => fetch('/basket')))"
+    for _ in range(10):
+        page.evaluate(f"{at_once}.then(() => null)")
         page.goto("/basket")
         if page.get_by_role("heading", name="That was too fast").is_visible():
             return page
@@ -394,7 +412,7 @@ def organiser(scene: Scene) -> Page:
     return scene.organised()
 
 
-@state("How one sale goes")
+@state("How one sale goes", scripts=True)
 def organiser_sale(scene: Scene) -> Page:
     """An hour old, with most of the sales in its first minutes, and some holds."""
     event = scene.declared("rosewood-theatre")

@@ -2,15 +2,14 @@
 see: the keyboard, the focus, targets, a small screen."""
 
 import re
-from functools import partial
+from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import DESKTOP, NARROW, PHONE
-from tests.browser.states import STATES, Scene
-from tests.factories import small_hall
+from tests.browser.states import STATES
 
 MIN_TARGET_PX = 24
 """WCAG 2.2, 2.5.8."""
@@ -25,23 +24,14 @@ def barriers(page) -> list[str]:
 
 
 @pytest.fixture
-def scene(seats, bookings, page_at) -> Scene:
-    """The pages as the server makes them; the map has a test of its own."""
-    return Scene(seats, bookings, partial(page_at, scripts=False))
-
-
-def test_the_map_has_no_barriers_light_or_dark(seats, bookings, page_at):
-    scene = Scene(seats, bookings, page_at)
-    page = page_at(scene.busy_theatre())
-    expect(page.get_by_role("group", name="Zoom")).to_be_visible()
-    for colours in ("light", "dark"):
-        page.emulate_media(color_scheme=colours, reduced_motion="reduce")
-        assert barriers(page) == [], colours
+def page_in(seats, bookings, page_at) -> Callable[[str], Page]:
+    """A page in the state of this name."""
+    return lambda name: STATES[name].make(seats, bookings, page_at)
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_page_has_no_barriers_wide_or_narrow_light_or_dark(scene, name):
-    page = STATES[name].make(scene)
+def test_a_page_has_no_barriers_wide_or_narrow_light_or_dark(page_in, name):
+    page = page_in(name)
     for viewport in (DESKTOP, NARROW):
         page.set_viewport_size(viewport)
         # As tall as the page. The bar with the button covers some seats until one scrolls on, and
@@ -73,8 +63,8 @@ shows of it: its middle."""
 
 @pytest.mark.parametrize("name", ["theatre", "declined", "receipt", "organiser-sale"])
 @pytest.mark.parametrize("viewport", [DESKTOP, NARROW], ids=["wide", "narrow"])
-def test_the_focus_is_seen_wherever_the_keyboard_takes_it(scene, name, viewport):
-    page = STATES[name].make(scene)
+def test_the_focus_is_seen_wherever_the_keyboard_takes_it(page_in, name, viewport):
+    page = page_in(name)
     page.set_viewport_size(viewport)
     page.evaluate("(top => { top.focus(); top.blur(); })(document.querySelector('.skip'))")
     places = []
@@ -88,8 +78,8 @@ def test_the_focus_is_seen_wherever_the_keyboard_takes_it(scene, name, viewport)
     assert [p["what"] for p in places if p["covered"] or not p["outlined"]] == []
 
 
-def test_the_whole_way_with_the_keyboard_alone(scene):
-    page = scene.open(scene.put_on_sale(small_hall()))
+def test_the_whole_way_with_the_keyboard_alone(page_at, event):
+    page = page_at(f"/events/{event.id}", scripts=False)
 
     def tab_to(text: str) -> None:
         for _ in range(60):
@@ -135,8 +125,8 @@ TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summ
 @pytest.mark.parametrize(
     "name", ["events", "theatre", "stadium", "hold", "conflict", "receipt", "basket", "organiser"]
 )
-def test_what_one_touches_is_large_enough(scene, name):
-    page = STATES[name].make(scene)
+def test_what_one_touches_is_large_enough(page_in, name):
+    page = page_in(name)
     page.set_viewport_size(PHONE)
     targets = page.evaluate(TARGETS)
     assert len(targets) > 2
@@ -151,15 +141,15 @@ LONGEST_MOVE_S = """() => Math.max(...[...document.querySelectorAll("*")]
 """
 
 
-def test_nothing_moves_for_who_does_not_want_it(scene):
-    page = STATES["theatre"].make(scene)
+def test_nothing_moves_for_who_does_not_want_it(page_in):
+    page = page_in("theatre")
     assert page.evaluate(LONGEST_MOVE_S) > 0
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(LONGEST_MOVE_S) == 0
 
 
-def test_a_printed_receipt_is_the_ticket_and_nothing_else(scene):
-    page = STATES["receipt"].make(scene)
+def test_a_printed_receipt_is_the_ticket_and_nothing_else(page_in):
+    page = page_in("receipt")
     page.emulate_media(media="print", color_scheme="dark")
     for hidden in (page.get_by_role("navigation"), page.get_by_role("contentinfo")):
         expect(hidden).to_be_hidden()
