@@ -1,7 +1,7 @@
 """One connection of a worker to the limiter, with any number of questions under way.
 
-Every caller sends its question itself and then sleeps; one reader takes the answers, which come
-in the order of the questions, and wakes the callers. Threads by their standard names: in a gevent
+A caller hands in its question and then sleeps; one reader takes the answers, which come in the
+order of the questions, and wakes the callers. Threads by their standard names: in a gevent
 worker they are greenlets.
 """
 
@@ -69,14 +69,22 @@ class Connection:
                 return None
             self._waiting.append(question)
             self._unsent += question_bytes
-            self._send()
-            if self._unsent:
-                self._receive()
-        if not question.done.acquire(timeout=max(0.0, timeout_s)):
+            # While an answer is awaited, questions gather and go out when it has come (Nagle's
+            # algorithm): one system call for all of them. The time of those begins when they have
+            # gone out, and if this process was too busy for that, when it notices.
+            if len(self._waiting) == 1:
+                self._send()
+            waits = 2 if self._unsent else 1
+        for _ in range(waits):
+            if question.done.acquire(timeout=max(0.0, timeout_s)):
+                return question.answer
             with self._lock:
                 self._receive()
-                if question.answer is None:
-                    self._fail(TimeoutError("no answer in time"))
+            if question.answer is not None:
+                return question.answer
+        with self._lock:
+            if question.answer is None:
+                self._fail(TimeoutError("no answer in time"))
         return question.answer
 
     def close(self, failure: Exception) -> None:

@@ -20,7 +20,7 @@ def answer_of(seats, name: str, event: Event, version: str) -> str:
         argument: version if argument in ("version", "from_version") else "1"
         for argument in script.arguments
     }
-    return seats._sent[name](script.keys_of(event.id, "digest"), script.values_of(arguments))[0]
+    return seats._calls.call(script.call(event.id, "digest", arguments))[0]
 
 
 @scripts_that_answer("event_missing")

@@ -174,10 +174,10 @@ def test_an_event_that_this_process_knew_is_never_not_found(seats, hall):
     "answer", ["MISCONF Redis is configured to", "BUSY Redis is busy", "ERR a mistake in a script"]
 )
 def test_a_redis_that_cannot_serve_now_is_unavailable(seats, hall, monkeypatch, answer):
-    def refuse(*_, **__):
+    def refuse(_):
         raise redis.ResponseError(answer)
 
-    monkeypatch.setitem(seats._sent, "read_seats", refuse)
+    monkeypatch.setattr(seats._calls, "call", refuse)
     expected = Unavailable if answer.startswith(("MISCONF", "BUSY")) else redis.ResponseError
     with pytest.raises(expected):
         seats.read_seats(hall.id)

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 
 import mongoengine
 import pymongo
+from bson import SON
 from mongoengine import BooleanField, DateTimeField, IntField, ListField, StringField
-from mongoengine.errors import NotUniqueError, OperationError
 from mongoengine.queryset import QuerySet
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from web.domain import Booking, SeatTaken, Unavailable
 from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
+from web.stores.group_commit import Abandoned, GroupCommit
 
 SELECTION_TIMEOUT_MS = 3_000
 """How long a call waits for a primary: an election takes one or two seconds, and a buyer who
@@ -35,6 +36,13 @@ COLLECTION = "bookings"
 
 INDEX_SEEN_FOR_S = 5.0
 """How long the unique index is believed to be there after it was seen: somebody could drop it."""
+
+INSERTS_IN_A_GROUP = 100
+"""Bookings written together: MongoDB needs some milliseconds for them, most of it to make the
+journal safe on the disk, which one alone would wait for as well."""
+
+DUPLICATE_KEY = 11000
+"""MongoDB's code of an insert that a unique index refused."""
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
@@ -85,6 +93,7 @@ class MongoBookingStore:
         )
         self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
         self._index_seen_s = -INDEX_SEEN_FOR_S
+        self._inserts = GroupCommit(self._insert_all, INSERTS_IN_A_GROUP)
 
     def ping(self) -> None:
         with _reachable():
@@ -115,7 +124,7 @@ class MongoBookingStore:
     def insert(self, booking: Booking) -> Booking:
         try:
             return self._insert(booking)
-        except (Unavailable, PyMongoError, OperationError) as error:
+        except (Unavailable, PyMongoError, Abandoned) as error:
             log.warning("insert of booking %s: %s", booking.id, error)
             raise InsertUnknown from error
 
@@ -124,17 +133,32 @@ class MongoBookingStore:
         return QuerySet(BookingDocument, self._collection)
 
     def _insert(self, booking: Booking) -> Booking:
-        try:
-            # A document's own save() would replace one with the same _id; an insert cannot.
-            self._bookings.insert(_document(booking), load_bulk=False)
-        except NotUniqueError:
+        # A document's own save() would replace one with the same _id; an insert cannot.
+        document = _document(booking)
+        document.validate()
+        if not self._inserts.call(document.to_mongo()):
             stored = self.find(booking.id)
             if stored:
                 return stored
             others = self.holding(booking.event_id, booking.seats)
             taken = {seat for other in others for seat in other.seats}
-            raise SeatTaken(tuple(s for s in booking.seats if s in taken)) from None
+            raise SeatTaken(tuple(s for s in booking.seats if s in taken))
         return booking
+
+    def _insert_all(self, documents: list[SON]) -> list[bool | Exception]:
+        """Of each: whether it was inserted, False when a unique index refused it."""
+        inserted: list[bool | Exception] = [True] * len(documents)
+        try:
+            self._collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise
+            for failure in error.details["writeErrors"]:
+                is_duplicate = failure["code"] == DUPLICATE_KEY
+                inserted[failure["index"]] = (
+                    False if is_duplicate else WriteError(failure["errmsg"], failure["code"])
+                )
+        return inserted
 
     def find(self, booking_id: str) -> Booking | None:
         with _reachable():

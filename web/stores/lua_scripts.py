@@ -5,9 +5,12 @@ arguments that a call needs are taken from there, so a caller that is out of ste
 TypeError and a script that is out of step fails a test.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 LUA_DIR = Path(__file__).parents[2] / "lua"
 
@@ -25,16 +28,29 @@ class LuaScript:
     keys: tuple[str, ...]
     arguments: tuple[str, ...]
 
-    def keys_of(self, event_id: str, key_digest: str = "") -> list[str]:
-        return [
+    @cached_property
+    def sha(self) -> str:
+        """What Redis calls it once it is loaded."""
+        return hashlib.sha1(self.source.encode()).hexdigest()
+
+    def call(
+        self, event_id: str, key_digest: str, given: dict[str, str | int | bytes]
+    ) -> "ScriptCall":
+        """Raises TypeError when ``given`` are not just the arguments of the header."""
+        if given.keys() != set(self.arguments):
+            raise TypeError(f"{self.name} takes {self.arguments}, not {tuple(given)}")
+        keys = [
             key.replace("{event}", f"{{{event_id}}}").replace("<key_digest>", key_digest)
             for key in self.keys
         ]
+        return ScriptCall(self, (self.sha, len(keys), *keys, *(given[n] for n in self.arguments)))
 
-    def values_of(self, given: dict[str, str | int]) -> list[str | int]:
-        if given.keys() != set(self.arguments):
-            raise TypeError(f"{self.name} takes {self.arguments}, not {tuple(given)}")
-        return [given[name] for name in self.arguments]
+
+class ScriptCall(NamedTuple):
+    """``arguments`` are those of EVALSHA."""
+
+    script: LuaScript
+    arguments: tuple[str | int | bytes, ...]
 
 
 def read_scripts(folder: Path = LUA_DIR) -> dict[str, LuaScript]:

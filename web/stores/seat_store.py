@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from web.domain import (
@@ -41,7 +42,8 @@ from web.domain import (
     Unavailable,
 )
 from web.ports import Change, EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
-from web.stores.lua_scripts import LuaScript, read_scripts
+from web.stores.group_commit import Abandoned, GroupCommit
+from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
 
 PART = "seat store"
 """What Unavailable calls this part of the service."""
@@ -65,6 +67,9 @@ RETRIES = 2
 FORM_MS = 10 * 60 * 1000
 """How long the hold of a form is known: somewhat longer than most holds last."""
 
+CALLS_IN_A_GROUP = 64
+"""Calls of scripts sent together: Redis is busy with them for two milliseconds at most."""
+
 JOURNAL_PAGE = 1000
 SCAN_PAGE = 1000
 
@@ -83,6 +88,7 @@ EVENTS_REMEMBERED = 1000
 """Definitions a process keeps parsed; the one not used for longest goes first."""
 
 _UNREACHABLE = (
+    Abandoned,
     redis.ConnectionError,
     redis.TimeoutError,
     redis.exceptions.BusyLoadingError,
@@ -145,9 +151,7 @@ class RedisSeatStore:
         self._redis = client
         self._lease_ms = round(lease_s * 1000)
         self._scripts = scripts or read_scripts()
-        self._sent = {
-            name: client.register_script(script.source) for name, script in self._scripts.items()
-        }
+        self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._events: OrderedDict[str, Event] = OrderedDict()
 
     # ------------------------------------------------------------ events
@@ -484,12 +488,11 @@ class RedisSeatStore:
     def _run(
         self, name: str, event_id: str, key_digest: str = "", /, **arguments: str | int | bytes
     ) -> list:
-        script = self._scripts[name]
-        keys, values = script.keys_of(event_id, key_digest), script.values_of(arguments)
+        call = self._scripts[name].call(event_id, key_digest, arguments)
         with self._reachable():
-            answer = self._sent[name](keys, values)
+            answer = self._calls.call(call)
             while answer[0] == "sweep_again":
-                answer = self._sent[name](keys, values)
+                answer = self._calls.call(call)
         if answer[0] == "event_missing":
             raise self._missing(event_id)
         if answer[0] == "event_closed":
@@ -498,6 +501,24 @@ class RedisSeatStore:
             self._events.pop(event_id, None)
             raise EventChanged(event_id)
         return answer
+
+    def _send_calls(self, calls: list[ScriptCall]) -> list[list | Exception]:
+        """All in one round trip, and another one for what Redis has not loaded."""
+        answers = self._pipeline(calls)
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            for script in {calls[n].script for n in unknown}:
+                self._redis.script_load(script.source)
+            again = self._pipeline([calls[n] for n in unknown])
+            for n, answer in zip(unknown, again, strict=True):
+                answers[n] = answer
+        return answers
+
+    def _pipeline(self, calls: list[ScriptCall]) -> list[list | Exception]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.evalsha(*call.arguments)
+        return pipeline.execute(raise_on_error=False)
 
     def _missing(self, event_id: str) -> Exception:
         """Nothing in Redis means "not found" only while Redis knows what it has, and only of an
@@ -517,7 +538,7 @@ class RedisSeatStore:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except redis.RedisError as error:
+        except (redis.RedisError, Abandoned) as error:
             if not (isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)):
                 raise
             log.warning("redis: %s", error)

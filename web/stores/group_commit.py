@@ -1,0 +1,107 @@
+"""Calls that wait in this process at the same moment go out together: a database's group commit.
+
+Under load most of what a call costs is the way there and back, which many can share. A call that
+finds nobody under way goes out at once, alone, so nothing waits when there is nothing to wait for.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class Abandoned(Exception):
+    """Whoever sent this call with others was killed before it had the outcomes: unknown."""
+
+
+class _Call(Generic[Item, Outcome]):
+    __slots__ = ("item", "leads", "outcome", "woken")
+
+    def __init__(self, item: Item):
+        self.item = item
+        self.leads = False
+        self.outcome: Outcome | Exception | None = None
+        # A lock that somebody else releases is the cheapest thing to wait for.
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+class GroupCommit(Generic[Item, Outcome]):
+    """``send`` takes up to ``most`` items and returns, in their order, an outcome of each: a value,
+    or an exception that its caller gets raised. What it raises itself is the outcome of all its
+    items, and of those that wait: what could not be reached now need not be tried once more for
+    them. It must bound its own time.
+
+    One group is under way at a time. Its leader is the caller that has waited longest; when the
+    outcomes are there it wakes the next leader before all others. There is no greenlet or thread
+    besides the callers. Safe for threads and greenlets, also for one that is killed: if it led, the
+    others of its group get Abandoned, and the next leads.
+    """
+
+    def __init__(self, send: Callable[[list[Item]], Sequence[Outcome | Exception]], most: int):
+        self._send = send
+        self._most = most
+        # Whoever holds the lock waits for nothing, so no greenlet can be killed there half-way.
+        self._lock = threading.Lock()
+        self._waiting: deque[_Call[Item, Outcome]] = deque()
+        self._under_way = False
+
+    def call(self, item: Item) -> Outcome:
+        """The outcome of ``item``. Raises the exception that is its outcome."""
+        call: _Call[Item, Outcome] = _Call(item)
+        with self._lock:
+            if self._under_way:
+                self._waiting.append(call)
+            else:
+                call.leads = self._under_way = True
+        if not call.leads:
+            self._wait(call)
+        if call.leads:
+            self._lead(call)
+        if isinstance(call.outcome, Exception):
+            raise call.outcome
+        return call.outcome
+
+    def _wait(self, call: _Call[Item, Outcome]) -> None:
+        """Until it has its outcome, or leads."""
+        try:
+            call.woken.acquire()
+        except BaseException:
+            with self._lock:
+                if call.leads:
+                    self._pass_on()
+                elif call in self._waiting:
+                    self._waiting.remove(call)
+            raise
+
+    def _lead(self, call: _Call[Item, Outcome]) -> None:
+        group = [call]
+        with self._lock:
+            while self._waiting and len(group) < self._most:
+                group.append(self._waiting.popleft())
+        outcomes: Sequence[Outcome | Exception] = [Abandoned()] * len(group)
+        try:
+            outcomes = self._send([member.item for member in group])
+        except Exception as error:
+            with self._lock:
+                group += self._waiting
+                self._waiting.clear()
+            outcomes = [error] * len(group)
+        finally:
+            with self._lock:
+                self._pass_on()
+            for member, outcome in zip(group, outcomes, strict=True):
+                member.outcome = outcome
+                member.woken.release()
+
+    def _pass_on(self) -> None:
+        """With the lock held: let the next lead."""
+        if self._waiting:
+            following = self._waiting.popleft()
+            following.leads = True
+            following.woken.release()
+        else:
+            self._under_way = False
