@@ -1,14 +1,12 @@
 """gunicorn's settings. Runs in the master, before gevent has patched anything: import no more
 than web.settings, which needs none of what gevent patches."""
 
-import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import gunicorn.util
 from gunicorn.arbiter import Arbiter
 
 from sidecar.settings import BadSettings
@@ -27,7 +25,7 @@ if settings.web_socket:
 else:
     bind = f"{settings.web_host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "gevent"
+worker_class = "web.http_worker.HttpWorker"
 
 # A purchase mostly waits, as one greenlet of some ten kilobytes; a thousand of them fit beside the
 # application in a small dyno. Who comes after that waits in the kernel's queue (backlog), which
@@ -46,9 +44,7 @@ graceful_timeout = 25
 keepalive = 15
 
 # nginx in front takes lines of 16 KiB, so that the application can say itself what is wrong with
-# an Idempotency-Key of 10,000 characters. Without nginx the platform's router bounds the request
-# line: 0 is gunicorn's word for "as it came".
-limit_request_line = 0
+# an Idempotency-Key of 10,000 characters. Our worker bounds the address by the same number.
 limit_request_field_size = 16 * 1024
 limit_request_fields = 100
 
@@ -65,35 +61,6 @@ if Path("/dev/shm").is_dir():
 
 # nginx writes the access log, with the client's address.
 accesslog = None
-
-
-CODES_OF_STATUS = {
-    414: "uri_too_long",
-    431: "header_too_large",
-    500: "internal_error",
-    501: "not_implemented",
-}
-
-
-def _write_problem(client, status, reason, message):
-    """Say in the shape of all other answers that a request could not be parsed: gunicorn would
-    send HTML, and has no setting for that."""
-    problem = {
-        "type": "about:blank",
-        "title": reason,
-        "status": status,
-        "code": CODES_OF_STATUS.get(status, "bad_request"),
-        "detail": message or "The service made a mistake.",
-    }
-    body = json.dumps(problem)
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
-        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    gunicorn.util.write_nonblock(client, (head + body).encode("ascii", "replace"))
-
-
-gunicorn.util.write_error = _write_problem
 
 
 def _own_metrics_prefix() -> str:
