@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,26 +14,11 @@ from ops.nginx.problems import KEPT_STATUS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.behind_nginx import (
-    Upstream,
     ask,
     ask_raw,
     assert_problem,
     local_nginx,
-    running_upstream,
 )
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with local_nginx(tmp_path_factory.mktemp("nginx"), upstream.address) as nginx:
-        yield nginx
-
 
 # ---------------------------------------------------------------- what the application hears
 

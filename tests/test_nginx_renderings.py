@@ -21,12 +21,10 @@ from ops.nginx import render
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port
 from ops.servers import HOST, REPOSITORY, Nginx
 from tests.behind_nginx import (
-    Upstream,
     ask,
     ask_raw,
     assert_problem,
     running_nginx,
-    running_upstream,
     server_config,
 )
 
@@ -42,12 +40,6 @@ ERB = {
     "Dir.pwd": str(REPOSITORY),
 }
 """What the heroku rendering leaves to the dyno, and what a dyno might say."""
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture
