@@ -12,7 +12,7 @@ import pytest
 from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
-from tests.behind_nginx import Upstream, local_nginx, running_upstream
+from tests.behind_nginx import Upstream, local_nginx
 from tests.factories import put_on_sale, small_hall
 from web.domain import Event
 from web.ports import Authorization
@@ -104,7 +104,7 @@ def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
+    with Upstream() as upstream:
         yield upstream
 
 
