@@ -160,8 +160,10 @@ class Process:
     @property
     def exit_code(self) -> int | None:
         """None before its end; negative: the signal that ended it."""
-        if self._popen is None or self._popen.returncode is not None:
-            return self._popen and self._popen.returncode
+        if self._popen is None:
+            return None
+        if self._popen.returncode is not None:
+            return self._popen.returncode
         # Look without reaping: until kill() is done, its process id must stay its own.
         end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:

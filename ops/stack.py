@@ -66,16 +66,15 @@ class Stack:
         """Start everything, nginx on ``port``, and wait until it is ready. Raises ProcessFailed."""
         self._state_dir.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.log_dir, ignore_errors=True)
-        environment = self.environment = self._start_what_is_missing()
-        _write_private(self._state_dir / "environment", _exports(environment))
+        self.environment = self._start_what_is_missing()
+        _write_private(self._state_dir / "environment", _exports(self.environment))
         procfile = read_procfile(REPOSITORY / "Procfile")
 
         self._say("Opening the events (release)")
-        release = self._of_procfile("release", procfile, environment)
-        release.run_to_end(RELEASE_TIMEOUT_S)
+        self._of_procfile("release", procfile).run_to_end(RELEASE_TIMEOUT_S)
 
         self._say("Starting the worker")
-        self._start(self._of_procfile("worker", procfile, environment))
+        self._start(self._of_procfile("worker", procfile))
 
         web_port = free_port()
         self._say(f"Starting the application on port {web_port}")
@@ -85,7 +84,7 @@ class Stack:
             self.log_dir / "web.log",
             web_port,
             ready_path="/readyz",
-            env=environment | {"PORT": str(web_port), "WEB_HOST": HOST},
+            env=self.environment | {"PORT": str(web_port), "WEB_HOST": HOST},
             cwd=REPOSITORY,
             keep_open=self._keep_open,
         )
@@ -154,14 +153,12 @@ class Stack:
             environment["SECRET_KEY"] = _kept_secret_key(self._state_dir / "secret_key")
         return environment
 
-    def _of_procfile(
-        self, name: str, procfile: dict[str, str], environment: dict[str, str]
-    ) -> Process:
+    def _of_procfile(self, name: str, procfile: dict[str, str]) -> Process:
         return Process(
             name,
             shell_command(procfile[name]),
             self.log_dir / f"{name}.log",
-            env=environment,
+            env=self.environment,
             cwd=REPOSITORY,
             keep_open=self._keep_open,
         )

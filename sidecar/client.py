@@ -177,7 +177,7 @@ class LimiterClient:
             return connection
         with self._lock:
             if self._connection is None or self._connection.failure is not None:
-                self._connection = None
+                self._connection = None  # also when the next line raises: _note_silence compares
                 self._connection = Connection(self._socket_path)
             return self._connection
 

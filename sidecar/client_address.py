@@ -53,14 +53,10 @@ def client_key(
 
     Never raises. An IPv6 client is its /64, the smallest network that a subscriber gets (RFC 6177).
     """
-    verified = NO_ADDRESS
-    if peer:
-        hop = _hop(peer)
-        if hop is None:
-            return NO_ADDRESS
-        if not _is_within(hop.address, trusted):
-            return hop.key
-        verified = hop.key
+    hop = _hop(peer)
+    verified = NO_ADDRESS if hop is None else hop.key
+    if not is_trusted(peer, trusted):
+        return verified
 
     reach = MAX_ENTRIES if hops is None else min(hops, MAX_ENTRIES)
     for entry in islice(_entries_from_the_right(forwarded_for), reach):
@@ -70,6 +66,14 @@ def client_key(
         if hops is None and (hop is None or not _is_within(hop.address, trusted)):
             break
     return verified
+
+
+def is_trusted(peer: str, trusted: tuple[Network, ...]) -> bool:
+    """Whether ``peer`` is believed in what it says of the client; both are those of client_key."""
+    if not peer:
+        return True
+    hop = _hop(peer)
+    return hop is not None and _is_within(hop.address, trusted)
 
 
 def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sidecar.host_limiter import HostLimiter, Question, Reply
 from sidecar.protocol import encode_answer, encode_stats
-from sidecar.shared_log import ANSWER_TIMEOUT_S, Check, SharedLog, Unreachable
+from sidecar.shared_log import Check, SharedLog, Unreachable
 from sidecar.sliding_log import Decision
 
 MAX_BATCH = 100
@@ -62,7 +62,7 @@ class SharedLimiter(HostLimiter):
         if not self.shared:
             self._answer_alone(questions, reply)
             return
-        answer_by_s = time.monotonic() + ANSWER_TIMEOUT_S
+        answer_by_s = time.monotonic() + self._shared_log.answer_timeout_s
         for first in range(0, len(questions), MAX_BATCH):
             part = questions[first : first + MAX_BATCH]
             self._waiting.append(Asked(answer_by_s, part, reply))

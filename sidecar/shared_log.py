@@ -15,9 +15,6 @@ from sidecar.sliding_log import Decision, Rate
 
 SCRIPT_PATH = Path(__file__).parents[1] / "lua/limiter/limit_clients.lua"
 
-ANSWER_TIMEOUT_S = 0.012
-"""A worker waits 20 ms in all, and wants to hear its host's decision when there is no other."""
-
 CONNECT_TIMEOUT_S = 1.0
 """Nobody waits for it."""
 
@@ -47,6 +44,9 @@ key has a space."""
 class SharedLog:
     """Not for several calls at once: they would wait for each other, and time out."""
 
+    answer_timeout_s = 0.012
+    """A worker waits 20 ms in all, and wants to hear its host's decision when there is no other."""
+
     def __init__(self, url: str):
         self._source = SCRIPT_PATH.read_text()
         self._digest = ""
@@ -57,7 +57,7 @@ class SharedLog:
     async def connect(self) -> None:
         """Connect if need be, and try it out. Raises Unreachable."""
         self._digest = await _answer_to(self._redis.script_load(self._source), CONNECT_TIMEOUT_S)
-        await self.decide([TRIAL], ANSWER_TIMEOUT_S)
+        await self.decide([TRIAL], self.answer_timeout_s)
 
     async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
         """All at one moment of Redis's clock. Raises Unreachable; then connect first."""

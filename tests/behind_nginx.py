@@ -5,16 +5,15 @@ import http.client
 import json
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from ops.nginx import render
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
+from tests.local_server import LocalServer, QuietHandler
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -31,16 +30,14 @@ class Told:
     code: str = "of_the_application"
 
 
-class Upstream(ThreadingHTTPServer):
+class Upstream(LocalServer):
     """``heard`` has the method and the path of each request, as they came. Without ``told`` it
     echoes a request as JSON; on some paths it does what they say."""
 
-    daemon_threads = True
     told: Told | None = None
 
     def __init__(self) -> None:
-        super().__init__((HOST, 0), Handler)
-        self.address = f"{HOST}:{self.server_port}"
+        super().__init__(Handler)
         self.heard: list[tuple[str, str]] = []
 
     @contextlib.contextmanager
@@ -55,7 +52,7 @@ class Upstream(ThreadingHTTPServer):
             self.told = None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     """An answer is one write: in two, the second waits for the client's delayed acknowledgement."""
@@ -88,20 +85,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(json.dumps(answer).encode())
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def running_upstream() -> Iterator[Upstream]:
-    server = Upstream()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @contextlib.contextmanager
@@ -174,7 +157,7 @@ def assert_problem(response, status: int, code: str) -> dict:
 
 def ask_in_turn(port: int, *requests: tuple[str, str], **headers: str) -> list:
     """The same second sees all of them, each when nginx has done with the one before."""
-    while time.time() % 1 > 0.3:
+    while time.time() % 1 > 0.5:
         time.sleep(0.01)
     answers = []
     for method, path in requests:

@@ -10,8 +10,9 @@ import pymongo
 import pytest
 
 from ops.processes import free_port
-from ops.servers import MongoDB, Redis, Sandbox
+from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
+from tests.behind_nginx import Upstream, local_nginx
 from tests.factories import put_on_sale, small_hall
 from web.domain import Event
 from web.ports import Authorization
@@ -99,6 +100,19 @@ def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
     folder = tmp_path_factory.mktemp("sandbox")
     with Sandbox(folder / "ledger.db", folder / "sandbox.log") as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def nginx(upstream, tmp_path_factory) -> Iterator[Nginx]:
+    """As a developer's machine has it, before ``upstream``."""
+    with local_nginx(tmp_path_factory.mktemp("nginx"), upstream.address) as nginx:
+        yield nginx
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 15
 SILENCE_BEFORE_S = 2.0
-"""How long no answer is awaited: a request that never ends gets none."""
+"""How long no answer is awaited."""
 SILENCE_AFTER_S = 0.3
 """How long a further answer is awaited on a connection that is kept."""
 
@@ -34,7 +34,7 @@ def request_bytes(method: str, path: str, *lines: str, body: bytes = b"") -> byt
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
 
-def exchange(url: str, sent: bytes) -> list[Answer]:
+def exchange(url: str, sent: bytes, silence_before_s: float = SILENCE_BEFORE_S) -> list[Answer]:
     """Send bytes on one connection and read all answers, until it is closed or falls silent.
 
     The connection is not half-closed when all is sent: nginx would take that for a client that
@@ -44,7 +44,7 @@ def exchange(url: str, sent: bytes) -> list[Answer]:
     with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as there:
         there.sendall(sent)
         with contextlib.suppress(TimeoutError, ConnectionResetError):
-            there.settimeout(SILENCE_BEFORE_S)
+            there.settimeout(silence_before_s)
             while piece := there.recv(65_536):
                 received += piece
                 there.settimeout(SILENCE_AFTER_S)

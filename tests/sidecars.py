@@ -43,6 +43,14 @@ while True:
 """
 )
 
+PATIENT_LIMITER = """
+import sys
+from sidecar import server
+from sidecar.shared_log import SharedLog
+SharedLog.answer_timeout_s = float(sys.argv[1])
+sys.exit(server.main())
+"""
+
 
 def eventually(condition: Callable[[], object], what: str) -> object:
     deadline = time.monotonic() + PATIENCE_S
@@ -74,12 +82,20 @@ def is_limiter(pid: int) -> bool:
     return b"sidecar.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-class Sidecar:
-    """``python -m sidecar COMMAND`` with its two children."""
+class Limiter:
+    """A limiter process; with a Redis one of several hosts'."""
 
     def __init__(self, process: subprocess.Popen, socket_path: str):
         self.process = process
         self.socket_path = socket_path
+
+    def client(self, timeout_s: float = PATIENCE_S) -> LimiterClient:
+        """How busy the machine is changes no decision, unless the time-out says otherwise."""
+        return LimiterClient(self.socket_path, timeout_s=timeout_s)
+
+
+class Sidecar(Limiter):
+    """``python -m sidecar COMMAND`` with its two children."""
 
     def child(self, *, limiter: bool) -> int:
         """Its pid, once it has been started."""
@@ -89,10 +105,6 @@ class Sidecar:
                 return [c for c in children_of(self.process.pid) if is_limiter(c) == limiter]
 
         return eventually(found, "a child")[0]
-
-    def client(self, timeout_s: float = PATIENCE_S) -> LimiterClient:
-        """How busy the machine is changes no decision, unless the time-out says otherwise."""
-        return LimiterClient(self.socket_path, timeout_s=timeout_s)
 
     def line(self) -> str:
         return self.process.stdout.readline().strip()
@@ -139,6 +151,32 @@ def ready(start) -> Sidecar:
     sidecar = start(SHOW_SIGNALS)
     assert sidecar.line() == "ready"
     return sidecar
+
+
+@pytest.fixture
+def start_host(environ) -> Iterator[Callable[..., Limiter]]:
+    """Starts limiters without a supervisor, and waits until they answer. How busy the machine is
+    changes no decision, unless the time-out for Redis says otherwise."""
+    started = []
+
+    def start_host(redis_url: str, redis_timeout_s: float = PATIENCE_S / 2) -> Limiter:
+        path = f"{environ['LIMITER_SOCKET']}-{len(started)}"
+        process = subprocess.Popen(
+            [*python(PATIENT_LIMITER), str(redis_timeout_s)],
+            cwd=ROOT,
+            env={**environ, "LIMITER_SOCKET": path, "LIMITER_REDIS_URL": redis_url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        host = Limiter(process, path)
+        eventually(lambda: host.client().stats(), "an answer")
+        return host
+
+    yield start_host
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess:

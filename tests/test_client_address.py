@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sidecar.client_address import MAX_ENTRIES, client_key
+from sidecar.client_address import MAX_ENTRIES, client_key, is_trusted
 from sidecar.networks import parse_networks
 
 AGREED = json.loads(Path(__file__).with_name("client_address_cases.json").read_text())
@@ -25,6 +25,20 @@ def key(*forwarded_for: str, peer: str = PROXY, hops: int | None = None) -> str:
 def test_the_agreed_cases_hold(case):
     found = client_key(case["peer"], case["forwarded_for"], trusted=TRUSTED, hops=case["hops"])
     assert found == case["key"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_believed"),
+    [
+        ("", True),
+        (PROXY, True),
+        ("::ffff:10.0.0.2", True),
+        ("203.0.113.7", False),
+        ("nobody", False),
+    ],
+)
+def test_a_socket_and_a_proxy_of_ours_are_believed_and_nobody_else(peer, is_believed):
+    assert is_trusted(peer, TRUSTED) == is_believed
 
 
 def test_an_untrusted_peer_is_the_client_even_when_hops_are_believed():

@@ -43,15 +43,15 @@ def test_it_does_so_once(buyer):
 
 
 def test_the_seats_stay_held_for_that_long_and_no_longer(seats):
-    hall = small_hall(hold_ms=400)
+    hall = small_hall(hold_ms=600)
     put_on_sale(seats, hall)
     hold = seats.hold_seats(hall, unique("hld"), "client", [0])
     seats.extend_hold(hall, hold.id)
-    assert deadline_ms(seats, hall, hold.id) == hold.expires_at_ms + 400
-    time.sleep(0.5)
+    assert deadline_ms(seats, hall, hold.id) == hold.expires_at_ms + 600
+    time.sleep(0.65)
     seats.sweep_holds(hall.id)
     assert seats.read_hold(hall, hold.id)
-    time.sleep(0.4)
+    time.sleep(0.6)
     assert seats.extend_hold(hall, hold.id) is None
     seats.sweep_holds(hall.id)
     assert seats.read_seats(hall.id).seats[0] == "0"

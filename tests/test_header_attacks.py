@@ -15,6 +15,9 @@ _numbers = itertools.count(1)
 CLAIMED = "6.6.6.6"
 SMUGGLED_SEAT = "stalls-A-8"
 
+NO_ANSWER_WITHIN_S = 0.7
+"""A request that never ends gets none; a wrong answer would be there long before."""
+
 
 @pytest.fixture(params=["through nginx", "at gunicorn"])
 def url(request, stack) -> str:
@@ -213,7 +216,7 @@ def test_chunks_that_do_not_fit_are_the_senders_mistake(url, stack, event, addre
         "Transfer-Encoding: chunked",
         body=body,
     )
-    answers = exchange(url, sent)
+    answers = exchange(url, sent, NO_ANSWER_WITHIN_S)
     assert all(answer.status in (400, 413, 422) for answer in answers), answers
     assert free_seats(stack, event)
 
@@ -230,7 +233,7 @@ def test_a_body_of_another_length_than_announced_changes_nothing(
         f"Content-Length: {length}",
         body=b'{"seats": ["stalls-A-1"]}',
     )
-    answers = exchange(url, sent)
+    answers = exchange(url, sent, NO_ANSWER_WITHIN_S)
     assert all(400 <= answer.status < 500 for answer in answers), answers
     assert free_seats(stack, event)
 

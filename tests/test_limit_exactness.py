@@ -9,21 +9,15 @@ import random
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 import redis
 
 from ops.servers import Redis
-from sidecar.client import LimiterClient
 from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of
 from sidecar.sliding_log import Decision, Rate, SlidingLogs
-from tests.sidecars import (
-    ROOT,
-    environ,  # noqa: F401
-    eventually,
-)
+from tests.sidecars import ROOT, Limiter, environ, start_host  # noqa: F401
 
 # ---------------------------------------------------------------- on a clock that tests set
 
@@ -193,45 +187,17 @@ def decisions_of_script_in_order(client, arrivals):
 WORKERS = 3
 SECONDS = 5
 LIMIT, WINDOW_NS = 10, 10**9
-PATIENT_LIMITER = """
-import sys
-from sidecar import server, shared_limiter
-shared_limiter.ANSWER_TIMEOUT_S = 2.0
-sys.exit(server.main())
-"""
-"""How busy the machine is changes no count."""
 
 
 @pytest.fixture(params=[1, 2], ids=["one host without Redis", "two hosts"])
-def hosts(request, environ, redis_server) -> Iterator[list[str]]:
-    """The sockets of their limiters."""
-    if request.param == 2:
-        environ["LIMITER_REDIS_URL"] = redis_server.url
-    sockets = [f"{environ['LIMITER_SOCKET']}-{number}" for number in range(request.param)]
-    limiters = [
-        subprocess.Popen(
-            [sys.executable, "-c", PATIENT_LIMITER],
-            cwd=ROOT,
-            env=environ | {"LIMITER_SOCKET": socket},
-        )
-        for socket in sockets
-    ]
-    try:
-        for socket in sockets:
-            eventually(lambda socket=socket: stats_of(socket), "its answer")
-        yield sockets
-    finally:
-        for limiter in limiters:
-            limiter.kill()
-            limiter.wait()
+def hosts(request, start_host, redis_server) -> list[Limiter]:
+    url = redis_server.url if request.param == 2 else ""
+    return [start_host(url) for _ in range(request.param)]
 
 
-def stats_of(socket: str) -> dict[str, int]:
-    return LimiterClient(socket, timeout_s=1).stats()
-
-
-def run_workers(sockets: list[str]) -> list[dict]:
+def run_workers(hosts: list[Limiter]) -> list[dict]:
     command = [sys.executable, "-m", "gevent.monkey", "--module", "tests.limit_worker"]
+    sockets = [host.socket_path for host in hosts]
     workers = [
         subprocess.Popen(
             [*command, str(SECONDS), str(number), f"{LIMIT}/second", *sockets],
@@ -258,7 +224,7 @@ def most_in_one_window(intervals: list[list[int]]) -> int:
 def test_no_window_of_real_time_has_more_than_the_limit_and_the_polite_are_never_refused(hosts):
     told = run_workers(hosts)
     assert not any(worker["fallbacks"] for worker in told)
-    assert not any(stats_of(socket)["shared_fallbacks"] for socket in hosts)
+    assert not any(host.client().stats()["shared_fallbacks"] for host in hosts)
 
     accepted, refused = defaultdict(list), defaultdict(list)
     for worker in told:

@@ -17,10 +17,6 @@ def text_of(name: str) -> str:
     return (LUA_DIR / f"{name}.lua").read_text()
 
 
-def header_of(name: str) -> str:
-    return text_of(name).partition("\nlocal ")[0]
-
-
 def code_of(name: str) -> str:
     """Without comments, includes pasted in."""
     return re.sub(r"--.*", "", SCRIPTS[name].source)

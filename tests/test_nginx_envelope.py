@@ -16,26 +16,12 @@ from ops.servers import HOST, Nginx
 from sidecar.client_address import client_key
 from sidecar.settings import parse_rate
 from tests.behind_nginx import (
-    Upstream,
     ask,
     assert_problem,
     local_nginx,
-    running_upstream,
 )
 
 RATES = ("10/second", "1/second", "10000/second", "600/minute", "1/minute", "5000/hour", "1/hour")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with local_nginx(tmp_path_factory.mktemp("nginx"), upstream.address) as nginx:
-        yield nginx
 
 
 @pytest.fixture

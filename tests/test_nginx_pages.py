@@ -12,7 +12,7 @@ from ops.nginx.problems import PROBLEMS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from sidecar.settings import read_settings as read_limiter_settings
-from tests.behind_nginx import Upstream, ask, assert_problem, local_nginx, running_upstream
+from tests.behind_nginx import ask, assert_problem, local_nginx
 from web.app import create_app
 from web.pages.answers import problem_page
 from web.problems import Problem
@@ -22,18 +22,6 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 PAY = "/events/e/holds/h/pay"
 LARGE = b"x" * 65_537
 LONG = "x" * 20_000
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    with local_nginx(tmp_path_factory.mktemp("nginx"), upstream.address) as nginx:
-        yield nginx
 
 
 @pytest.fixture(scope="module")

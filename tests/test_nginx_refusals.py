@@ -17,15 +17,8 @@ from tests.behind_nginx import (
     ask_in_turn,
     assert_problem,
     local_nginx,
-    running_upstream,
 )
 from tests.factories import unique
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ops.processes import free_port
 from ops.servers import HOST
 from sidecar.client_address import MAX_ENTRIES, client_key
 from sidecar.networks import parse_networks
-from tests.behind_nginx import running_nginx, running_upstream, server_config
+from tests.behind_nginx import running_nginx, server_config
 from tests.raw_http import exchange, request_bytes
 
 AGREED = json.loads(Path(__file__).with_name("client_address_cases.json").read_text())
@@ -28,17 +28,16 @@ RANDOM_LISTS = 400
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
-    with running_upstream() as upstream:
-        config = server_config(
-            folder,
-            trusted=AGREED["trusted"],
-            upstreams=[upstream.address],
-            http_listen=[f"{HOST}:{port}"],
-        )
-        with running_nginx(config, folder, port) as nginx:
-            yield nginx.url
+    config = server_config(
+        folder,
+        trusted=AGREED["trusted"],
+        upstreams=[upstream.address],
+        http_listen=[f"{HOST}:{port}"],
+    )
+    with running_nginx(config, folder, port) as nginx:
+        yield nginx.url
 
 
 def key_of_both(url: str, lines: list[str]) -> str:

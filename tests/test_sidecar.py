@@ -54,7 +54,7 @@ import os, sys
 from sidecar.client import LimiterClient
 from sidecar.sliding_log import Rate
 path = os.environ["LIMITER_SOCKET"]
-client = LimiterClient(path)
+client = LimiterClient(path, timeout_s=5)
 modes = [oct(os.stat(p).st_mode & 0o777) for p in (path, os.path.dirname(path))]
 print(path, *modes, client.check("a", Rate(10, 10**9)).remaining, client.fallbacks)
 """
@@ -126,7 +126,7 @@ from sidecar.client import LimiterClient
 from sidecar.sliding_log import Rate
 def end(*_):
     time.sleep(0.3)
-    client = LimiterClient(os.environ["LIMITER_SOCKET"])
+    client = LimiterClient(os.environ["LIMITER_SOCKET"], timeout_s=5)
     print(client.check("a", Rate(10, 10**9)).remaining, client.fallbacks, flush=True)
     raise SystemExit(0)
 signal.signal(signal.SIGTERM, end)

@@ -8,7 +8,6 @@ import pytest
 import ops.stack
 from ops.processes import free_port
 from ops.stack import Stack
-from tests.behind_nginx import running_upstream
 
 
 @pytest.fixture
@@ -27,24 +26,24 @@ def started_nginx(state_dir: Path, upstream: str, **environment: str) -> Stack:
     return stack
 
 
-def test_kept_refusals_are_in_memory_for_as_long_as_the_stack_runs(shared_memory, tmp_path):
-    with running_upstream() as upstream:
-        stacks = [started_nginx(tmp_path / name, upstream.address) for name in ("one", "other")]
-        folders = set(shared_memory.iterdir())
-        assert len(folders) == 2, "each stack has its own"
-        assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
-        for stack in stacks:
-            stack.stop()
+def test_kept_refusals_are_in_memory_for_as_long_as_the_stack_runs(
+    upstream, shared_memory, tmp_path
+):
+    stacks = [started_nginx(tmp_path / name, upstream.address) for name in ("one", "other")]
+    folders = set(shared_memory.iterdir())
+    assert len(folders) == 2, "each stack has its own"
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    for stack in stacks:
+        stack.stop()
     assert not list(shared_memory.iterdir())
 
 
-def test_what_a_killed_run_left_in_memory_is_removed(shared_memory, tmp_path):
-    with running_upstream() as upstream:
-        left_behind = ops.stack._private_memory_dir(tmp_path / "nginx") / "refusal"
-        left_behind.touch()
-        stack = started_nginx(tmp_path, upstream.address)
-        assert not left_behind.exists()
-        stack.kill()
+def test_what_a_killed_run_left_in_memory_is_removed(upstream, shared_memory, tmp_path):
+    left_behind = ops.stack._private_memory_dir(tmp_path / "nginx") / "refusal"
+    left_behind.touch()
+    stack = started_nginx(tmp_path, upstream.address)
+    assert not left_behind.exists()
+    stack.kill()
     assert not list(shared_memory.iterdir())
 
 
@@ -58,8 +57,7 @@ def test_a_folder_in_memory_that_somebody_else_made_is_not_used(
         ops.stack._private_memory_dir(tmp_path)
 
 
-def test_the_envelope_is_around_the_applications_own_limit(shared_memory, tmp_path):
-    with running_upstream() as upstream:
-        stack = started_nginx(tmp_path, upstream.address, RATE_LIMIT="600/minute")
-        stack.stop()
+def test_the_envelope_is_around_the_applications_own_limit(upstream, shared_memory, tmp_path):
+    stack = started_nginx(tmp_path, upstream.address, RATE_LIMIT="600/minute")
+    stack.stop()
     assert "burst=630 nodelay" in (tmp_path / "nginx/nginx.conf").read_text()

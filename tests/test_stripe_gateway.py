@@ -8,13 +8,13 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 import stripe
 
 from ops.servers import Sandbox
+from tests.local_server import LocalServer, QuietHandler
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import BadSignature, NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
@@ -371,7 +371,7 @@ def test_an_authorization_whose_answer_was_lost_is_found(sandbox, key, start, se
 # ---------------------------------------------------------------- a provider that does not
 
 
-class Provider:
+class Provider(LocalServer):
     """Answers every call with the same status and body, and remembers what it was asked."""
 
     def __init__(self, status: int, body: bytes, headers: dict[str, str] | None = None):
@@ -380,7 +380,7 @@ class Provider:
         self.connections = 0
         provider = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
@@ -400,19 +400,7 @@ class Provider:
 
             do_GET = do_POST
 
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 @contextmanager

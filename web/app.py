@@ -62,7 +62,6 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         settings.stripe_api_key, settings.stripe_api_base, settings.stripe_webhook_secret
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
-
     box_office = BoxOffice(seats, bookings, tokens)
 
     app = Flask(__name__)

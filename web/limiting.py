@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
 
 from sidecar.client import LimiterClient
-from sidecar.client_address import client_key
+from sidecar.client_address import client_key, is_trusted
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
@@ -54,9 +54,6 @@ ROUTES_OF_LOGINS = ("pages.log_in",)
 
 _NS_PER_S = 10**9
 
-_ANYBODY = "192.0.2.1"
-"""An address of nobody's (RFC 5737)."""
-
 StartResponse = Callable[..., object]
 WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
 
@@ -91,8 +88,8 @@ class ClientLimit:
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
         environ[CLIENT] = client = client_key(
             environ.get("REMOTE_ADDR", ""),
-            # A WSGI server has joined several lines to one.
-            [environ[name] for name in ("HTTP_X_FORWARDED_FOR",) if name in environ],
+            # A WSGI server has joined several lines to one; an empty one is none.
+            [environ.get("HTTP_X_FORWARDED_FOR", "")],
             trusted=self._trusted,
             hops=self._hops,
         )
@@ -117,11 +114,9 @@ class ClientLimit:
     def _came_by_tls(self, environ: dict) -> bool:
         """As the proxy in front says, when it is one of ours: it alone saw the buyer's own
         connection. Cookies are Secure then."""
-        if environ.get("HTTP_X_FORWARDED_PROTO") != "https":
-            return False
-        # Whom we believe can name anybody as the client; everybody else is the client.
-        peer = environ.get("REMOTE_ADDR", "")
-        return client_key(peer, [_ANYBODY], trusted=self._trusted, hops=None) == _ANYBODY
+        return environ.get("HTTP_X_FORWARDED_PROTO") == "https" and is_trusted(
+            environ.get("REMOTE_ADDR", ""), self._trusted
+        )
 
     def _refusal(self, environ: dict, decision: Decision) -> Response:
         count_refusal(CODE)

@@ -53,8 +53,6 @@ UPSTREAM_KEEPALIVE_S = 10
 
 LISTEN_BACKLOG = 4096
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-
 DEFAULT_RATE = parse_rate(DEFAULT_RATE_LIMIT)
 
 KEEPALIVE_REQUESTS = 1000
@@ -87,7 +85,7 @@ def local(
         http_listen=[_word(listen)],
         # The address bar's port is nginx's own here, and links have to keep it.
         host_header="$host:$server_port",
-        trusted=LOOPBACK,
+        trusted=_proxy_networks(["loopback"]),
         upstreams=upstreams,
         rate=rate,
         keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
@@ -285,7 +283,7 @@ def _problems(envelope: Envelope) -> list[Problem]:
     ]
 
 
-def _proxy_networks(trusted: Sequence[str], hops: int | None) -> list[str]:
+def _proxy_networks(trusted: Sequence[str], hops: int | None = None) -> list[str]:
     networks = parse_networks(",".join(trusted))
     if hops is not None and not networks:
         raise ValueError("hops are counted from a trusted proxy: trust its network")
@@ -307,14 +305,16 @@ def _word(text: str) -> str:
 def _quoted(value: object) -> str:
     """An argument in quotes; nginx has no way to write a literal dollar sign."""
     text = str(value)
-    if re.search(r"['\\$\n]", text):
-        raise ValueError(f"nginx cannot take a quote, backslash, dollar or line break: {text!r}")
-    return f"'{text}'"
+    if "$" in text:
+        raise ValueError(f"nginx cannot take a dollar sign: {text!r}")
+    return _quoted_words(text)
 
 
 def _quoted_words(text: str) -> str:
     """Like _quoted, with nginx's variables in it."""
-    return _quoted(re.sub(r"\$[a-z_]+", "", text)) and f"'{text}'"
+    if re.search(r"['\\\n]|\$(?![a-z_])", text):
+        raise ValueError(f"nginx cannot take a quote, backslash, line break or lone $: {text!r}")
+    return f"'{text}'"
 
 
 def main() -> None:

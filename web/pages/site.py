@@ -22,6 +22,8 @@ def register_pages(app: Flask, settings: Settings) -> None:
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=settings.former_secret_keys,
+        # Flask-WTF knows no fallbacks, but its serializer takes several keys; the last one signs.
+        WTF_CSRF_SECRET_KEY=[*reversed(settings.former_secret_keys), settings.secret_key],
         # Who comes early waits for hours with the form open. A token ends with its cookie.
         WTF_CSRF_TIME_LIMIT=None,
         # Or buyers whose browser sends no Referer could not buy; the cookie cannot be planted.

@@ -26,26 +26,19 @@ class SaleReport:
     changes: Sequence[Change]
 
 
-def report_sale(
-    seats: SeatStore, bookings: BookingStore, event_id: str, now: datetime | None = None
-) -> SaleReport:
+def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> SaleReport:
     """Raises EventNotFound, Unavailable."""
     event = seats.current_event(event_id)
     hall = seats.read_seats(event_id).seats
-    this_minute = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
-    first_minute = this_minute - timedelta(minutes=MINUTES_SHOWN - 1)
-    sales = bookings.sales(event_id, first_minute)
+    this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    minutes = [this_minute - timedelta(minutes=ago) for ago in reversed(range(MINUTES_SHOWN))]
+    sales = bookings.sales(event_id, since=minutes[0])
     sold_in = {sale.minute: sale for sale in sales.minutes}
     return SaleReport(
         event=event,
         seats={state: hall.count(state) for state in SeatState},
         bookings=sales.bookings,
         revenue_minor=sales.revenue_minor,
-        minutes=[
-            sold_in.get(minute, MinuteOfSales(minute, 0))
-            for minute in (
-                first_minute + timedelta(minutes=number) for number in range(MINUTES_SHOWN)
-            )
-        ],
+        minutes=[sold_in.get(minute, MinuteOfSales(minute, 0)) for minute in minutes],
         changes=seats.newest_changes(event, CHANGES_SHOWN),
     )

@@ -1,0 +1,32 @@
+"""HTTP servers that a test writes itself, in threads of its own process."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from ops.servers import HOST
+
+END_POLL_S = 0.01
+"""Default half a second, in which the end of each server would be waited for."""
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class LocalServer(ThreadingHTTPServer):
+    """On loopback, inside its ``with`` block. Port 0 is a free one."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0):
+        super().__init__((HOST, port), handler)
+        self.address = f"{HOST}:{self.server_port}"
+        self.url = f"http://{self.address}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(END_POLL_S,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
