@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.sidecars import python, run
-from web.stores.group_commit import GroupCommit
+from web.group_commit import GroupCommit
 
 PATIENCE_S = 10
 
@@ -121,7 +121,7 @@ GREENLETS = """
 from gevent import monkey; monkey.patch_all()
 import json
 import gevent
-from web.stores.group_commit import Abandoned, GroupCommit
+from web.group_commit import Abandoned, GroupCommit
 groups, outcomes = [], {}
 let_go = gevent.event.Event()
 

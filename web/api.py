@@ -10,7 +10,9 @@ import msgspec
 from flask import Blueprint, Response, current_app, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.http import parse_accept_header, parse_etags
 
+from web.answers import Answer
 from web.domain import (
     Buyer,
     Event,
@@ -23,16 +25,14 @@ from web.domain import (
     SoldOut,
     rfc3339,
 )
-from web.error_pages import refuse
+from web.hot_calls import Call, HotCalls
 from web.limiting import CLIENT
+from web.refusals import counted
 from web.use_cases.box_office import BoxOffice
 from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
-
-MAX_TAG_LENGTH = 16
-"""Digits of a revision: one of microseconds has that many until the year 2286."""
 
 PENDING_RETRY_S = 2
 
@@ -40,6 +40,7 @@ KEPT_STATUS = 470
 """Instead of 409, to nginx only; ops/nginx/problems.py has the same."""
 
 api = Blueprint("api", __name__, url_prefix="/api/events")
+hot = HotCalls(api)
 
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -73,19 +74,27 @@ def show_event(event_id: str) -> Response:
     return _revalidated(response, event.version)
 
 
-@api.get("/<event_id>/seats")
-def show_seats(event_id: str) -> Response:
-    seat_map = _box_office().seat_map(event_id, _known_revision())
-    if seat_map is None:
-        return _revalidated(Response(status=304), str(_known_revision()))
-    response = _json({"revision": seat_map.revision, "seats": seat_map.seats})
-    return _revalidated(response, str(seat_map.revision))
+@hot.route("GET", "/<event_id>/seats")
+def show_seats(call: Call, event_id: str) -> Answer:
+    seat_map = call.tickets.seat_maps.of(event_id)
+    accepted = parse_accept_header(call.environ.get("HTTP_ACCEPT_ENCODING"))
+    zips = seat_map.is_worth_zipping and accepted["gzip"] > 0
+    tag = f'W/"{seat_map.revision}"' if zips else f'"{seat_map.revision}"'
+    headers = [("Cache-Control", "no-cache"), ("ETag", tag), ("Vary", "Accept-Encoding")]
+    known = parse_etags(call.environ.get("HTTP_IF_NONE_MATCH"))
+    if known.contains_weak(str(seat_map.revision)):
+        return Answer(304, b"", headers)
+    headers.append(("Content-Type", "application/json"))
+    if not zips:
+        return Answer(200, seat_map.body, headers)
+    headers.append(("Content-Encoding", "gzip"))
+    return Answer(200, seat_map.zipped, headers)
 
 
 # ---------------------------------------------------------------- holds
 
 
-def _kept_by_nginx(view: Callable[..., Response]) -> Callable[..., Response]:
+def _kept_by_nginx(view: Callable[..., Answer]) -> Callable[..., Answer]:
     """nginx may repeat a refusal of this call to everybody, until the second is over in which it
     was asked for. Not what is refused to one client only, and never a hold.
 
@@ -94,40 +103,42 @@ def _kept_by_nginx(view: Callable[..., Response]) -> Callable[..., Response]:
     """
 
     @wraps(view)
-    def answer(**arguments: str) -> Response:
+    def answer(call: Call, **arguments: str) -> Answer:
         # Before the seat is looked at: a freed seat must show within a second of that.
         asked_s = int(time.time())
         try:
-            return view(**arguments)
+            return view(call, **arguments)
         except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
-            response = refuse(refusal)
-            if "X-Kept-Refusals" in request.headers and not isinstance(refusal, SaleNotOpen):
-                response.status_code = KEPT_STATUS
-            else:
-                response.headers["X-Accel-Expires"] = f"@{asked_s}"
-            return response
+            answer = counted(refusal).answer()
+            if "HTTP_X_KEPT_REFUSALS" in call.environ and not isinstance(refusal, SaleNotOpen):
+                return answer._replace(status=KEPT_STATUS)
+            answer.headers.append(("X-Accel-Expires", f"@{asked_s}"))
+            return answer
 
     return answer
 
 
-@api.post("/<event_id>/seats/<seat>/hold")
+@hot.route("POST", "/<event_id>/seats/<seat>/hold")
 @_kept_by_nginx
-def hold_seat(event_id: str, seat: str) -> Response:
-    return _held(*_box_office().hold_seat(event_id, _client(), seat))
+def hold_seat(call: Call, event_id: str, seat: str) -> Answer:
+    client = call.environ[CLIENT]
+    return _held(*call.tickets.box_office.hold_seat(event_id, client, seat))
 
 
-@api.post("/<event_id>/sections/<section_id>/best/<quantity>/hold")
+@hot.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
 @_kept_by_nginx
-def hold_best(event_id: str, section_id: str, quantity: str) -> Response:
+def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> Answer:
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 10):
         raise InvalidRequest("quantity", "must be a number of seats")
-    return _held(*_box_office().hold_best(event_id, _client(), section_id, int(quantity)))
+    client = call.environ[CLIENT]
+    return _held(*call.tickets.box_office.hold_best(event_id, client, section_id, int(quantity)))
 
 
 @api.post("/<event_id>/holds")
 def hold_seats(event_id: str) -> Response:
     body = _body(SeatsBody)
-    return _held(*_box_office().hold_seats(event_id, _client(), body.seats))
+    client = request.environ[CLIENT]
+    return _held(*_box_office().hold_seats(event_id, client, body.seats)).response()
 
 
 @api.get("/<event_id>/holds/<hold_id>")
@@ -220,10 +231,6 @@ def _body_bytes() -> bytes:
     return data
 
 
-def _client() -> str:
-    return request.environ[CLIENT]
-
-
 def _token() -> str:
     """Of ``Authorization: Bearer …``; "" opens nothing."""
     authorization = request.authorization
@@ -241,20 +248,16 @@ def _idempotency_key() -> str:
     return key
 
 
-def _known_revision() -> int | None:
-    """Of ``If-None-Match``, when it has one of our entity tags."""
-    tags = request.if_none_match.as_set(include_weak=True)  # gzip weakens them
-    known = (tag for tag in tags if tag.isascii() and tag.isdigit() and len(tag) <= MAX_TAG_LENGTH)
-    return next(map(int, known), None)
-
-
 # ---------------------------------------------------------------- what goes out
 
 
 def _json(body: Any, status: int = 200) -> Response:
-    response = Response(msgspec.json.encode(body), status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return _json_answer(body, status).response()
+
+
+def _json_answer(body: Any, status: int = 200) -> Answer:
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return Answer(status, msgspec.json.encode(body), headers)
 
 
 def _revalidated(response: Response, tag: str) -> Response:
@@ -317,10 +320,11 @@ def _hold(hold: Hold) -> dict[str, Any]:
     }
 
 
-def _held(hold: Hold, token: str) -> Response:
-    response = _json({**_hold(hold), "hold_token": token}, 201)
-    response.headers["Location"] = url_for("api.show_hold", event_id=hold.event_id, hold_id=hold.id)
-    return response
+def _held(hold: Hold, token: str) -> Answer:
+    answer = _json_answer({**_hold(hold), "hold_token": token}, 201)
+    # As url_for would have it, which takes longer than the rest of this.
+    answer.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))
+    return answer
 
 
 def _pending(event_id: str, hold_id: str, key_digest: str) -> Response:

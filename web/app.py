@@ -7,7 +7,7 @@ from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
-from web.api import api
+from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.domain import Unavailable
 from web.error_pages import register_error_handlers
@@ -17,6 +17,7 @@ from web.limiting import ClientLimit, limit_routes
 from web.metrics import measure_answers
 from web.pages.answers import limit_page
 from web.pages.site import register_pages
+from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
@@ -39,6 +40,7 @@ class Tickets:
     bookings: MongoBookingStore
     gateway: StripeGateway
     box_office: BoxOffice
+    seat_maps: SeatMaps
     form_holds: FormHolds
     checkout: Checkout
     tokens: HoldTokens
@@ -72,6 +74,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         bookings=bookings,
         gateway=gateway,
         box_office=box_office,
+        seat_maps=SeatMaps(box_office),
         form_holds=FormHolds(seats, box_office, tokens),
         checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
         tokens=tokens,
@@ -92,7 +95,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings)
     app.wsgi_app = ClientLimit(
-        app.wsgi_app,
+        hot.shortcut(app),
         limiter,
         settings.rate,
         settings.trusted_networks,

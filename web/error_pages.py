@@ -2,6 +2,8 @@
 people. The pages' own refusals are in ``web/pages/refusals.py``."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -58,13 +60,16 @@ def _index_missing(error: IndexMissing) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    request_id = request.headers.get("X-Request-Id", "without an id")
+    return answer(bug(error, request.environ))
+
+
+def bug(error: Exception, environ: Mapping[str, Any]) -> Problem:
+    """What to say of an exception that nobody expected, which is logged here."""
+    request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
     log.exception("unexpected, request %s", request_id, exc_info=error)
-    return answer(
-        Problem(
-            500,
-            "internal_error",
-            "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn "
-            "its outcome; it is never charged twice.",
-        )
+    return Problem(
+        500,
+        "internal_error",
+        "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn "
+        "its outcome; it is never charged twice.",
     )

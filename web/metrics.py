@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -52,11 +53,21 @@ def measure_answers(app: Flask) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        # By endpoint, not by path: paths are the client's to invent.
-        route = request.endpoint or "unknown"
-        ANSWERS.labels(route, response.status_code).inc()
-        SECONDS.labels(route).observe(time.perf_counter() - g.started_s)
+        seconds = time.perf_counter() - g.started_s
+        count_answer(request.endpoint or "unknown", response.status_code, seconds)
         return response
+
+
+def count_answer(route: str, status: int, seconds: float) -> None:
+    """``route`` is an endpoint, not a path: paths are the client's to invent."""
+    answers, latencies = _of_route(route, status)
+    answers.inc()
+    latencies.observe(seconds)
+
+
+@cache
+def _of_route(route: str, status: int) -> tuple[Counter, Histogram]:
+    return ANSWERS.labels(route, status), SECONDS.labels(route)
 
 
 class _LimiterStats(Collector):

@@ -9,6 +9,7 @@ import msgspec
 from flask import Response
 
 from web import domain
+from web.answers import Answer
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -24,7 +25,7 @@ class Problem:
     extra: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
-    def response(self) -> Response:
+    def answer(self) -> Answer:
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -33,12 +34,17 @@ class Problem:
             "detail": self.detail,
             **self.extra,
         }
-        response = Response(msgspec.json.encode(body), self.status, mimetype=MEDIA_TYPE)
-        response.headers.update(self.headers)
-        response.headers["Cache-Control"] = "no-store"
+        headers = [
+            ("Content-Type", MEDIA_TYPE),
+            *self.headers.items(),
+            ("Cache-Control", "no-store"),
+        ]
         if self.retry_after_s is not None:
-            response.headers["Retry-After"] = str(self.retry_after_s)
-        return response
+            headers.append(("Retry-After", str(self.retry_after_s)))
+        return Answer(self.status, msgspec.json.encode(body), headers)
+
+    def response(self) -> Response:
+        return self.answer().response()
 
 
 def problem_of(refusal: domain.Refusal) -> Problem:

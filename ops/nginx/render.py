@@ -60,6 +60,10 @@ KEEPALIVE_REQUESTS = 1000
 PROXY_KEEPALIVE_REQUESTS = 100_000
 """A connection that carries many buyers: a proxy in front, or a load generator."""
 
+MAP_MIN_USES = 20
+"""Requests for one seat map in one second that the application answers, each with the map of that
+moment; then nginx keeps it for the others. Twice what one client may ask."""
+
 HEROKU_SOCKET = "/tmp/nginx.socket"
 """Where the buildpack's documents say that the application listens (WEB_SOCKET)."""
 
@@ -244,6 +248,7 @@ def _render(
             "outcome_unknown": OUTCOME_UNKNOWN,
             "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
             "kept_status": KEPT_STATUS,
+            "map_min_uses": MAP_MIN_USES,
             "envelope_status": ENVELOPE_STATUS,
             "seat_taken": SEAT_TAKEN,
             "sold_out": SOLD_OUT,

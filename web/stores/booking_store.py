@@ -17,8 +17,8 @@ from mongoengine.queryset import QuerySet
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from web.domain import Booking, SeatTaken, Unavailable
+from web.group_commit import Abandoned, GroupCommit
 from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
-from web.stores.group_commit import Abandoned, GroupCommit
 
 SELECTION_TIMEOUT_MS = 3_000
 """How long a call waits for a primary: an election takes one or two seconds, and a buyer who

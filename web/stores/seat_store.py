@@ -41,8 +41,8 @@ from web.domain import (
     TooManyHeld,
     Unavailable,
 )
+from web.group_commit import Abandoned, GroupCommit
 from web.ports import Change, EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
-from web.stores.group_commit import Abandoned, GroupCommit
 from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
 
 PART = "seat store"

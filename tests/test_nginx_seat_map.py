@@ -1,0 +1,93 @@
+"""The seat map, which nginx repeats when a crowd asks for it."""
+
+import time
+
+import pytest
+
+from ops.nginx.render import MAP_MIN_USES
+from sidecar.settings import parse_rate
+from tests.behind_nginx import ask, local_nginx
+from tests.factories import unique
+
+CROWD = 3 * MAP_MIN_USES
+
+
+@pytest.fixture(scope="module")
+def nginx(upstream, tmp_path_factory):
+    # One address asks for the whole crowd.
+    folder, rate = tmp_path_factory.mktemp("nginx"), parse_rate("10000/second")
+    with local_nginx(folder, upstream.address, rate=rate) as nginx:
+        yield nginx
+
+
+@pytest.fixture
+def path() -> str:
+    return f"/api/events/{unique('event')}/seats"
+
+
+def of_the_application(**headers: str):
+    """Says which answer it is, in its tag."""
+    numbers = iter(range(1, 10_000))
+    return lambda: {"Cache-Control": "no-cache", "ETag": f'"{next(numbers)}"', **headers}
+
+
+def tags_of_a_crowd(nginx, path: str, **headers: str) -> list[str]:
+    """All in one second, from its beginning."""
+    time.sleep(1 - time.time() % 1)
+    began_s = int(time.time())
+    answers = [ask(nginx.port, "GET", path, **headers) for _ in range(CROWD)]
+    assert int(time.time()) == began_s, "too slow a machine for this test"
+    return [answer.headers["ETag"] for answer in answers]
+
+
+def test_a_few_get_the_map_of_their_moment_and_a_crowd_one_map(nginx, upstream, path):
+    with upstream.telling(200, of_the_application()) as heard:
+        tags = tags_of_a_crowd(nginx, path)
+    fresh = [f'"{number}"' for number in range(1, MAP_MIN_USES + 1)]
+    assert tags[:MAP_MIN_USES] == fresh
+    assert set(tags[MAP_MIN_USES:]) == {fresh[-1]}
+    assert len(heard) == MAP_MIN_USES
+
+
+def test_the_next_second_has_a_map_of_its_own(nginx, upstream, path):
+    with upstream.telling(200, of_the_application()):
+        last = tags_of_a_crowd(nginx, path)[-1]
+        time.sleep(1 - time.time() % 1)
+        assert ask(nginx.port, "GET", path).headers["ETag"] != last
+
+
+def test_whoever_has_the_map_that_is_kept_is_told_so(nginx, upstream, path):
+    with upstream.telling(200, of_the_application()):
+        kept = tags_of_a_crowd(nginx, path)[-1]
+        answer = ask(nginx.port, "GET", path, If_None_Match=f"W/{kept}")
+    assert (answer.status, answer.body) == (304, b"")
+
+
+def test_a_compressed_map_is_kept_for_those_alone_who_take_it(nginx, upstream, path):
+    with upstream.telling(200, of_the_application(Vary="Accept-Encoding")):
+        zipped = set(tags_of_a_crowd(nginx, path, Accept_Encoding="gzip"))
+        plain = ask(nginx.port, "GET", path, Accept_Encoding="identity").headers["ETag"]
+    assert plain not in zipped
+
+
+def test_what_is_left_of_one_clients_limit_is_not_told_to_others(nginx, upstream, path):
+    with upstream.telling(200, of_the_application(RateLimit='"client";r=7;t=1')):
+        time.sleep(1 - time.time() % 1)
+        answers = [ask(nginx.port, "GET", path) for _ in range(CROWD)]
+    assert answers[0].headers["RateLimit"] == '"client";r=7;t=1'
+    assert "RateLimit" not in answers[-1].headers
+
+
+@pytest.mark.parametrize("status", [404, 429, 503])
+def test_a_refusal_is_not_kept(nginx, upstream, path, status):
+    with upstream.telling(status) as heard:
+        tags_of_a_crowd(nginx, path)
+    assert len(heard) == CROWD
+
+
+def test_another_query_or_spelling_is_the_same_map(nginx, upstream, path):
+    with upstream.telling(200, of_the_application()) as heard:
+        tags_of_a_crowd(nginx, path)
+        for spelling in (f"{path}?a=1", path.replace("seats", "s%65ats")):
+            ask(nginx.port, "GET", spelling)
+    assert all(heard_path == path for _, heard_path in heard)

@@ -1,0 +1,85 @@
+"""The calls of a burst, answered without what Flask does around a view.
+
+Flask makes a request, two contexts and a response object for each call, and matches its path
+against all routes: more work than a hold itself (docs/performance.md). A view that needs nothing of
+it is registered here: for Flask like any other, and for a shortcut that is asked before Flask and
+calls the same view.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from flask import Blueprint, Flask, Response, current_app, request
+
+from web.answers import Answer, StartResponse
+from web.domain import Refusal
+from web.error_pages import bug
+from web.metrics import count_answer
+from web.refusals import counted
+
+WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
+
+_SEGMENT = r"(?P<\1>[!-.0-~]+)"
+"""One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""
+
+
+class Call(NamedTuple):
+    """``tickets`` are the parts of the application (``web/app.py``), ``environ`` is the request."""
+
+    tickets: Any
+    environ: dict
+
+
+class HotCalls:
+    """The hot calls of one blueprint."""
+
+    def __init__(self, blueprint: Blueprint):
+        self._blueprint = blueprint
+        self._routes: dict[str, list[tuple[re.Pattern, str, Callable[..., Answer]]]] = {}
+
+    def route(self, method: str, rule: str) -> Callable[[Callable], Callable[..., Answer]]:
+        """Registers a view that takes a Call and what the rule names, and returns an Answer or
+        raises a Refusal."""
+
+        def register(view: Callable[..., Answer]) -> Callable[..., Answer]:
+            def through_flask(**arguments: str) -> Response:
+                call = Call(current_app.extensions["tickets"], request.environ)
+                return view(call, **arguments).response()
+
+            name = view.__name__
+            self._blueprint.add_url_rule(rule, name, through_flask, methods=[method])
+            path = self._blueprint.url_prefix + re.sub(r"<(\w+)>", _SEGMENT, rule)
+            route = re.compile(path), f"{self._blueprint.name}.{name}", view
+            self._routes.setdefault(method, []).append(route)
+            return view
+
+        return register
+
+    def shortcut(self, app: Flask) -> WsgiApp:
+        """What answers them, and hands everything else to the application as it is now."""
+        otherwise = app.wsgi_app
+
+        def answer(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+            path = environ["PATH_INFO"]
+            for pattern, endpoint, view in self._routes.get(environ["REQUEST_METHOD"], ()):
+                if found := pattern.fullmatch(path):
+                    call = Call(app.extensions["tickets"], environ)
+                    return _timed(view, endpoint, call, found.groupdict()).send(start_response)
+            return otherwise(environ, start_response)
+
+        return answer
+
+
+def _timed(view: Callable[..., Answer], endpoint: str, call: Call, arguments: dict) -> Answer:
+    """Says and counts what Flask's error handlers and hooks would."""
+    began_s = time.perf_counter()
+    try:
+        answer = view(call, **arguments)
+    except Refusal as refusal:
+        answer = counted(refusal).answer()
+    except Exception as error:
+        answer = bug(error, call.environ).answer()
+    count_answer(endpoint, answer.status, time.perf_counter() - began_s)
+    return answer
