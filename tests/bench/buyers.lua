@@ -1,7 +1,8 @@
 -- Ten thousand buyers for wrk, who take turns, each with an address of its own, as the local nginx
 -- allows: none comes near the limit of a client. Not the addresses of burst.lua.
--- Arguments: EVENT free SECTION      hold one free seat after the other; expects 201
---            EVENT buy SECTION CARD  hold a free seat, then pay for it; expects 201 twice
+-- Arguments: EVENT free SECTION [PAUSE_MS]  hold one free seat after the other; expects 201
+--            EVENT buy SECTION CARD         hold a free seat, then pay for it; expects 201 twice
+-- PAUSE_MS is how long each connection pauses before a request, on average.
 -- Seats of SECTION are SECTION-GA-1, SECTION-GA-2 and so on; threads take turns.
 local THREADS = 2 -- as measurements.py says
 local CLIENTS_OF_THREAD = 5000
@@ -15,6 +16,13 @@ end
 
 function init(args)
   event, mode, where, card = unpack(args)
+  local pause_ms = mode == 'free' and tonumber(card)
+  if pause_ms then
+    math.randomseed(number)
+    function delay()
+      return math.random(0, 2 * pause_ms)
+    end
+  end
   seats_asked, answers, bookings, surprises, last_surprise = 0, 0, 0, 0, ''
   held = {} -- holds that wait to be paid
   client = 0

@@ -1,0 +1,149 @@
+"""What is measured: the whole stack, and beside it what its figures are compared with."""
+
+import contextlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import requests
+
+from ops.processes import free_port
+from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
+from ops.stack import Stack
+from tests.factories import put_on_sale
+from web.domain import Event, Row, Section
+from web.stores.lua_scripts import read_scripts
+from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
+
+EXPRESS_DIR = Path(__file__).parent / "express"
+
+YARDSTICK_CONFIG = """
+worker_processes auto;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen {host}:{port} backlog=4096; location / {{ return 409; }} }}
+}}
+"""
+
+
+class Bench:
+    """The stack, and what is measured beside it: nginx's yardstick, the application without a
+    limiter, the Express application. ``notes`` are sentences for the end of the report."""
+
+    def __init__(self, stack: Stack, folder: Path):
+        self.url = stack["nginx"].url
+        self.web_url = stack["web"].url
+        self._redis = connect(stack.environment["REDIS_URL"])
+        self.seats = RedisSeatStore(self._redis)
+        self.notes: list[str] = []
+        self._environment = stack.environment
+        self._folder = folder
+        self._halls = 0
+        self._running = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self.yardstick_url = self._running.enter_context(self._yardstick()).url
+        self.unlimited_url = self._running.enter_context(self._unlimited()).url
+        if can_run_express():
+            self.express_url = self._running.enter_context(self._express()).url
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    @contextlib.contextmanager
+    def hall(self, seats: int) -> Iterator[Event]:
+        """One on sale, half of it for money: a fresh one for each measurement, so that none finds
+        what another has sold."""
+        hall = self._open_hall(seats)
+        try:
+            yield hall
+        finally:
+            self._forget(hall)
+
+    def answers_of_flask(self) -> float:
+        """How many requests the application has answered, all workers together."""
+        metrics = requests.get(f"{self.web_url}/metrics", timeout=10).text
+        return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
+
+    def _open_hall(self, seats: int) -> Event:
+        self._halls += 1
+        numbers = tuple(map(str, range(1, seats // 2 + 1)))
+        rows = (Row("GA", (numbers,)),)
+        hall = Event(
+            id=f"bench-{self._halls}",
+            name="Benchmark",
+            venue="Loopback",
+            currency="GBP",
+            sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
+            hold_ms=300_000,
+            max_seats_per_hold=8,
+            max_held_per_client=16,
+            sections=(
+                Section("paid", "Paid", "general", 2500, rows),
+                Section("free", "Free of charge", "general", 0, rows),
+            ),
+        )
+        put_on_sale(self.seats, hall)
+        return hall
+
+    def _forget(self, hall: Event) -> None:
+        """Or the worker would look after more and more halls as the bench goes on."""
+        self._redis.srem(CATALOGUE_KEY, hall.id)
+        for key in self._redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
+            self._redis.unlink(key)
+
+    def _yardstick(self) -> Nginx:
+        """An nginx that says 409 to everything."""
+        port = free_port()
+        config_path = self._folder / "yardstick.conf"
+        config_path.write_text(YARDSTICK_CONFIG.format(folder=self._folder, host=HOST, port=port))
+        return Nginx(config_path, self._folder / "yardstick.log", port)
+
+    def _unlimited(self) -> HttpServer:
+        port = free_port()
+        return HttpServer(
+            "web without a limiter",
+            [sys.executable, "-m", "gunicorn", "tests.bench.unlimited:app"],
+            self._folder / "unlimited.log",
+            port,
+            ready_path="/readyz",
+            env=self._environment | {"PORT": str(port), "WEB_HOST": HOST},
+            cwd=REPOSITORY,
+        )
+
+    def _express(self) -> HttpServer:
+        port = free_port()
+        environment = {
+            "PORT": str(port),
+            "PROCESSES": "2",
+            "NODE_ENV": "production",
+            "HOLD_SEATS": read_scripts()["hold_seats"].source,
+        }
+        return HttpServer(
+            "Express",
+            ["node", str(EXPRESS_DIR / "server.mjs")],
+            self._folder / "express.log",
+            port,
+            ready_path="/healthz",
+            env=self._environment | environment,
+            cwd=REPOSITORY,
+        )
+
+
+def can_run_express() -> bool:
+    """Whether Node.js is here, and npm was when this was installed."""
+    return bool(shutil.which("node")) and (EXPRESS_DIR / "node_modules").is_dir()
