@@ -1,4 +1,4 @@
-"""People: they wait for the opening, choose, come too late, try elsewhere, dither, and pay or not."""
+"""People: they wait for the opening, choose, are too late, try elsewhere, dither, pay or leave."""
 
 import time
 from typing import Any

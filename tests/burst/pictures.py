@@ -158,12 +158,14 @@ def _refusals_panel(picture: Picture, evident: Evident, x: float, width: float) 
 
 
 def _frame(evident: Evident, x: float, width: float, most: float) -> Frame:
-    last_s = evident.evidence.drop.plan.seconds + AFTER_S
-    return Frame(x, 216, width, 200, -BEFORE_S, last_s, most)
+    last_s = evident.evidence.drop.plan.seconds
+    if sold_after_s := evident.first_look("s"):
+        last_s = max(last_s, sold_after_s)
+    return Frame(x, 222, width, 194, -BEFORE_S, last_s + AFTER_S, most)
 
 
 def _axes(picture: Picture, frame: Frame, title: str) -> None:
-    picture.text(frame.x, frame.y - 34, title, size=15, bold=True)
+    picture.text(frame.x, frame.y - 42, title, size=15, bold=True)
     for value in (0, frame.most):
         _, y = frame.at(0, value)
         picture.line(frame.x, y, frame.x + frame.width, y, RULE)
@@ -180,7 +182,7 @@ def _axes(picture: Picture, frame: Frame, title: str) -> None:
 
 def _key(picture: Picture, frame: Frame, entries: Sequence[tuple[str, str]]) -> None:
     """A letter is some six units wide at this size."""
-    x, y = frame.x, frame.y - 14
+    x, y = frame.x, frame.y - 23
     for words, ink in entries:
         picture.rectangle(x, y - 9, 10, 10, ink)
         picture.text(x + 14, y, words, size=11, ink=QUIET)

@@ -41,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(pattern=r"^[a-z0-9-]+\Z", description="a file of events/, without its .toml")
     ] = "rosewood-theatre"
     # Each has an address of its own in 198.18.0.0/16.
-    crowd: Annotated[int, Meta(ge=1, le=60_000, description="people who want seats")] = 2000
+    crowd: Annotated[int, Meta(ge=1, le=60_000, description="people who want seats")] = 1000
     bots: Annotated[
         int, Meta(ge=0, le=10_000, description="scalpers' addresses that keep the limit")
     ] = 60
