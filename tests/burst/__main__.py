@@ -1,6 +1,7 @@
 """``make burst``: a whole sale under load, and the verdict. Ends with 1 when something happened
 that must not, with 2 when there was no burst to judge."""
 
+import logging
 import os
 import shutil
 import signal
@@ -20,16 +21,12 @@ KEPT_DIR = REPOSITORY / "docs/burst"
 
 
 def main() -> int:
-    # As Ctrl-C does, so that everything is stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
         plan = read_plan(os.environ)
-        report_dir = Path(os.environ.get("REPORT") or REPORT_DIR)
-        shutil.rmtree(report_dir, ignore_errors=True)
-        report_dir.mkdir(parents=True)
+        shutil.rmtree(REPORT_DIR, ignore_errors=True)
+        REPORT_DIR.mkdir(parents=True)
         with tempfile.TemporaryDirectory(prefix="tickets-burst-") as folder:
-            evident = Evident(play(plan, Path(folder), report_dir))
+            evident = Evident(play(plan, Path(folder), REPORT_DIR))
     except (BadPlan, ProcessFailed, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -37,7 +34,7 @@ def main() -> int:
         say("Stopped")
         return 2
     verdict = evident.judge()
-    page = write_report(evident, verdict, report_dir)
+    page = write_report(evident, verdict, REPORT_DIR)
     if plan.keep:
         keep(evident, verdict, KEPT_DIR)
     say(text_of(verdict))
@@ -46,4 +43,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    logging.disable()  # that a part is away which was killed is no news
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

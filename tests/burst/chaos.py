@@ -52,9 +52,7 @@ def kill_redis(stage: Stage) -> None:
 
 def lose_redis(stage: Stage) -> None:
     """It starts again with nothing, and the worker builds the event anew."""
-    _kill_and_start(
-        stage, "redis", meanwhile=lambda: shutil.rmtree(stage.state_dir / "redis/appendonlydir")
-    )
+    _kill_and_start(stage, "redis", meanwhile=lambda: shutil.rmtree(stage.state_dir / "redis"))
 
 
 def kill_gateway(stage: Stage) -> None:

@@ -96,7 +96,7 @@ def botnet_bot(seed: int, number: int) -> Bot:
 
 def sweeper(seed: int, number: int) -> Bot:
     """One of few clients far beyond the limit. Every other one is an IPv6 network, whose addresses
-    the limiter takes for one client: see ``addresses_of``."""
+    the limiter takes for one client: see ``address_now``."""
     chance = random.Random(f"sweeper {seed} {number}")
     address = _address("100.64", number)
     if number % 2:

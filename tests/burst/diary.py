@@ -32,18 +32,14 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, tag="held"):
-    at_s: float
     who: Who
     hold_id: str
-    seats: int
 
 
 class Paid(msgspec.Struct, frozen=True, array_like=True, tag="paid"):
     """A buyer saw that seats are booked. ``receipt`` is what a 201 said; None when it was a
     page."""
 
-    at_s: float
-    who: Who
     hold_id: str
     receipt: dict | None
 
@@ -52,7 +48,6 @@ class NotPaid(msgspec.Struct, frozen=True, array_like=True, tag="not paid"):
     """The last that a buyer heard of paying for a hold: ``nothing charged``, or ``unknown`` when
     nobody could say in time."""
 
-    who: Who
     hold_id: str
     heard: Literal["nothing charged", "unknown"]
 
@@ -67,7 +62,6 @@ class Strain(msgspec.Struct, frozen=True, array_like=True, tag="strain"):
     """How hard a process of the load generator worked in one second. ``busy`` is its share of a
     core; ``late_ms`` how much too late it woke up at worst, which is in all times that it took."""
 
-    at_s: float
     busy: float
     late_ms: float
 

@@ -94,7 +94,7 @@ class Human(Buyer):
                 if refused is None or refused.status != 402:
                     return self.note_end(hold, refused)
                 gevent.sleep(1.0)
-        return self.pay_to_the_end(hold, "my only card")
+        return self.pay_to_the_end(hold, "a good card")
 
     def pay_to_the_end(self, hold: dict, key: str) -> bool:
         """Pays again with another key when the worker has undone a payment that broke off."""
@@ -132,7 +132,7 @@ class Human(Buyer):
             return False
         hold_address = held.headers["Location"]
         hold_id = hold_address.rpartition("/")[2]
-        self.diary.write(Held(time.time(), self.who, hold_id, me.quantity))
+        self.diary.write(Held(self.who, hold_id))
         gevent.sleep(me.dither_s)
         return self.pay_by_page(hold_address, hold_id)
 
@@ -144,7 +144,7 @@ class Human(Buyer):
             if page.status == 303:
                 receipt = self.ask("page", "GET", page.headers["Location"], HTML)
                 if receipt.status == 200:
-                    self.diary.write(Paid(time.time(), self.who, hold_id, None))
+                    self.diary.write(Paid(hold_id, None))
                     return True
             if page.status in (404, 410):
                 heard = "nothing charged"
@@ -155,7 +155,7 @@ class Human(Buyer):
                 fields = hidden_fields(page.body, pay) | buyer
                 self.send_form("form to pay", pay, fields)
             gevent.sleep(0.5)
-        self.diary.write(NotPaid(self.who, hold_id, heard))
+        self.diary.write(NotPaid(hold_id, heard))
         return False
 
     def send_form(self, call: str, address: str, fields: dict[str, str]) -> Reply:

@@ -13,7 +13,7 @@ from tests.burst.asking import Buyer
 from tests.burst.bots import BotnetBot, Sweeper
 from tests.burst.diary import Diary, Strain
 from tests.burst.humans import Human
-from tests.burst.plan import LAST_WORD_S, read_drop
+from tests.burst.plan import BUYER_BROKE, LAST_WORD_S, read_drop
 
 __all__ = ["BotnetBot", "Human", "Sweeper"]
 
@@ -30,6 +30,7 @@ Sweeper.fixed_count = drop.plan.sweepers
 def begin(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         gevent.spawn(quit_when_all_have_left, runner)
+        environment.events.quitting.add_listener(say_how_it_ended)
     else:
         # Here and not above: only now each process is one of its own.
         diary = Buyer.diary = Diary(Path(drop.diary_dir))
@@ -45,6 +46,11 @@ def quit_when_all_have_left(runner: MasterRunner) -> None:
     runner.quit()
 
 
+def say_how_it_ended(environment: Any, **_: Any) -> None:
+    """Unexpected answers are the verdict's to judge. But a buyer that broke is no buyer."""
+    environment.process_exit_code = BUYER_BROKE if environment.runner.exceptions else 0
+
+
 def note_strain(diary: Diary) -> None:
     """A line a second. What is late here is late for all buyers of this process."""
     while True:
@@ -54,5 +60,5 @@ def note_strain(diary: Diary) -> None:
             gevent.sleep(LOOK_S)
             late_s = max(late_s, time.perf_counter() - asleep - LOOK_S)
         busy = (time.process_time() - worked_s) / passed_s
-        diary.write(Strain(time.time(), round(busy, 3), round(late_s * 1000, 1)))
+        diary.write(Strain(round(busy, 3), round(late_s * 1000, 1)))
         diary.flush()

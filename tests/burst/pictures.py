@@ -24,7 +24,7 @@ STATES = (
 )
 
 REFUSALS: tuple[tuple[str, str, Callable[[Answer], bool]], ...] = (
-    ("seat taken, sold out", "#0072b2", lambda a: a.status == 409 and "too_many" not in a.said),
+    ("taken or sold out", "#0072b2", lambda a: a.status == 409 and "too_many" not in a.said),
     ("over the limit", "#cc79a7", lambda a: a.status == 429),
     ("not open yet", "#8d99a6", lambda a: a.status == 403),
     ("others", "#e69f00", lambda a: a.status in (402, 409, 410)),
@@ -173,11 +173,11 @@ def _axes(picture: Picture, frame: Frame, title: str) -> None:
         frame.x + frame.width, frame.y - 6, f"{frame.most:,.0f}", ink=QUIET, size=12, anchor="end"
     )
     step = next(s for s in (5, 10, 30, 60, 300, 600) if s * 8 >= frame.last_s)
-    for second in range(0, int(frame.last_s) + 1, step):
+    for second in range(0, int(frame.last_s), step):
         x, y = frame.at(second, 0)
         picture.line(x, y, x, y + 5, QUIET)
-        label = "opening" if second == 0 else f"{second} s"
-        picture.text(x, y + 19, label, size=12, ink=QUIET, anchor="middle" if second else "start")
+        label = f"{second} s" if second else "opens"
+        picture.text(x, y + 19, label, size=12, ink=QUIET, anchor="middle")
 
 
 def _key(picture: Picture, frame: Frame, entries: Sequence[tuple[str, str]]) -> None:
@@ -186,7 +186,7 @@ def _key(picture: Picture, frame: Frame, entries: Sequence[tuple[str, str]]) -> 
     for words, ink in entries:
         picture.rectangle(x, y - 9, 10, 10, ink)
         picture.text(x + 14, y, words, size=11, ink=QUIET)
-        x += 24 + 5.6 * len(words)
+        x += 24 + 5.4 * len(words)
 
 
 def _blows(picture: Picture, evident: Evident, frame: Frame) -> None:

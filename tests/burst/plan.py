@@ -23,11 +23,13 @@ BOOT_S = 4.0
 MARGIN_S = 2.0
 """Between the last buyer's arrival and the opening."""
 
-
 PATIENCE_S = 60.0
 """How long a buyer asks for the final answer to a payment."""
 LAST_WORD_S = 2.5 * PATIENCE_S
 """After the end of the sale: somebody dithers, pays, and pays again."""
+
+BUYER_BROKE = 3
+"""Locust's exit code when a simulated buyer had a mistake of its own."""
 
 
 class BadPlan(Exception):

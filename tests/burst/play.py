@@ -14,7 +14,15 @@ from ops.processes import Process, free_port
 from ops.servers import HOST, REPOSITORY
 from tests.burst.chaos import strike
 from tests.burst.diary import read_diaries
-from tests.burst.plan import DROP_FILE, LAST_WORD_S, SPAWNED_PER_S, Drop, Plan, write_drop
+from tests.burst.plan import (
+    BUYER_BROKE,
+    DROP_FILE,
+    LAST_WORD_S,
+    SPAWNED_PER_S,
+    Drop,
+    Plan,
+    write_drop,
+)
 from tests.burst.stage import Stage
 from tests.burst.verdict import Evidence, Look
 from tests.conftest import INHERITED
@@ -91,8 +99,6 @@ def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
         *("--spawn-rate", SPAWNED_PER_S),
         *("--master-bind-host", HOST, "--master-bind-port", port),
         *("--master-host", HOST, "--master-port", port),
-        # A refusal that is not one is ours to judge.
-        *("--exit-code-on-error", 0),
     ]
     environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return Process(
@@ -105,12 +111,15 @@ def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
 
 
 def wait_for(crowd: Process, drop: Drop) -> None:
-    """Raises ProcessFailed when the crowd fails, or does not come to an end."""
+    """Raises ProcessFailed when the crowd fails, or does not come to an end; RuntimeError when a
+    simulated buyer had a mistake of its own."""
     deadline_s = drop.closes_at_s + LAST_WORD_S + STOP_S
     while crowd.running:
         if time.time() > deadline_s:
             raise crowd.failure("has not come to an end")
         time.sleep(WATCH_S)
+    if crowd.exit_code == BUYER_BROKE:
+        raise RuntimeError(f"a simulated buyer broke; {crowd.log_path} says how")
     if crowd.exit_code:
         raise crowd.failure(f"failed (exit code {crowd.exit_code})")
 

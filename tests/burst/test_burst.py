@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 import tests.burst.__main__ as burst
+from ops.servers import REPOSITORY
 from tests.burst.chaos import BLOWS, UNTIL, Blow, moments_of
 from tests.burst.diary import Paid
 from tests.burst.endings import LIMITER, MONGODB, where_requests_ended
@@ -15,6 +17,7 @@ from tests.burst.plan import Plan
 from tests.burst.play import play
 from tests.burst.report import command_of, text_of
 from tests.burst.verdict import Evidence, Evident
+from tests.test_docs import description_of
 
 TINY = Plan(crowd=60, bots=20, seconds=6, seed=8)
 
@@ -67,7 +70,7 @@ def test_every_request_has_ended_somewhere_and_bookings_in_mongodb(evidence):
 @pytest.fixture
 def played(evidence, monkeypatch, tmp_path) -> Path:
     """``main`` has this burst to judge, and writes here."""
-    monkeypatch.setenv("REPORT", str(tmp_path / "report"))
+    monkeypatch.setattr(burst, "REPORT_DIR", tmp_path / "report")
     monkeypatch.setattr(burst, "KEPT_DIR", tmp_path / "kept")
     for name in Plan.__struct_fields__:
         monkeypatch.delenv(name.upper(), raising=False)
@@ -107,7 +110,9 @@ def test_what_the_readme_shows_is_kept_when_one_asks_for_it(played, monkeypatch)
 def test_a_picture_shows_what_was_killed_and_stays_in_its_frame(evidence):
     opens_at_s = evidence.drop.opens_at_s
     blows = [Blow(opens_at_s + 2, "Redis & its data")]
-    evident = Evident(replace(evidence, blows=blows))
+    refusal = next(answer for answer in Evident(evidence).answers if answer.status == 403)
+    early = msgspec.structs.replace(refusal, at_s=opens_at_s - 60)
+    evident = Evident(replace(evidence, blows=blows, lines=[*evidence.lines, early]))
     root = ElementTree.fromstring(picture_of(evident, evident.judge()))
     words = [text.text for text in root.iter() if text.tag.endswith("text")]
     assert "1  Redis & its data, after 2.0 s" in words
@@ -115,6 +120,14 @@ def test_a_picture_shows_what_was_killed_and_stays_in_its_frame(evidence):
     for mark in root.iter():
         assert 0 <= float(mark.get("x", 0)) <= width
         assert 0 <= float(mark.get("y", 0)) <= height
+
+
+def test_the_readme_lists_the_parameters_as_they_are():
+    rows = [
+        f"| `{field.encode_name.upper()}` | `{field.default}` | {description_of(field.type)} |"
+        for field in msgspec.structs.fields(Plan)
+    ]
+    assert "\n".join(rows) + "\n\n" in (REPOSITORY / "README.md").read_text()
 
 
 def test_a_report_names_the_command_that_plays_the_same_again():

@@ -66,12 +66,12 @@ def evidence() -> Evidence:
             answer("hold seat", "201", who="botnet"),
             answer("hold seat", "409 seat_taken", who="botnet", counted=False),
             answer("pay", "201", who="botnet"),
-            Held(OPENS_AT_S + 1, "human", "people", 3),
-            Held(OPENS_AT_S + 1, "botnet", "bots", 1),
-            Paid(OPENS_AT_S + 2, "human", "people", dict(PEOPLES)),
-            Paid(OPENS_AT_S + 2, "botnet", "bots", dict(BOTS)),
-            NotPaid("human", "too late", "nothing charged"),
-            Strain(OPENS_AT_S, 0.5, 12.0),
+            Held("human", "people"),
+            Held("botnet", "bots"),
+            Paid("people", dict(PEOPLES)),
+            Paid("bots", dict(BOTS)),
+            NotPaid("too late", "nothing charged"),
+            Strain(0.5, 12.0),
         ],
         bookings=[PEOPLES, BOTS],
         payments=[
@@ -146,7 +146,7 @@ def test_a_receipt_with_other_seats_than_the_booking_is_lost(evidence):
 
 
 def test_a_page_with_a_receipt_counts_too(evidence):
-    booked, lost = (Paid(OPENS_AT_S, "page", hold_id, None) for hold_id in ("people", "nobody"))
+    booked, lost = (Paid(hold_id, None) for hold_id in ("people", "nobody"))
     assert broken_in(with_line(evidence, booked)) == {}
     assert broken_in(with_line(evidence, lost)) == {"lost receipts": 1}
 
@@ -196,12 +196,12 @@ def test_in_chaos_the_contracts_own_words_are_no_errors(evidence, said, may_retr
 
 
 def test_who_was_told_that_nothing_was_charged_may_have_no_booking(evidence):
-    told = NotPaid("human", "people", "nothing charged")
+    told = NotPaid("people", "nothing charged")
     assert broken_in(with_line(evidence, told)) == {"charged after “nothing was charged”": 1}
 
 
 def test_a_payment_that_never_ends_is_seen(evidence):
-    endless = NotPaid("human", "somebody", "unknown")
+    endless = NotPaid("somebody", "unknown")
     assert broken_in(with_line(evidence, endless)) == {"payments without an end": 1}
 
 
