@@ -8,6 +8,7 @@ import pytest
 
 from tests.burst.diary import Answer, Held, NotPaid, OtherBytes, Paid, Strain
 from tests.burst.plan import Drop, Plan
+from tests.burst.report import text_of
 from tests.burst.verdict import Evidence, Evident, Look, Share
 from web.ports import Authorization
 from web.use_cases.auditing import Check
@@ -215,6 +216,19 @@ def test_two_answers_to_one_key_are_seen(evidence):
 def test_an_answer_that_nobody_has_to_reckon_with_is_seen(evidence, call, said):
     broken = broken_in(with_line(evidence, answer(call, said)))
     assert broken == {"answers that the contract does not have": 1}
+
+
+def test_only_who_asks_too_often_may_hear_so(evidence):
+    sweeper = answer("hold seat", "429 rate_limited", who="sweeper")
+    assert broken_in(with_line(evidence, sweeper)) == {}
+    human = answer("hold seat", "429 rate_limited")
+    assert broken_in(with_line(evidence, human)) == {"429 to one who kept the limit": 1}
+
+
+def test_a_generator_that_was_saturated_says_so(evidence):
+    assert "SATURATED" not in text_of(Evident(evidence).judge())
+    busy = with_line(evidence, Strain(0.95, 12.0))
+    assert "SATURATED" in text_of(Evident(busy).judge())
 
 
 def test_an_insert_that_is_no_sale_is_seen(evidence):

@@ -137,6 +137,7 @@ class Evident:
             Zero("payments without an end", self.endless()),
             Zero("two answers to one key", [line.hold_id for line in self.other_bytes]),
             Zero("answers that the contract does not have", self.surprises()),
+            Zero("429 to one who kept the limit", self.limited_without_cause()),
             Zero("differences that the audit found", self.differences()),
         ]
         if self.evidence.inserts is not None:
@@ -188,6 +189,13 @@ class Evident:
             for answer in self.answers
             if 0 < answer.status < 500
             and not is_expected(answer.call, answer.said, chaos=self.chaos)
+        )
+
+    def limited_without_cause(self) -> list[str]:
+        return _counted(
+            f"{answer.who}: {answer.call}"
+            for answer in self.answers
+            if answer.status == 429 and answer.who != "sweeper"
         )
 
     def charged_after_a_no(self) -> list[str]:
