@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-.PHONY: run test bench lint screenshots clean
+.PHONY: run test bench burst lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -16,6 +16,10 @@ bench: ## requests per second, measured on this machine
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
 
+burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED, CHAOS=1, KEEP=1
+	@ops/install.sh burst
+	@exec $(PYTHON_OF_VENV) -m tests.burst
+
 lint:
 	@ops/install.sh lint
 	@$(PYTHON_OF_VENV) -m ruff check .
@@ -28,4 +32,4 @@ screenshots: ## docs/screenshots, a picture of every page
 clean: ## remove what make made: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
 	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
-	rm -rf .venv var .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv var burst-report .pytest_cache .hypothesis .ruff_cache

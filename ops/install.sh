@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what `make TARGET` needs and this machine lacks: Debian packages, .venv, Python packages.
-# Usage: ops/install.sh run|test|bench|lint|screenshots
+# Usage: ops/install.sh run|test|bench|burst|lint|screenshots
 #
 # Finds out what is missing before it asks for anything, so that a machine that has everything
 # needs neither root nor the network, and stamps what is installed after it is, so that an

@@ -1,0 +1,49 @@
+"""``make burst``: a whole sale under load, and the verdict. Ends with 1 when something happened
+that must not, with 2 when there was no burst to judge."""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from ops.processes import ProcessFailed
+from ops.servers import REPOSITORY
+from tests.burst.plan import BadPlan, read_plan
+from tests.burst.play import play, say
+from tests.burst.report import keep, text_of, write_report
+from tests.burst.verdict import Evident
+
+REPORT_DIR = REPOSITORY / "burst-report"
+KEPT_DIR = REPOSITORY / "docs/burst"
+
+
+def main() -> int:
+    try:
+        plan = read_plan(os.environ)
+        shutil.rmtree(REPORT_DIR, ignore_errors=True)
+        REPORT_DIR.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="tickets-burst-") as folder:
+            evident = Evident(play(plan, Path(folder), REPORT_DIR))
+    except (BadPlan, ProcessFailed, RuntimeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        say("Stopped")
+        return 2
+    verdict = evident.judge()
+    page = write_report(evident, verdict, REPORT_DIR)
+    if plan.keep:
+        keep(evident, verdict, KEPT_DIR)
+    say(text_of(verdict))
+    say(f"Report: {page}")
+    return 0 if verdict.holds else 1
+
+
+if __name__ == "__main__":
+    logging.disable()  # that a part is away which was killed is no news
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What a burst is to be: the parameters that ``make burst NAME=value`` takes, and the drop that the
+load generator's processes are told of."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+DROP_FILE = "BURST_DROP"
+"""The variable that names the file with the Drop."""
+
+BOTS_OF_A_SWEEPER = 20
+"""So many bots that keep the limit come with one address that does not."""
+
+SPAWNED_PER_S = 200
+"""New buyers a second before the opening; each asks twice at once."""
+
+BOOT_S = 4.0
+"""Until locust's processes have found each other."""
+MARGIN_S = 2.0
+"""Between the last buyer's arrival and the opening."""
+
+PATIENCE_S = 60.0
+"""How long a buyer asks for the final answer to a payment."""
+LAST_WORD_S = 2.5 * PATIENCE_S
+"""After the end of the sale: somebody dithers, pays, and pays again."""
+
+BUYER_BROKE = 3
+"""Locust's exit code when a simulated buyer had a mistake of its own."""
+
+
+class BadPlan(Exception):
+    """The message says which parameter, and what it must be."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The defaults fit two cores, all of TicketS included, and a minute."""
+
+    event: Annotated[
+        str, Meta(pattern=r"^[a-z0-9-]+\Z", description="a file of events/, without its .toml")
+    ] = "rosewood-theatre"
+    # Each has an address of its own in 198.18.0.0/16.
+    crowd: Annotated[int, Meta(ge=1, le=60_000, description="people who want seats")] = 1000
+    bots: Annotated[
+        int, Meta(ge=0, le=10_000, description="scalpers' addresses that keep the limit")
+    ] = 60
+    seconds: Annotated[int, Meta(ge=5, le=3600, description="from the opening to the end")] = 30
+    seed: Annotated[int, Meta(ge=0, description="of everybody's choices, and of chaos")] = 1
+    chaos: Annotated[
+        int, Meta(ge=0, le=1, description="1: kill and restart each part during the sale")
+    ] = 0
+    keep: Annotated[
+        int, Meta(ge=0, le=1, description="1: make the picture in docs/burst/ anew")
+    ] = 0
+
+    @property
+    def sweepers(self) -> int:
+        """Addresses that ask ten times as often as they may."""
+        return -(-self.bots // BOTS_OF_A_SWEEPER)
+
+    @property
+    def processes(self) -> int:
+        """Of the load generator. One a core; the parts of TicketS have the same cores."""
+        return min(os.cpu_count() or 1, 4)
+
+    @property
+    def lead_s(self) -> float:
+        """From the start of the load generator to the opening."""
+        return BOOT_S + (self.crowd + self.bots + self.sweepers) / SPAWNED_PER_S + MARGIN_S
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """The sale itself, for the processes that play the buyers. Moments are in Unix time."""
+
+    plan: Plan
+    event_id: str
+    opens_at_s: float
+    closes_at_s: float
+    diary_dir: str
+
+
+def read_plan(environ: Mapping[str, str]) -> Plan:
+    """Raises BadPlan."""
+    names = {name.upper(): name for name in Plan.__struct_fields__}
+    given = {names[name]: value for name, value in environ.items() if value and name in names}
+    try:
+        return msgspec.convert(given, Plan, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadPlan(f"{error}; the parameters are {', '.join(names)}") from None
+
+
+def write_drop(drop: Drop, path: Path) -> None:
+    path.write_bytes(msgspec.json.encode(drop))
+
+
+def read_drop(environ: Mapping[str, str]) -> Drop:
+    return msgspec.json.decode(Path(environ[DROP_FILE]).read_bytes(), type=Drop)

@@ -1,0 +1,147 @@
+"""One burst from beginning to end: the stage, the crowd, perhaps chaos, and the evidence."""
+
+import math
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.processes import Process, free_port
+from ops.servers import HOST, REPOSITORY
+from tests.burst.chaos import strike
+from tests.burst.diary import read_diaries
+from tests.burst.plan import (
+    BUYER_BROKE,
+    DROP_FILE,
+    LAST_WORD_S,
+    SPAWNED_PER_S,
+    Drop,
+    Plan,
+    write_drop,
+)
+from tests.burst.stage import Stage
+from tests.burst.verdict import Evidence, Look
+from tests.conftest import INHERITED
+
+WATCH_S = 0.2
+"""Between two looks at the seats."""
+
+STOP_S = 20.0
+"""Locust's own end, with its report."""
+
+
+def play(plan: Plan, folder: Path, report_dir: Path) -> Evidence:
+    """``folder`` is for what nobody needs afterwards. Locust's report and the logs are put into
+    ``report_dir``. Raises ProcessFailed, RuntimeError."""
+    with Stage(folder, plan) as stage:
+        try:
+            return _play(plan, stage, folder, report_dir)
+        finally:
+            stage.copy_logs(report_dir / "logs")
+
+
+def _play(plan: Plan, stage: Stage, folder: Path, report_dir: Path) -> Evidence:
+    diary_dir = folder / "diaries"
+    diary_dir.mkdir()
+    opens_at_s = float(math.ceil(time.time() + plan.lead_s))
+    event = stage.open(opens_at_s)
+    drop = Drop(
+        plan=plan,
+        event_id=event.id,
+        opens_at_s=opens_at_s,
+        closes_at_s=opens_at_s + plan.seconds,
+        diary_dir=str(diary_dir),
+    )
+    inserts_before = stage.inserts()
+    say(
+        f"{plan.crowd:,} people and {plan.bots + plan.sweepers} bots wait for "
+        f"{len(event.seats):,} seats"
+    )
+    crowd = crowd_of(drop, stage.url, folder, report_dir)
+    crowd.start()
+    try:
+        with watching(stage, event.id) as looks:
+            blows = strike(stage, opens_at_s, plan.seed, plan.seconds) if plan.chaos else []
+            wait_for(crowd, drop)
+    finally:
+        crowd.stop()
+    say("The sale is over; comparing what the buyers saw with MongoDB and the gateway")
+    checks = stage.quiet_audit()
+    return Evidence(
+        drop=drop,
+        hall_size=len(event.seats),
+        lines=list(read_diaries(diary_dir)),
+        bookings=stage.bookings(event.id),
+        payments=stage.payments(event.id),
+        checks=checks,
+        looks=looks,
+        blows=blows,
+        refused_by_limiter=stage.refused_by_limiter(),
+        inserts=None if plan.chaos else stage.inserts() - inserts_before,
+    )
+
+
+def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
+    """Locust, as a process that ends by itself when all have left."""
+    drop_path = folder / "drop.json"
+    write_drop(drop, drop_path)
+    plan, port = drop.plan, free_port()
+    command = [
+        *(sys.executable, "-m", "locust", "-f", "tests/burst/locustfile.py"),
+        *("--headless", "--only-summary", "--loglevel", "WARNING"),
+        *("--host", url, "--html", report_dir / "locust.html"),
+        *("--processes", plan.processes),
+        *("--users", plan.crowd + plan.bots + plan.sweepers),
+        *("--spawn-rate", SPAWNED_PER_S),
+        *("--master-bind-host", HOST, "--master-bind-port", port),
+        *("--master-host", HOST, "--master-port", port),
+    ]
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return Process(
+        "locust",
+        list(map(str, command)),
+        report_dir / "logs/locust.log",
+        env=environ | {DROP_FILE: str(drop_path)},
+        cwd=REPOSITORY,
+    )
+
+
+def wait_for(crowd: Process, drop: Drop) -> None:
+    """Raises ProcessFailed when the crowd fails, or does not come to an end; RuntimeError when a
+    simulated buyer had a mistake of its own."""
+    deadline_s = drop.closes_at_s + LAST_WORD_S + STOP_S
+    while crowd.running:
+        if time.time() > deadline_s:
+            raise crowd.failure("has not come to an end")
+        time.sleep(WATCH_S)
+    if crowd.exit_code == BUYER_BROKE:
+        raise RuntimeError(f"a simulated buyer broke; {crowd.log_path} says how")
+    if crowd.exit_code:
+        raise crowd.failure(f"failed (exit code {crowd.exit_code})")
+
+
+@contextmanager
+def watching(stage: Stage, event_id: str) -> Iterator[list[Look]]:
+    """Looks at the seats again and again while the block runs."""
+    over, looks = threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(WATCH_S):
+            states = stage.seat_states(event_id)
+            looks.append(Look(time.time(), None if states is None else Counter(states)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield looks
+    finally:
+        over.set()
+        thread.join()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,131 @@
+"""The verdict in words: on the terminal, as a page with pictures, and for the README."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tests.bench.__main__ import machine
+from tests.burst.pictures import picture_of
+from tests.burst.plan import Plan
+from tests.burst.verdict import PERCENTILES, Evident, Verdict
+
+CASES_SHOWN = 10
+"""Of each thing that must not be; where there are more, they have one cause."""
+
+SATURATED = 0.9
+"""Share of a core from which on a generator measures itself."""
+
+
+def command_of(plan: Plan) -> str:
+    """The one that plays the same burst again."""
+    default = Plan()
+    given = [
+        f" {name.upper()}={getattr(plan, name)}"
+        for name in Plan.__struct_fields__
+        if getattr(plan, name) != getattr(default, name) and name != "keep"
+    ]
+    return "make burst" + "".join(given)
+
+
+def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
+    def after(seconds: float | None) -> str:
+        return "not by the end" if seconds is None else f"{seconds:.1f} s after the opening"
+
+    return [
+        ("seats sold", f"{verdict.sold:,} of {verdict.seats:,}"),
+        ("all seats taken", after(verdict.taken_after_s)),
+        ("all seats sold", after(verdict.sold_after_s)),
+        ("bookings", f"{verdict.bookings:,}"),
+        ("requests", f"{verdict.requests:,}"),
+        ("refusals among them", f"{verdict.refusals:,}"),
+        ("bots' share of the requests", f"{verdict.bots.requests:.1%}"),
+        ("bots' share of the seats", f"{verdict.bots.seats:.1%}"),
+    ]
+
+
+def strain_of(verdict: Verdict) -> str:
+    """How far the times are the load generator's own."""
+    said = (
+        f"The load generator's processes used at most {verdict.busiest:.0%} of a core each, of the "
+        "cores that TicketS has too. In 95 % of all seconds they were never more than "
+        f"{verdict.late_ms:.0f} ms late, which is in these times."
+    )
+    if verdict.busiest >= SATURATED:
+        said += " THE GENERATOR WAS SATURATED: the times are its own, the counts are right."
+    return said
+
+
+def text_of(verdict: Verdict) -> str:
+    """For the terminal."""
+    lines = [""]
+    lines += [f"  {name:<44}{value:>26}" for name, value in figures_of(verdict)]
+    lines.append("")
+    for zero in verdict.zeros:
+        lines.append(f"  {zero.name:<44}{zero.count:>26,}{'  <- MUST BE 0' if zero.cases else ''}")
+        lines += [f"      {case}" for case in zero.cases[:CASES_SHOWN]]
+    percents = "".join(f"{f'{percent} %':>9}" for percent in PERCENTILES)
+    lines += ["", f"  {'answers since the opening, in ms':<34}{'count':>9}{percents}{'most':>9}"]
+    for times in verdict.times:
+        numbers = "".join(f"{ms:>9,.0f}" for ms in (*times.percentiles_ms, times.most_ms))
+        lines.append(f"  {times.name:<34}{times.count:>9,}{numbers}")
+    lines += ["", f"  {strain_of(verdict)}", ""]
+    lines.append("All as promised." if verdict.holds else "NOT as promised.")
+    return "\n".join(lines)
+
+
+def markdown_of(verdict: Verdict, plan: Plan) -> str:
+    """For docs/burst/: a table that GitHub shows."""
+    lines = [f"`{command_of(plan)}`, {_today()}, on {machine()}.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in figures_of(verdict)]
+    lines += [f"| {zero.name} | **{zero.count}** |" for zero in verdict.zeros]
+    percents = " | ".join(f"{percent} %" for percent in PERCENTILES)
+    lines += ["", f"| answers since the opening | count | {percents} | most |"]
+    lines.append("|---|" + "---|" * (2 + len(PERCENTILES)))
+    for times in verdict.times:
+        numbers = " | ".join(f"{ms:,.0f} ms" for ms in (*times.percentiles_ms, times.most_ms))
+        lines.append(f"| {times.name} | {times.count:,} | {numbers} |")
+    return "\n".join([*lines, "", strain_of(verdict), ""])
+
+
+def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
+    """Beside Locust's; returns the page."""
+    plan = evident.evidence.drop.plan
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+    )
+    answers = Counter((answer.who, answer.call, answer.said) for answer in evident.answers)
+    page = folder / "index.html"
+    page.write_text(
+        environment.get_template("report.html.j2").render(
+            verdict=verdict,
+            command=command_of(plan),
+            when=_today(),
+            machine=machine(),
+            picture=picture_of(evident, verdict),
+            figures=figures_of(verdict),
+            percentiles=PERCENTILES,
+            strain=strain_of(verdict),
+            cases_shown=CASES_SHOWN,
+            answers=sorted(answers.items(), key=lambda entry: (entry[0][0], -entry[1])),
+            checks=evident.evidence.checks,
+        )
+    )
+    return page
+
+
+def keep(evident: Evident, verdict: Verdict, folder: Path) -> None:
+    """What the README shows, of an ordinary burst or of one with chaos."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = evident.evidence.drop.plan
+    name = "chaos" if plan.chaos else "sale"
+    (folder / f"{name}.svg").write_text(picture_of(evident, verdict))
+    (folder / f"{name}.md").write_text(markdown_of(verdict, plan))
+
+
+def _today() -> str:
+    return f"{datetime.now(UTC):%-d %B %Y}"

@@ -1,0 +1,160 @@
+"""The TicketS that a burst is played on: a stack of its own, beside whatever else runs, and one
+event of ``events/`` that opens at the moment that one wants."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import pymongo
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from ops.processes import free_port
+from ops.servers import REPOSITORY
+from ops.stack import Stack
+from tests.burst.plan import Plan
+from tests.conftest import INHERITED
+from tests.faults.commands import flask
+from web.domain import Event, Refusal
+from web.ports import Authorization
+from web.stores.booking_store import MongoBookingStore
+from web.stores.event_files import read_event_file
+from web.stores.seat_store import RedisSeatStore, connect
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.auditing import Check, audit
+
+HOLD_S = 12
+"""Of the event as it is played: what is abandoned is back within the burst."""
+
+LEASE_IN_CHAOS_S = 15
+"""After which the worker ends what a killed process left; by default a minute, which nobody wants
+to wait for. Far longer than a payment takes here."""
+
+QUIET_S = 20.0
+"""Until nothing is under way any more, and a lease and more when parts were killed."""
+
+LOOK_S = 0.5
+
+
+class Stage:
+    """``with Stage(folder, plan) as stage``: started, and stopped whatever happens."""
+
+    def __init__(self, folder: Path, plan: Plan):
+        self._folder = folder
+        self._plan = plan
+        self._events_dir = folder / "events"
+        environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environ["EVENTS_DIR"] = str(self._events_dir)
+        if plan.chaos:
+            environ["PAYMENT_LEASE_S"] = str(LEASE_IN_CHAOS_S)
+        self.state_dir = folder / "stack"
+        self.stack = Stack(self.state_dir, environ, say=lambda line: print(line, flush=True))
+
+    def __enter__(self) -> Self:
+        self._events_dir.mkdir()
+        try:
+            self.stack.start(free_port())
+        except BaseException:
+            self.stack.kill()
+            raise
+        self.url = self.stack["nginx"].url
+        environment = self.environment
+        self._seats = RedisSeatStore(connect(environment["REDIS_URL"]))
+        self._bookings = MongoBookingStore(environment["MONGODB_URI"])
+        self._gateway = StripeGateway(environment["STRIPE_API_KEY"], environment["STRIPE_API_BASE"])
+        self._mongo = pymongo.MongoClient(environment["MONGODB_URI"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._mongo.close()
+        self.stack.stop()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self.stack.environment
+
+    def open(self, opens_at_s: float) -> Event:
+        """Put the event on sale, under an id of its own: the one that it is made from is on sale
+        too. Raises RuntimeError when it cannot be opened."""
+        path = self._events_dir / "burst.toml"
+        text = (REPOSITORY / "events" / f"{self._plan.event}.toml").read_text()
+        path.write_text(played(text, datetime.fromtimestamp(opens_at_s, UTC)))
+        opened = flask(self.environment, "events", "open", path)
+        if opened.returncode:
+            raise RuntimeError(f"the event cannot be opened:\n{opened.stdout}{opened.stderr}")
+        return read_event_file(path)
+
+    # ------------------------------------------------------------ what is there
+
+    def seat_states(self, event_id: str) -> str | None:
+        """A character a seat, as Redis has it now. None when Redis cannot say."""
+        with suppress(Refusal):
+            return self._seats.read_seats(event_id).seats
+        return None
+
+    def bookings(self, event_id: str) -> list[dict[str, Any]]:
+        """The documents themselves, not what the application makes of them."""
+        return list(self._mongo.get_default_database().bookings.find({"event": event_id}))
+
+    def payments(self, event_id: str) -> list[Authorization]:
+        since = datetime.now(UTC) - timedelta(days=1)
+        return [p for p in self._gateway.list(since) if p.metadata.get("event") == event_id]
+
+    def inserts(self) -> int:
+        """How many documents MongoDB has been given since it started."""
+        return self._mongo.admin.command("serverStatus")["opcounters"]["insert"]
+
+    def refused_by_limiter(self) -> int:
+        """By the application itself: nginx's coarse envelope is not in it."""
+        text = requests.get(f"{self.stack['web'].url}/metrics", timeout=10).text
+        return int(
+            sum(
+                sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+                if sample.name == "tickets_refusals_total"
+                and sample.labels["code"] == "rate_limited"
+            )
+        )
+
+    # ------------------------------------------------------------ afterwards
+
+    def quiet_audit(self) -> list[Check]:
+        """The audit when nothing is under way any more, or after so long a time that something is
+        wrong."""
+        quiet_s, settled_s = QUIET_S, QUIET_S
+        if self._plan.chaos:
+            settled_s = 2 * LEASE_IN_CHAOS_S + 1.0
+            quiet_s = settled_s + QUIET_S
+        began_s = time.monotonic()
+        while True:
+            checks = audit(self._seats, self._bookings, self._gateway)
+            late_s = time.monotonic() - began_s
+            if late_s > quiet_s or not any(check.problems for check in checks):
+                return checks
+            if late_s > settled_s:
+                # The worker compares with the gateway only every 30 s.
+                flask(self.environment, "reconcile")
+            time.sleep(LOOK_S)
+
+    def copy_logs(self, folder: Path) -> None:
+        shutil.copytree(self.stack.log_dir, folder, dirs_exist_ok=True)
+
+
+def played(text: str, opens_at: datetime) -> str:
+    """An event file with another id, another opening time and short holds."""
+    for pattern, line in (
+        (r"^id = .*$", 'id = "burst"'),
+        (r"^sale_opens_at = .*$", f"sale_opens_at = {opens_at:%Y-%m-%dT%H:%M:%SZ}"),
+        (r"^hold_seconds = .*$", f"hold_seconds = {HOLD_S}"),
+    ):
+        text, replaced = re.subn(pattern, line, text, count=1, flags=re.MULTILINE)
+        if not replaced:
+            raise ValueError(f"the event file has no line {pattern}")
+    return text

@@ -1,0 +1,106 @@
+"""Who the simulated buyers are, what they choose, and what they read in pages."""
+
+import random
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import pytest
+
+from ops.servers import REPOSITORY
+from tests.burst.characters import Hall, address_now, botnet_bot, human, sweeper
+from tests.burst.pages import hidden_fields
+from tests.burst.plan import BadPlan, Plan, read_plan
+from tests.burst.stage import played
+from web.stores.event_files import read_event_file
+
+EVENT = {
+    "sections": [
+        {"id": "stalls", "rows": [{"id": "A", "seats": ["A-1", "A-2", "A-3"]}]},
+        {"id": "circle", "rows": [{"id": "B", "seats": ["B-1", "B-2"]}]},
+    ]
+}
+
+
+def traits(one) -> dict:
+    return {name: value for name, value in vars(one).items() if name != "chance"}
+
+
+@pytest.mark.parametrize("kind", [human, botnet_bot, sweeper])
+def test_the_same_seed_makes_the_same_buyers_and_another_one_others(kind):
+    def crowd(seed: int) -> list[dict]:
+        return [traits(kind(seed, number)) for number in range(50)]
+
+    assert crowd(1) == crowd(1)
+    assert crowd(1) != crowd(2)
+
+
+def test_everybody_has_an_address_of_its_own_whatever_the_plan():
+    addresses = [human(1, number).address for number in range(60_000)]
+    addresses += [botnet_bot(1, number).address for number in range(10_000)]
+    addresses += [sweeper(1, number).address for number in range(500)]
+    assert len({ip_address(address) for address in addresses}) == 70_500
+
+
+def test_every_other_sweeper_takes_many_addresses_of_one_network():
+    bot = sweeper(1, 1)
+    addresses = {ip_address(address_now(bot)) for _ in range(20)}
+    assert len(addresses) > 1
+    assert len({int(address) >> 64 for address in addresses}) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "quantity", "chosen"),
+    [
+        ("00000", 3, {("A-1", "A-2", "A-3")}),
+        ("h0000", 3, {("A-2", "A-3"), ("B-1", "B-2")}),
+        ("h0sph", 2, {("A-2",)}),
+        ("hhsph", 1, {()}),
+    ],
+)
+def test_seats_are_chosen_side_by_side_and_never_across_rows(states, quantity, chosen):
+    hall = Hall.of(EVENT)
+    seen = {tuple(hall.choose(states, quantity, random.Random(n))) for n in range(50)}
+    assert seen == chosen
+
+
+def test_a_bot_sweeps_the_whole_hall_from_somewhere_on():
+    assert Hall.of(EVENT).tour(0.5) == ("A-3", "B-1", "B-2", "A-1", "A-2")
+
+
+def test_a_form_has_its_own_hidden_fields_and_no_others():
+    page = (
+        b'<form action="/other"><input type="hidden" name="key" value="no"></form>'
+        b'<form method="post" action="/pay" novalidate>'
+        b'<input type="hidden" name="csrf_token" value="a&amp;b"><input name="email"></form>'
+    )
+    assert hidden_fields(page, "/pay") == {"csrf_token": "a&b"}
+    assert hidden_fields(page, "/nowhere") == {}
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_a_plan_is_read_by_name_and_the_rest_is_the_default():
+    environ = {"CROWD": "50", "CHAOS": "1", "SEED": "", "HOME": "/root"}
+    assert read_plan(environ) == Plan(crowd=50, chaos=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CROWD", "many"), ("CROWD", "0"), ("EVENT", "../secrets"), ("CHAOS", "2")]
+)
+def test_a_parameter_that_cannot_be_is_named(name, value):
+    with pytest.raises(BadPlan, match=name.lower()):
+        read_plan({name: value})
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "events").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_every_event_can_be_played_at_another_time(path, tmp_path):
+    opens_at = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    changed = tmp_path / "burst.toml"
+    changed.write_text(played(path.read_text(), opens_at))
+    event, original = read_event_file(changed), read_event_file(path)
+    assert (event.id, event.sale_opens_at) == ("burst", opens_at)
+    assert event.seats == original.seats
+    assert event.hold_ms < original.hold_ms

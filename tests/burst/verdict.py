@@ -1,0 +1,295 @@
+"""Whether a burst was as it must be: what the buyers saw against what MongoDB and the gateway have.
+
+The judge knows nothing of the application: it gets the diaries, the documents and the ledger.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.burst.chaos import Blow
+from tests.burst.diary import (
+    BOTS,
+    Answer,
+    Held,
+    Line,
+    NotPaid,
+    OtherBytes,
+    Paid,
+    Strain,
+)
+from tests.burst.plan import Drop
+from tests.burst.surprises import is_expected, is_server_error
+from web.ports import Authorization
+from web.use_cases.auditing import Check
+
+RECEIPT_FIELDS = ("seats", "amount", "currency", "payment_id")
+
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The seats at a moment, counted by state; None when Redis could not say."""
+
+    at_s: float
+    states: Counter[str] | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a burst afterwards. ``bookings`` are MongoDB's documents; ``inserts``
+    counts what MongoDB was given meanwhile, None when it was restarted."""
+
+    drop: Drop
+    hall_size: int
+    lines: Sequence[Line]
+    bookings: Sequence[dict[str, Any]]
+    payments: Sequence[Authorization]
+    checks: Sequence[Check]
+    looks: Sequence[Look]
+    blows: Sequence[Blow] = ()
+    refused_by_limiter: int = 0
+    inserts: int | None = None
+
+
+@dataclass(frozen=True)
+class Zero:
+    """Something that must not have happened, and each time that it did."""
+
+    name: str
+    cases: list[str]
+
+    @property
+    def count(self) -> int:
+        return len(self.cases)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one kind of answer, in ms."""
+
+    name: str
+    count: int
+    percentiles_ms: tuple[float, ...]
+    most_ms: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of bots, from 0 to 1."""
+
+    requests: float
+    seats: float
+
+
+@dataclass
+class Verdict:
+    """``taken_after_s`` and ``sold_after_s`` are when the last seat was held and bought for the
+    first time, None when that never came."""
+
+    seats: int
+    sold: int
+    bookings: int
+    requests: int
+    refusals: int
+    taken_after_s: float | None
+    sold_after_s: float | None
+    bots: Share
+    busiest: float
+    late_ms: float
+    zeros: list[Zero]
+    times: list[Times] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not any(zero.cases for zero in self.zeros)
+
+
+class Evident:
+    """The evidence, sorted by what one asks of it."""
+
+    def __init__(self, evidence: Evidence):
+        self.evidence = evidence
+        self.chaos = bool(evidence.drop.plan.chaos)
+        by_kind: dict[type, list[Any]] = defaultdict(list)
+        for line in evidence.lines:
+            by_kind[type(line)].append(line)
+        self.answers: list[Answer] = by_kind[Answer]
+        self.held: list[Held] = by_kind[Held]
+        self.paid: list[Paid] = by_kind[Paid]
+        self.not_paid: list[NotPaid] = by_kind[NotPaid]
+        self.other_bytes: list[OtherBytes] = by_kind[OtherBytes]
+        self.strain: list[Strain] = by_kind[Strain]
+        self.booked = {booking["hold_id"]: booking for booking in evidence.bookings}
+
+    # ------------------------------------------------------------ what must not be
+
+    def zeros(self) -> list[Zero]:
+        zeros = [
+            Zero("seats overbooked", self.overbooked()),
+            Zero("double charges", self.double_charges()),
+            Zero("lost receipts", self.lost_receipts()),
+            Zero("server errors", self.server_errors()),
+            Zero("charged after “nothing was charged”", self.charged_after_a_no()),
+            Zero("payments without an end", self.endless()),
+            Zero("two answers to one key", [line.hold_id for line in self.other_bytes]),
+            Zero("answers that the contract does not have", self.surprises()),
+            Zero("429 to one who kept the limit", self.limited_without_cause()),
+            Zero("differences that the audit found", self.differences()),
+        ]
+        if self.evidence.inserts is not None:
+            zeros.append(Zero("inserts without a sale", self.idle_inserts()))
+        return zeros
+
+    def overbooked(self) -> list[str]:
+        seats = Counter(seat for booking in self.evidence.bookings for seat in booking["seats"])
+        return [f"{seat} is in {count} bookings" for seat, count in seats.items() if count > 1]
+
+    def double_charges(self) -> list[str]:
+        captured: dict[str, list[Authorization]] = defaultdict(list)
+        for payment in self.evidence.payments:
+            if payment.status == "captured":
+                captured[payment.metadata["hold_id"]].append(payment)
+        wrong = []
+        for hold_id, payments in captured.items():
+            booking = self.booked.get(hold_id)
+            if len(payments) > 1:
+                wrong.append(f"{hold_id} was charged {len(payments)} times")
+            elif booking is None:
+                wrong.append(f"{hold_id} was charged and not booked")
+            elif booking["amount"] != payments[0].amount_minor:
+                wrong.append(f"{hold_id} was charged {payments[0].amount_minor} for {booking}")
+        return wrong
+
+    def lost_receipts(self) -> list[str]:
+        lost = []
+        for line in self.paid:
+            booking = self.booked.get(line.hold_id)
+            if booking is None:
+                lost.append(f"{line.hold_id} has a receipt, and no booking")
+            elif line.receipt and any(
+                line.receipt[name] != booking.get(name) for name in RECEIPT_FIELDS
+            ):
+                lost.append(f"{line.hold_id} has the receipt {line.receipt}, and is {booking}")
+        return lost
+
+    def server_errors(self) -> list[str]:
+        return _counted(
+            f"{answer.call}: {answer.said}"
+            for answer in self.answers
+            if is_server_error(answer.status, answer.said, answer.may_retry, chaos=self.chaos)
+        )
+
+    def surprises(self) -> list[str]:
+        return _counted(
+            f"{answer.call}: {answer.said}"
+            for answer in self.answers
+            if 0 < answer.status < 500
+            and not is_expected(answer.call, answer.said, chaos=self.chaos)
+        )
+
+    def limited_without_cause(self) -> list[str]:
+        return _counted(
+            f"{answer.who}: {answer.call}"
+            for answer in self.answers
+            if answer.status == 429 and answer.who != "sweeper"
+        )
+
+    def charged_after_a_no(self) -> list[str]:
+        told = {line.hold_id for line in self.not_paid if line.heard == "nothing charged"}
+        return sorted(told & self.booked.keys())
+
+    def endless(self) -> list[str]:
+        return [line.hold_id for line in self.not_paid if line.heard == "unknown"]
+
+    def differences(self) -> list[str]:
+        return [problem for check in self.evidence.checks for problem in check.problems]
+
+    def idle_inserts(self) -> list[str]:
+        more = (self.evidence.inserts or 0) - len(self.evidence.bookings)
+        return [f"{more} inserts more than bookings"] if more else []
+
+    # ------------------------------------------------------------ how it went
+
+    def sold(self) -> int:
+        return sum(len(booking["seats"]) for booking in self.evidence.bookings)
+
+    def first_look(self, *states: str) -> float | None:
+        """Seconds from the opening until all seats were first in one of these states."""
+        for look in self.evidence.looks:
+            if look.states and sum(look.states[state] for state in states) == sum(
+                look.states.values()
+            ):
+                return max(0.0, look.at_s - self.evidence.drop.opens_at_s)
+        return None
+
+    def bots(self) -> Share:
+        holders = {line.hold_id: line.who for line in self.held}
+        theirs = sum(
+            len(booking["seats"])
+            for hold_id, booking in self.booked.items()
+            if holders.get(hold_id) in BOTS
+        )
+        asked = sum(answer.who in BOTS for answer in self.since_opening())
+        return Share(asked / max(1, len(self.since_opening())), theirs / max(1, self.sold()))
+
+    def since_opening(self) -> list[Answer]:
+        opens_at_s = self.evidence.drop.opens_at_s
+        return [answer for answer in self.answers if answer.at_s >= opens_at_s]
+
+    def times(self) -> list[Times]:
+        answers = self.since_opening()
+        people = [answer for answer in answers if answer.who not in BOTS]
+        return [
+            times
+            for name, chosen in (
+                ("seats held (201)", [a for a in people if a.call in HOLDS and a.status == 201]),
+                ("seats refused (409)", [a for a in people if a.call in HOLDS and a.status == 409]),
+                ("paid (201)", [a for a in people if a.call == "pay" and a.status == 201]),
+                ("the seat map", [a for a in people if a.call == "seats"]),
+                ("a bot over its limit (429)", [a for a in answers if a.status == 429]),
+            )
+            if (times := _times(name, [answer.ms for answer in chosen]))
+        ]
+
+    def judge(self) -> Verdict:
+        return Verdict(
+            seats=self.evidence.hall_size,
+            sold=self.sold(),
+            bookings=len(self.evidence.bookings),
+            requests=len(self.answers),
+            refusals=sum(400 <= answer.status < 500 for answer in self.answers),
+            taken_after_s=self.first_look("h", "p", "s"),
+            sold_after_s=self.first_look("s"),
+            bots=self.bots(),
+            busiest=max((line.busy for line in self.strain), default=0.0),
+            late_ms=_percentile([line.late_ms for line in self.strain], 95),
+            zeros=self.zeros(),
+            times=self.times(),
+        )
+
+
+HOLDS = frozenset({"hold seat", "hold best", "hold list"})
+
+
+def _counted(cases: Iterable[str]) -> list[str]:
+    """One entry a case, the same ones together, so that a list of a thousand has its reasons in
+    front."""
+    return [case for case, count in Counter(cases).most_common() for _ in range(count)]
+
+
+def _times(name: str, all_ms: Sequence[float]) -> Times | None:
+    if not all_ms:
+        return None
+    percentiles = tuple(_percentile(all_ms, percent) for percent in PERCENTILES)
+    return Times(name, len(all_ms), percentiles, max(all_ms))
+
+
+def _percentile(numbers: Sequence[float], percent: int) -> float:
+    """The smallest number that so many percent do not exceed; 0 of none."""
+    if not numbers:
+        return 0.0
+    return sorted(numbers)[math.ceil(len(numbers) * percent / 100) - 1]
