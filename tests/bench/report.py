@@ -1,28 +1,22 @@
 """What came of the measurements: for the terminal, for programs, and as a picture."""
 
-import os
-import platform
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
-from importlib.metadata import version
 from math import log10
-from pathlib import Path
 
 import msgspec
 
-from ops.processes import output_of
 from tests.bench.measurements import YARDSTICK, Figures, Goal
 from tests.bench.wrk import CONNECTIONS, SECONDS
+from tests.machine import machine, versions
+from tests.svg import QUIET, RULE, Picture
 
-LIBRARIES = ("flask", "gunicorn", "gevent", "httptools", "redis", "hiredis", "pymongo", "uvloop")
-SERVERS = {"nginx": "nginx -v", "Redis": "redis-server --version", "wrk": "wrk -v"}
-
-WIDTH, ROW_HEIGHT, LABEL_WIDTH, TOP = 860, 34, 430, 34
-FEWEST = 10
+WIDTH, ROW_HEIGHT, LABELS, BARS, TOP = 900, 32, 420, 400, 38
+FEWEST = 100
 """Where the picture's scale begins; it is logarithmic."""
+
+BAR, SPREAD = "#6ea8dc", "#a3430c"
 
 
 @dataclass(frozen=True)
@@ -98,53 +92,30 @@ class Report:
     def svg(self) -> str:
         """A bar a measurement, as long as the logarithm of its median, with its spread."""
         names = list(self.figures.results)
-        height = TOP + ROW_HEIGHT * len(names) + 10
+        bottom = TOP + ROW_HEIGHT * len(names)
         most = max(r.per_second for results in self.figures.results.values() for r in results)
-        decades = range(int(log10(FEWEST)), int(log10(most)) + 1)
 
         def x(per_second: float) -> float:
-            span = log10(most / FEWEST)
-            return LABEL_WIDTH + (WIDTH - LABEL_WIDTH - 90) * log10(per_second / FEWEST) / span
+            return LABELS + BARS * log10(per_second / FEWEST) / log10(most / FEWEST)
 
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-            'aria-labelledby="title">',
-            "<title id='title'>Requests a second by path, on a logarithmic scale</title>",
-            f"<style>{STYLE}</style>",
-        ]
-        for decade in decades:
+        picture = Picture(
+            WIDTH,
+            bottom + 12,
+            "Requests a second by path, on a logarithmic scale: " + self._words(),
+        )
+        for decade in range(round(log10(FEWEST)), int(log10(most)) + 1):
             at = x(10**decade)
-            parts.append(f'<path class="grid" d="M{at:.1f} {TOP - 6}V{height - 8}"/>')
-            parts.append(f'<text class="scale" x="{at:.1f}" y="{TOP - 14}">{10**decade:,}</text>')
+            picture.line(at, TOP - 4, at, bottom, RULE)
+            picture.text(at, TOP - 12, f"{10**decade:,}/s", size=11, ink=QUIET, anchor="middle")
         for number, name in enumerate(names):
             speeds = [result.per_second for result in self.figures.results[name]]
             middle = self.figures.per_second(name)
             y = TOP + ROW_HEIGHT * number
-            parts.append(
-                f'<text class="label" x="{LABEL_WIDTH - 10}" y="{y + 18}">{escape(name)}</text>'
-                f'<rect x="{LABEL_WIDTH}" y="{y + 4}" width="{x(middle) - LABEL_WIDTH:.1f}" '
-                f'height="20" rx="2"/>'
-                f'<path class="spread" d="M{x(min(speeds)):.1f} {y + 14}H{x(max(speeds)):.1f}"/>'
-                f'<text x="{x(max(speeds)) + 6:.1f}" y="{y + 19}">{middle:,.0f}</text>'
-            )
-        return "\n".join((*parts, "</svg>\n"))
+            picture.text(LABELS - 10, y + 18, name.replace("`", ""), anchor="end")
+            picture.rectangle(LABELS, y + 4, x(middle) - LABELS, 19, BAR, round_=2)
+            picture.line(x(min(speeds)), y + 13.5, x(max(speeds)), y + 13.5, SPREAD)
+            picture.text(x(max(speeds)) + 7, y + 18, f"{middle:,.0f}", bold=True)
+        return str(picture)
 
-
-STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#222}.label{text-anchor:end}"
-    ".scale{text-anchor:middle;fill:#666;font-size:11px}rect{fill:#2f6fb5}"
-    ".grid{stroke:#ccc;stroke-width:1}.spread{stroke:#d9822b;stroke-width:3}"
-    "@media(prefers-color-scheme:dark){text{fill:#eee}.scale{fill:#aaa}rect{fill:#5b9bd5}"
-    ".grid{stroke:#444}}"
-)
-
-
-def machine() -> str:
-    """One line: processor, cores, memory, system."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} cores of {cpu[1] if cpu else platform.processor()}, "
-        f"{memory_gib:.0f} GiB, {platform.freedesktop_os_release()['PRETTY_NAME']}, "
-        f"Python {platform.python_version()}"
-    )
+    def _words(self) -> str:
+        return "; ".join(f"{row[0]} {row[1]}" for row in self._rows())

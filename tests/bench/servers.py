@@ -19,6 +19,9 @@ from web.domain import Event, Row, Section
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 
+INTRODUCTIONS = 8
+"""Connections, each of which either worker may take."""
+
 EXPRESS_DIR = Path(__file__).parent / "express"
 
 YARDSTICK_CONFIG = """
@@ -69,10 +72,20 @@ class Bench:
         """One on sale, half of it for money: a fresh one for each measurement, so that none finds
         what another has sold."""
         hall = self._open_hall(seats)
+        self._introduce(hall)
         try:
             yield hall
         finally:
             self._forget(hall)
+
+    def _introduce(self, hall: Event) -> None:
+        """To every process: it reads the definition of an event when it is first asked for it."""
+        urls = [self.web_url, self.unlimited_url]
+        if can_run_express():
+            urls.append(self.express_url)
+        for url in urls:
+            for _ in range(INTRODUCTIONS):
+                requests.get(f"{url}/api/events/{hall.id}", timeout=10)
 
     def answers_of_flask(self) -> float:
         """How many requests the application has answered, all workers together."""

@@ -39,6 +39,11 @@ if (cluster.isPrimary) {
 
   app.get('/healthz', (request, response) => response.send('ok'));
 
+  app.get('/api/events/:event', async (request, response) => {
+    const { version } = await lookUp(request.params.event);
+    response.json({ version });
+  });
+
   app.post('/api/events/:event/seats/:seat/hold', async (request, response) => {
     const { event, seat } = request.params;
     const [section, , number] = seat.split('-');

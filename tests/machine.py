@@ -1,0 +1,33 @@
+"""What figures were measured on."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("flask", "gunicorn", "gevent", "httptools", "redis", "hiredis", "pymongo", "uvloop")
+SERVERS = {"nginx": ("nginx", "-v"), "redis-server": ("redis-server", "--version")}
+
+
+def machine() -> str:
+    """One line: processor, cores, memory, system."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores of {cpu[1].strip() if cpu else platform.processor()}, "
+        f"{memory_gib:.0f} GiB, {platform.freedesktop_os_release()['PRETTY_NAME']}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Name to version, of what a request meets on its way."""
+    path = os.environ["PATH"] + ":/usr/sbin"
+    servers = {}
+    for name, command in SERVERS.items():
+        told = subprocess.run(command, capture_output=True, text=True, env={"PATH": path})
+        found = re.search(r"[\d.]{3,}", told.stdout + told.stderr)
+        servers[name] = found[0] if found else "unknown"
+    return servers | {name: version(name) for name in LIBRARIES}
