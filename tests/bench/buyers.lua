@@ -1,11 +1,13 @@
 -- Ten thousand buyers for wrk, who take turns, each with an address of its own, as the local nginx
 -- allows: none comes near the limit of a client. Not the addresses of burst.lua.
--- Arguments: EVENT free SECTION [PAUSE_MS]  hold one free seat after the other; expects 201
---            EVENT buy SECTION CARD         hold a free seat, then pay for it; expects 201 twice
--- PAUSE_MS is how long each connection pauses before a request, on average.
+-- Arguments: EVENT free SECTION [PAUSE_MS [SEATS]]  hold one free seat after the other; expects 201
+--            EVENT buy SECTION CARD [PAUSE_MS]      hold a free seat, then pay for it; expects 201
+-- PAUSE_MS is how long each connection pauses before a request, on average. After SEATS the first
+-- is asked for again, which must have run out by then.
 -- Seats of SECTION are SECTION-GA-1, SECTION-GA-2 and so on; threads take turns.
 local THREADS = 2 -- as measurements.py says
 local CLIENTS_OF_THREAD = 5000
+local MANY = 1e9
 local threads = {}
 
 function setup(thread)
@@ -15,8 +17,13 @@ function setup(thread)
 end
 
 function init(args)
-  event, mode, where, card = unpack(args)
-  local pause_ms = mode == 'free' and tonumber(card)
+  event, mode, where = unpack(args)
+  local pause_ms
+  if mode == 'free' then
+    pause_ms, seats = tonumber(args[4]), tonumber(args[5]) or MANY
+  else
+    card, pause_ms, seats = args[4], tonumber(args[5]), MANY
+  end
   if pause_ms then
     math.randomseed(number)
     function delay()
@@ -47,7 +54,7 @@ function request()
       ['Idempotency-Key'] = hold.id,
     }, '{"payment_method":"' .. card .. '","email":"ada@example.org","name":"Ada"}')
   end
-  local seat = where .. '-GA-' .. (seats_asked * thread_count + number + 1)
+  local seat = where .. '-GA-' .. ((seats_asked * thread_count + number) % seats + 1)
   seats_asked = seats_asked + 1
   return post('/seats/' .. seat .. '/hold', {}, nil)
 end

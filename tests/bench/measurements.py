@@ -160,6 +160,24 @@ def purchases(url: str, hall: Event) -> Result:
     return buyers(url, hall, "buy", "free", "", counts="bookings")
 
 
+def with_costs(
+    what: str, measure: Callable[[Bench, Event], Result]
+) -> Callable[[Bench, Event], Result]:
+    """Notes which part had how much to do for one: of all figures that depends the least on what
+    else the machine does."""
+
+    def measured(bench: Bench, hall: Event) -> Result:
+        before = bench.processor_s()
+        result = measure(bench, hall)
+        count = result.per_second * SECONDS
+        costs = {part: s - before[part] for part, s in bench.processor_s().items()}
+        shares = ", ".join(f"{part} {1e6 * s / count:,.0f}" for part, s in costs.items())
+        bench.notes.append(f"Processor time of {what}, in microseconds: {shares}.")
+        return result
+
+    return measured
+
+
 def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
     """Every connection pauses between two requests, for as long as makes half of what the machine
     could do, now."""
@@ -207,13 +225,13 @@ MEASUREMENTS = (
     Measurement(COMING_BACK, everyone_at_a_seat_that_comes_back),
     Measurement("one bot at full speed", one_bot),
     Measurement(MAP, everyone_at_the_map, seats=MAP_SEATS),
-    Measurement(HOLD, lambda bench, hall: holds(bench.url, hall)),
+    Measurement(HOLD, with_costs("a hold", lambda bench, hall: holds(bench.url, hall))),
     Measurement(HALF_SPEED, holds_at_half_speed),
     Measurement(WITH_LIMITER, lambda bench, hall: holds(bench.web_url, hall)),
     Measurement(WITHOUT_LIMITER, lambda bench, hall: holds(bench.unlimited_url, hall)),
     Measurement(BESIDE_NOTHING, lambda b, hall: neighbours_of_a_flood(b, hall, b.yardstick_url)),
     Measurement(BESIDE_A_BOT, lambda b, hall: neighbours_of_a_flood(b, hall, b.url)),
-    Measurement(PURCHASE, lambda bench, hall: purchases(bench.url, hall)),
+    Measurement(PURCHASE, with_costs("a purchase", lambda bench, hall: purchases(bench.url, hall))),
     Measurement(
         "purchase through the payment sandbox",
         lambda b, hall: buyers(b.url, hall, "buy", "paid", "pm_card_visa", counts="bookings"),

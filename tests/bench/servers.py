@@ -4,11 +4,13 @@ import contextlib
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import psutil
 import requests
 
 from ops.processes import free_port
@@ -21,6 +23,8 @@ from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 
 INTRODUCTIONS = 8
 """Connections, each of which either worker may take."""
+
+PARTS = ("nginx", "web", "redis", "mongod", "worker")
 
 EXPRESS_DIR = Path(__file__).parent / "express"
 
@@ -52,6 +56,7 @@ class Bench:
         self._redis = connect(stack.environment["REDIS_URL"])
         self.seats = RedisSeatStore(self._redis)
         self.notes: list[str] = []
+        self._stack = stack
         self._environment = stack.environment
         self._folder = folder
         self._halls = 0
@@ -91,6 +96,18 @@ class Bench:
         """How many requests the application has answered, all workers together."""
         metrics = requests.get(f"{self.web_url}/metrics", timeout=10).text
         return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
+
+    def processor_s(self) -> dict[str, float]:
+        """Seconds that each part has used so far, by its name; the limiter is counted apart from
+        the web processes beside it. wrk is not in it."""
+        used = Counter()
+        for name in PARTS:
+            first = psutil.Process(self._stack[name].pid)
+            for process in (first, *first.children(recursive=True)):
+                part = "limiter" if "sidecar.server" in process.cmdline() else name
+                times = process.cpu_times()
+                used[part] += times.user + times.system
+        return used
 
     def _open_hall(self, seats: int) -> Event:
         self._halls += 1

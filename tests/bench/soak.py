@@ -1,0 +1,128 @@
+"""``python -m tests.bench.soak MINUTES``: does anything grow while TicketS works for long?
+
+Half of what this machine can do, by hand and on a machine that does nothing else. Holds run out and
+are held again, a few of the buyers pay, and the seat map is asked for. Every quarter of a minute:
+memory and open files of each process, Redis's memory, the journal. Writes docs/bench/soak.json.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import redis
+
+from ops.processes import free_port
+from ops.servers import REPOSITORY
+from ops.stack import Stack
+from tests.bench.wrk import start_wrk
+from tests.factories import put_on_sale
+from tests.machine import machine, versions
+from web.domain import Event, Row, Section
+from web.stores.seat_store import RedisSeatStore, connect
+
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "WEB_CONCURRENCY")
+PARTS = ("nginx", "web", "worker", "redis", "mongod")
+SAMPLE_S = 15
+HOLD_MS = 10_000
+SEATS = 100_000
+"""Of the section where holds run out: more than are held in three times HOLD_MS."""
+HOLDERS, HOLDERS_PAUSE_MS = 64, 21
+"""Some 3,000 holds a second."""
+PAYERS, PAYERS_PAUSE_MS = 4, 400
+"""Some five purchases a second."""
+KEPT = REPOSITORY / "docs/bench/soak.json"
+
+
+def main() -> None:
+    seconds = round(60 * float(sys.argv[1]))
+    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    with tempfile.TemporaryDirectory(prefix="tickets-soak-") as name:
+        stack = Stack(Path(name) / "stack", environ)
+        try:
+            stack.start(free_port())
+            client = connect(stack.environment["REDIS_URL"])
+            put_on_sale(RedisSeatStore(client), HALL)
+            url = stack["nginx"].url
+            free = ("free", "free", str(HOLDERS_PAUSE_MS), str(SEATS))
+            buy = ("buy", "paid", "pm_card_visa", str(PAYERS_PAUSE_MS))
+            loads = {
+                "holds": start_wrk(
+                    "buyers", url, HALL.id, *free, seconds=seconds, connections=HOLDERS
+                ),
+                "purchases": start_wrk(
+                    "buyers", url, HALL.id, *buy, seconds=seconds, connections=PAYERS
+                ),
+            }
+            samples = watch(stack, client, list(loads.values()))
+            answers = {
+                what: json.loads(load.communicate()[0].splitlines()[-1])
+                for what, load in loads.items()
+            }
+        finally:
+            stack.stop()
+    document = {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "load": answers,
+        "samples": samples,
+    }
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(document, indent=1) + "\n")
+
+
+HALL = Event(
+    id="soak",
+    name="Soak",
+    venue="Loopback",
+    currency="GBP",
+    sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
+    hold_ms=HOLD_MS,
+    max_seats_per_hold=8,
+    max_held_per_client=1000,
+    sections=tuple(
+        Section(name, name, "general", price, (Row("GA", (tuple(map(str, range(1, SEATS + 1))),)),))
+        for name, price in (("free", 0), ("paid", 2500))
+    ),
+)
+
+
+def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> list[dict]:
+    """A sample each SAMPLE_S until the load ends."""
+    samples, began_s = [], time.monotonic()
+    while all(load.poll() is None for load in loads):
+        samples.append({"s": round(time.monotonic() - began_s), **sample(stack, client)})
+        time.sleep(SAMPLE_S)
+    return samples
+
+
+def sample(stack: Stack, client: redis.Redis) -> dict:
+    """Memory in MiB, of all processes of a part together; ``files`` are what they have open,
+    connections among them."""
+    memory, files = Counter(), Counter()
+    for part in PARTS:
+        first = psutil.Process(stack[part].pid)
+        for process in (first, *first.children(recursive=True)):
+            name = "limiter" if "sidecar.server" in process.cmdline() else part
+            memory[name] += process.memory_info().rss / 2**20
+            files[name] += process.num_fds()
+    return {
+        "memory_mib": {name: round(mib, 1) for name, mib in memory.items()},
+        "files": files,
+        "redis_mib": round(client.info("memory")["used_memory"] / 2**20, 1),
+        "redis_clients": client.info("clients")["connected_clients"],
+        "journal_entries": client.xlen(f"journal:{{{HALL.id}}}"),
+        "holds": client.hlen(f"holds:{{{HALL.id}}}"),
+        "receipts": sum(1 for _ in client.scan_iter(f"receipt:{{{HALL.id}}}:*", count=5000)),
+    }
+
+
+if __name__ == "__main__":
+    main()
