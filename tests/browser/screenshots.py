@@ -31,6 +31,7 @@ COLOURS = 64
 ON_A_PHONE = (
     "events",
     "theatre",
+    "arena",
     "conflict",
     "hold",
     "declined",
@@ -42,7 +43,7 @@ ON_A_PHONE = (
 LISTS_OF_EVENTS = ("events", "organiser")
 """Taken first: later there are the events of other pictures."""
 
-IN_THE_DARK = ("events", "theatre", "hold", "receipt", "organiser-sale")
+IN_THE_DARK = ("events", "theatre", "arena", "hold", "receipt", "organiser-sale")
 
 HEAD = """# Screenshots
 

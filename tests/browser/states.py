@@ -69,6 +69,18 @@ class Scene:
         choose(page, *seats)
         return page
 
+    def map_of(self, address: str, *seats: str) -> Page:
+        """The live map, with these seats chosen in it."""
+        page = self.open(address)
+        page.wait_for_selector("[data-ready]")
+        if seats:
+            # As after a reload: where a seat stands on the screen is not known here.
+            keep = "([event, seats]) => sessionStorage.setItem(event, JSON.stringify(seats))"
+            page.evaluate(keep, [address.rpartition("/")[2], seats])
+            page.reload()
+            page.get_by_role("button", name=f"Hold {len(seats)} seat").wait_for()
+        return page
+
     def held(self, **changes: object) -> Page:
         """Two seats, ready to be paid."""
         page = self.chosen("stalls-D-8", "stalls-D-9", **changes)
@@ -141,22 +153,40 @@ def events(scene: Scene) -> Page:
 
 @state("A theatre an hour after the sale opened", scripts=True)
 def hall(scene: Scene) -> Page:
-    return scene.open(scene.busy_theatre())
+    return scene.map_of(scene.busy_theatre())
 
 
-@state("A theatre, with two seats chosen")
+@state("A theatre, with two seats chosen", scripts=True)
 def theatre(scene: Scene) -> Page:
+    return scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
+
+
+@state("The same as a list, which is all there is without JavaScript")
+def theatre_as_list(scene: Scene) -> Page:
     return scene.chosen("stalls-D-8", "stalls-D-9")
 
 
-@state("A stadium of 50,000 seats has a page for each section", scripts=True)
+@state("A stadium of 50,000 seats", scripts=True)
 def stadium(scene: Scene) -> Page:
+    return scene.map_of("/events/meridian-stadium-final")
+
+
+@state("Without JavaScript it has a page for each section")
+def stadium_as_list(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final")
 
 
-@state("One section of the stadium")
+@state("One section of the stadium", scripts=True)
 def section(scene: Scene) -> Page:
-    return scene.open("/events/meridian-stadium-final/sections/101")
+    return scene.map_of("/events/meridian-stadium-final/sections/101")
+
+
+@state("An arena, and how many standing places one wants", scripts=True)
+def arena(scene: Scene) -> Page:
+    page = scene.map_of("/events/harbour-arena-northern-lights")
+    page.get_by_role("gridcell", name="Floor, standing").press("Enter")
+    page.get_by_role("dialog").wait_for()
+    return page
 
 
 @state("Standing places have no numbers: how many is all one says")
@@ -189,8 +219,18 @@ def sold_out(scene: Scene) -> Page:
     return scene.open(scene.put_on_sale(event, sold=event.seats))
 
 
-@state("Somebody was faster: what is gone is named, the rest stays chosen")
+@state("Somebody was faster: the nearest seats are offered", scripts=True)
 def conflict(scene: Scene) -> Page:
+    page = scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
+    page.route("**/seats", lambda route: route.abort())
+    scene.taken(page.url.partition("?")[0], "stalls-D-8")
+    page.get_by_role("button", name="Hold 2 seats").click()
+    page.get_by_role("heading", name="Somebody was faster").wait_for()
+    return page
+
+
+@state("Without JavaScript: what is gone is named, the rest stays chosen")
+def conflict_in_list(scene: Scene) -> Page:
     page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
     scene.taken(page.url, "stalls-D-8")
     page.get_by_role("button", name="Hold the chosen seats").click()

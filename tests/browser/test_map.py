@@ -422,3 +422,64 @@ def test_scripts_that_import_one_another_are_of_one_version_and_loaded_once(page
     assert len(scripts) == len(set(scripts)) == 5
     versions = {re.search(r"/static/([0-9a-f]{8})/", url)[1] for url in scripts}
     assert len(versions) == 1
+
+
+def test_a_hold_that_comes_too_fast_says_when_to_try_again_and_keeps_the_choice(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    problem = {"code": "rate_limited", "detail": "Too many requests."}
+    refusal = {"status": 429, "headers": {"Retry-After": "3"}, "json": problem}
+    page.route("**/holds", lambda route: route.fulfill(**refusal), times=1)
+    hold_button(page).click()
+    expect(page.locator("[data-message]")).to_contain_text("Try again in 3 seconds.")
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+
+
+def test_a_tab_that_nobody_looks_at_asks_seldom_and_then_no_more(page_at, hall):
+    page = page_at("/")
+    page.clock.install()
+    page.goto(f"/events/{hall.id}")
+    page.wait_for_selector("[data-ready]")
+    asked = []
+    page.on("request", lambda request: request.url.endswith("/seats") and asked.append(1))
+
+    def look(hidden: bool) -> None:
+        page.evaluate(
+            """hidden => {
+                const property = { get: () => hidden, configurable: true };
+                Object.defineProperty(document, "hidden", property);
+                document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    def pass_seconds(seconds: int) -> int:
+        """How often it asked meanwhile."""
+        asked.clear()
+        for _ in range(seconds // 2):
+            page.clock.run_for(2000)
+            # The answer is not the clock's.
+            page.wait_for_timeout(10)
+        return len(asked)
+
+    look(hidden=True)
+    assert 2 <= pass_seconds(100) <= 6
+    pass_seconds(220)
+    assert pass_seconds(60) == 0
+    look(hidden=False)
+    assert pass_seconds(6) >= 2
+
+
+def test_with_forced_colours_the_map_has_the_colours_of_the_system(page_at, hall):
+    page = open_map(page_at, hall)
+    canvas = page.locator("canvas")
+    of_the_shop = canvas.screenshot()
+    page.emulate_media(forced_colors="active")
+    page.wait_for_timeout(200)
+    nothing_chosen = canvas.screenshot()
+    assert nothing_chosen != of_the_shop
+    click_seat(page, 0, 0)
+    page.evaluate("document.activeElement.blur()")
+    assert canvas.screenshot() != nothing_chosen

@@ -64,7 +64,7 @@ document.addEventListener("submit", (event) => {
 	const form = event.target;
 	if (event.defaultPrevented || form.method !== "post") return;
 	const again = sent.has(form);
-	if (again || form.matches(".pay")) event.preventDefault();
+	if (again || form.querySelector("[data-offline]")) event.preventDefault();
 	if (again) return;
 	sent.set(form, setTimeout(() => release(form), SENT_FOR_MS));
 	// After the browser has read the form: a disabled button is not part of it.

@@ -59,7 +59,7 @@ function showChosen(changed) {
 	showStates(changed);
 	const seats = [...chosen];
 	const sum = seats.reduce((total, at) => total + hall.sectionOf(at).price, 0);
-	part("chosen").textContent = seats.length ? `${names(seats)}. ${price(sum)}.` : "No seat is chosen yet.";
+	part("chosen").textContent = seats.length ? `${names(seats)}. ${price(sum)}.` : "";
 	form.querySelector("[type=submit]").textContent = seats.length ? `Hold ${count(seats.length, "seat")}` : "Hold seats";
 	remembered(seats.map((at) => hall.ids[at]));
 }
