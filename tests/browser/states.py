@@ -107,6 +107,13 @@ def choose(page: Page, *seats: str) -> None:
         page.locator(f'input[value="{seat}"]').check()
 
 
+def pressed(page: Page, button: str, heading: str) -> Page:
+    """The page that the button leads to."""
+    page.get_by_role("button", name=button).click()
+    page.get_by_role("heading", name=heading).wait_for()
+    return page
+
+
 def pay(page: Page, card: str | None = None) -> None:
     page.get_by_label("Name").fill(PAYER.name)
     page.get_by_label("E-mail").fill(PAYER.email)
@@ -208,9 +215,7 @@ def not_open(scene: Scene) -> Page:
 @state("Too early")
 def not_open_refused(scene: Scene) -> Page:
     page = not_open(scene)
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Not open yet").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Not open yet")
 
 
 @state("No seat is free")
@@ -224,26 +229,20 @@ def conflict(scene: Scene) -> Page:
     page = scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
     page.route("**/seats", lambda route: route.abort())
     scene.taken(page.url.partition("?")[0], "stalls-D-8")
-    page.get_by_role("button", name="Hold 2 seats").click()
-    page.get_by_role("heading", name="Somebody was faster").wait_for()
-    return page
+    return pressed(page, "Hold 2 seats", "Somebody was faster")
 
 
 @state("Without JavaScript: what is gone is named, the rest stays chosen")
 def conflict_in_list(scene: Scene) -> Page:
     page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
     scene.taken(page.url, "stalls-D-8")
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Some seats were taken").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Some seats were taken")
 
 
 @state("Sent without a choice")
 def none_chosen(scene: Scene) -> Page:
     page = scene.chosen()
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Please check your seats").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Please check your seats")
 
 
 @state("Not that many left there")
@@ -251,9 +250,7 @@ def too_few_left(scene: Scene) -> Page:
     event = small_hall(name="A small evening", sections=(STALLS, replace(FREE, name="Choir")))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
     page.get_by_label("Section").select_option("free")
-    page.get_by_role("button", name="Hold the best seats").click()
-    page.get_by_role("heading", name="Not enough seats left").wait_for()
-    return page
+    return pressed(page, "Hold the best seats", "Not enough seats left")
 
 
 @state("More than one may hold")
@@ -261,9 +258,7 @@ def too_many_held(scene: Scene) -> Page:
     page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
     page.get_by_role("link", name="The Winter's Tale").click()
     choose(page, "stalls-D-11")
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="You hold many seats").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "You hold many seats")
 
 
 # ---------------------------------------------------------------- paying
@@ -295,9 +290,7 @@ def extended(scene: Scene) -> Page:
 def mistyped(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_label("E-mail").fill("ada at example")
-    page.get_by_role("button", name="Pay").click()
-    page.get_by_role("heading", name="Please check the form").wait_for()
-    return page
+    return pressed(page, "Pay", "Please check the form")
 
 
 @state("A refused card")
@@ -442,9 +435,7 @@ def organiser_login(scene: Scene) -> Page:
 def organiser_wrong_token(scene: Scene) -> Page:
     page = organiser_login(scene)
     page.get_by_label("Token").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="That did not work").wait_for()
-    return page
+    return pressed(page, "Log in", "That did not work")
 
 
 @state("The organiser's sales")
