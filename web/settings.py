@@ -16,6 +16,7 @@ from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
+TEST_KEY_PREFIXES = ("sk_test", "rk_test")
 DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
@@ -50,6 +51,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         ),
     ] = ""
     stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
+    stripe_publishable_key: Annotated[
+        str,
+        Meta(
+            pattern="^(pk_(test|live)_.*)?$",
+            description="for the card field on the pages; required with a live secret key, and "
+            "with a test key instead of the choice of test cards",
+        ),
+    ] = ""
     stripe_api_base: Annotated[
         str,
         Meta(
@@ -109,6 +118,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 2
 
     def __post_init__(self) -> None:
+        if not self.is_test_shop and not self.stripe_publishable_key:
+            raise ValueError(
+                "STRIPE_PUBLISHABLE_KEY is required with a live STRIPE_API_KEY: without it no page "
+                "can take a card"
+            )
+        if self.stripe_publishable_key.startswith(f"pk_{'live' if self.is_test_shop else 'test'}"):
+            raise ValueError(
+                "STRIPE_PUBLISHABLE_KEY and STRIPE_API_KEY must both be test keys, or both live"
+            )
         for key in self.former_secret_keys:
             if len(key) < MIN_KEY_LENGTH:
                 raise ValueError(
@@ -119,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 read(getattr(self, name.lower()))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
+
+    @property
+    def is_test_shop(self) -> bool:
+        """Whether no money moves."""
+        return self.stripe_api_key.startswith(TEST_KEY_PREFIXES)
 
     @property
     def former_secret_keys(self) -> list[str]:

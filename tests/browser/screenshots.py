@@ -31,6 +31,7 @@ COLOURS = 64
 ON_A_PHONE = (
     "events",
     "theatre",
+    "arena",
     "conflict",
     "hold",
     "declined",
@@ -39,10 +40,13 @@ ON_A_PHONE = (
     "basket",
     "organiser-sale",
 )
+OF_THE_MAP = ("theatre", "arena", "conflict")
+"""On a telephone they show what one sees of it at once: above it there is another form."""
+
 LISTS_OF_EVENTS = ("events", "organiser")
 """Taken first: later there are the events of other pictures."""
 
-IN_THE_DARK = ("events", "theatre", "hold", "receipt", "organiser-sale")
+IN_THE_DARK = ("events", "theatre", "arena", "hold", "receipt", "organiser-sale")
 
 HEAD = """# Screenshots
 
@@ -104,9 +108,12 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
     page = STATES[name].make(seats, bookings, opened)
     height = page.evaluate("document.documentElement.scrollHeight")
     width = options["viewport"]["width"]
-    # As tall as the picture, and from the top: what is sticky stands where it belongs.
-    page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
-    page.evaluate("scrollTo(0, 0)")
+    if name in OF_THE_MAP and options["viewport"] == PHONE:
+        page.locator("[data-seat-map]").evaluate("map => map.scrollIntoView()")
+    else:
+        # As tall as the picture, and from the top: what is sticky stands where it belongs.
+        page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
+        page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, animations="disabled", caret="hide")
     for context in contexts:
         context.close()

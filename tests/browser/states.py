@@ -69,6 +69,18 @@ class Scene:
         choose(page, *seats)
         return page
 
+    def map_of(self, address: str, *seats: str) -> Page:
+        """The live map, with these seats chosen in it."""
+        page = self.open(address)
+        page.wait_for_selector("[data-ready]")
+        if seats:
+            # As after a reload: where a seat stands on the screen is not known here.
+            keep = "([event, seats]) => sessionStorage.setItem(event, JSON.stringify(seats))"
+            page.evaluate(keep, [address.rpartition("/")[2], seats])
+            page.reload()
+            page.get_by_role("button", name=f"Hold {len(seats)} seat").wait_for()
+        return page
+
     def held(self, **changes: object) -> Page:
         """Two seats, ready to be paid."""
         page = self.chosen("stalls-D-8", "stalls-D-9", **changes)
@@ -93,6 +105,13 @@ class Scene:
 def choose(page: Page, *seats: str) -> None:
     for seat in seats:
         page.locator(f'input[value="{seat}"]').check()
+
+
+def pressed(page: Page, button: str, heading: str) -> Page:
+    """The page that the button leads to."""
+    page.get_by_role("button", name=button).click()
+    page.get_by_role("heading", name=heading).wait_for()
+    return page
 
 
 def pay(page: Page, card: str | None = None) -> None:
@@ -141,22 +160,40 @@ def events(scene: Scene) -> Page:
 
 @state("A theatre an hour after the sale opened", scripts=True)
 def hall(scene: Scene) -> Page:
-    return scene.open(scene.busy_theatre())
+    return scene.map_of(scene.busy_theatre())
 
 
-@state("A theatre, with two seats chosen")
+@state("A theatre, with two seats chosen", scripts=True)
 def theatre(scene: Scene) -> Page:
+    return scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
+
+
+@state("The same as a list, which is all there is without JavaScript")
+def theatre_as_list(scene: Scene) -> Page:
     return scene.chosen("stalls-D-8", "stalls-D-9")
 
 
-@state("A stadium of 50,000 seats has a page for each section", scripts=True)
+@state("A stadium of 50,000 seats", scripts=True)
 def stadium(scene: Scene) -> Page:
+    return scene.map_of("/events/meridian-stadium-final")
+
+
+@state("Without JavaScript it has a page for each section")
+def stadium_as_list(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final")
 
 
-@state("One section of the stadium")
+@state("One section of the stadium", scripts=True)
 def section(scene: Scene) -> Page:
-    return scene.open("/events/meridian-stadium-final/sections/101")
+    return scene.map_of("/events/meridian-stadium-final/sections/101")
+
+
+@state("An arena, and how many standing places one wants", scripts=True)
+def arena(scene: Scene) -> Page:
+    page = scene.map_of("/events/harbour-arena-northern-lights")
+    page.get_by_role("gridcell", name="Floor, standing").press("Enter")
+    page.get_by_role("dialog").wait_for()
+    return page
 
 
 @state("Standing places have no numbers: how many is all one says")
@@ -178,9 +215,7 @@ def not_open(scene: Scene) -> Page:
 @state("Too early")
 def not_open_refused(scene: Scene) -> Page:
     page = not_open(scene)
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Not open yet").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Not open yet")
 
 
 @state("No seat is free")
@@ -189,21 +224,25 @@ def sold_out(scene: Scene) -> Page:
     return scene.open(scene.put_on_sale(event, sold=event.seats))
 
 
-@state("Somebody was faster: what is gone is named, the rest stays chosen")
+@state("Somebody was faster: the nearest seats are offered", scripts=True)
 def conflict(scene: Scene) -> Page:
+    page = scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
+    page.route("**/seats", lambda route: route.abort())
+    scene.taken(page.url.partition("?")[0], "stalls-D-8")
+    return pressed(page, "Hold 2 seats", "Somebody was faster")
+
+
+@state("Without JavaScript: what is gone is named, the rest stays chosen")
+def conflict_in_list(scene: Scene) -> Page:
     page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
     scene.taken(page.url, "stalls-D-8")
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Some seats were taken").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Some seats were taken")
 
 
 @state("Sent without a choice")
 def none_chosen(scene: Scene) -> Page:
     page = scene.chosen()
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="Please check your seats").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "Please check your seats")
 
 
 @state("Not that many left there")
@@ -211,9 +250,7 @@ def too_few_left(scene: Scene) -> Page:
     event = small_hall(name="A small evening", sections=(STALLS, replace(FREE, name="Choir")))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
     page.get_by_label("Section").select_option("free")
-    page.get_by_role("button", name="Hold the best seats").click()
-    page.get_by_role("heading", name="Not enough seats left").wait_for()
-    return page
+    return pressed(page, "Hold the best seats", "Not enough seats left")
 
 
 @state("More than one may hold")
@@ -221,9 +258,7 @@ def too_many_held(scene: Scene) -> Page:
     page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
     page.get_by_role("link", name="The Winter's Tale").click()
     choose(page, "stalls-D-11")
-    page.get_by_role("button", name="Hold the chosen seats").click()
-    page.get_by_role("heading", name="You hold many seats").wait_for()
-    return page
+    return pressed(page, "Hold the chosen seats", "You hold many seats")
 
 
 # ---------------------------------------------------------------- paying
@@ -255,9 +290,7 @@ def extended(scene: Scene) -> Page:
 def mistyped(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_label("E-mail").fill("ada at example")
-    page.get_by_role("button", name="Pay").click()
-    page.get_by_role("heading", name="Please check the form").wait_for()
-    return page
+    return pressed(page, "Pay", "Please check the form")
 
 
 @state("A refused card")
@@ -402,9 +435,7 @@ def organiser_login(scene: Scene) -> Page:
 def organiser_wrong_token(scene: Scene) -> Page:
     page = organiser_login(scene)
     page.get_by_label("Token").fill("wrong")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="That did not work").wait_for()
-    return page
+    return pressed(page, "Log in", "That did not work")
 
 
 @state("The organiser's sales")

@@ -61,7 +61,7 @@ FOCUSED = """() => {
 shows of it: its middle."""
 
 
-@pytest.mark.parametrize("name", ["theatre", "declined", "receipt", "organiser-sale"])
+@pytest.mark.parametrize("name", ["theatre-as-list", "declined", "receipt", "organiser-sale"])
 @pytest.mark.parametrize("viewport", [DESKTOP, NARROW], ids=["wide", "narrow"])
 def test_the_focus_is_seen_wherever_the_keyboard_takes_it(page_in, name, viewport):
     page = page_in(name)
@@ -123,7 +123,19 @@ TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summ
 
 
 @pytest.mark.parametrize(
-    "name", ["events", "theatre", "stadium", "hold", "conflict", "receipt", "basket", "organiser"]
+    "name",
+    [
+        "events",
+        "theatre",
+        "theatre-as-list",
+        "stadium",
+        "arena",
+        "hold",
+        "conflict",
+        "receipt",
+        "basket",
+        "organiser",
+    ],
 )
 def test_what_one_touches_is_large_enough(page_in, name):
     page = page_in(name)
@@ -142,7 +154,7 @@ LONGEST_MOVE_S = """() => Math.max(...[...document.querySelectorAll("*")]
 
 
 def test_nothing_moves_for_who_does_not_want_it(page_in):
-    page = page_in("theatre")
+    page = page_in("theatre-as-list")
     assert page.evaluate(LONGEST_MOVE_S) > 0
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(LONGEST_MOVE_S) == 0
@@ -165,6 +177,13 @@ def test_a_printed_receipt_is_the_ticket_and_nothing_else(page_in):
         assert "rgba" in paper or brightness(paper) == 255
     pdf = page.pdf(format="A4")
     assert pdf.count(b"/Type /Page\n") == 1
+
+
+def test_a_refunded_receipt_has_no_code_for_the_door(page_in):
+    page = page_in("refunded")
+    expect(page.get_by_role("main")).to_contain_text("It is no longer a ticket.")
+    expect(page.get_by_text("Show the code at the door")).to_have_count(0)
+    expect(page.get_by_role("img")).to_have_count(0)
 
 
 def brightness(colour: str) -> int:

@@ -14,9 +14,6 @@ from tests.factories import FREE, put_on_sale, small_hall, unique
 from web.domain import Event, Row, Section
 from web.stores.event_files import read_event_file
 
-OUR_SCRIPTS_BYTES = 40_000
-"""All of them without their comments: there is no build step, so this is what a telephone reads."""
-
 LONGEST_PAINT_MS = 500
 """So far from the frame of 16 ms that only a mistake gets there, however busy the machine is."""
 
@@ -172,7 +169,7 @@ def test_a_seat_that_somebody_else_takes_shows_in_map_and_list_and_is_let_go(
     page.get_by_role("button", name="List").click()
     box = page.locator("input[value='stalls-C-5']")
     expect(box).to_be_disabled()
-    expect(box).to_have_attribute("data-state", "held")
+    expect(box).to_have_attribute("data-state", "on hold")
     expect(box.locator("..")).to_contain_text("on hold")
 
 
@@ -185,6 +182,7 @@ def test_the_list_is_an_equal_way_and_both_have_the_same_choice(page_at, hall):
     page.reload()
     page.wait_for_selector("[data-ready]")
     expect(page.locator("input[value='stalls-A-1']")).to_be_checked()
+    page.get_by_role("button", name="List").click()
     page.get_by_role("button", name="Hold the chosen seats").click()
     page.wait_for_url("**/holds/hld_*")
     expect(page.locator(".seat-list li")).to_have_count(2)
@@ -203,10 +201,10 @@ def test_offline_the_map_says_how_old_it_is_and_goes_on_by_itself(page_at, hall,
     page.clock.install()
     page.context.set_offline(True)
     page.clock.run_for(15_000)
-    expect(page.locator("[data-age]")).to_contain_text("seconds ago")
+    expect(page.locator("[data-age]")).to_contain_text("This is how it was at")
     click_seat(page, 0, 3)
     hold_button(page).click()
-    expect(page.locator("[data-message]")).to_contain_text("still chosen")
+    expect(page.locator("[data-message]")).to_contain_text("What you chose is kept")
     taken_by_others(hall, "stalls-C-5")
     page.context.set_offline(False)
     page.clock.resume()
@@ -360,14 +358,39 @@ def test_fingers_drag_pinch_and_choose_on_a_telephone(page_at, seats):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_a_section_without_numbers_leads_to_the_number_of_seats(page_at, hall):
+def test_places_without_numbers_are_held_from_the_map(page_at, hall):
     page = open_map(page_at, hall)
     into_the_grid(page)
     press(page, "Control+Home", "PageDown")
-    expect(seat(page, "Floor")).to_have_accessible_name(re.compile("12 of 12 left"))
+    expect(seat(page, "Floor")).to_have_accessible_name(re.compile("12 of 12 left$"))
     press(page, "Enter")
-    expect(page.get_by_label("Number of seats")).to_be_focused()
-    expect(page.get_by_label("Section")).to_have_value("floor")
+    dialog = page.get_by_role("dialog", name="Floor")
+    expect(dialog.get_by_label("How many")).to_be_focused()
+    press(page, "Escape")
+    expect(seat(page, "Floor")).to_be_focused()
+    press(page, "Enter")
+    dialog.get_by_label("How many").select_option("3")
+    dialog.get_by_role("button", name="Hold the places").click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator(".seat-list li")).to_have_count(3)
+    expect(page.locator(".seat-list")).to_contain_text("Floor, place")
+
+
+def test_no_more_places_are_offered_than_are_left(page_at, hall, taken_by_others):
+    taken_by_others(hall, *[f"floor-GA-{number}" for number in range(1, 12)])
+    page = open_map(page_at, hall)
+    into_the_grid(page)
+    press(page, "Control+Home", "PageDown", "Enter")
+    quantity = page.get_by_label("How many")
+    expect(quantity).to_have_value("1")
+    assert quantity.locator("option:enabled").all_inner_texts() == ["1"]
+    # Meanwhile the last one goes, too.
+    page.route("**/seats", lambda route: route.abort())
+    taken_by_others(hall, "floor-GA-12")
+    page.get_by_role("button", name="Hold the places").click()
+    told = page.locator("[data-message]")
+    expect(told).to_be_focused()
+    expect(told).to_contain_text("What you chose is kept")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -379,10 +402,7 @@ def test_a_choice_is_seen_by_colour_and_by_shape(page_at, hall, scheme):
     assert page.locator("canvas").screenshot() != before
 
 
-def test_the_scripts_are_small_and_come_from_here_alone(page_at, hall):
-    sources = [path.read_text() for path in (REPOSITORY / "web/static").glob("*.js")]
-    code = [re.sub(r"^\s*//.*\n| // .*$", "", source, flags=re.MULTILINE) for source in sources]
-    assert len(code) == 5 and sum(len(one.encode()) for one in code) < OUR_SCRIPTS_BYTES
+def test_nothing_is_loaded_from_elsewhere(page_at, hall):
     page = page_at("/")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -390,3 +410,90 @@ def test_the_scripts_are_small_and_come_from_here_alone(page_at, hall):
     page.wait_for_selector("[data-ready]")
     host = page.url.partition("/events")[0]
     assert [url for url in asked if not url.startswith(host)] == []
+
+
+def test_scripts_that_import_one_another_are_of_one_version_and_loaded_once(page_at, hall):
+    page = page_at("/")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/events/{hall.id}")
+    page.wait_for_selector("[data-ready]")
+    scripts = [url for url in asked if url.endswith(".js")]
+    assert len(scripts) == len(set(scripts)) == 5
+    versions = {re.search(r"/static/([0-9a-f]{8})/", url)[1] for url in scripts}
+    assert len(versions) == 1
+
+
+def test_a_hold_that_comes_too_fast_says_when_to_try_again_and_keeps_the_choice(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    problem = {"code": "rate_limited", "detail": "Too many requests."}
+    refusal = {"status": 429, "headers": {"Retry-After": "3"}, "json": problem}
+    page.route("**/holds", lambda route: route.fulfill(**refusal), times=1)
+    hold_button(page).click()
+    expect(page.locator("[data-message]")).to_contain_text("Try again in 3 seconds.")
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+
+
+def test_a_tab_that_nobody_looks_at_asks_seldom_and_then_no_more(page_at, hall):
+    page = page_at("/")
+    page.clock.install()
+    page.goto(f"/events/{hall.id}")
+    page.wait_for_selector("[data-ready]")
+    asked = []
+    page.on("request", lambda request: request.url.endswith("/seats") and asked.append(1))
+
+    def look(hidden: bool) -> None:
+        page.evaluate(
+            """hidden => {
+                const property = { get: () => hidden, configurable: true };
+                Object.defineProperty(document, "hidden", property);
+                document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    def pass_seconds(seconds: int) -> int:
+        """How often it asked meanwhile."""
+        asked.clear()
+        for _ in range(seconds // 2):
+            page.clock.run_for(2000)
+            # The answer is not the clock's.
+            page.wait_for_timeout(10)
+        return len(asked)
+
+    look(hidden=True)
+    assert 2 <= pass_seconds(100) <= 6
+    pass_seconds(220)
+    assert pass_seconds(60) == 0
+    look(hidden=False)
+    assert pass_seconds(6) >= 2
+
+
+PIXELS_OF = """(canvas, colour) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const one = new OffscreenCanvas(1, 1).getContext("2d");
+    one.fillStyle = colour;
+    one.fillRect(0, 0, 1, 1);
+    const [r, g, b] = one.getImageData(0, 0, 1, 1).data;
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4)
+        found += data[at] === r && data[at + 1] === g && data[at + 2] === b;
+    return found;
+}"""
+
+
+def test_with_forced_colours_the_map_has_the_colours_of_the_system(page_at, hall):
+    page = open_map(page_at, hall)
+    canvas = page.locator("canvas")
+    accent = canvas.evaluate("e => getComputedStyle(e).getPropertyValue('--accent')")
+    click_seat(page, 0, 0)
+    assert canvas.evaluate(PIXELS_OF, accent) > 100
+    page.emulate_media(forced_colors="active")
+    page.wait_for_timeout(200)
+    assert canvas.evaluate(PIXELS_OF, accent) == 0
+    chosen = canvas.screenshot()
+    click_seat(page, 0, 0)
+    assert canvas.screenshot() != chosen

@@ -50,6 +50,18 @@ def test_a_wrong_clock_does_not_change_the_time_left(page_at, held):
     assert 40 <= seconds_left(page) <= 60
 
 
+def test_after_the_computer_slept_the_server_is_asked_what_is_left(held):
+    page = held()
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_role("button", name="Give me 1 minute more").click()
+    other.get_by_text("You have more time now.").wait_for()
+    assert seconds_left(page) <= 60
+    page.evaluate("const now = Date.now; Date.now = () => now() + 3600000")
+    expect(page.locator("#time-left .time")).to_have_text(re.compile("^1 minute [345]"))
+    expect(page.get_by_label("Name")).to_have_value("Ada Lovelace")
+
+
 def test_the_time_left_is_announced_at_few_moments(held):
     page = held(hold_ms=12_000)
     said = page.locator("main > [role=status].unseen")

@@ -1,4 +1,15 @@
-"""Cards to try the shop with. They exist only for Stripe's test keys, and no money moves."""
+"""How the form to pay takes a card: in Stripe's own field, or by choosing one of Stripe's test
+cards, which exist only for its test keys and move no money."""
+
+from web.pages.answers import policy
+
+STRIPE_POLICY = policy(
+    script_src="https://js.stripe.com https://*.js.stripe.com",
+    frame_src="https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com",
+    connect_src="https://api.stripe.com",
+)
+"""What Stripe's script needs, by https://docs.stripe.com/security/guide#content-security-policy. It
+has to come from Stripe: card numbers, and PCI DSS with them, stay there."""
 
 TEST_CARDS = (
     ("pm_card_visa", "Visa that is accepted"),
@@ -12,9 +23,3 @@ TEST_CARDS = (
 )
 """Payment method and what it does: https://docs.stripe.com/testing?testing-method=payment-methods
 """
-
-TEST_KEY_PREFIXES = ("sk_test", "rk_test")
-
-
-def are_test_cards_taken(stripe_api_key: str) -> bool:
-    return stripe_api_key.startswith(TEST_KEY_PREFIXES)

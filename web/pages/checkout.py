@@ -31,7 +31,7 @@ from web.domain import (
 from web.pages import basket
 from web.pages.answers import Mistake, page
 from web.pages.blueprint import pages, tickets
-from web.pages.cards import TEST_CARDS, are_test_cards_taken
+from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.seating import seat_name
 from web.refusals import counted
@@ -40,6 +40,9 @@ NOT_TRIED = (
     "Another form was sent before, in another tab or a moment ago, and nothing came of it. The "
     "card that you sent now was not tried and not charged. Check the form and send it again."
 )
+
+CARD = "#payment_method-0"
+"""Where the form to pay asks for one, in either way."""
 
 
 class BasketLine(NamedTuple):
@@ -131,7 +134,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     except PaymentDeclined as refusal:
         return _declined(event_id, hold_id, form, refusal, refusal)
     except InvalidRequest as refusal:
-        mistake = Mistake("Choose a card.", "#payment_method-0")
+        mistake = Mistake("Choose a card.", CARD)
         return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
         return _ended(event_id, hold_id, refusal)
@@ -143,7 +146,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 
 def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | WerkzeugResponse:
     mistakes = [
-        Mistake(error, "#payment_method-0" if name == "payment_method" else f"#{name}")
+        Mistake(error, CARD if name == "payment_method" else f"#{name}")
         for name, errors in form.errors.items()
         for error in errors
     ]
@@ -156,7 +159,7 @@ def _declined(
 ) -> Response | WerkzeugResponse:
     broke_off = declined.reason == NOT_COMPLETED
     title = "The payment was not completed" if broke_off else "The card was refused"
-    mistake = Mistake(f"{declined.message} Nothing was charged.", "#payment_method-0")
+    mistake = Mistake(f"{declined.message} Nothing was charged.", CARD)
     words = f"You can try {declined.attempts_left} more before the seats are given back."
     return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
 
@@ -171,7 +174,7 @@ def _other_card(
         flash(
             "These seats were paid for with the form that was sent first. Nothing more was charged."
         )
-    mistake = Mistake(NOT_TRIED, "#payment_method-0")
+    mistake = Mistake(NOT_TRIED, CARD)
     return _hold_page(event_id, hold_id, refusal, "Please send it again", [mistake], form)
 
 
@@ -201,7 +204,9 @@ def _hold_page(
         return page("paying.html", 202, event=event, hold=hold, seats=_names(event, hold.seats))
     form = form or PayForm(formdata=None)
     form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.payments)
-    return page(
+    # Seats that cost nothing need no card, and Stripe need not know of their buyer.
+    card_key = tickets().settings.stripe_publishable_key if hold.amount_minor else ""
+    answer = page(
         "hold.html",
         counted(refusal).status if refusal else 200,
         event=event,
@@ -214,8 +219,13 @@ def _hold_page(
         words=words,
         mistakes=mistakes,
         form=form,
-        test_cards=TEST_CARDS if are_test_cards_taken(tickets().settings.stripe_api_key) else (),
+        card_key=card_key,
+        is_test_shop=tickets().settings.is_test_shop,
+        test_cards=TEST_CARDS,
     )
+    if card_key:
+        answer.headers["Content-Security-Policy"] = STRIPE_POLICY
+    return answer
 
 
 def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:

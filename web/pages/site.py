@@ -1,10 +1,10 @@
 """Puts the pages on the application."""
 
 import hashlib
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from flask import Flask, url_for
+from flask import Flask, Response, current_app, url_for
 from flask_wtf import CSRFProtect
 
 from web.api import api
@@ -16,6 +16,9 @@ from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
 from web.settings import Settings
 from web.webhooks import webhooks
+
+VERSION_LENGTH = 8
+"""Of the hexadecimal version in a static file's address; nginx knows it by its form."""
 
 
 def register_pages(app: Flask, settings: Settings) -> None:
@@ -36,19 +39,22 @@ def register_pages(app: Flask, settings: Settings) -> None:
     csrf.exempt(webhooks)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     register_filters(app)
-    app.add_template_global(_static_url(Path(app.static_folder)), "static_url")
+    version = _version_of(Path(app.static_folder))
+    app.add_template_global(partial(url_for, "static_version", version=version), "static_url")
+    app.add_url_rule("/static/<version>/<filename>", "static_version", _static_version)
     app.register_blueprint(pages)
 
 
-def _static_url(folder: Path) -> Callable[[str], str]:
-    """A function of file name to address, which changes with the file, so that it may be kept."""
-    tags = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        for path in folder.iterdir()
-        if path.is_file()
-    }
+def _static_version(version: str, filename: str) -> Response:
+    """The file of now, whatever the version: nginx does the same, and a page of before a release
+    is better served with it than without."""
+    return current_app.send_static_file(filename)
 
-    def static_url(name: str) -> str:
-        return url_for("static", filename=name, v=tags[name])
 
-    return static_url
+def _version_of(folder: Path) -> str:
+    """Changes with any of the files: scripts import one another by names without a version, and an
+    old one beside a new one would not work."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:VERSION_LENGTH]

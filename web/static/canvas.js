@@ -16,391 +16,278 @@ const MANY = 3000; // changes at once from which on all is drawn anew
 
 const COLOURS = ["surface", "ink", "quiet", "edge", "accent", "on-accent", "sold", "on-sold"];
 
-export const FREE = 48; // "0"; the codes of the characters of a seat map
-export const SOLD = 115; // "s"
+// How a seat looks near by: how far from its place's edge, by a line or filled, the colours of it and
+// of what is written on it, its number if nothing else.
+const NEAR = {
+	available: [0.1, "stroke", "accent", "accent"],
+	chosen: [0.06, "fill", "accent", "on-accent", "✓"],
+	"on hold": [0.12, "stroke", "edge", "quiet"],
+	sold: [0.12, "fill", "sold", "on-sold", "×"],
+};
 
-export class Picture {
-	// `states` has a code a seat; `chosen` is a Set of positions; `freeIn` says how many seats of a
-	// section are free. `touched` gets {position} or {section}. `moved` hears that the view changed.
-	constructor(canvas, hall, { states, chosen, freeIn, touched, moved }) {
-		Object.assign(this, { canvas, hall, states, chosen, freeIn, touched, moved });
-		this.context = canvas.getContext("2d");
-		this.scale = this.left = this.top = 0;
-		this.pointers = new Map();
-		for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
-			matchMedia(query).onchange = () => this.repaint();
-		}
-		new ResizeObserver(() => this.#resize()).observe(canvas);
-		canvas.onpointerdown = (event) => this.#down(event);
-		canvas.onpointermove = (event) => this.#move(event);
-		canvas.onpointerup = (event) => this.#up(event);
-		canvas.onpointercancel = (event) => this.pointers.delete(event.pointerId);
-		canvas.onwheel = (event) => this.#wheel(event);
-	}
+// And from afar, in parts of its place: a square, a larger one, half of one, a speck.
+const FAR = {
+	available: ["accent", 0.15, 0.15, 0.7, 0.7],
+	chosen: ["ink", 0, 0, 1, 1],
+	"on hold": ["edge", 0.15, 0.5, 0.7, 0.35],
+	sold: ["edge", 0.38, 0.38, 0.24, 0.24],
+};
 
-	// --- the view
+const between = (least, value, most) => Math.min(Math.max(value, least), most);
 
-	#resize() {
-		const { clientWidth: width, clientHeight: height } = this.canvas;
-		if (!width || !height) return;
-		const whole = this.isWhole;
-		this.ratio = Math.min(window.devicePixelRatio || 1, 2);
-		Object.assign(this, { width, height });
-		this.canvas.width = Math.round(width * this.ratio);
-		this.canvas.height = Math.round(height * this.ratio);
-		this.smallest = Math.min(FITTING_PX, width / this.hall.width, height / this.hall.height);
-		if (whole) this.showAll();
-		else this.zoom(1);
-		this.bitmap ||= this.#made();
+// `kindOf` says of a position which of NEAR it is; `freeIn` how many seats of a section are free.
+// `touched` gets a section and a position, -1 where seats have no numbers. `moved` hears that the view changed.
+export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
+	const context = canvas.getContext("2d");
+	const pointers = new Map();
+	let [scale, left, top] = [0, 0, 0]; // the view: a seat's place in px, and where the hall begins
+	let width, height, ratio, smallest;
+	let colours, family, bitmap, dots, cell, frame, dragged;
+
+	function resize() {
+		if (!canvas.clientWidth || !canvas.clientHeight) return;
+		const whole = isWhole();
+		({ clientWidth: width, clientHeight: height } = canvas);
+		ratio = Math.min(window.devicePixelRatio || 1, 2);
+		canvas.width = Math.round(width * ratio);
+		canvas.height = Math.round(height * ratio);
+		smallest = Math.min(FITTING_PX, width / hall.width, height / hall.height);
+		if (whole) scale = smallest;
+		zoom(1);
+		if (!bitmap) repaint();
 		// Now, not with the next frame: to resize a canvas empties it.
-		this.#draw();
+		draw();
 	}
 
-	get isWhole() {
-		return !this.scale || this.scale <= this.smallest * 1.001;
-	}
-
-	showAll() {
-		this.scale = this.smallest;
-		this.#clamp();
-	}
+	const isWhole = () => !scale || scale <= smallest * 1.001;
 
 	// By a factor, so that the point (x, y) of the canvas stays where it is.
-	zoom(factor, x = this.width / 2, y = this.height / 2) {
-		const scale = Math.min(Math.max(this.scale * factor, this.smallest), Math.max(LARGEST_PX, this.smallest));
-		this.left = x - ((x - this.left) * scale) / this.scale;
-		this.top = y - ((y - this.top) * scale) / this.scale;
-		this.scale = scale;
-		this.#clamp();
+	function zoom(factor, x = width / 2, y = height / 2) {
+		const before = scale;
+		scale = between(smallest, scale * factor, Math.max(LARGEST_PX, smallest));
+		left = x - ((x - left) * scale) / before;
+		top = y - ((y - top) * scale) / before;
+		clamp();
 	}
 
 	// Bring a place of the hall into view, at a size at which it can be touched.
-	reveal(x, y) {
-		const near = this.scale >= TARGET_PX;
-		if (!near) this.scale = Math.max(this.smallest, TARGET_PX + 6);
-		const [left, top] = this.toCanvas(x, y);
-		const edge = 2 * this.scale;
-		const inside = left > edge && left < this.width - edge && top > edge && top < this.height - edge;
-		if (near && inside) return;
-		this.left = this.width / 2 - x * this.scale;
-		this.top = this.height / 2 - y * this.scale;
-		this.#clamp();
+	function reveal(x, y) {
+		const [atX, atY] = toCanvas(x, y);
+		const inside = (at, room) => at > 2 * scale && at < room - 2 * scale;
+		if (scale >= TARGET_PX && inside(atX, width) && inside(atY, height)) return;
+		scale = Math.max(scale, smallest, TARGET_PX + 6);
+		left = width / 2 - x * scale;
+		top = height / 2 - y * scale;
+		clamp();
 	}
 
-	toCanvas(x, y) {
-		return [this.left + x * this.scale, this.top + y * this.scale];
-	}
+	// Nothing before the first size is known.
+	const toCanvas = (x, y) => width && [left + x * scale, top + y * scale, scale];
 
-	#clamp() {
-		const within = (offset, size, room) =>
-			size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, offset));
-		this.left = within(this.left, this.hall.width * this.scale, this.width);
-		this.top = within(this.top, this.hall.height * this.scale, this.height);
+	function clamp() {
+		const within = (offset, size, room) => (size <= room ? (room - size) / 2 : between(room - size, offset, 0));
+		left = within(left, hall.width * scale, width);
+		top = within(top, hall.height * scale, height);
 		// A finger moves the page while there is nothing to move here.
-		this.canvas.style.touchAction = this.isWhole ? "pan-x pan-y" : "none";
-		this.draw();
-		this.moved?.();
+		canvas.style.touchAction = isWhole() ? "pan-x pan-y" : "none";
+		drawSoon();
+		moved();
 	}
 
-	// --- pointers
+	canvas.onpointerdown = ({ button, pointerId, offsetX: x, offsetY: y }) => {
+		if (button) return;
+		canvas.setPointerCapture(pointerId);
+		pointers.set(pointerId, { x, y });
+		dragged = pointers.size > 1 ? Infinity : 0;
+	};
 
-	#at(event) {
-		const box = this.canvas.getBoundingClientRect();
-		return { x: event.clientX - box.left, y: event.clientY - box.top };
-	}
-
-	#down(event) {
-		if (event.button) return;
-		this.canvas.setPointerCapture(event.pointerId);
-		this.pointers.set(event.pointerId, this.#at(event));
-		this.dragged = this.pointers.size > 1 ? Infinity : 0;
-	}
-
-	#move(event) {
-		const before = this.pointers.get(event.pointerId);
+	canvas.onpointermove = ({ pointerId, offsetX: x, offsetY: y }) => {
+		const before = pointers.get(pointerId);
 		if (!before) return;
-		const now = this.#at(event);
-		const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
-		this.dragged += Math.hypot(now.x - before.x, now.y - before.y);
-		if (this.dragged < DRAG_PX) return;
-		this.pointers.set(event.pointerId, now);
-		if (other) {
-			const spread = (a) => Math.hypot(a.x - other.x, a.y - other.y) || 1;
-			this.left += (now.x - before.x) / 2;
-			this.top += (now.y - before.y) / 2;
-			this.zoom(spread(now) / spread(before), (now.x + other.x) / 2, (now.y + other.y) / 2);
-		} else if (!this.isWhole) {
-			this.left += now.x - before.x;
-			this.top += now.y - before.y;
-			this.#clamp();
-		}
-	}
+		dragged += Math.hypot(x - before.x, y - before.y);
+		if (dragged < DRAG_PX) return;
+		pointers.set(pointerId, { x, y });
+		const other = [...pointers].find(([id]) => id !== pointerId)?.[1];
+		const far = (from) => Math.hypot(from.x - other.x, from.y - other.y) || 1;
+		// The picture stays below the finger that is still.
+		if (other) return zoom(far({ x, y }) / far(before), other.x, other.y);
+		left += x - before.x;
+		top += y - before.y;
+		clamp();
+	};
 
-	#up(event) {
-		if (!this.pointers.delete(event.pointerId) || this.dragged >= DRAG_PX) return;
-		const { x, y } = this.#at(event);
-		const [hallX, hallY] = [(x - this.left) / this.scale, (y - this.top) / this.scale];
-		const section = this.hall.sectionAt(hallX, hallY);
-		if (section?.general) return this.touched({ section });
-		if (this.scale < TARGET_PX) return section && this.reveal(hallX, hallY);
-		const position = this.hall.seatAt(hallX, hallY);
-		if (position >= 0) this.touched({ position });
-	}
+	canvas.onpointerup = ({ pointerId, offsetX, offsetY }) => {
+		if (!pointers.delete(pointerId) || dragged >= DRAG_PX) return;
+		const [x, y] = [(offsetX - left) / scale, (offsetY - top) / scale];
+		const section = hall.sectionAt(x, y);
+		if (!section?.general && scale < TARGET_PX) return section && reveal(x, y);
+		const position = section ? hall.seatAt(section, x, y) : -1;
+		if (section?.general || position >= 0) touched(section, position);
+	};
 
-	#wheel(event) {
+	canvas.onpointercancel = ({ pointerId }) => pointers.delete(pointerId);
+
+	canvas.onwheel = (event) => {
 		// The page is scrolled past the map, until the map was chosen by a click or a key.
-		if (!event.ctrlKey && !event.metaKey && !this.canvas.parentElement.contains(document.activeElement)) return;
+		if (!event.ctrlKey && !event.metaKey && !canvas.parentElement.contains(document.activeElement)) return;
 		event.preventDefault();
-		const lines = event.deltaMode ? 20 : 1;
-		const { x, y } = this.#at(event);
-		this.zoom(Math.exp(-Math.min(Math.max(event.deltaY * lines, -100), 100) / 250), x, y);
-	}
+		const turned = between(-100, event.deltaY * (event.deltaMode ? 20 : 1), 100);
+		zoom(Math.exp(-turned / 250), event.offsetX, event.offsetY);
+	};
 
-	// --- drawing
-
-	// Everything, in other colours.
-	repaint() {
-		this.bitmap = this.#made();
-		this.draw();
-	}
-
-	draw() {
-		this.frame ||= requestAnimationFrame(() => this.#draw());
-	}
-
-	// These seats are no longer what they were.
-	changed(positions) {
-		if (!this.bitmap) return;
-		if (positions.length > MANY) return this.repaint();
-		const seen = positions.filter((position) => this.hall.rowOf[position] >= 0);
-		for (const position of seen) this.#dot(position);
-		if (this.frame || !positions.length) return;
+	function changed(positions) {
+		if (!bitmap || !positions.length) return;
+		if (positions.length > MANY) return repaint();
 		const begin = performance.now();
-		this.#toHall();
-		for (const section of this.hall.sections) if (section.general) this.#bar(section);
-		const sections = new Set();
-		for (const position of seen) {
-			sections.add(this.hall.sectionOf(position));
-			this.#again(position);
-		}
-		if (this.scale < NEAR_PX) for (const section of sections) this.#label(section);
-		this.#tell(seen.length, begin, false);
+		const seen = positions.filter((position) => hall.rowOf[position] >= 0);
+		seen.forEach(dot);
+		if (frame) return;
+		toHall();
+		seen.forEach(again);
+		const named = new Set(scale < NEAR_PX ? seen.map(hall.sectionOf) : []);
+		hall.sections.filter((section) => section.general || named.has(section)).forEach(name);
+		tell(seen.length, begin, false);
 	}
 
-	#tell(seats, begin, whole) {
+	function tell(seats, begin, whole) {
 		const detail = { seats, whole, ms: performance.now() - begin };
-		this.canvas.dispatchEvent(new CustomEvent("painted", { detail, bubbles: true }));
+		canvas.dispatchEvent(new CustomEvent("painted", { detail, bubbles: true }));
 	}
 
-	#draw() {
-		cancelAnimationFrame(this.frame);
-		this.frame = 0;
-		if (!this.width) return;
+	function drawSoon() {
+		frame ||= requestAnimationFrame(draw);
+	}
+
+	function draw() {
+		cancelAnimationFrame(frame);
+		frame = 0;
+		if (!width) return;
 		const begin = performance.now();
-		const { context: c, hall, colours } = this;
-		c.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-		c.fillStyle = colours.surface;
-		c.fillRect(0, 0, this.width, this.height);
-		this.#toHall();
-		this.#stage();
-		const [left, top] = [-this.left / this.scale, -this.top / this.scale];
-		const [right, bottom] = [left + this.width / this.scale, top + this.height / this.scale];
-		const seen = hall.sections.filter(
-			(s) => s.x < right && s.x + s.width > left && s.y < bottom && s.y + s.height > top,
-		);
+		toHall();
+		box("surface", -left / scale, -top / scale, width / scale, height / scale);
+		box("sold", hall.width / 2 - hall.stage * 8, 0.4, hall.stage * 16, hall.stage);
+		write("Stage", hall.width / 2, 0.4 + hall.stage / 2, Math.min(15, hall.stage * scale * 0.7), "quiet");
 		const positions = [];
-		if (this.scale < NEAR_PX) {
-			c.drawImage(this.bitmap, 0, 0, this.bitmap.width / this.cell, this.bitmap.height / this.cell);
-		} else {
-			for (const section of seen) {
-				for (const row of section.rows) {
-					if (row.y < top - 1 || row.y > bottom + 1) continue;
-					this.#rowName(row);
-					for (let at = row.start; at < row.start + row.size; at++) {
-						if (hall.x[at] > left - 1 && hall.x[at] < right + 1) positions.push(at);
-					}
-				}
+		if (scale < NEAR_PX) context.drawImage(bitmap, 0, 0, bitmap.width / cell, bitmap.height / cell);
+		else {
+			for (const row of hall.rows) {
+				const y = top + row.y * scale;
+				if (row.section.general || y < -scale || y > height + scale) continue;
+				write(row.id, row.left - 0.7, row.y, Math.min(13, scale * 0.5), "quiet");
+				for (let at = row.start; at < row.start + row.size; at++) positions.push(at);
 			}
-			this.#seats(positions);
+			seats(positions);
 		}
-		for (const section of seen) section.general ? this.#bar(section) : this.#label(section);
-		this.#tell(positions.length, begin, true);
+		hall.sections.forEach(name);
+		tell(positions.length, begin, true);
 	}
 
-	#toHall() {
-		const scale = this.scale * this.ratio;
-		this.context.setTransform(scale, 0, 0, scale, this.left * this.ratio, this.top * this.ratio);
-		this.context.textAlign = "center";
-		this.context.textBaseline = "middle";
+	function toHall() {
+		context.setTransform(scale * ratio, 0, 0, scale * ratio, left * ratio, top * ratio);
+		context.textAlign = "center";
+		context.textBaseline = "middle";
 	}
 
-	#font(px, weight = 400) {
-		this.context.font = `${weight} ${px / this.scale}px ${this.family}`;
+	function font(px) {
+		context.font = `600 ${px / scale}px ${family}`;
 	}
 
-	#stage() {
-		const { context: c, hall, colours } = this;
-		const width = hall.stage * 16;
-		c.fillStyle = colours.sold;
-		c.beginPath();
-		c.roundRect((hall.width - width) / 2, 0.4, width, hall.stage, hall.stage / 3);
-		c.fill();
-		c.fillStyle = colours.quiet;
-		this.#font(Math.min(15, hall.stage * this.scale * 0.7));
-		c.fillText("Stage", hall.width / 2, 0.4 + hall.stage / 2);
+	function write(text, x, y, px, colour, room) {
+		font(px);
+		context.fillStyle = colours[colour];
+		context.fillText(text, x, y, room);
+	}
+
+	function box(colour, ...place) {
+		context.fillStyle = colours[colour];
+		context.fillRect(...place);
 	}
 
 	// Above the seats; where they are too small for that upon them, in several lines.
-	#label(section) {
-		const { context: c, colours } = this;
-		const above = HEAD * this.scale >= 14;
-		const px = above ? Math.min(17, Math.max(12, this.scale * 0.7)) : 11;
+	function name(section) {
 		const x = section.x + section.width / 2;
-		this.#font(px, 600);
-		c.fillStyle = colours.ink;
-		if (above) return c.fillText(section.name, x, section.y + HEAD / 2, section.width);
+		if (section.general) return bar(section, x);
+		if (HEAD * scale >= 14) {
+			return write(section.name, x, section.y + HEAD / 2, between(12, scale * 0.7, 17), "ink", section.width);
+		}
+		font(11);
+		const widthOf = (text) => context.measureText(text).width;
 		const lines = [];
 		for (const word of section.name.split(" ")) {
-			const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
-			if (lines.length && c.measureText(longer).width <= section.width * 0.85) lines[lines.length - 1] = longer;
+			const longer = `${lines.at(-1)} ${word}`;
+			if (lines.length && widthOf(longer) <= section.width * 0.85) lines[lines.length - 1] = longer;
 			else lines.push(word);
 		}
-		const step = (px + 4) / this.scale;
+		const step = 14 / scale;
 		let y = section.y + (section.height + HEAD - (lines.length - 1) * step) / 2;
-		for (const line of lines.slice(0, 3)) {
-			const width = c.measureText(line).width + 8 / this.scale;
-			c.fillStyle = colours.surface;
-			c.fillRect(x - width / 2, y - step / 2, width, step);
-			c.fillStyle = colours.ink;
-			c.fillText(line, x, y);
+		for (const line of lines) {
+			const wide = widthOf(line) + 8 / scale;
+			box("surface", x - wide / 2, y - step / 2, wide, step);
+			write(line, x, y, 11, "ink");
 			y += step;
 		}
 	}
 
-	#rowName(row) {
-		this.context.fillStyle = this.colours.quiet;
-		this.#font(Math.min(13, this.scale * 0.5));
-		this.context.fillText(row.id, row.left - 0.7, row.y);
+	function bar(section, middle) {
+		const { x, y, width, height, size } = section;
+		const free = freeIn(section);
+		const px = Math.min(18, height * scale * 0.25);
+		box("sold", x, y, width, height);
+		box("accent", x, y + height * 0.85, (width * free) / size, height * 0.15);
+		write(section.name, middle, y + height * 0.25, px, "ink", width);
+		write(`${free} of ${size} left`, middle, y + height * 0.6, px * 0.85, "ink", width);
 	}
 
-	#bar(section) {
-		const { context: c, colours } = this;
-		const { x, y, width, height } = section;
-		const free = this.freeIn(section);
-		c.fillStyle = colours.surface;
-		c.fillRect(x, y, width, height);
-		c.lineWidth = 1.5 / this.scale;
-		c.strokeStyle = colours.edge;
-		c.strokeRect(x + 0.2, y + 0.2, width - 0.4, height - 0.4);
-		c.fillStyle = colours.sold;
-		const bar = [x + 1, y + height * 0.7, width - 2, height * 0.18];
-		c.fillRect(...bar);
-		c.fillStyle = colours.accent;
-		bar[2] *= free / section.size;
-		c.fillRect(...bar);
-		c.fillStyle = colours.ink;
-		const px = Math.min(18, height * this.scale * 0.25);
-		this.#font(px, 600);
-		c.fillText(section.name, x + width / 2, y + height * 0.22, width - 1);
-		this.#font(px * 0.85);
-		c.fillText(`${free} of ${section.size} left`, x + width / 2, y + height * 0.5, width - 1);
-	}
-
-	// Seats as one sees them near by: an outline is free, filled with a tick is chosen, dashes are on
-	// hold, pale and crossed out is sold.
-	#seats(positions) {
-		const { context: c, hall, colours } = this;
-		const [free, mine, held, sold] = [[], [], [], []];
-		for (const at of positions) {
-			const state = this.states[at];
-			(this.chosen.has(at) ? mine : state === FREE ? free : state === SOLD ? sold : held).push(at);
-		}
-		const shape = (group, inset) => {
-			c.beginPath();
+	function seats(positions) {
+		context.lineWidth = Math.max(1.2 / scale, 0.05);
+		for (const [kind, [inset, how, colour, ink, sign]] of Object.entries(NEAR)) {
 			const size = 1 - 2 * inset;
-			for (const at of group) {
-				c.roundRect(hall.x[at] - 0.5 + inset, hall.y[at] - 0.5 + inset, size, size, [0.24, 0.24, 0.14, 0.14]);
-			}
-		};
-		const line = (group, ...points) => {
-			c.beginPath();
-			for (const at of group) for (const [x, y, begins] of points) c[begins ? "moveTo" : "lineTo"](hall.x[at] + x, hall.y[at] + y);
-			c.stroke();
-		};
-		const numbers = (group, colour) => {
-			c.fillStyle = colour;
-			for (const at of group) c.fillText(hall.number(at), hall.x[at], hall.y[at] + 0.02);
-		};
-		c.lineWidth = Math.max(1.2 / this.scale, 0.05);
-		shape(free, 0.1);
-		c.strokeStyle = colours.accent;
-		c.stroke();
-		shape(mine, 0.06);
-		c.fillStyle = colours.accent;
-		c.fill();
-		c.setLineDash([0.16, 0.12]);
-		shape(held, 0.12);
-		c.strokeStyle = colours.edge;
-		c.stroke();
-		c.setLineDash([]);
-		shape(sold, 0.12);
-		c.fillStyle = colours.sold;
-		c.fill();
-		c.strokeStyle = colours["on-sold"];
-		line(sold, [-0.22, -0.22, 1], [0.22, 0.22], [0.22, -0.22, 1], [-0.22, 0.22]);
-		c.lineWidth *= 2;
-		c.strokeStyle = colours["on-accent"];
-		line(mine, [-0.2, 0.02, 1], [-0.04, 0.2], [0.22, -0.18]);
-		if (this.scale < NUMBERS_PX) return;
-		this.#font(Math.min(14, this.scale * 0.42), 600);
-		numbers(free, colours.accent);
-		numbers(held, colours.quiet);
-	}
-
-	// --- from afar
-
-	#made() {
-		const style = getComputedStyle(this.canvas);
-		this.family = style.fontFamily;
-		this.colours = Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-		const { width, height, x } = this.hall;
-		this.cell = Math.max(1, Math.min(8, Math.floor(Math.sqrt(BITMAP_PIXELS / (width * height)))));
-		const bitmap = new OffscreenCanvas(Math.ceil(width * this.cell), Math.ceil(height * this.cell));
-		this.bitmap = bitmap;
-		this.dots = bitmap.getContext("2d");
-		for (let position = 0; position < x.length; position++) {
-			if (this.hall.rowOf[position] >= 0) this.#dot(position);
+			const group = positions.filter((at) => kindOf(at) === kind);
+			context.beginPath();
+			for (const at of group) context.roundRect(hall.x[at] - size / 2, hall.y[at] - size / 2, size, size, 0.2);
+			context.setLineDash(kind === "on hold" ? [0.16, 0.12] : []);
+			context[`${how}Style`] = colours[colour];
+			context[how]();
+			if (!sign && scale < NUMBERS_PX) continue;
+			font(sign ? scale * 0.6 : Math.min(14, scale * 0.42));
+			context.fillStyle = colours[ink];
+			for (const at of group) context.fillText(sign || hall.number(at), hall.x[at], hall.y[at] + 0.02);
 		}
-		return bitmap;
 	}
 
-	// Free is a full square, chosen a larger one with a hole, on hold half of one, sold a speck.
-	#dot(position) {
-		const { dots, cell, colours } = this;
-		const [x, y] = [this.hall.x[position] - 0.5, this.hall.y[position] - 0.5].map((v) => Math.round(v * cell));
+	function repaint() {
+		const style = getComputedStyle(canvas);
+		family = style.fontFamily;
+		colours = Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+		cell = between(1, Math.floor(Math.sqrt(BITMAP_PIXELS / (hall.width * hall.height))), 8);
+		bitmap = new OffscreenCanvas(Math.ceil(hall.width * cell), Math.ceil(hall.height * cell));
+		dots = bitmap.getContext("2d");
+		hall.rowOf.forEach((row, position) => row >= 0 && dot(position));
+		drawSoon();
+	}
+
+	const corner = (position) => [hall.x, hall.y].map((of) => Math.round((of[position] - 0.5) * cell));
+
+	function dot(position) {
+		const [x, y] = corner(position);
 		dots.clearRect(x, y, cell, cell);
-		const state = this.states[position];
-		const fill = (colour, left, top, width, height) => {
-			dots.fillStyle = colours[colour];
-			dots.fillRect(x + left * cell, y + top * cell, width * cell, height * cell);
-		};
-		if (this.chosen.has(position)) {
-			fill("ink", 0, 0, 1, 1);
-			fill("surface", 0.35, 0.35, 0.3, 0.3);
-		} else if (state === FREE) fill("accent", 0.15, 0.15, 0.7, 0.7);
-		else if (state === SOLD) fill("edge", 0.38, 0.38, 0.24, 0.24);
-		else fill("edge", 0.15, 0.5, 0.7, 0.35);
+		const [colour, fromX, fromY, wide, tall] = FAR[kindOf(position)];
+		dots.fillStyle = colours[colour];
+		dots.fillRect(x + fromX * cell, y + fromY * cell, wide * cell, tall * cell);
 	}
 
 	// One seat, and nothing beside it.
-	#again(position) {
-		const { context: c, hall, cell } = this;
-		const near = this.scale >= NEAR_PX;
-		const from = [hall.x[position], hall.y[position]].map((v) => Math.round((v - 0.5) * cell));
-		const at = near ? [hall.x[position] - 0.5, hall.y[position] - 0.5, 1, 1] : [from[0] / cell, from[1] / cell, 1, 1];
-		c.fillStyle = this.colours.surface;
-		c.fillRect(...at);
-		if (near) this.#seats([position]);
-		else c.drawImage(this.bitmap, ...from, cell, cell, ...at);
+	function again(position) {
+		if (scale >= NEAR_PX) {
+			box("surface", hall.x[position] - 0.5, hall.y[position] - 0.5, 1, 1);
+			return seats([position]);
+		}
+		const [x, y] = corner(position);
+		box("surface", x / cell, y / cell, 1, 1);
+		context.drawImage(bitmap, x, y, cell, cell, x / cell, y / cell, 1, 1);
 	}
+
+	for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).onchange = repaint;
+	new ResizeObserver(resize).observe(canvas);
+	return { changed, zoom, reveal, toCanvas };
 }

@@ -27,144 +27,119 @@ function placesOf({ seats }, start, aisles) {
 	});
 }
 
-export class Hall {
-	// `event` as the API has it; `aspect` is width by height of the place to show it in; with `only`
-	// just that section. `aisles` are the positions of seats that have one before them.
-	constructor(event, aspect, only, aisles) {
-		this.ids = event.sections.flatMap((section) => section.rows.flatMap((row) => row.seats));
-		this.positions = new Map(this.ids.map((id, position) => [id, position]));
-		this.x = new Float32Array(this.ids.length);
-		this.y = new Float32Array(this.ids.length);
-		this.rowOf = new Int32Array(this.ids.length).fill(-1);
-		this.sections = [];
-		this.rows = []; // as the arrow keys go through them
-		let start = 0;
-		for (const section of event.sections) {
-			const size = sum(section.rows, (row) => row.seats.length);
-			if (!only || section.id === only) this.sections.push(this.#measured(section, start, size, aisles));
-			start += size;
-		}
-		this.#arrange(aspect);
-		for (const section of this.sections) this.#place(section);
+// `event` as the API has it; `aspect` is width by height of the place to show it in; with `only`
+// just that section. `aisles` are the positions of seats that have one before them.
+export function layOut(event, aspect, only, aisles) {
+	const ids = event.sections.flatMap((section) => section.rows.flatMap((row) => row.seats));
+	const positions = new Map(ids.map((id, position) => [id, position]));
+	const [x, y] = [new Float32Array(ids.length), new Float32Array(ids.length)];
+	const rowOf = new Int32Array(ids.length).fill(-1);
+	const rows = [];
+	const sections = [];
+	let start = 0;
+	for (const section of event.sections) {
+		const size = sum(section.rows, (row) => row.seats.length);
+		if (!only || section.id === only) sections.push(measured(section, start, size));
+		start += size;
 	}
 
-	#measured({ id, name, price, kind, rows }, start, size, aisles) {
-		const section = { id, name, price, start, size, general: kind === "general", rows: [] };
-		if (section.general) {
-			// A bar, large enough to be read beside what there is.
-			const side = Math.sqrt(this.ids.length);
-			return Object.assign(section, { width: 0.6 * side + 14, height: side / 12 + 4 });
-		}
+	function measured({ id, name, price, kind, rows }, start, size) {
+		const section = { id, name, price, start, size, rows: [], general: kind === "general" };
+		// A bar, large enough to be read beside what there is.
+		const side = Math.sqrt(ids.length);
+		if (section.general) return Object.assign(section, { width: 0.6 * side + 14, height: side / 12 + 4 });
 		let position = start;
-		for (const row of rows) {
+		section.rows = rows.map((row) => {
 			const places = placesOf(row, position, aisles);
-			section.rows.push({ id: row.id, section, start: position, size: places.length, places });
 			position += places.length;
-		}
+			return { id: row.id, section, start: position - places.length, size: places.length, places };
+		});
 		section.rows.sort(naturally);
-		section.width = Math.max(...section.rows.map((row) => row.places.at(-1) + 1), 8) + 2 * SIDE;
 		section.height = rows.length + HEAD + 0.5;
+		section.width = Math.max(...section.rows.map((row) => row.places.at(-1) + 1), 8) + 2 * SIDE;
 		return section;
 	}
 
-	// In lines as wide as the place allows. A long run of sections of one price, the ring of a
-	// stadium, has lines of its own, of equal length.
-	#arrange(aspect) {
-		const taken = (section) => section.width + APART;
-		const area = sum(this.sections, (section) => taken(section) * (section.height + APART));
-		const room = Math.max(...this.sections.map(taken), Math.sqrt(area * aspect));
-		this.stage = Math.max(1.7, room / 45);
-		const lines = [[]];
-		let [price, most, width] = [];
-		for (const section of this.sections) {
-			if (section.price !== price) {
-				const run = this.sections.filter((s) => s.price === section.price);
-				const times = sum(run, taken) / room;
-				const was = most;
-				most = times > 1 ? Math.ceil(run.length / Math.round(times)) : 0;
-				if (most || was) width = Infinity;
-				price = section.price;
-			}
-			if (!(width + taken(section) <= room * (most ? 1.3 : 1)) || lines.at(-1).length === most) {
-				lines.push([]);
-				width = 0;
-			}
-			lines.at(-1).push(section);
-			width += taken(section);
+	// Sections of one price stand together; a long run of them, the ring of a stadium, has several
+	// lines of equal length.
+	const taken = (section) => section.width + APART;
+	const area = sum(sections, (section) => taken(section) * (section.height + APART));
+	const room = Math.max(...sections.map(taken), Math.sqrt(area * aspect));
+	const lines = [];
+	for (let at = 0; at < sections.length; ) {
+		const next = sections.findIndex((s, other) => other > at && s.price !== sections[at].price);
+		const run = sections.slice(at, next < 0 ? undefined : next);
+		const most = Math.ceil(run.length / (Math.round(sum(run, taken) / room) || 1));
+		at += run.length;
+		while (run.length) lines.push(run.splice(0, most));
+	}
+	const stage = Math.max(1.7, room / 45);
+	const width = Math.max(...lines.map((line) => sum(line, taken))) + APART;
+	let height = stage + APART;
+	for (const line of lines) {
+		let from = (width - sum(line, taken) + APART) / 2;
+		for (const section of line) {
+			place(section, from, height);
+			from += taken(section);
 		}
-		this.width = Math.max(...lines.map((line) => sum(line, taken))) + APART;
-		this.height = this.stage + APART;
-		for (const line of lines) {
-			let x = (this.width - sum(line, taken) + APART) / 2;
-			for (const section of line) {
-				Object.assign(section, { x, y: this.height });
-				x += taken(section);
-			}
-			this.height += Math.max(0, ...line.map((section) => section.height)) + APART;
-		}
+		height += Math.max(...line.map((section) => section.height)) + APART;
 	}
 
-	#place(section) {
-		const { x, y, width, start } = section;
-		if (section.general) this.rows.push({ section, start, size: 1, y: y + section.height / 2 });
+	function place(section, left, top) {
+		Object.assign(section, { x: left, y: top });
+		if (section.general) rows.push({ section, start: section.start, size: 1, y: top + section.height / 2 });
 		section.rows.forEach((row, line) => {
-			row.left = x + (width - row.places.at(-1) - 1) / 2;
-			row.y = y + HEAD + line + 0.5;
+			row.left = left + (section.width - row.places.at(-1) - 1) / 2;
+			row.y = top + HEAD + line + 0.5;
 			row.places.forEach((place, index) => {
-				this.x[row.start + index] = row.left + place + 0.5;
-				this.y[row.start + index] = row.y;
-				this.rowOf[row.start + index] = this.rows.length;
+				x[row.start + index] = row.left + place + 0.5;
+				y[row.start + index] = row.y;
+				rowOf[row.start + index] = rows.length;
 			});
-			this.rows.push(row);
+			rows.push(row);
 		});
 	}
 
-	sectionOf(position) {
-		return this.rows[this.rowOf[position]].section;
+	const number = (position) => numberOf(ids[position]);
+	const sectionOf = (position) => rows[rowOf[position]].section;
+	const sectionAt = (atX, atY) =>
+		sections.find((s) => atX >= s.x && atX < s.x + s.width && atY >= s.y && atY < s.y + s.height);
+
+	function name(position) {
+		const { section, id } = rows[rowOf[position]];
+		return `${section.name}, row ${id}, seat ${number(position)}`;
 	}
 
-	number(position) {
-		return numberOf(this.ids[position]);
-	}
-
-	name(position) {
-		const { section, id } = this.rows[this.rowOf[position]];
-		return `${section.name}, row ${id}, seat ${this.number(position)}`;
-	}
-
-	sectionAt(x, y) {
-		return this.sections.find((s) => x >= s.x && x < s.x + s.width && y >= s.y && y < s.y + s.height);
-	}
-
-	// The seat of a row that is nearest to a place in another.
-	nearestInRow(row, x) {
-		let best = row.start;
-		for (let at = best; at < row.start + row.size; at++) {
-			if (Math.abs(this.x[at] - x) < Math.abs(this.x[best] - x)) best = at;
+	// The position with the smallest `far`; -1 when all are Infinity.
+	function nearest({ start, size }, far) {
+		let [best, least] = [-1, Infinity];
+		for (let at = start; at < start + size; at++) {
+			const distance = far(at);
+			if (distance < least) [best, least] = [at, distance];
 		}
 		return best;
 	}
 
-	seatAt(x, y) {
-		const row = this.sectionAt(x, y)?.rows.find((r) => Math.abs(r.y - y) <= 0.5);
-		const seat = row && this.nearestInRow(row, x);
-		return row && Math.abs(this.x[seat] - x) <= 0.5 ? seat : -1;
+	const nearestInRow = (row, atX) => nearest(row, (at) => Math.abs(x[at] - atX));
+
+	function seatAt(section, atX, atY) {
+		const row = section.rows.find((r) => Math.abs(r.y - atY) <= 0.5);
+		return row ? nearest(row, (at) => (Math.abs(x[at] - atX) <= 0.5 ? 0 : Infinity)) : -1;
 	}
 
 	// The nearest seats in the sections of lost ones, at their price, one for each; fewer when there
 	// are not as many. `isFree` says of a position whether it can be had.
-	insteadOf(lost, isFree) {
+	function insteadOf(lost, isFree) {
 		const found = [];
-		for (const position of lost) {
-			const { start, size } = this.sectionOf(position);
+		for (const gone of lost) {
 			// The next seat is nearer than the next row.
-			const far = (at) => Math.hypot(this.x[at] - this.x[position], 1.5 * (this.y[at] - this.y[position]));
-			let best = -1;
-			for (let at = start; at < start + size; at++) {
-				if (isFree(at) && !found.includes(at) && (best < 0 || far(at) < far(best))) best = at;
-			}
-			if (best >= 0) found.push(best);
+			const far = (at) =>
+				isFree(at) && !found.includes(at) ? Math.hypot(x[at] - x[gone], 1.5 * (y[at] - y[gone])) : Infinity;
+			const seat = nearest(sectionOf(gone), far);
+			if (seat >= 0) found.push(seat);
 		}
 		return found;
 	}
+
+	return { ids, positions, x, y, rowOf, rows, sections, stage, width, height, number, name, sectionOf, sectionAt, nearestInRow, seatAt, insteadOf };
 }

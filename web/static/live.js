@@ -7,79 +7,60 @@ const HIDDEN_MS = 20_000;
 const HIDDEN_STOP_MS = 5 * 60_000;
 const TIMEOUT_MS = 8000;
 const LONGEST_WAIT_MS = 30_000;
-export const OLD_MS = 6000;
 
-export const jitter = (most) => Math.random() * most;
+const jitter = (most) => Math.random() * most;
 
-export class Live {
-	// `heard` gets {revision, seats} when they changed. `opensAt` is a moment of performance.now().
-	// `first` is done when the first of them was heard.
-	constructor(address, heard, opensAt = 0) {
-		Object.assign(this, { address, heard, opensAt, failures: 0, heardAt: -Infinity });
-		this.first = new Promise((resolve) => (this.heardFirst = resolve));
-		document.addEventListener("visibilitychange", () => this.#visibility());
-		window.addEventListener("online", () => this.#again(jitter(1000)));
-		this.#visibility();
+// `heard` gets {revision, seats} when they changed. `opensAt` is a moment of performance.now().
+// `first` is done when the first of them was heard.
+export function follow(address, heard, opensAt) {
+	let [failures, heardAt] = [0, -Infinity];
+	let timer, hiddenAt, asking, stopped, tag, heardFirst;
+	const first = new Promise((resolve) => (heardFirst = resolve));
+
+	function later(ms) {
+		clearTimeout(timer);
+		timer = setTimeout(ask, ms);
 	}
 
-	stop() {
-		this.stopped = true;
-		clearTimeout(this.timer);
+	function visibility() {
+		hiddenAt = document.hidden ? performance.now() : Infinity;
+		if (!document.hidden) later(asking ? EVERY_MS : 0);
 	}
 
-	get ageMs() {
-		return performance.now() - this.heardAt;
+	async function ask() {
+		if (asking || stopped || performance.now() - hiddenAt > HIDDEN_STOP_MS) return;
+		asking = true;
+		// No answer, or not all of it, is one that names no time to wait.
+		const wait = await answered().catch(() => 0);
+		asking = false;
+		later((wait || Math.min(LONGEST_WAIT_MS, EVERY_MS * 2 ** failures++)) + jitter(JITTER_MS));
 	}
 
-	#visibility() {
-		this.hiddenAt = document.hidden ? performance.now() : undefined;
-		if (!document.hidden) this.#again(this.asking ? EVERY_MS : 0);
-	}
-
-	#again(ms) {
-		clearTimeout(this.timer);
-		this.timer = setTimeout(() => this.ask(), ms);
-	}
-
-	async ask() {
-		if (this.asking || this.stopped) return;
-		if (document.hidden && performance.now() - this.hiddenAt > HIDDEN_STOP_MS) return;
-		this.asking = true;
-		clearTimeout(this.timer);
-		let wait;
-		try {
-			wait = await this.#asked();
-		} catch {
-			// No answer, or not all of it.
-			wait = Math.min(LONGEST_WAIT_MS, EVERY_MS * 2 ** this.failures++);
-		}
-		this.asking = false;
-		this.#again(wait + jitter(JITTER_MS));
-	}
-
-	// Returns how long to wait then. Raises when there was no answer.
-	async #asked() {
-		const answer = await fetch(this.address, {
-			headers: this.tag ? { "If-None-Match": this.tag } : {},
+	// Returns how long to wait then.
+	async function answered() {
+		const answer = await fetch(address, {
+			headers: tag ? { "If-None-Match": tag } : {},
 			// Or the browser would turn a 304 into the whole map again.
 			cache: "no-store",
 			credentials: "omit",
 			signal: AbortSignal.timeout(TIMEOUT_MS),
 		});
-		if (answer.status !== 304 && !answer.ok) {
-			const named = 1000 * Number(answer.headers.get("Retry-After"));
-			const wait = named || Math.min(LONGEST_WAIT_MS, EVERY_MS * 2 ** this.failures++);
-			return wait + jitter(wait / 2);
-		}
 		if (answer.status === 200) {
-			this.heard(await answer.json());
-			this.tag = answer.headers.get("ETag");
-			this.heardFirst();
+			heard(await answer.json());
+			tag = answer.headers.get("ETag");
+			heardFirst();
+		} else if (answer.status !== 304) {
+			return 1000 * Number(answer.headers.get("Retry-After")) * (1 + jitter(0.5));
 		}
-		this.failures = 0;
-		this.heardAt = performance.now();
+		failures = 0;
+		heardAt = performance.now();
 		if (document.hidden) return HIDDEN_MS;
-		const opensIn = this.opensAt - performance.now();
+		const opensIn = opensAt - performance.now();
 		return opensIn > 0 ? Math.min(CLOSED_MS, opensIn + EVERY_MS) : EVERY_MS;
 	}
+
+	document.addEventListener("visibilitychange", visibility);
+	window.addEventListener("online", () => later(jitter(1000)));
+	visibility();
+	return { first, ask, stop: () => (stopped = true), ageMs: () => performance.now() - heardAt };
 }

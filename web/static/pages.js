@@ -1,19 +1,19 @@
 // What every page gets: forms that are sent once and survive a lost connection, and time that runs.
 
 const TICK_MS = 250;
-const OFFLINE_PROBE = "/healthz"; // not limited, and costs nothing
-const PROBE_TIMEOUT_MS = 6000;
+const REACHED = "/healthz"; // not limited, and costs nothing
+const TIMEOUT_MS = 6000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
 const OPENING_JITTER_MS = 2000;
 const ASLEEP_MS = 1500;
+const ASK_AGAIN_MS = 1000;
 const ANNOUNCED_S = [120, 60, 30, 10];
 
-async function isReachable() {
-	try {
-		return (await fetch(OFFLINE_PROBE, { cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) })).ok;
-	} catch {
-		return false;
-	}
+async function asked(address, headers) {
+	const answer = await fetch(address, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+	// Too fast, or away.
+	if (answer.status === 429 || answer.status > 499) throw answer;
+	return answer.text();
 }
 
 function words(ms) {
@@ -27,56 +27,53 @@ function words(ms) {
 	return parts.slice(0, 2).join(" ") || "no time";
 }
 
-const status = document.createElement("p");
-status.setAttribute("role", "status");
-status.className = "unseen";
-document.getElementById("main").append(status);
+const status = document.getElementById("status");
 
 // --- forms
 
 const sent = new Map(); // form to the timer that gives up on it
+function lock(form, locked) {
+	for (const button of form.querySelectorAll("[type=submit]")) button.disabled = locked;
+}
 
 function release(form) {
 	clearTimeout(sent.get(form));
 	sent.delete(form);
-	for (const button of form.querySelectorAll("[type=submit]")) button.disabled = false;
+	lock(form, false);
 }
 
-function warn(form, text) {
-	let box = form.querySelector("[data-offline]");
-	if (!box) {
-		box = document.createElement("p");
-		box.dataset.offline = "";
-		box.className = "mistakes";
-		box.setAttribute("role", "alert");
-		form.append(box);
+function warn(within, text) {
+	within.querySelector("[data-offline]").textContent = text;
+}
+
+async function send(form) {
+	warn(form, "");
+	try {
+		// A page of the browser's own about the lost connection would take away what was typed.
+		await asked(REACHED);
+		if (!form.prepare || (await form.prepare())) return form.submit();
+		release(form);
+	} catch {
+		release(form);
+		warn(form, "We cannot be reached; perhaps you are offline. Nothing was sent and nothing was charged. What you typed is still here: press again in a moment.");
+		form.querySelector("[type=submit]").focus();
 	}
-	box.textContent = text;
 }
 
-document.addEventListener("submit", async (event) => {
+document.addEventListener("submit", (event) => {
 	const form = event.target;
-	if (event.defaultPrevented || form.method !== "post" || form.matches("[data-event]")) return;
-	if (sent.has(form)) return event.preventDefault();
+	if (event.defaultPrevented || form.method !== "post") return;
+	const again = sent.has(form);
+	if (again || form.querySelector("[data-offline]")) event.preventDefault();
+	if (again) return;
 	sent.set(form, setTimeout(() => release(form), SENT_FOR_MS));
-	form.querySelector("[data-offline]")?.remove();
 	// After the browser has read the form: a disabled button is not part of it.
-	setTimeout(() => {
-		if (sent.has(form)) for (const button of form.querySelectorAll("[type=submit]")) button.disabled = true;
-	});
-	if (!form.matches(".pay")) return;
-	// A page of the browser's own about the lost connection would take away what was typed.
-	event.preventDefault();
-	if (await isReachable()) return form.submit();
-	release(form);
-	warn(form, "We cannot be reached; perhaps you are offline. Nothing was sent and nothing was charged. What you typed is still here: press again in a moment.");
-	form.querySelector("[type=submit]").focus();
+	setTimeout(() => lock(form, sent.has(form)));
+	if (event.defaultPrevented) send(form);
 });
 
 // Back from the next page: the form is as it was left, and may be sent again.
-window.addEventListener("pageshow", () => {
-	for (const form of document.querySelectorAll("form[method=post]")) release(form);
-});
+window.addEventListener("pageshow", () => document.querySelectorAll("form[method=post]").forEach(release));
 
 // --- time
 
@@ -88,49 +85,42 @@ if (left) {
 	const shown = left.querySelector(".time");
 	const here = left.dataset.address;
 	let deadline = answeredAt + Number(left.dataset.expiresInMs);
-	let before = (deadline - performance.now()) / 1000;
+	let before = deadline - performance.now();
 	let lag = Date.now() - performance.now();
 	let asking = false;
 	for (const outdated of left.querySelectorAll("[data-without-script]")) outdated.hidden = true;
 
-	const over = async () => {
-		shown.textContent = "no time";
-		status.textContent = "The time for these seats is over.";
-		// A payment that is under way is not ended by the clock: its answer is coming.
-		if (sent.size || asking) return;
+	// The server knows what is left. A payment that is under way is not ended by the clock: its
+	// answer is coming.
+	const ask = async () => {
+		if (asking || sent.size) return;
 		asking = true;
-		if (await isReachable()) return location.replace(here);
-		warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
-		setTimeout(() => (asking = false), 3000);
-	};
-
-	// Some computers stop this clock while they sleep. The server knows what is left.
-	const askAgain = async () => {
 		try {
-			const answer = await fetch(here, { headers: { Accept: "text/html" }, cache: "no-store" });
-			const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+			const page = new DOMParser().parseFromString(await asked(here, { Accept: "text/html" }), "text/html");
 			const now = page.getElementById("time-left");
 			if (now) deadline = performance.now() + Number(now.dataset.expiresInMs);
-			else if (!sent.size) location.replace(here);
+			else if (!sent.size) return location.replace(here);
 		} catch {
-			// No connection: when it comes back, the end of the time asks.
+			if (before <= 0) warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
 		}
+		setTimeout(() => (asking = false), ASK_AGAIN_MS);
 	};
 
 	const tick = () => {
 		const drift = Date.now() - performance.now() - lag;
 		lag += drift;
-		if (drift > ASLEEP_MS) askAgain();
 		const ms = deadline - performance.now();
-		if (ms <= 0) return over();
+		// Some computers stop this clock while they sleep.
+		if (drift > ASLEEP_MS || ms <= 0) ask();
 		if (shown.textContent !== words(ms)) shown.textContent = words(ms);
-		const passed = ANNOUNCED_S.find((s) => before > s && ms / 1000 <= s);
-		before = ms / 1000;
+		const passed = ANNOUNCED_S.find((s) => before > s * 1000 && ms <= s * 1000);
 		if (passed) status.textContent = `${words(passed * 1000)} left to pay.`;
+		if (before > 0 && ms <= 0) status.textContent = "The time for these seats is over.";
+		before = ms;
 	};
 	setInterval(tick, TICK_MS);
 	tick();
-	window.addEventListener("pageshow", (event) => event.persisted && askAgain());
+	window.addEventListener("pageshow", (event) => event.persisted && ask());
 }
 
 const sale = document.querySelector("[data-opens-in-ms]");

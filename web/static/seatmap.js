@@ -1,284 +1,227 @@
 // The live map on an event's pages. What is chosen is one set, whether it was chosen on the map or
 // in the list of check boxes, and both are held in the same way.
 
-import { FREE, Picture, SOLD } from "./canvas.js";
-import { Hall } from "./hall.js";
-import { Live, OLD_MS } from "./live.js";
+import { showHall } from "./canvas.js";
+import { layOut } from "./hall.js";
+import { follow } from "./live.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
+const OLD_MS = 6000;
+const WORDS = { 0: "available", s: "sold" }; // of the API's states; the others are on hold
 
-const form = document.querySelector("[data-seat-map]");
-const part = (name) => form.querySelector(`[data-${name}]`);
-const { event: eventId, section: only, locale } = form.dataset;
+const all = (selector) => [...document.querySelectorAll(selector)];
+const part = (name) => document.querySelector(`[data-${name}]`);
+const form = part("seat-map");
+const { event: eventId, section: only, locale, currency } = form.dataset;
 const most = Number(form.dataset.most);
 const canvas = form.querySelector("canvas");
 const grid = form.querySelector("[role=grid]");
-const button = form.querySelector("[type=submit]");
 const chosen = new Set();
-let hall, states, picture, live, currency;
-let cursor = -1; // the row of the grid's one tab stop, and its seat
-let cursorRow = 0;
+const boxes = new Map();
+let hall, picture, live;
+let states = [];
+let cursor, cursorRow; // the seat that is the grid's one tab stop, and its row
 let holding = false;
 let unsure = []; // seats that were asked for, and no answer came
 
-const isFree = (position) => states[position] === FREE;
-const said = (minor) => {
-	if (!minor) return "free of charge";
-	const format = new Intl.NumberFormat(locale, { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" });
-	return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
-};
+const isFree = (position) => states[position] === "0";
+const stateOf = (position) => WORDS[states[position]] || "on hold";
+const kindOf = (position) => (chosen.has(position) ? "chosen" : stateOf(position));
+const freeIn = ({ start, size }) => states.slice(start, start + size).filter((state) => state === "0").length;
+
 const number = (n) => n.toLocaleString(locale);
-const priceOf = (positions) => positions.reduce((sum, at) => sum + hall.sectionOf(at).price, 0);
 const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
-const words = { [FREE]: "available", [SOLD]: "sold" };
-const word = (position) => words[states[position]] || "on hold";
+const names = (seats) => seats.map(hall.name).join("; ");
+const money = new Intl.NumberFormat(locale, { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" });
+const unit = 10 ** money.resolvedOptions().maximumFractionDigits;
+const price = (minor) => (minor ? money.format(minor / unit) : "free of charge");
 
-function attributes(element, given) {
-	for (const name in given) element.setAttribute(name, given[name]);
-	return element;
-}
-
-function element(tag, text, given) {
-	const made = document.createElement(tag);
-	made.textContent = text;
-	return attributes(made, given);
-}
-
-function freeIn(section) {
-	let free = 0;
-	for (let at = section.start; at < section.start + section.size; at++) free += isFree(at);
-	return free;
-}
-
-// --- what is chosen
-
-const storage = `chosen:${eventId}`;
-
-// A browser may forbid storage: then a reload forgets what was chosen, no more.
-function keep(where, name, value) {
+// What was chosen, for a reload. A browser may forbid storage: then it is forgotten, no more.
+function remembered(seats) {
 	try {
-		if (value) window[where].setItem(name, JSON.stringify(value));
-		return JSON.parse(window[where].getItem(name));
+		if (seats) sessionStorage.setItem(eventId, JSON.stringify(seats));
+		return JSON.parse(sessionStorage.getItem(eventId)) || [];
 	} catch {
-		return null;
+		return [];
 	}
 }
 
 function choose(positions, wanted) {
-	let full = false;
 	for (const position of positions) {
 		if (!wanted) chosen.delete(position);
-		else if (!isFree(position)) continue;
-		else if (chosen.size < most) chosen.add(position);
-		else full = true;
+		else if (isFree(position) && chosen.size < most) chosen.add(position);
 	}
 	showChosen(positions);
-	if (full) say(`At most ${count(most, "seat")}.`);
+	part("said").textContent = `${count(chosen.size, "seat")} of at most ${number(most)} chosen.`;
 }
 
 function showChosen(changed) {
-	picture.changed(changed);
-	for (const position of changed) showInList(position);
-	if (changed.includes(cursor)) labelCursor();
+	showStates(changed);
 	const seats = [...chosen];
-	part("chosen").textContent = seats.length
-		? `${seats.map((at) => hall.name(at)).join("; ")}. ${said(priceOf(seats))}.`
-		: "No seat is chosen yet.";
-	button.textContent = seats.length ? `Hold ${count(seats.length, "seat")}` : "Hold seats";
-	keep("sessionStorage", storage, seats.map((at) => hall.ids[at]));
+	const sum = seats.reduce((total, at) => total + hall.sectionOf(at).price, 0);
+	part("chosen").textContent = seats.length ? `${names(seats)}. ${price(sum)}.` : "";
+	form.querySelector("[type=submit]").textContent = seats.length ? `Hold ${count(seats.length, "seat")}` : "Hold seats";
+	remembered(seats.map((at) => hall.ids[at]));
 }
 
-function say(text) {
-	part("said").textContent = text;
-}
-
-// --- the list
-
-const boxes = new Map();
-
-function showInList(position) {
-	const box = boxes.get(position);
-	if (!box) return;
-	const free = isFree(position);
-	box.checked = chosen.has(position);
-	// Somebody else's, or it could not be chosen; one's own choice can always be undone.
-	box.disabled = !free && !box.checked;
-	if (free) delete box.dataset.state;
-	else box.dataset.state = word(position) === "sold" ? "sold" : "held";
-	const label = box.parentElement.lastElementChild;
-	label.textContent = label.textContent.replace(/[^,]*$/, ` ${word(position)}`);
-}
-
-function connectList() {
-	for (const box of document.querySelectorAll("[data-list] [name=seats]")) {
-		const position = hall.positions.get(box.value);
-		boxes.set(position, box);
-		box.onchange = () => choose([position], box.checked);
-		if (box.checked && isFree(position)) chosen.add(position);
+function showStates(changed) {
+	picture.changed(changed);
+	labelCursor();
+	for (const position of changed) {
+		const box = boxes.get(position);
+		if (!box) continue;
+		box.checked = chosen.has(position);
+		// Somebody else's, or it could not be chosen; one's own choice can always be undone.
+		box.disabled = !isFree(position) && !box.checked;
+		box.dataset.state = stateOf(position);
+		const label = box.parentElement.lastElementChild;
+		label.textContent = label.textContent.replace(/[^,]*$/, ` ${stateOf(position)}`);
 	}
-	document.querySelector("form[data-list]")?.addEventListener("submit", hold);
 }
 
 function show(view) {
-	const map = view === "map";
-	part("map").hidden = !map;
-	for (const shown of document.querySelectorAll("[data-list]")) shown.hidden = map;
-	for (const one of form.querySelectorAll("[data-view]")) {
-		one.setAttribute("aria-pressed", one.dataset.view === view);
-	}
-	keep("localStorage", "view", view);
+	part("map").hidden = view !== "map";
+	for (const shown of all("[data-list]")) shown.hidden = view === "map";
+	for (const one of all("[data-view]")) one.ariaPressed = one.dataset.view === view;
 }
 
-// --- the grid of WAI-ARIA
+// --- the grid of WAI-ARIA: of its cells only the one that has the focus, or would get it, is in the
+// document. A screen reader hears where it stands of how many.
 
-// One cell at a time is in the document: the one that has the focus, or would get it. A screen
-// reader hears where it stands of how many.
+const cell = () => grid.lastElementChild.firstElementChild;
+const focusCell = () => cell().focus({ preventScroll: true });
 
 function moveTo(row, position, focus) {
-	cursorRow = row;
-	cursor = position;
-	const { section, start } = hall.rows[row];
-	const line = element("div", "", { role: "row", "aria-rowindex": row + 1 });
-	const column = section.general ? 1 : position - start + 1;
-	line.append(element("div", "", { role: "gridcell", tabindex: 0, class: "cell", "aria-colindex": column }));
-	// Before the old one goes: the focus never falls out of the grid.
+	[cursorRow, cursor] = [row, position];
 	const old = grid.firstElementChild;
-	grid.append(line);
+	grid.append(old.cloneNode(true));
+	grid.lastElementChild.ariaRowIndex = hall.rows.indexOf(row) + 1;
+	cell().ariaColIndex = row.section.general ? 1 : position - row.start + 1;
 	labelCursor();
 	if (focus) {
 		picture.reveal(...cursorPlace());
 		focusCell();
 	}
-	old?.remove();
+	// Not before: the focus never falls out of the grid.
+	old.remove();
 	placeCursor();
-	if (focus) grid.firstElementChild.firstElementChild.scrollIntoView({ block: "nearest" });
+	if (focus) cell().scrollIntoView({ block: "nearest" });
 }
 
-const focusCell = () => grid.lastElementChild.firstElementChild.focus({ preventScroll: true });
-
 function cursorPlace() {
-	const { section, y } = hall.rows[cursorRow];
-	return section.general ? [section.x + section.width / 2, y] : [hall.x[cursor], hall.y[cursor]];
+	const { section, y } = cursorRow;
+	return [section.general ? section.x + section.width / 2 : hall.x[cursor], y];
 }
 
 function labelCursor() {
-	const cell = grid.lastElementChild.firstElementChild;
-	const { section } = hall.rows[cursorRow];
-	const price = said(section.price);
-	if (section.general) {
-		const free = `${number(freeIn(section))} of ${number(section.size)} left`;
-		return attributes(cell, { "aria-label": `${section.name}, not numbered, ${price}, ${free}. Enter to say how many` });
-	}
-	const mine = chosen.has(cursor);
-	attributes(cell, {
-		"aria-label": `${hall.name(cursor)}, ${price}, ${mine ? "chosen" : word(cursor)}`,
-		"aria-selected": mine,
-		"aria-disabled": !mine && !isFree(cursor),
-	});
+	const { section } = cursorRow;
+	const kind = section.general ? `${number(freeIn(section))} of ${number(section.size)} left` : kindOf(cursor);
+	const name = section.general ? `${section.name}, not numbered` : hall.name(cursor);
+	cell().ariaLabel = `${name}, ${price(section.price)}, ${kind}`;
+	cell().ariaSelected = section.general ? null : kind === "chosen";
+	cell().ariaDisabled = kind === "on hold" || kind === "sold";
 }
 
 function placeCursor() {
-	const cell = grid.lastElementChild?.firstElementChild;
-	if (!cell || !picture.width) return;
-	const [x, y] = picture.toCanvas(...cursorPlace());
-	const size = Math.max(24, picture.scale);
-	Object.assign(cell.style, { inlineSize: `${size}px`, blockSize: `${size}px` });
-	cell.style.transform = `translate(${x - size / 2}px, ${y - size / 2}px)`;
+	const [x, y, scale] = picture?.toCanvas(...cursorPlace()) || [];
+	const size = `${Math.max(24, scale)}px`;
+	if (scale) Object.assign(cell().style, { inlineSize: size, blockSize: size, left: `${x}px`, top: `${y}px` });
+}
+
+const at = (index, things) => things[Math.min(Math.max(index, 0), things.length - 1)];
+const firstOf = (row) => [row, row.start];
+const lastOf = (row) => [row, row.start + row.size - 1];
+
+function toRow(step) {
+	const row = at(hall.rows.indexOf(cursorRow) + step, hall.rows);
+	return [row, hall.nearestInRow(row, cursorPlace()[0])];
+}
+
+// In a stadium the next section is twenty rows away.
+function toSection(step) {
+	const section = at(hall.sections.indexOf(cursorRow.section) + step, hall.sections);
+	return firstOf(hall.rows.find((row) => row.section === section));
 }
 
 const keys = {
-	ArrowLeft: (row) => [cursorRow, Math.max(row.start, cursor - 1)],
-	ArrowRight: (row) => [cursorRow, Math.min(row.start + row.size - 1, cursor + 1)],
-	ArrowUp: () => toRow(cursorRow - 1),
-	ArrowDown: () => toRow(cursorRow + 1),
-	Home: (row, all) => (all ? [0, hall.rows[0].start] : [cursorRow, row.start]),
-	End: (row, all) => {
-		const at = all ? hall.rows.length - 1 : cursorRow;
-		return [at, hall.rows[at].start + hall.rows[at].size - 1];
-	},
-	// A section at a time: in a stadium the next one is twenty rows away.
-	PageUp: (row) => toSection(hall.sections.indexOf(row.section) - 1),
-	PageDown: (row) => toSection(hall.sections.indexOf(row.section) + 1),
+	ArrowLeft: () => [cursorRow, Math.max(cursorRow.start, cursor - 1)],
+	ArrowRight: () => [cursorRow, Math.min(lastOf(cursorRow)[1], cursor + 1)],
+	ArrowUp: () => toRow(-1),
+	ArrowDown: () => toRow(1),
+	Home: (whole) => firstOf(whole ? hall.rows[0] : cursorRow),
+	End: (whole) => lastOf(whole ? hall.rows.at(-1) : cursorRow),
+	PageUp: () => toSection(-1),
+	PageDown: () => toSection(1),
 };
 
-function toRow(at) {
-	const row = hall.rows[Math.min(Math.max(at, 0), hall.rows.length - 1)];
-	return [hall.rows.indexOf(row), row.section.general ? row.start : hall.nearestInRow(row, cursorPlace()[0])];
-}
-
-function toSection(at) {
-	const section = hall.sections[Math.min(Math.max(at, 0), hall.sections.length - 1)];
-	const row = hall.rows.findIndex((r) => r.section === section);
-	return [row, hall.rows[row].start];
-}
-
-function key(event) {
-	const row = hall.rows[cursorRow];
+grid.onkeydown = (event) => {
 	if (event.altKey) return;
-	if (keys[event.key]) moveTo(...keys[event.key](row, event.ctrlKey || event.metaKey), true);
-	else if (event.key === " " || event.key === "Enter") touched(row.section.general ? row : { position: cursor });
+	if (keys[event.key]) moveTo(...keys[event.key](event.ctrlKey || event.metaKey), true);
+	else if (event.key === " " || event.key === "Enter") touched(cursorRow.section, cursor);
 	else return;
 	event.preventDefault();
+};
+
+function touched(section, position) {
+	if (section.general) return askHowMany(section);
+	if (position !== cursor) moveTo(hall.rows[hall.rowOf[position]], position);
+	focusCell();
+	choose([position], !chosen.has(position));
 }
 
-function touched({ section, position }) {
-	if (section) {
-		document.getElementById("section").value = section.id;
-		return document.getElementById("quantity").focus();
-	}
-	if (position !== cursor) moveTo(hall.rowOf[position], position);
-	focusCell();
-	if (chosen.has(position) || isFree(position)) choose([position], !chosen.has(position));
-	say(`${count(chosen.size, "seat")} chosen.`);
+function askHowMany(section) {
+	const free = freeIn(section);
+	if (!free) return tell(section.name, "No place is free at the moment.");
+	const dialog = document.getElementById(`places-${section.id}`);
+	const quantity = dialog.querySelector("select");
+	for (const option of quantity.options) option.disabled = option.value > free;
+	quantity.value = Math.min(quantity.value, free);
+	dialog.showModal();
 }
 
 // --- holding
 
+// The chosen seats, or the places that a dialog asks for.
 async function hold(event) {
 	event?.preventDefault();
+	const places = event?.target.closest("dialog form");
+	const seats = places ? [] : [...chosen];
 	if (holding) return;
-	const seats = [...chosen];
-	if (!seats.length) return tell("Choose at least one seat.");
+	if (!places && !seats.length) return tell("Choose at least one seat.");
 	part("message").hidden = true;
-	const buttons = [button, ...document.querySelectorAll("form[data-list] [type=submit]")];
-	holding = true;
-	for (const one of buttons) one.disabled = true;
-	say(`Holding ${count(seats.length, "seat")}.`);
-	try {
-		await sendHold(seats);
-	} finally {
-		holding = false;
-		for (const one of buttons) one.disabled = false;
-	}
+	lock(true);
+	await send(places || form, seats);
+	lock(false);
 }
 
-async function sendHold(seats) {
-	const fields = new URLSearchParams(new FormData(form));
-	for (const position of seats) fields.append("seats", hall.ids[position]);
+function lock(locked) {
+	holding = locked;
+	for (const one of all("form[method=post] [type=submit]")) one.disabled = locked;
+}
+
+async function send(sent, seats) {
+	const body = new URLSearchParams(new FormData(sent));
+	for (const position of seats) body.append("seats", hall.ids[position]);
+	const [headers, signal] = [{ Accept: "application/json" }, AbortSignal.timeout(HOLD_TIMEOUT_MS)];
 	let answer, told;
 	try {
-		answer = await fetch(form.action, {
-			method: "POST",
-			body: fields,
-			headers: { Accept: "application/json" },
-			signal: AbortSignal.timeout(HOLD_TIMEOUT_MS),
-		});
+		answer = await fetch(sent.action, { method: "POST", body, headers, signal });
 		told = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : {};
 	} catch {
 		// Perhaps they are ours: the same form gets the same hold again.
 		unsure = seats;
-		return tell("No answer came", "The seats are still chosen. Press the button again when you are back online.");
+		return tell("No answer came", "What you chose is kept. Press the button again when you are back online.");
 	}
 	unsure = [];
 	if (answer.status === 201) {
 		// They show as on hold from now on, and it is we who hold them.
 		live.stop();
-		chosen.clear();
+		for (const position of seats) chosen.delete(position);
 		showChosen(seats);
 		location.assign(told.address);
 		return new Promise(() => {});
 	}
-	if (told.code === "seat_taken") return lost(told.seats.map((id) => hall.positions.get(id)), true);
+	if (told.code === "seat_taken") return lost(told.seats.map((id) => hall.positions.get(id)));
 	const wait = answer.headers.get("Retry-After");
 	tell(
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
@@ -287,117 +230,110 @@ async function sendHold(seats) {
 }
 
 // Seats of ours that somebody else got: name them, keep the others, offer the nearest.
-function lost(positions, refused) {
+function lost(positions) {
 	for (const position of positions) {
 		chosen.delete(position);
-		if (isFree(position)) states[position] = "h".charCodeAt(0);
+		if (isFree(position)) states[position] = "h";
 	}
 	const kept = [...chosen];
-	const instead = hall.insteadOf(positions, (at) => isFree(at) && !chosen.has(at));
+	const instead = hall.insteadOf(positions, (seat) => kindOf(seat) === "available");
 	showChosen(positions);
-	const names = (seats) => seats.map((at) => hall.name(at)).join("; ");
-	const paragraphs = [`Taken by somebody else: ${names(positions)}.`];
-	if (kept.length) paragraphs.push(`Still free and still chosen: ${names(kept)}.`);
-	if (refused) paragraphs.push("Nothing is held for you yet.");
-	const missing = positions.length - instead.length;
-	if (missing) paragraphs.push(`For ${count(missing, "seat")} there is no other at that price in the section.`);
-	tell("Somebody was faster", ...paragraphs);
-	if (instead.length) {
-		const offer = element("button", `Hold ${names(instead)} instead${kept.length ? `, with the ${count(kept.length, "seat")} you still have` : ""}`, { type: "button" });
-		offer.onclick = () => {
-			choose(instead, true);
-			hold();
-		};
-		part("message").append(offer);
-	}
-	if (refused) live.ask();
+	tell(
+		"Somebody was faster",
+		`Taken by somebody else: ${names(positions)}. Nothing is held for you yet.`,
+		kept.length && `Still free and still chosen: ${names(kept)}.`,
+	);
+	if (!instead.length) return;
+	const others = kept.length ? ", with those you still have" : "";
+	const offer = add("button", `Hold ${names(instead)} instead${others}`);
+	offer.type = "button";
+	offer.onclick = () => {
+		choose(instead, true);
+		hold();
+	};
+}
+
+function add(tag, text) {
+	const made = document.createElement(tag);
+	made.textContent = text;
+	part("message").append(made);
+	return made;
 }
 
 function tell(title, ...paragraphs) {
 	const box = part("message");
-	box.replaceChildren(element("h3", title), ...paragraphs.filter(Boolean).map((text) => element("p", text)));
+	box.replaceChildren();
+	add("h3", title);
+	for (const text of paragraphs) if (text) add("p", text);
 	box.hidden = false;
 	// Only what answers the buyer's own press takes the focus.
 	if (holding || !chosen.size) box.scrollIntoView({ block: "nearest" });
-	if (holding) box.focus();
+	if (!holding) return;
+	document.querySelector("dialog[open]")?.close();
+	box.focus();
 }
-
-// --- what the server says
 
 function heard({ seats }) {
 	const changed = [];
-	for (let at = 0; at < seats.length; at++) {
-		const state = seats.charCodeAt(at);
-		if (states[at] !== state) {
-			states[at] = state;
-			changed.push(at);
-		}
-	}
+	for (let seat = 0; seat < seats.length; seat++) if (states[seat] !== seats[seat]) changed.push(seat);
+	states = [...seats];
 	if (!changed.length || !picture) return;
-	picture.changed(changed);
-	for (const at of changed) showInList(at);
-	if (cursor >= 0) labelCursor();
+	showStates(changed);
 	showCounts();
 	// While ours are being held they may show as on hold: by us.
-	const gone = holding ? [] : [...chosen].filter((at) => !isFree(at) && !unsure.includes(at));
-	if (gone.length) lost(gone, false);
+	const gone = holding ? [] : [...chosen].filter((seat) => !isFree(seat) && !unsure.includes(seat));
+	if (gone.length) lost(gone);
 }
 
 function showCounts() {
-	for (const shown of document.querySelectorAll("[data-free-of]")) {
-		const section = hall.sections.find((s) => s.id === shown.dataset.freeOf);
-		shown.textContent = number(section ? freeIn(section) : hall.sections.reduce((sum, s) => sum + freeIn(s), 0));
+	for (const shown of all("[data-free-of]")) {
+		const counted = hall.sections.filter(({ id }) => !shown.dataset.freeOf || id === shown.dataset.freeOf);
+		shown.textContent = number(counted.reduce((free, section) => free + freeIn(section), 0));
 	}
 }
 
 function showAge() {
-	const old = live.ageMs > OLD_MS && !document.hidden;
+	const old = live.ageMs() > OLD_MS && !document.hidden;
 	const age = part("age");
-	const text = "The shop cannot be reached; the map goes on by itself.";
-	if (old) age.textContent = `${text} This is how it was ${count(Math.round(live.ageMs / 1000), "second")} ago.`;
-	if (old === age.hidden) say(old ? text : "The map is up to date again.");
-	age.hidden = !old;
+	if (old !== !age.textContent) return;
+	const then = new Date(Date.now() - live.ageMs()).toLocaleTimeString(locale);
+	age.textContent = old ? `The shop cannot be reached. This is how it was at ${then}.` : "";
 }
-
-// --- beginning
 
 async function begin() {
 	const address = `/api/events/${encodeURIComponent(eventId)}`;
 	const answer = await fetch(address, { credentials: "omit" });
 	if (!answer.ok) return; // The page works without the map.
-	const event = await answer.json();
-	currency = event.currency;
 	form.hidden = false;
-	const aisles = new Set(form.dataset.aisles.split(" ").filter(Boolean).map(Number));
-	hall = new Hall(event, canvas.clientWidth / canvas.clientHeight, only, aisles);
-	states = new Uint8Array(hall.ids.length);
-	const opens = document.querySelector("[data-opens-in-ms]");
-	live = new Live(`${address}/seats`, heard, opens ? performance.now() + Number(opens.dataset.opensInMs) : 0);
+	const aisles = new Set(JSON.parse(form.dataset.aisles));
+	hall = layOut(await answer.json(), canvas.clientWidth / canvas.clientHeight, only, aisles);
+	const opensInMs = Number(part("opens-in-ms")?.dataset.opensInMs || 0);
+	live = follow(`${address}/seats`, heard, performance.now() + opensInMs);
 	await live.first;
-	connectList();
-	for (const id of keep("sessionStorage", storage) || []) {
-		const position = hall.positions.get(id);
-		if (hall.rowOf[position] >= 0 && isFree(position) && chosen.size < most) chosen.add(position);
+	const before = remembered().map((id) => hall.positions.get(id));
+	for (const box of all("form[data-list] [name=seats]")) {
+		const position = hall.positions.get(box.value);
+		boxes.set(position, box);
+		box.onchange = () => choose([position], box.checked);
+		if (box.checked) before.push(position);
 	}
-	picture = new Picture(canvas, hall, { states, chosen, freeIn, touched, moved: () => picture && placeCursor() });
-	const longest = Math.max(...hall.rows.map((row) => (row.section.general ? 1 : row.size)));
-	attributes(grid, { "aria-rowcount": hall.rows.length, "aria-colcount": longest });
-	moveTo(0, hall.rows[0].start);
-	for (const position of boxes.keys()) showInList(position);
-	showChosen([...chosen]);
+	picture = showHall(canvas, hall, { kindOf, freeIn, touched, moved: placeCursor });
+	grid.ariaRowCount = hall.rows.length;
+	grid.ariaColCount = Math.max(...hall.rows.map((row) => row.size));
+	moveTo(...firstOf(hall.rows[0]));
+	choose(before.filter((position) => hall.rowOf[position] >= 0), true);
+	showChosen([...boxes.keys()]);
 	showCounts();
 	setInterval(showAge, 1000);
-	grid.onkeydown = key;
 	// A drag would take the focus away from the grid, and with it the keys and the wheel.
 	canvas.onmousedown = (event) => {
 		event.preventDefault();
 		focusCell();
 	};
-	form.onsubmit = hold;
-	const zooms = { in: () => picture.zoom(1.6), out: () => picture.zoom(1 / 1.6), all: () => picture.showAll() };
-	for (const one of form.querySelectorAll("[data-zoom]")) one.onclick = zooms[one.dataset.zoom];
-	for (const one of form.querySelectorAll("[data-view]")) one.onclick = () => show(one.dataset.view);
-	show(keep("localStorage", "view") || "map");
+	for (const one of all("[data-seat-map], form[data-list], dialog form[method=post]")) one.onsubmit = hold;
+	for (const one of all("[data-zoom]")) one.onclick = () => picture.zoom(Number(one.dataset.zoom));
+	for (const one of all("[data-view]")) one.onclick = () => show(one.dataset.view);
+	show("map");
 	form.dataset.ready = "";
 }
 

@@ -1,0 +1,61 @@
+"""How the form to pay asks for a card, with and without a publishable key of Stripe's."""
+
+import re
+
+import pytest
+
+from tests.pages.browser import HTML, csrf_token_in
+from web.pages.answers import policy
+
+LIVE = {"STRIPE_API_KEY": "sk_live_pages", "STRIPE_PUBLISHABLE_KEY": "pk_live_pages"}
+TEST = {"STRIPE_API_KEY": "sk_test_pages", "STRIPE_PUBLISHABLE_KEY": "pk_test_pages"}
+
+
+@pytest.fixture
+def hold_page(application, address):
+    """The page of a new hold in a shop with these settings."""
+
+    def opened(seat: str, **settings: str):
+        browser = application(RATE_LIMIT="1000/second", **settings)
+        secret = csrf_token_in(browser.get(address, headers=HTML).text)
+        form = {"csrf_token": secret, "seats": seat}
+        return browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+
+    return opened
+
+
+def sources(answer, directive: str) -> list[str]:
+    found = re.search(rf"{directive} ([^;]*)", answer.headers["Content-Security-Policy"])
+    return found[1].split() if found else []
+
+
+@pytest.mark.parametrize("settings", [LIVE, TEST], ids=["live", "test"])
+def test_with_a_publishable_key_the_form_has_the_field_of_stripe(hold_page, settings):
+    answer = hold_page("stalls-A-1", **settings)
+    assert '<script src="https://js.stripe.com/v3/" defer></script>' in answer.text
+    assert f'data-key="{settings["STRIPE_PUBLISHABLE_KEY"]}"' in answer.text
+    assert 'name="payment_method">' in answer.text and "pm_card" not in answer.text
+    assert "your browser has to run JavaScript" in answer.text.partition("<noscript>")[2]
+    assert ("4242" in answer.text) == (settings is TEST)
+
+
+def test_what_stripe_needs_may_run_there_and_nothing_else(hold_page):
+    answer = hold_page("stalls-A-1", **LIVE)
+    script = ["https://js.stripe.com", "https://*.js.stripe.com"]
+    assert sources(answer, "script-src") == ["'self'", *script]
+    assert sources(answer, "frame-src") == [*script, "https://hooks.stripe.com"]
+    assert sources(answer, "connect-src") == ["'self'", "https://api.stripe.com"]
+    for directive in ("style-src", "img-src", "form-action"):
+        assert sources(answer, directive) == ["'self'"]
+    assert sources(answer, "default-src") == ["'none'"]
+
+
+@pytest.mark.parametrize(
+    ("seat", "settings"),
+    [("free-F-1", LIVE), ("stalls-A-1", {"STRIPE_API_KEY": "sk_test_pages"})],
+    ids=["free seats", "no publishable key"],
+)
+def test_stripe_hears_of_nobody_who_does_not_need_it(hold_page, seat, settings):
+    answer = hold_page(seat, **settings)
+    assert "stripe.com" not in answer.text
+    assert answer.headers["Content-Security-Policy"] == policy()
