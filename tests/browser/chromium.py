@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -15,7 +15,8 @@ NARROW = {"width": 320, "height": 640}
 """What is left of a desktop at 400 % (WCAG 2.2, 1.4.10), and the smallest telephone."""
 
 TIMEOUT_MS = 15_000
-"""Of one action; the machine may be busy. Default 30 s, half of what a test may take."""
+"""Of one action or expectation; the machine may be busy. Default 30 s, half of what a test may
+take, and 5 s."""
 
 _addresses = itertools.count(1)
 
@@ -23,6 +24,7 @@ _addresses = itertools.count(1)
 @contextmanager
 def running_chromium() -> Iterator[Browser]:
     """While it runs, this thread has an event loop and ``asyncio.run`` cannot be used in it."""
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         # As root there is no sandbox to be had. Shared memory is small in containers.
         options = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
