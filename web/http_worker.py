@@ -267,9 +267,7 @@ class HttpWorker(GeventWorker):
             return
         for client, reader in self._connections.items():
             if reader.message is None:
-                # What has already come can still be read, and is answered.
-                with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RD)
+                _read_no_more(client)
 
     def handle(self, listener: socket.socket, client: socket.socket, addr: object) -> None:
         """Serve one connection to its end."""
@@ -462,6 +460,13 @@ def _problem(status: HTTPStatus, detail: str) -> bytes:
     headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
     body = json.dumps(problem).encode()
     return _wire(Message(), f"{status.value} {status.phrase}", headers, body)
+
+
+def _read_no_more(client: socket.socket) -> None:
+    """Whoever waits in recv() gets what has already come, then the end."""
+    # gevent's shutdown() breaks off all that wait on the very object, so it gets another one.
+    with contextlib.suppress(OSError), client.dup() as same:
+        same.shutdown(socket.SHUT_RD)
 
 
 def _drain(client: socket.socket) -> None:
