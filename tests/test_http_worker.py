@@ -102,8 +102,9 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture
 def stopping(tmp_path) -> Iterator[Server]:
-    """For a test that stops it. Its idle connections would stay for longer than any test."""
-    with serving(tmp_path, "keepalive = 60") as server:
+    """For a test that stops it. It would wait for longer than any test."""
+    settings = "keepalive = 60; http_worker.MESSAGE_TIMEOUT_S = 60"
+    with serving(tmp_path, settings) as server:
         yield server
 
 
@@ -689,14 +690,14 @@ def test_a_stop_answers_what_runs_and_waits_for_nobody_idle(stopping, kind):
         late.sendall(GET[:10])
         time.sleep(0.1)
         stop(stopping)
-        late.sendall(GET[10:])
+        assert until_closed(between) == until_closed(fresh) == b""
         with late:
+            late.sendall(GET[10:])
             (answer,) = _answers(until_closed(late))
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         with running:
             (answer,) = _answers(until_closed(running))
         assert (answer.body, answer.headers["Connection"]) == (b"slow", "close")
-        assert until_closed(between) == until_closed(fresh) == b""
         assert stopping._wait(PATIENCE_S / 2), "it waits for somebody"
     assert stopping.exit_code == 0
     assert "Traceback" not in stopping.log
