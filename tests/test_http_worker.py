@@ -444,7 +444,9 @@ def test_a_client_that_waits_is_invited_to_send_its_body(server):
         client.sendall(request_bytes("POST", "/echo", "Expect: 100-Continue", "Content-Length: 3"))
         received = b""
         while not received.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
-            received += client.recv(65_536)
+            piece = client.recv(65_536)
+            assert piece, "not invited"
+            received += piece
         assert received.startswith(b"HTTP/1.1 200"), "answered out of order"
         client.sendall(b"ab")
         time.sleep(0.1)
