@@ -683,27 +683,29 @@ def stop(server: Server) -> None:
     eventually(lambda: "Handling signal: term" in server.log, "the signal is heard")
 
 
-@pytest.mark.parametrize("kind", ["connect", "connect_unix"])
-def test_a_stop_answers_what_runs_and_waits_for_nobody_idle(stopping, kind):
+def test_a_stop_answers_what_runs_and_waits_for_nobody_idle(stopping):
     with contextlib.ExitStack() as stack:
+        ways = stopping.connect, stopping.connect_unix
         running, between, fresh, late = (
-            stack.enter_context(getattr(stopping, kind)()) for _ in range(4)
+            [stack.enter_context(connect()) for connect in ways] for _ in range(4)
         )
-        for client in (between, late):
+        for client in between + late:
             client.sendall(GET)
             client.recv(65_536)
-        running.sendall(request_bytes("GET", "/slow") + HEAD[:10])
-        late.sendall(GET[:10])
+        for client in running:
+            client.sendall(request_bytes("GET", "/slow") + HEAD[:10])
+        for client in late:
+            client.sendall(GET[:10])
         time.sleep(0.1)
         stop(stopping)
-        assert until_closed(between) == until_closed(fresh) == b""
-        with late:
-            late.sendall(GET[10:])
-            (answer,) = _answers(until_closed(late))
-        assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        with running:
-            (answer,) = _answers(until_closed(running))
-        assert (answer.body, answer.headers["Connection"]) == (b"slow", "close")
+        for client in between + fresh:
+            assert until_closed(client) == b""
+        for client in late:
+            client.sendall(GET[10:])
+        for client in running + late:
+            with client:
+                (answer,) = _answers(until_closed(client))
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert stopping._wait(PATIENCE_S / 2), "it waits for somebody"
     assert stopping.exit_code == 0
     assert "Traceback" not in stopping.log
