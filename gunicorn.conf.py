@@ -39,8 +39,7 @@ timeout = 30
 # Seconds that a worker has to finish its requests; platforms send SIGKILL 30 s after SIGTERM.
 graceful_timeout = 25
 # Longer than nginx keeps an idle connection (ops/nginx/render.py), or a payment now and then meets
-# a connection that gunicorn is closing. Shorter than graceful_timeout, or idle connections would
-# hold up every restart.
+# a connection that gunicorn is closing. At a stop our worker ends idle connections at once.
 keepalive = 15
 
 # nginx in front takes lines of 16 KiB, so that the application can say itself what is wrong with

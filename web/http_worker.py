@@ -5,13 +5,15 @@ costs a hold about half of what all the application does for it (docs/performanc
 small here, so each is read to its end before the application is called, and an answer leaves in one
 piece.
 
-There is no TLS, no HTTP/2 and no access log: nginx has them. Nothing of ``web/`` is imported, for
-gunicorn's master imports this module before gevent has patched anything.
+There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` does nothing. Nothing
+of ``web/`` is imported, for gunicorn's master imports this module before gevent has patched
+anything.
 """
 
 import contextlib
 import io
 import json
+import re
 import socket
 import sys
 import time
@@ -22,24 +24,38 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+import gevent
 import httptools
 from gunicorn.workers.ggevent import GeventWorker
 
-MAX_HEAD_BYTES = 64 * 1024
-"""Request line and header fields together."""
+MAX_FRAMING_BYTES = 64 * 1024
+"""All of a request that is not body: its line, header fields, chunk sizes and their extensions,
+trailers. llhttp bounds none of them. What came in one piece with the beginning is not counted."""
 
 MAX_BODY_BYTES = 128 * 1024
 """Twice what the application takes. Of a longer body it gets the beginning, enough to refuse it."""
 
-MAX_DRAINED_BYTES = 1024 * 1024
-DRAIN_TIMEOUT_S = 1.0
-"""Read and thrown away after an answer that came before the end of its request: otherwise the
-connection is reset, and the client, still sending, may never see the answer."""
+MAX_AT_ONCE = 100
+"""Requests in one piece: a request of 30 bytes becomes a kilobyte here. Who sends more of them
+before reading an answer loses the connection."""
 
 MESSAGE_TIMEOUT_S = 30.0
 """From the first byte of a request to its last. nginx sends it in one piece."""
 
+ANSWER_TIMEOUT_S = 30.0
+"""Until the kernel has taken all of an answer; a client need not read."""
+
+MAX_DRAINED_BYTES = 16 * 1024 * 1024
+DRAIN_TIMEOUT_S = 5.0
+"""Read and thrown away after the last answer: it may have come before the end of its request, and
+while the client is still sending, closing would reset the connection and could destroy the answer.
+Most clients look for one only when all is sent."""
+
 RECEIVE_BYTES = 64 * 1024
+
+ANSWERS_A_TURN = 16
+"""gevent lets others run only when there is nothing to read. Somebody who always has the next
+request ready would keep the worker to himself, until the master takes it for dead."""
 
 CODES = {
     HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
@@ -49,7 +65,16 @@ CODES = {
     HTTPStatus.NOT_IMPLEMENTED: "not_implemented",
 }
 
-_NO_BODY = ("204 ", "304 ")
+ONLY_ONCE = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
+"""Fields that are no lists (RFC 9110, 5.3). llhttp refuses a second Content-Length itself."""
+
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade"})
+"""The server's, not the application's (PEP 3333)."""
+
+_NO_BODY = ("204", "304")
+
+_ABSOLUTE_FORM = re.compile(r"[A-Za-z]+://([^/?@]+)(|[/?].*)")
+"""As it is sent to a proxy, and must be understood by all (RFC 9112, 3.2.2)."""
 
 
 class BadRequest(Exception):
@@ -66,14 +91,28 @@ class _Cut(Exception):
 
 
 class Message:
-    """One request as it came."""
+    """One request as it came. ``fields`` are the header fields by their names in a WSGI environ."""
+
+    __slots__ = (
+        "body",
+        "expects_invitation",
+        "field_count",
+        "fields",
+        "has_whole_head",
+        "keep_alive",
+        "method",
+        "target",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.method = ""
-        self.target = b""
+        self.target = ""
         self.version = ""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.fields: dict[str, str] = {}
+        self.field_count = 0
         self.has_whole_head = False
+        self.expects_invitation = False
         self.body = bytearray()
         self.keep_alive = False
 
@@ -93,14 +132,14 @@ class Reader:
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
         self._complete: list[Message] = []
-        self._head_bytes = 0
+        self._framing_bytes = 0
         self.message: Message | None = None
 
     def feed(self, data: bytes) -> tuple[list[Message], BadRequest | None]:
         """The requests that are complete with ``data``, and why there can be no more of them.
         ``message`` is the one that is not complete yet, None between two."""
         bad = None
-        self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -114,12 +153,10 @@ class Reader:
                 raise
         except httptools.HttpParserError as error:
             bad = BadRequest(HTTPStatus.BAD_REQUEST, f"This is not HTTP/1.1: {error}.")
-        if self.message is None or self.message.has_whole_head:
-            self._head_bytes = 0
-        elif self._head_bytes > MAX_HEAD_BYTES:
+        if bad is None and self._framing_bytes > MAX_FRAMING_BYTES:
             bad = BadRequest(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"The header is longer than {MAX_HEAD_BYTES} bytes.",
+                f"The request has more than {MAX_FRAMING_BYTES} bytes beside its body.",
             )
         complete, self._complete = self._complete, []
         return complete, bad
@@ -127,11 +164,15 @@ class Reader:
     # ------------------------------------------------------------ called by llhttp
 
     def on_message_begin(self) -> None:
+        if len(self._complete) == MAX_AT_ONCE:
+            words = f"There were more than {MAX_AT_ONCE} requests at once."
+            raise BadRequest(HTTPStatus.BAD_REQUEST, words)
+        self._framing_bytes = 0
         self.message = Message()
 
     def on_url(self, part: bytes) -> None:
         message = self.message
-        message.target += part
+        message.target += part.decode("latin-1")
         if len(message.target) > self._limits.field_bytes:
             raise BadRequest(
                 HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -142,8 +183,8 @@ class Reader:
         message = self.message
         if message.has_whole_head:
             return  # A trailer: nobody here wants one, and it must not look like a header.
-        message.headers.append((name, value))
-        if len(message.headers) > self._limits.fields:
+        message.field_count += 1
+        if message.field_count > self._limits.fields:
             raise BadRequest(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 f"There are more than {self._limits.fields} header fields.",
@@ -153,22 +194,49 @@ class Reader:
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 f"A header field is longer than {self._limits.field_bytes} bytes.",
             )
+        key = _key_of(name)
+        if key is None:
+            return
+        text = value.decode("latin-1").rstrip(" \t")
+        fields = message.fields
+        if key not in fields:
+            fields[key] = text
+        elif key in ONLY_ONCE:
+            words = f"There is more than one {name.decode('latin-1')}."
+            raise BadRequest(HTTPStatus.BAD_REQUEST, words)
+        else:
+            fields[key] += f",{text}"
 
     def on_headers_complete(self) -> None:
         message = self.message
         message.has_whole_head = True
         message.method = self._parser.get_method().decode("ascii")
         message.version = self._parser.get_http_version()
-        if message.version not in ("1.0", "1.1"):
+        fields = message.fields
+        if message.version == "1.1":
+            if "HTTP_HOST" not in fields:
+                raise BadRequest(HTTPStatus.BAD_REQUEST, "There is no Host.")
+            message.expects_invitation = fields.get("HTTP_EXPECT", "").lower() == "100-continue"
+        elif message.version != "1.0":
             raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Use HTTP/1.1.")
-        for name, value in message.headers:
-            field = name.lower()
-            if field == b"transfer-encoding" and value.lower() != b"chunked":
+        if not message.target.startswith("/"):
+            _to_origin_form(message)
+        coding = fields.get("HTTP_TRANSFER_ENCODING")
+        if coding is not None:
+            if coding.lower() != "chunked":
                 raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "The only transfer coding is chunked.")
-            if field == b"content-length" and int(value) > MAX_BODY_BYTES:
-                self._cut()
+            if message.version == "1.0":  # RFC 9112, 6.1: who else read this may not know chunks
+                raise BadRequest(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer codings.")
+        body_bytes = int(fields.get("CONTENT_LENGTH", 0))
+        if (body_bytes or coding) and self._parser.should_upgrade():
+            # llhttp takes the body for bytes of the other protocol.
+            words = "A request with a body cannot ask for another protocol."
+            raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, words)
+        if body_bytes > MAX_BODY_BYTES:
+            self._cut()
 
     def on_body(self, part: bytes) -> None:
+        self._framing_bytes -= len(part)
         self.message.body += part
         if len(self.message.body) > MAX_BODY_BYTES:
             self._cut()
@@ -187,23 +255,48 @@ class Reader:
 class HttpWorker(GeventWorker):
     """Use it with gunicorn's setting ``worker_class``."""
 
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        self._connections: dict[socket.socket, Reader] = {}
+
+    def notify(self) -> None:
+        """gunicorn calls this every second, also while the worker waits for its connections to
+        end. Those between two requests need not wait for theirs."""
+        super().notify()
+        if self.alive:
+            return
+        for client, reader in self._connections.items():
+            if reader.message is None:
+                _read_no_more(client)
+
     def handle(self, listener: socket.socket, client: socket.socket, addr: object) -> None:
         """Serve one connection to its end."""
-        peer = addr[0] if isinstance(addr, tuple) else ""  # a Unix socket has no address
+        reader = Reader(Limits(self.cfg.limit_request_field_size, self.cfg.limit_request_fields))
+        self._connections[client] = reader
         try:
-            with contextlib.suppress(OSError):  # the client went away
-                self._serve(client, self._base_environ(listener, peer))
+            self._serve(client, reader, self._base_environ(client, addr))
+        except OSError:
+            pass  # The client went away, or does not read.
+        except Exception:
+            self.log.exception("a connection")
         finally:
+            del self._connections[client]
             client.close()
 
-    def _serve(self, client: socket.socket, base_environ: dict) -> None:
-        reader = Reader(Limits(self.cfg.limit_request_field_size, self.cfg.limit_request_fields))
+    def _serve(self, client: socket.socket, reader: Reader, base_environ: dict) -> None:
+        answers = 0
         for messages, bad in self._arrivals(client, reader):
             for message in messages:
-                client.sendall(self._answer(message, base_environ))
+                answer = self._answer(message, base_environ)
+                client.settimeout(ANSWER_TIMEOUT_S)
+                client.sendall(answer)
                 if not message.keep_alive:
                     return _drain(client)
+                answers += 1
+                if answers % ANSWERS_A_TURN == 0:
+                    gevent.sleep(0)
             if bad:
+                client.settimeout(ANSWER_TIMEOUT_S)
                 client.sendall(_problem(bad.status, bad.detail))
                 return _drain(client)
 
@@ -211,40 +304,44 @@ class HttpWorker(GeventWorker):
         self, client: socket.socket, reader: Reader
     ) -> Iterator[tuple[list[Message], BadRequest | None]]:
         """What has come, as Reader.feed says it, until nothing more does."""
-        began_s = 0.0
-        was_invited: Message | None = None
-        while self.alive or reader.message:
-            if reader.message is None:
-                client.settimeout(self.cfg.keepalive)
-                began_s = 0.0
-            else:
-                began_s = began_s or time.monotonic()
-                client.settimeout(max(0.001, began_s + MESSAGE_TIMEOUT_S - time.monotonic()))
+        keepalive_s = self.cfg.keepalive
+        unfinished = None
+        deadline_s = time.monotonic() + keepalive_s
+        while True:
+            client.settimeout(max(0.001, deadline_s - time.monotonic()))
             try:
                 data = client.recv(RECEIVE_BYTES)
             except TimeoutError:
-                if reader.message:
+                if unfinished:
                     words = f"The request was not complete after {MESSAGE_TIMEOUT_S:.0f} s."
                     yield [], BadRequest(HTTPStatus.REQUEST_TIMEOUT, words)
                 return
             if not data:
-                if reader.message:
+                if unfinished:
                     words = "The request broke off before its end."
                     yield [], BadRequest(HTTPStatus.BAD_REQUEST, words)
                 return
-            yield reader.feed(data)
+            messages, bad = reader.feed(data)
+            yield messages, bad
             message = reader.message
-            if message and message is not was_invited and _waits_for_invitation(message):
-                was_invited = message
-                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if message is None:
+                if messages:
+                    deadline_s = time.monotonic() + keepalive_s
+            else:
+                if message is not unfinished:
+                    deadline_s = time.monotonic() + MESSAGE_TIMEOUT_S
+                if message.expects_invitation:
+                    message.expects_invitation = False
+                    client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            unfinished = message
 
-    def _base_environ(self, listener: socket.socket, peer: str) -> dict:
-        address = listener.getsockname()
-        host, port = address[:2] if isinstance(address, tuple) else (str(address), "")
+    def _base_environ(self, client: socket.socket, peer: object) -> dict:
+        here = client.getsockname()
+        host, port = here[:2] if isinstance(here, tuple) else (str(here), "")
         return {
             "SERVER_NAME": host,
             "SERVER_PORT": str(port),
-            "REMOTE_ADDR": peer,
+            "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",  # a Unix socket has none
             "SCRIPT_NAME": "",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -256,15 +353,15 @@ class HttpWorker(GeventWorker):
 
     def _answer(self, message: Message, base_environ: dict) -> bytes:
         """The application's, as it goes over the wire."""
-        # While the worker stops, each connection ends with its next answer.
-        message.keep_alive = message.keep_alive and self.alive
         begun: list = []
+        written: list[bytes] = []
 
         def start_response(status: str, headers: list, exc_info: object = None) -> object:
+            if begun and not exc_info:
+                raise AssertionError("start_response was called twice")
             begun[:] = status, headers
             return written.append
 
-        written: list[bytes] = []
         try:
             chunks = self.wsgi(base_environ | _environ(message), start_response)
             try:
@@ -272,73 +369,77 @@ class HttpWorker(GeventWorker):
             finally:
                 if hasattr(chunks, "close"):
                     chunks.close()
-            status, headers = begun
-            return _wire(message, status, headers, b"".join(written) + body if written else body)
-        except Exception:
+            if not begun:
+                raise AssertionError("start_response was not called")
+            # While the worker stops, each connection ends with its next answer.
+            message.keep_alive = message.keep_alive and self.alive
+            return _wire(message, *begun, b"".join(written) + body if written else body)
+        except gevent.GreenletExit:
+            raise  # The worker does not wait any longer.
+        except BaseException:  # gevent.Timeout is one, and sys.exit() must not end the worker
             self.log.exception("%s %r", message.method, message.target)
             message.keep_alive = False
             return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service made a mistake.")
 
 
-def _waits_for_invitation(message: Message) -> bool:
-    """RFC 9110, 10.1.1."""
-    return message.has_whole_head and any(
-        name.lower() == b"expect" and value.lower() == b"100-continue"
-        for name, value in message.headers
-    )
+def _to_origin_form(message: Message) -> None:
+    """RFC 9112, 3.2."""
+    if absolute := _ABSOLUTE_FORM.fullmatch(message.target):
+        message.fields["HTTP_HOST"], message.target = absolute.groups()
+        if not message.target.startswith("/"):
+            message.target = f"/{message.target}"
+    elif message.target != "*" or message.method != "OPTIONS":
+        raise BadRequest(HTTPStatus.BAD_REQUEST, "The address does not begin with a slash.")
 
 
 def _environ(message: Message) -> dict:
     """What PEP 3333 wants to know of a request."""
-    target = message.target.decode("latin-1")
-    if not target.startswith("/") and "://" in target:  # as it is sent to a proxy
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    path, _, query = target.partition("?")
+    path, _, query = message.target.partition("#")[0].partition("?")
     if "%" in path:
         path = unquote_to_bytes(path).decode("latin-1")
     environ = {
         "REQUEST_METHOD": message.method,
-        "RAW_URI": target,
         "PATH_INFO": path,
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": f"HTTP/{message.version}",
         "wsgi.input": io.BytesIO(message.body),
+        **message.fields,
     }
-    for name, value in message.headers:
-        # Names with "_" would look like those with "-", which a proxy in front has checked.
-        if b"_" not in name:
-            key = _key_of(name)
-            text = value.decode("latin-1")
-            environ[key] = f"{environ[key]},{text}" if key in environ else text
     if "HTTP_TRANSFER_ENCODING" in environ:
         del environ["HTTP_TRANSFER_ENCODING"]
         environ["CONTENT_LENGTH"] = str(len(message.body))
     return environ
 
 
-@lru_cache(maxsize=1000)
-def _key_of(name: bytes) -> str:
+@lru_cache(maxsize=100)  # clients choose the names, of up to 16 KiB
+def _key_of(name: bytes) -> str | None:
+    """None for a name with "_": it would look like one with "-", which a proxy in front checked."""
+    if b"_" in name:
+        return None
     key = name.decode("latin-1").upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def _wire(message: Message, status: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
-    names = {name.lower() for name, _ in headers}
-    has_body = not status.startswith(_NO_BODY)
-    if has_body and "content-length" not in names:
+    fields = {name.lower(): value for name, value in headers}
+    if not HOP_BY_HOP.isdisjoint(fields):
+        raise ValueError(f"not for an application to say: {HOP_BY_HOP & fields.keys()}")
+    if message.method == "HEAD" or status.startswith(_NO_BODY):
+        body = b""
+    elif "content-length" not in fields:
         lines.append(f"Content-Length: {len(body)}")
-    if "date" not in names:
+    elif fields["content-length"] != str(len(body)):
+        raise ValueError(f"{len(body)} bytes, and Content-Length {fields['content-length']}")
+    if "date" not in fields:
         lines.append(f"Date: {_date(int(time.time()))}")
     if not message.keep_alive:
         lines.append("Connection: close")
     elif message.version == "1.0":
         lines.append("Connection: keep-alive")
     head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1:
+    if not head.count("\r") == head.count("\n") == len(lines) - 1:
         raise ValueError("a line break in a header")
-    if message.method == "HEAD" or not has_body:
-        body = b""
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
 
@@ -359,6 +460,13 @@ def _problem(status: HTTPStatus, detail: str) -> bytes:
     headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
     body = json.dumps(problem).encode()
     return _wire(Message(), f"{status.value} {status.phrase}", headers, body)
+
+
+def _read_no_more(client: socket.socket) -> None:
+    """Whoever waits in recv() gets what has already come, then the end."""
+    # gevent's shutdown() breaks off all that wait on the very object, so it gets another one.
+    with contextlib.suppress(OSError), client.dup() as same:
+        same.shutdown(socket.SHUT_RD)
 
 
 def _drain(client: socket.socket) -> None:
