@@ -289,7 +289,7 @@ def test_a_trailer_is_not_a_header_of_its_request_nor_of_the_next():
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),

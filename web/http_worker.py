@@ -73,9 +73,6 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "traile
 
 _NO_BODY = ("204", "304")
 
-_METHOD = re.compile(rb"[A-Z]{3,20} /")
-"""What may be one that llhttp does not know (RFC 9110, 9.1), and not another protocol's bytes."""
-
 _ABSOLUTE_FORM = re.compile(r"[A-Za-z]+://([^/?@]+)(|[/?].*)")
 """As it is sent to a proxy, and must be understood by all (RFC 9112, 3.2.2)."""
 
@@ -154,11 +151,6 @@ class Reader:
                 bad = cause
             elif not isinstance(cause, _Cut):
                 raise
-        except httptools.HttpParserInvalidMethodError:
-            if _METHOD.match(data):
-                bad = BadRequest(HTTPStatus.NOT_IMPLEMENTED, "There is no such method.")
-            else:
-                bad = BadRequest(HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.")
         except httptools.HttpParserError as error:
             bad = BadRequest(HTTPStatus.BAD_REQUEST, f"This is not HTTP/1.1: {error}.")
         if bad is None and self._framing_bytes > MAX_FRAMING_BYTES:
