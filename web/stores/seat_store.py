@@ -2,10 +2,12 @@
 
 import logging
 import secrets
+import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 import msgspec
 import redis
@@ -153,6 +155,7 @@ class RedisSeatStore:
         self._scripts = scripts or read_scripts()
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._events: OrderedDict[str, Event] = OrderedDict()
+        self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
     # ------------------------------------------------------------ events
 
@@ -335,7 +338,6 @@ class RedisSeatStore:
         self, event: Event, hold_id: str, client: str, section: Section, quantity: int
     ) -> Hold:
         span = event.spans[section.id]
-        blocks = () if section.kind == "general" else span.blocks
         outcome, *values = self._run(
             "hold_best",
             event.id,
@@ -346,7 +348,7 @@ class RedisSeatStore:
             quantity=quantity,
             start=span.start,
             length=span.length,
-            blocks=" ".join(f"{block.start} {block.length} {block.middle}" for block in blocks),
+            blocks=self._packed_blocks(event, section),
         )
         if outcome == "sold_out":
             raise SoldOut(section.id, quantity)
@@ -543,6 +545,23 @@ class RedisSeatStore:
                 raise
             log.warning("redis: %s", error)
             raise Unavailable(PART) from error
+
+    def _packed_blocks(self, event: Event, section: Section) -> bytes:
+        """As hold_best takes them. There may be thousands, so they are packed once."""
+        if section.kind == "general":
+            return b""
+        packed = self._blocks.setdefault(event, {})
+        if section.id not in packed:
+            blocks = event.spans[section.id].blocks
+            former = (None, *(block.middle for block in blocks))  # blocks of one row have the same
+            packed[section.id] = struct.pack(
+                f">{len(blocks)}I",
+                *(
+                    2 * block.start + (block.middle != middle_before)
+                    for block, middle_before in zip(blocks, former, strict=False)
+                ),
+            )
+        return packed[section.id]
 
     def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list) -> Hold:
         if outcome == "sale_not_open":
