@@ -276,3 +276,16 @@ def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(seats,
     assert seats.hold_best(
         without_aisle, unique("hld"), "ada", without_aisle.sections[0], 2
     ).seats == ("stalls-R2-2", "stalls-R2-3")
+
+
+def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeypatch):
+    others = [small_hall(), small_hall()]
+    opening.open_events(others)
+    opening.open_events([replace(others[1], name="Another name")])
+    lost = small_hall()
+    ids = [hall.id, lost.id, others[0].id, others[1].id]
+    names = ["A small evening", "A small evening", "Another name"]
+    assert [event.name for event in seats.current_events(ids)] == names
+    monkeypatch.setattr(seats, "current_event", None)
+    ids.remove(lost.id)
+    assert [event.name for event in seats.current_events(ids)] == names
