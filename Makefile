@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-.PHONY: run test bench lint screenshots clean
+.PHONY: run test bench growth lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -15,6 +15,10 @@ test: ## the whole suite, against real servers on free ports
 bench: ## requests per second, measured on this machine
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
+
+growth: ## docs/bench/growth*, what grows with the hall and what does not
+	@ops/install.sh bench
+	@exec $(PYTHON_OF_VENV) -m tests.bench.growth
 
 lint:
 	@ops/install.sh lint
