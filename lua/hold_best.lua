@@ -71,6 +71,7 @@ local window, window_start, window_finish, window_length = '', 0, 0, FIRST_WINDO
 local function find_free(count, from)
   local run = string.rep('0', count)
   while from + count <= finish do
+    if from < window_start then window_length = FIRST_WINDOW end -- another search
     if from < window_start or from + count > window_finish then
       window_start, window_finish = from, math.min(from + window_length + count, finish)
       window = redis.call('GETRANGE', seats_key, window_start, window_finish - 1)
@@ -162,11 +163,12 @@ end
 local function anywhere(first_free)
   local positions = {}
   local at = first_free
-  while at and #positions < quantity do
+  while at do
     positions[#positions + 1] = at
+    if #positions == quantity then return positions end
     at = find_free(1, at + 1)
   end
-  return #positions == quantity and positions or nil
+  return nil
 end
 
 local first_free = find_free(1, searched_for_any)

@@ -283,6 +283,9 @@ def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeyp
     opening.open_events(others)
     opening.open_events([replace(others[1], name="Another name")])
     lost = small_hall()
+    opening.open_events([lost])
+    seats.current_event(lost.id)
+    seats._redis.delete(f"event:{{{lost.id}}}")
     ids = [hall.id, lost.id, others[0].id, others[1].id]
     names = ["A small evening", "A small evening", "Another name"]
     assert [event.name for event in seats.current_events(ids)] == names

@@ -462,6 +462,20 @@ def test_sold_seats_are_compared_again_when_the_event_has_changed(shop, reconcil
     assert "sold_seats" in calls_of_a_round(shop, reconciler), "unchanged, but long ago"
 
 
+def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_other(
+    shop, reconciler, seats, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    shop.bookings.fail("sold_seats", Unavailable("bookings"), times=1)
+    put_on_sale(seats, small_hall())
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" in calls_of_a_round(shop, reconciler), "the other's turn"
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+
+
 def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
     shop, reconciler, seats, monkeypatch
 ):

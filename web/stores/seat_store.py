@@ -209,11 +209,11 @@ class RedisSeatStore:
         events = []
         for event_id, version in zip(event_ids, versions, strict=True):
             event = self._events.get(event_id)
-            if event is None or event.version != version:
-                with suppress(Unavailable, EventNotFound):
-                    event = self.current_event(event_id)
-            if event:
+            if event and event.version == version:
                 events.append(event)
+            else:
+                with suppress(Unavailable, EventNotFound):
+                    events.append(self.current_event(event_id))
         return events
 
     def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:

@@ -66,10 +66,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Comparison:
-    """When the sold seats of an event were compared with its bookings, and at which revision."""
+    """When the sold seats of an event were compared with its bookings, and at which revision; None
+    when that failed."""
 
     at: datetime
-    revision: int
+    revision: int | None
 
 
 class Reconciler:
@@ -182,6 +183,7 @@ class Reconciler:
         }
         until_s = time.monotonic() + COMPARING_S
         for event_id in sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__):
+            self._compared[event_id] = _Comparison(now, None)
             with patience(event_id):
                 self._add_sold(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
