@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-.PHONY: run test bench burst lint screenshots clean
+.PHONY: run test bench burst growth soak lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -12,13 +12,22 @@ test: ## the whole suite, against real servers on free ports
 	@ops/install.sh test
 	@exec $(PYTHON_OF_VENV) -m pytest
 
-bench: ## requests per second, measured on this machine
+bench: ## requests per second, measured on this machine; KEEP=1 writes docs/bench/bench*
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
 
 burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED, CHAOS=1, KEEP=1
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.burst
+
+growth: ## docs/bench/growth*, what grows with the hall and what does not
+	@ops/install.sh bench
+	@exec $(PYTHON_OF_VENV) -m tests.bench.growth
+
+MINUTES = 30
+soak: ## docs/bench/soak.json, what grows while TicketS works for $MINUTES
+	@ops/install.sh bench
+	@exec $(PYTHON_OF_VENV) -m tests.bench.soak $(MINUTES)
 
 lint:
 	@ops/install.sh lint

@@ -27,13 +27,14 @@ if not event[1] then return {'event_missing'} end
 if event[1] ~= from_version then return {'event_changed'} end
 
 local before = redis.call('GET', seats_key)
-local in_the_way, kept = {}, {}
+local in_the_way, parts, done = {}, {}, 0
 local at = string.find(before, '[^0]')
 while at do
   if string.sub(moved, at, at) == '1' then
     in_the_way[#in_the_way + 1] = at - 1
   elseif string.sub(map, at, at) == '0' then
-    kept[#kept + 1] = at
+    parts[#parts + 1] = string.sub(map, done + 1, at - 1) .. string.sub(before, at, at)
+    done = at
   end
   at = string.find(before, '[^0]', at + 1)
 end
@@ -43,11 +44,8 @@ end
 
 local went_back = tonumber(event[2]) < tonumber(seen_revision)
 redis.call('HDEL', event_key, 'closed')
-redis.call('SET', seats_key, map)
-for _, seat in ipairs(kept) do
-  redis.call('SETRANGE', seats_key, seat - 1, string.sub(before, seat, seat))
-end
-local after = redis.call('GET', seats_key)
+local after = table.concat(parts) .. string.sub(map, done + 1)
+redis.call('SET', seats_key, after)
 if event[1] == version and after == before and not went_back and not event[3] then
   return {'unchanged', event[2]}
 end
@@ -61,5 +59,6 @@ else
 end
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held)
+redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
 redis.call('XADD', journal_key, revision .. '-0', 'change', 'opened', 'map', after)
 return {'opened', revision}

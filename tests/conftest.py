@@ -52,7 +52,7 @@ def seats(redis_server) -> RedisSeatStore:
 @pytest.fixture(scope="session")
 def bookings(mongo_server) -> MongoBookingStore:
     store = MongoBookingStore(mongo_server.url)
-    store.create_index()
+    store.create_indexes()
     return store
 
 

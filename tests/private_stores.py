@@ -30,5 +30,5 @@ def seats(private_redis_url) -> RedisSeatStore:
 @pytest.fixture(scope="session")
 def bookings(mongo_server) -> MongoBookingStore:
     store = MongoBookingStore(mongo_server.url.replace("/tickets", MONGODB_DATABASE))
-    store.create_index()
+    store.create_indexes()
     return store

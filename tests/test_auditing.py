@@ -63,6 +63,13 @@ def test_a_sale_in_each_state_has_no_problems(shop):
     assert problems(shop) == ""
 
 
+def test_each_event_and_the_gateway_are_read_once(shop):
+    only_this = OnlyThisEvent(shop.seats, shop.event.id)
+    audit(only_this, OnlyThisEvent(shop.bookings, shop.event.id), shop.gateway)
+    assert shop.seats.calls.count("read_everything") == 1
+    assert shop.gateway.calls.count("list") == 1
+
+
 def test_a_payment_under_way_is_no_problem(shop):
     shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
     shop.gateway.fail("find", OutcomeUnknown("time-out"))

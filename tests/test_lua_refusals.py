@@ -16,10 +16,9 @@ def scripts_that_answer(answer: str):
 
 def answer_of(seats, name: str, event: Event, version: str) -> str:
     script = SCRIPTS[name]
-    arguments = {
-        argument: version if argument in ("version", "from_version") else "1"
-        for argument in script.arguments
-    }
+    arguments = dict.fromkeys(script.arguments, "1")
+    given = {"version": version, "from_version": version, "blocks": ""}
+    arguments |= {name: given[name] for name in arguments.keys() & given}
     return seats._calls.call(script.call(event.id, "digest", arguments))[0]
 
 

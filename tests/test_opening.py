@@ -260,3 +260,35 @@ def test_an_event_that_went_back_in_time_goes_on_above_what_was_seen(seats, open
     seen = seats.read_seats(hall.id).revision + 1000
     assert opening.open_event(hall, seen_revision=seen)
     assert seats.read_seats(hall.id).revision > seen
+
+
+def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(seats, opening):
+    """In a hall so large that Redis remembers what it has searched in vain."""
+    numbered = [Row(f"R{number}", (numbers(1, 2), numbers(3, 4))) for number in range(1000)]
+    hall = with_sections(small_hall(), replace(STALLS, rows=tuple(numbered)))
+    opening.open_events([hall])
+    seats._redis.set(f"seats:{{{hall.id}}}", "0s0s0sss" + "s00s" * 998)
+    apart = seats.hold_best(hall, unique("hld"), "ada", hall.sections[0], 2)
+    assert apart.seats == ("stalls-R0-1", "stalls-R0-3")
+    whole_rows = [replace(row, blocks=(numbers(1, 4),)) for row in numbered]
+    without_aisle = with_sections(hall, replace(STALLS, rows=tuple(whole_rows)))
+    seats.open_event(without_aisle, sold=[])
+    assert seats.hold_best(
+        without_aisle, unique("hld"), "ada", without_aisle.sections[0], 2
+    ).seats == ("stalls-R2-2", "stalls-R2-3")
+
+
+def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeypatch):
+    others = [small_hall(), small_hall()]
+    opening.open_events(others)
+    opening.open_events([replace(others[1], name="Another name")])
+    lost = small_hall()
+    opening.open_events([lost])
+    seats.current_event(lost.id)
+    seats._redis.delete(f"event:{{{lost.id}}}")
+    ids = [hall.id, lost.id, others[0].id, others[1].id]
+    names = ["A small evening", "A small evening", "Another name"]
+    assert [event.name for event in seats.current_events(ids)] == names
+    monkeypatch.setattr(seats, "current_event", None)
+    ids.remove(lost.id)
+    assert [event.name for event in seats.current_events(ids)] == names

@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -22,6 +23,7 @@ from web.ports import IndexMissing, NotExecuted, OutcomeUnknown
 from web.stores import booking_store
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway
+from web.use_cases import reconciling
 from web.use_cases.reconciling import Reconciler
 
 
@@ -72,8 +74,11 @@ def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
     hall = small_hall(hold_ms=1)
     put_on_sale(seats, hall)
     shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    reconciler = reconciler_of(shop)
+    reconciler.round()  # the first also reads the map, which frees it too
+    shop.hold_again("stalls-B-1")
     time.sleep(0.01)
-    reconciler_of(shop).round()
+    reconciler.round()
     assert seats._redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
 
 
@@ -404,3 +409,94 @@ def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):
         shop.seats.fail(method, Unavailable("seats"))
     reconciler.round()
     assert not reconciler.repairs
+
+
+# ---------------------------------------------------------------- many events
+
+
+@pytest.fixture
+def neighbours(seats):
+    halls = [small_hall() for _ in range(100)]
+    for hall in halls:
+        put_on_sale(seats, hall)
+    return halls
+
+
+def calls_of_a_round(shop, reconciler) -> list[str]:
+    """What it asks Redis and MongoDB."""
+    shop.seats.calls.clear()
+    shop.bookings.calls.clear()
+    reconciler.round()
+    return shop.seats.calls + shop.bookings.calls
+
+
+def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
+    shop, reconciler, neighbours
+):
+    while "sold_seats" in calls_of_a_round(shop, reconciler):
+        pass  # a new worker compares each event once
+    assert calls_of_a_round(shop, reconciler) == [
+        "event_ids",
+        "read_upkeep",
+        "require_index",
+        "unfinished_refunds",
+    ]
+
+
+def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbours, monkeypatch):
+    trips = []
+    send = seats._pipeline
+    monkeypatch.setattr(seats, "_pipeline", lambda calls: trips.append(calls) or send(calls))
+    upkeep = seats.read_upkeep([hall.id for hall in neighbours])
+    assert [hall.version for hall in neighbours] == [found.version for found in upkeep.values()]
+    assert len(trips) <= 3
+
+
+def test_sold_seats_are_compared_again_when_the_event_has_changed(shop, reconciler, monkeypatch):
+    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+    shop.pay()
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler), "unchanged, but long ago"
+
+
+def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_other(
+    shop, reconciler, seats, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    shop.bookings.fail("sold_seats", Unavailable("bookings"), times=1)
+    put_on_sale(seats, small_hall())
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" in calls_of_a_round(shop, reconciler), "the other's turn"
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+
+
+def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
+    shop, reconciler, seats, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    for _ in range(2):
+        put_on_sale(seats, small_hall())
+    compared = []
+    read_seats = seats.read_seats
+    monkeypatch.setattr(seats, "read_seats", lambda e: compared.append(e) or read_seats(e))
+    for _ in range(6):
+        reconciler.round()
+    assert len(set(compared[:3])) == 3
+    assert compared[3:] == compared[:3]
+
+
+def test_an_event_that_cannot_be_read_holds_up_no_other(shop, reconciler, seats, raw_redis):
+    pay_until(shop, "authorize", after=False)
+    shop.let_leases_run_out()
+    broken = small_hall()
+    seats.announce([broken.id])
+    raw_redis.set(f"event:{{{broken.id}}}", "no hash")
+    reconciler.round()
+    assert reconciler.repairs["ended"] == 1

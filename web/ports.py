@@ -65,6 +65,17 @@ class EventState:
 
 
 @dataclass(frozen=True)
+class Upkeep:
+    """What an open event needs of the worker: ``expired_holds`` are past their deadline and not
+    swept yet, ``lapsed_payments`` past their lease."""
+
+    version: str
+    revision: int
+    expired_holds: int
+    lapsed_payments: int
+
+
+@dataclass(frozen=True)
 class Change:
     """An entry of the journal. ``seats`` is empty when the event was opened."""
 
@@ -108,6 +119,16 @@ class SeatStore(Protocol):
 
     def current_event(self, event_id: str) -> Event:
         """The definition that is on sale now."""
+        ...
+
+    def current_events(self, event_ids: Sequence[str]) -> list[Event]:
+        """Their definitions that are on sale now, asked for together. An event that Redis has lost
+        is left out."""
+        ...
+
+    def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:
+        """By event, asked for together; None for one that is not there, or not open. One that
+        cannot be read is left out."""
         ...
 
     def revision(self, event_id: str) -> int | None:
@@ -250,8 +271,9 @@ class Sales:
 class BookingStore(Protocol):
     """All but insert raise Unavailable when MongoDB cannot be reached."""
 
-    def create_index(self) -> None:
-        """Makes the unique index on (event, seats), where it is not there yet."""
+    def create_indexes(self) -> None:
+        """Makes the unique index on (event, seats) and what look-ups need, where they are not there
+        yet."""
         ...
 
     def require_index(self) -> None:

@@ -7,6 +7,9 @@ local function set_seats(positions, state)
   for _, position in ipairs(positions) do
     redis.call('SETRANGE', seats_key, position, state)
   end
+  if state == '0' then
+    redis.call('HINCRBY', event_key, 'freed', 1) -- what hold_best remembers is out of date
+  end
 end
 
 -- Whether one of the seats was sold to somebody else: found in MongoDB after Redis had lost it.

@@ -1,4 +1,4 @@
--- Holds swept in one call: about a millisecond, so that nobody else waits longer than that.
+-- Holds swept in one call: a millisecond or two, so that nobody else waits longer than that.
 local SWEEP_LIMIT = 100
 
 -- Frees holds past their deadline, oldest first. Returns how many; SWEEP_LIMIT means that there may

@@ -75,7 +75,7 @@ class BookingDocument(mongoengine.Document):
 class MongoBookingStore:
     """Implements BookingStore of ``web/ports.py``. Connects when it is first used.
 
-    The indexes are made by ``create_index`` and looked for by ``require_index``. MongoEngine's own
+    The indexes are made by ``create_indexes``, the unique one looked for by ``require_index``. MongoEngine's own
     way, a connection of the whole process and indexes made at the first write, would make them
     behind our back, when it is too late to refuse.
     """
@@ -99,7 +99,11 @@ class MongoBookingStore:
         with _reachable():
             self._collection.database.client.admin.command("ping")
 
-    def create_index(self) -> None:
+    def create_indexes(self) -> None:
+        with _reachable():
+            self._collection.create_index(
+                [("refund_under_way", 1)], partialFilterExpression={"refund_under_way": True}
+            )
         try:
             return self.require_index()
         except IndexMissing:

@@ -2,10 +2,12 @@
 
 import logging
 import secrets
+import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 import msgspec
 import redis
@@ -42,7 +44,16 @@ from web.domain import (
     Unavailable,
 )
 from web.group_commit import Abandoned, GroupCommit
-from web.ports import Change, EventState, JournalBroken, KnownHold, Replay, SeatMap, SeatsMoved
+from web.ports import (
+    Change,
+    EventState,
+    JournalBroken,
+    KnownHold,
+    Replay,
+    SeatMap,
+    SeatsMoved,
+    Upkeep,
+)
 from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
 
 PART = "seat store"
@@ -153,6 +164,7 @@ class RedisSeatStore:
         self._scripts = scripts or read_scripts()
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._events: OrderedDict[str, Event] = OrderedDict()
+        self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
     # ------------------------------------------------------------ events
 
@@ -187,6 +199,43 @@ class RedisSeatStore:
         while len(self._events) > EVENTS_REMEMBERED:
             self._events.popitem(last=False)
         return event
+
+    def current_events(self, event_ids: Sequence[str]) -> list[Event]:
+        with self._reachable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for event_id in event_ids:
+                pipeline.hget(_event_key(event_id), "version")
+            versions = pipeline.execute()
+        events = []
+        for event_id, version in zip(event_ids, versions, strict=True):
+            event = self._events.get(event_id)
+            if event and event.version == version:
+                events.append(event)
+            else:
+                with suppress(Unavailable, EventNotFound):
+                    events.append(self.current_event(event_id))
+        return events
+
+    def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:
+        script = self._scripts["read_upkeep"]
+        calls = [script.call(event_id, "", {}) for event_id in event_ids]
+        answers = []
+        with self._reachable():
+            for first in range(0, len(calls), CALLS_IN_A_GROUP):
+                answers += self._send_calls(calls[first : first + CALLS_IN_A_GROUP])
+        upkeep: dict[str, Upkeep | None] = {}
+        for event_id, answer in zip(event_ids, answers, strict=True):
+            if isinstance(answer, Exception):
+                if _is_away(answer):
+                    raise Unavailable(PART) from answer
+                log.error("%s: %s", event_id, answer)
+                continue
+            outcome, *values = answer
+            upkeep[event_id] = None
+            if outcome == "upkeep":
+                version, revision, expired, lapsed = values
+                upkeep[event_id] = Upkeep(version, int(revision), expired, lapsed)
+        return upkeep
 
     def revision(self, event_id: str) -> int | None:
         with self._reachable():
@@ -290,12 +339,19 @@ class RedisSeatStore:
                 return SeatMap(revision, "".join(hall))
             start = f"({entries[-1][0]}"
 
-    def receipts(self, event_id: str) -> Iterator[Receipt]:
-        with self._reachable():
-            for key in self._redis.scan_iter(f"receipt:{{{event_id}}}:*", count=SCAN_PAGE):
-                receipt = self._redis.get(key)
+    def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
+        wanted = set(event_ids)
+        cursor = None
+        while cursor != 0:
+            with self._reachable():
+                cursor, keys = self._redis.scan(cursor or 0, "receipt:{*}:*", SCAN_PAGE)
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.get(key)
+                kept = pipeline.execute()
+            for receipt in filter(None, kept):
                 outcome = msgspec.json.decode(msgspec.json.decode(receipt)["outcome"])
-                if "booking_id" in outcome:
+                if outcome.get("event") in wanted:
                     yield msgspec.convert(outcome, Receipt)
 
     # ------------------------------------------------------------ forms
@@ -335,7 +391,6 @@ class RedisSeatStore:
         self, event: Event, hold_id: str, client: str, section: Section, quantity: int
     ) -> Hold:
         span = event.spans[section.id]
-        blocks = () if section.kind == "general" else span.blocks
         outcome, *values = self._run(
             "hold_best",
             event.id,
@@ -346,7 +401,7 @@ class RedisSeatStore:
             quantity=quantity,
             start=span.start,
             length=span.length,
-            blocks=" ".join(f"{block.start} {block.length} {block.middle}" for block in blocks),
+            blocks=self._packed_blocks(event, section),
         )
         if outcome == "sold_out":
             raise SoldOut(section.id, quantity)
@@ -539,10 +594,27 @@ class RedisSeatStore:
         try:
             yield
         except (redis.RedisError, Abandoned) as error:
-            if not (isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)):
+            if not _is_away(error):
                 raise
             log.warning("redis: %s", error)
             raise Unavailable(PART) from error
+
+    def _packed_blocks(self, event: Event, section: Section) -> bytes:
+        """As hold_best takes them. There may be thousands, so they are packed once."""
+        if section.kind == "general":
+            return b""
+        packed = self._blocks.setdefault(event, {})
+        if section.id not in packed:
+            blocks = event.spans[section.id].blocks
+            former = (None, *(block.middle for block in blocks))  # blocks of one row have the same
+            packed[section.id] = struct.pack(
+                f">{len(blocks)}I",
+                *(
+                    2 * block.start + (block.middle != middle_before)
+                    for block, middle_before in zip(blocks, former, strict=False)
+                ),
+            )
+        return packed[section.id]
 
     def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list) -> Hold:
         if outcome == "sale_not_open":
@@ -585,6 +657,11 @@ class RedisSeatStore:
         if "reason" in outcome:
             raise Replayed(PaymentDeclined(**outcome))
         raise Replayed(SeatTaken(tuple(outcome["seats"])))
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it says that Redis cannot serve now; any other is a bug."""
+    return isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)
 
 
 def _replay_change(hall: list[str], revision: int, next_revision: int, entry: dict) -> int:

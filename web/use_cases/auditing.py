@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import islice
 
 from web.domain import Booking, HoldStatus, Refusal, SeatState
 from web.ports import (
@@ -20,6 +22,9 @@ from web.ports import (
 
 GATEWAY_WINDOW = timedelta(days=1)
 """How far back payments are compared."""
+
+BATCH = 1_000
+"""Receipts whose bookings are looked up together."""
 
 GRACE_MS = 5_000
 """How late the worker may be with holds and leases that have run out."""
@@ -92,7 +97,7 @@ class _Auditor:
             for booking in self._booked()
             if booking.payment_id and booking.booked_at >= self._since
         }
-        payments = {p.payment_id: p for p in self._payments()}
+        payments = {p.payment_id: p for p in self._payments}
         for payment_id, booking in bookings.items():
             payment = payments.get(payment_id)
             check.expect(
@@ -104,8 +109,8 @@ class _Auditor:
                 check.expect(payment_id in bookings, f"{payment_id} is captured for no booking")
 
     def _nothing_stays_reserved(self, check: Check) -> None:
-        under_way = {hold_id for state in self._states() for hold_id in state.payments}
-        for payment in self._payments():
+        under_way = {hold_id for state in self._states for hold_id in state.payments}
+        for payment in self._payments:
             check.expect(
                 payment.status != "authorized" or payment.metadata.get("hold_id") in under_way,
                 f"{payment.payment_id} is reserved, and no payment is under way",
@@ -114,19 +119,21 @@ class _Auditor:
     def _booked(self) -> Iterator[Booking]:
         return (booking for booking in self._bookings.list() if not booking.refunded_at)
 
+    @cached_property
     def _payments(self) -> list[Authorization]:
         return [p for p in self._gateway.list(self._since) if "booking_id" in p.metadata]
 
     # ------------------------------------------------------------ Redis and MongoDB
 
+    @cached_property
     def _states(self) -> list[EventState]:
         return [self._seats.read_everything(event_id) for event_id in self._seats.event_ids()]
 
     def _receipts_are_booked(self, check: Check) -> None:
-        for event_id in self._seats.event_ids():
-            receipts = {receipt.booking_id: receipt for receipt in self._seats.receipts(event_id)}
-            bookings = self._bookings.find_all(receipts)
-            for booking_id, receipt in receipts.items():
+        receipts = self._seats.receipts(self._seats.event_ids())
+        while batch := {receipt.booking_id: receipt for receipt in islice(receipts, BATCH)}:
+            bookings = self._bookings.find_all(batch)
+            for booking_id, receipt in batch.items():
                 booking = bookings.get(booking_id)
                 check.expect(
                     booking is not None and booking.receipt() == receipt,
@@ -134,13 +141,13 @@ class _Auditor:
                 )
 
     def _nothing_is_overdue(self, check: Check) -> None:
-        for state in self._states():
+        for state in self._states:
             for hold_id, due_ms in (state.due | state.payments).items():
                 late_ms = state.now_ms - due_ms
                 check.expect(late_ms < GRACE_MS, f"{hold_id} is {late_ms} ms over its time")
 
     def _seats_have_reasons(self, check: Check) -> None:
-        for state in self._states():
+        for state in self._states:
             sold = set(self._bookings.sold_seats(state.event.id))
             expected = [
                 SeatState.SOLD if seat in sold else SeatState.FREE for seat in state.event.seats
@@ -164,7 +171,7 @@ class _Auditor:
                 )
 
     def _clients_are_counted(self, check: Check) -> None:
-        for state in self._states():
+        for state in self._states:
             held = Counter()
             for hold in state.holds.values():
                 held[hold.client] += len(hold.positions)
@@ -176,7 +183,7 @@ class _Auditor:
                 )
 
     def _journal_leads_to_the_map(self, check: Check) -> None:
-        for state in self._states():
+        for state in self._states:
             replayed = self._seats.replay_journal(state.event.id, state.revision)
             check.expect(
                 (replayed.revision, replayed.seats) == (state.revision, state.seats),

@@ -1,7 +1,6 @@
 """Before the money: look at an event, hold seats, look the hold up, give it back."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from web.domain import (
     AlreadyBooked,
@@ -35,11 +34,7 @@ class BoxOffice:
 
     def events(self) -> list[Event]:
         """Those on sale. One that Redis has lost is left out until it is there again."""
-        events = []
-        for event_id in self._seats.event_ids():
-            with suppress(Unavailable):
-                events.append(self._seats.current_event(event_id))
-        return events
+        return self._seats.current_events(self._seats.event_ids())
 
     def event(self, event_id: str) -> Event:
         return self._seats.current_event(event_id)

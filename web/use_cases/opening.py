@@ -34,7 +34,7 @@ class Opening:
         """Opens each event, or brings it up to date with its definition and its bookings; again is
         fine. Returns event id to whether anything changed. Raises OpeningRefused when a definition
         would lose or renumber a seat that is held or sold; that event stays as it was."""
-        self._bookings.create_index()
+        self._bookings.create_indexes()
         return {event.id: self.open_event(event) for event in events}
 
     def open_event(self, event: Event, seen_revision: int = 0) -> bool:

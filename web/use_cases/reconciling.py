@@ -5,9 +5,11 @@ killed in the middle of one has it done again by the next.
 """
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -27,6 +29,7 @@ from web.ports import (
     GatewayError,
     IndexMissing,
     SeatStore,
+    Upkeep,
 )
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
@@ -46,12 +49,28 @@ FIRST_GATEWAY_WINDOW = timedelta(days=1)
 BOOKINGS_EVERY = timedelta(seconds=60)
 """How often all sold seats of an event are compared with its bookings, in one read of each."""
 
+QUIET_BOOKINGS_EVERY = timedelta(minutes=10)
+"""The same for an event that has not changed since: then only MongoDB can have."""
+
+COMPARING_S = 0.25
+"""How long a round goes on to the next event to be compared. The others wait for the next round:
+a thousand events are many seconds' work, and expired holds wait for the end of a round."""
+
 SETTLED_LEASES = 2
 """After so many leases surely nobody is at work on a payment any more."""
 
 NOT_ENDED = "its payment was not ended in time"
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """When the sold seats of an event were compared with its bookings, and at which revision; None
+    when that failed."""
+
+    at: datetime
+    revision: int | None
 
 
 class Reconciler:
@@ -82,7 +101,8 @@ class Reconciler:
         self._stopped = stopped
         self._seen_revisions: dict[str, int] = {}
         self._gateway_since = datetime.now(UTC) - FIRST_GATEWAY_WINDOW
-        self._next_gateway_look = self._next_bookings_look = datetime.min.replace(tzinfo=UTC)
+        self._next_gateway_look = datetime.min.replace(tzinfo=UTC)
+        self._compared: dict[str, _Comparison] = {}
         self.repairs: Counter[str] = Counter()
 
     def round(self) -> None:
@@ -90,12 +110,12 @@ class Reconciler:
         now = datetime.now(UTC)
         with patience("unique index"):
             self._check_index()
-        compare_bookings = now >= self._next_bookings_look
-        for event_id in self._event_ids():
-            with patience(event_id):
-                self._mend_event(event_id, compare_bookings)
-        if compare_bookings:
-            self._next_bookings_look = now + BOOKINGS_EVERY
+        with patience("events"):
+            upkeep = self._seats.read_upkeep(self._event_ids())
+            for event_id, needed in upkeep.items():
+                with patience(event_id):
+                    self._mend_event(event_id, needed)
+            self._compare_with_bookings(now, upkeep)
         with patience("refunds"):
             self._end_refunds()
         if now >= self._next_gateway_look:
@@ -110,9 +130,9 @@ class Reconciler:
             self._bookings.require_index()
         except IndexMissing as error:
             log.critical("%s", error)
-            self._repair("index made", "bookings", "it was dropped", self._bookings.create_index)
+            self._repair("index made", "bookings", "it was dropped", self._bookings.create_indexes)
 
-    def _event_ids(self) -> Iterable[str]:
+    def _event_ids(self) -> list[str]:
         """All that are or should be on sale; makes sure that they are listed."""
         try:
             listed = set(self._seats.event_ids())
@@ -129,22 +149,23 @@ class Reconciler:
                 )
         return sorted(listed | missing)
 
-    def _mend_event(self, event_id: str, compare_bookings: bool) -> None:
-        revision = self._seats.revision(event_id)
+    def _mend_event(self, event_id: str, upkeep: Upkeep | None) -> None:
         seen = self._seen_revisions.get(event_id, 0)
-        if revision is None:
-            self._reopen(event_id, "Redis has lost it", seen)
-        elif revision < seen:
-            self._reopen(event_id, f"revision {revision} is below {seen}, seen before", seen)
-        elif compare_bookings:
-            self._add_sold(event_id)
-        self._seen_revisions[event_id] = max(seen, self._seats.revision(event_id) or 0)
-        # The definition on sale: a file may have been opened since this process read it.
-        self._events[event_id] = event = self._seats.current_event(event_id)
+        if upkeep is None:
+            return self._reopen(event_id, "Redis has lost it", seen)
+        if upkeep.revision < seen:
+            reason = f"revision {upkeep.revision} is below {seen}, seen before"
+            return self._reopen(event_id, reason, seen)
+        self._seen_revisions[event_id] = upkeep.revision
+        known = self._events.get(event_id)
+        if known is None or known.version != upkeep.version:
+            # A file may have been opened since this process read it.
+            self._events[event_id] = self._seats.current_event(event_id)
 
-        if not self._dry_run:
+        if upkeep.expired_holds and not self._dry_run:
             self._seats.sweep_holds(event_id)
-        self._end_lapsed_payments(event)
+        if upkeep.lapsed_payments:
+            self._end_lapsed_payments(event_id)
 
     def _reopen(self, event_id: str, reason: str, seen: int) -> None:
         event = self._events.get(event_id)
@@ -152,6 +173,28 @@ class Reconciler:
             log.error("%s: %s, and there is no file to open it from", event_id, reason)
             return
         self._repair("reopened", event_id, reason, partial(self._opening.open_event, event, seen))
+
+    def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
+        """Events whose turn it is, that which has waited longest first."""
+        turns = {
+            event_id: self._turn(event_id, needed.revision)
+            for event_id, needed in upkeep.items()
+            if needed
+        }
+        until_s = time.monotonic() + COMPARING_S
+        for event_id in sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__):
+            self._compared[event_id] = _Comparison(now, None)
+            with patience(event_id):
+                self._add_sold(event_id)
+                self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
+            if time.monotonic() >= until_s:
+                return
+
+    def _turn(self, event_id: str, revision: int) -> datetime:
+        last = self._compared.get(event_id)
+        if last is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return last.at + (QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY)
 
     def _add_sold(self, event_id: str) -> None:
         event = self._seats.current_event(event_id)
@@ -173,12 +216,12 @@ class Reconciler:
 
     # ------------------------------------------------------------ payments
 
-    def _end_lapsed_payments(self, event: Event) -> None:
+    def _end_lapsed_payments(self, event_id: str) -> None:
         if self._dry_run:
-            for hold_id in self._seats.lapsed_holds(event.id):
+            for hold_id in self._seats.lapsed_holds(event_id):
                 self._repair("ended", hold_id, NOT_ENDED, None)
             return
-        while not self._stopped() and (payment := self._claim_lapsed(event.id)):
+        while not self._stopped() and (payment := self._claim_lapsed(event_id)):
             with patience(payment.gateway_key):
                 self._repair(
                     "ended",

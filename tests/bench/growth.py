@@ -1,0 +1,154 @@
+"""``make growth``: what grows with the hall, and what does not, as docs/bench/growth*.
+
+Redis's cost is by its own clock and does not depend much on what else the machine does; figures of
+different machines are still not comparable, the shape of a line is.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ops.servers import REPOSITORY, MongoDB, Redis
+from tests.bench.growth_costs import (
+    HALL_SIZES,
+    HELD_SHARES_PERCENT,
+    SEATS_A_HOLD,
+    SOLD_OUT_HALL,
+    Bench,
+)
+from tests.bench.line_chart import LineChart
+from tests.machine import machine
+
+FOLDER = REPOSITORY / "docs/bench"
+FIGURES = FOLDER / "growth.json"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="tickets-growth-") as name:
+        folder = Path(name)
+        with (
+            Redis(folder / "redis", folder / "redis.log") as redis_server,
+            MongoDB(folder / "mongo", folder / "mongod.log") as mongo_server,
+        ):
+            report = measure(Bench(redis_server, mongo_server))
+    FOLDER.mkdir(exist_ok=True)
+    FIGURES.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    for name, chart in charts(report).items():
+        picture(name).write_text(chart.svg())
+
+
+def picture(name: str) -> Path:
+    return FOLDER / f"growth_{name}.svg"
+
+
+def measure(bench: Bench) -> dict:
+    """All of it, as docs/bench/growth.json has it."""
+    began_s = time.monotonic()
+
+    def told(what: str) -> None:
+        print(f"{time.monotonic() - began_s:5.0f} s  {what}", file=sys.stderr, flush=True)
+
+    report = {"machine": machine(), "redis": bench.redis.info("server")["redis_version"]}
+    told("seats")
+    report["seats"] = {size: bench.calls_against_seats(size) for size in HALL_SIZES}
+    told("share held")
+    report["percent_held"] = {
+        percent: bench.calls_against_share(percent) for percent in HELD_SHARES_PERCENT
+    }
+    told("seats a hold")
+    report["seats_a_hold"] = {
+        quantity: bench.calls_against_quantity(quantity) for quantity in SEATS_A_HOLD
+    }
+    told("live holds")
+    report["live_holds"] = bench.calls_against_holds()
+    told("open events")
+    report["open_events"] = bench.work_against_events()
+    told("a sold-out hall")
+    report["sold_out_hall"] = {"seats": SOLD_OUT_HALL, **bench.sold_out_hall()}
+    told("done")
+    return msgspec.to_builtins(report, str_keys=True)
+
+
+def charts(report: dict) -> dict[str, LineChart]:
+    """Name of the picture to the picture."""
+    redis_time = "microseconds of Redis's own time a call"
+    return {
+        "seats": _chart(
+            report["seats"],
+            "A call against the size of the hall",
+            "seats",
+            redis_time,
+            (
+                "hold 1 seat",
+                "best 4, empty",
+                "best 4, nearly full",
+                "best 4, nearly full, after a release",
+                "begin a payment",
+                "look at a hold",
+                "map, changed",
+                "map, unchanged",
+            ),
+        ),
+        "held": _chart(
+            report["percent_held"],
+            "A call against how much of 10,000 seats is held",
+            "percent of the seats held",
+            redis_time,
+            even_x=True,
+        ),
+        "live_holds": _chart(
+            report["live_holds"],
+            "A call against the holds that are alive, in a hall of 50,000",
+            "live holds of two seats",
+            redis_time,
+        ),
+        "seats_a_hold": _chart(
+            report["seats_a_hold"],
+            "A call against the seats of its hold",
+            "seats in one hold",
+            redis_time,
+            (
+                "hold, apart",
+                "best",
+                "begin a payment",
+                "confirm a booking",
+                "release a hold",
+                "look at a hold",
+            ),
+        ),
+        "events": _chart(
+            report["open_events"],
+            "Work against the events on sale",
+            "events on sale, 300 seats each",
+            "microseconds of Redis's own time and of Python's, together",
+            with_python=True,
+        ),
+    }
+
+
+def _chart(
+    part: Mapping[str, Mapping[str, Mapping[str, float]]],
+    title: str,
+    x_title: str,
+    y_title: str,
+    names: Sequence[str] = (),
+    even_x: bool = False,
+    with_python: bool = False,
+) -> LineChart:
+    """A line for each of ``names``, or for all that was measured: Redis's time, and Python's."""
+    lines = {
+        name: [
+            (float(x), costs[name]["redis_us"] + with_python * costs[name]["python_us"])
+            for x, costs in part.items()
+        ]
+        for name in names or next(iter(part.values()))
+    }
+    return LineChart(title, x_title, y_title, lines, even_x)
+
+
+if __name__ == "__main__":
+    main()
