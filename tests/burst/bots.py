@@ -63,6 +63,10 @@ class BotnetBot(Bot):
         self.sweep(self.when_it_opens(), self.character.pace_s)
         raise StopUser
 
+    def buy(self, hold: dict) -> None:
+        self.sleep(self.character.pace_s)  # a hold and a payment are two requests
+        super().buy(hold)
+
     def pause_s(self, reply: Reply, pace_s: float) -> float:
         return 2.0 if reply.said == "409 too_many_held" else pace_s
 

@@ -75,9 +75,9 @@ class BookingDocument(mongoengine.Document):
 class MongoBookingStore:
     """Implements BookingStore of ``web/ports.py``. Connects when it is first used.
 
-    The indexes are made by ``create_indexes``, the unique one looked for by ``require_index``. MongoEngine's own
-    way, a connection of the whole process and indexes made at the first write, would make them
-    behind our back, when it is too late to refuse.
+    The indexes are made by ``create_indexes``, and the unique one is looked for by
+    ``require_index``. MongoEngine's own way, a connection of the whole process and indexes made at
+    the first write, would make them behind our back, when it is too late to refuse.
     """
 
     def __init__(self, uri: str):
