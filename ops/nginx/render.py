@@ -60,9 +60,9 @@ KEEPALIVE_REQUESTS = 1000
 PROXY_KEEPALIVE_REQUESTS = 100_000
 """A connection that carries many buyers: a proxy in front, or a load generator."""
 
-MAP_MIN_USES = 20
+MAP_MIN_USES = 100
 """Requests for one seat map in one second that the application answers, each with the map of that
-moment; then nginx keeps it for the others. Twice what one client may ask."""
+moment; then nginx keeps it for the others. As many as ten clients may ask."""
 
 HEROKU_SOCKET = "/tmp/nginx.socket"
 """Where the buildpack's documents say that the application listens (WEB_SOCKET)."""
