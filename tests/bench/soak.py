@@ -2,7 +2,8 @@
 
 Half of what this machine can do, by hand and on a machine that does nothing else. Holds run out and
 are held again, a few of the buyers pay, and the seat map is asked for. Every quarter of a minute:
-memory and open files of each process, Redis's memory, the journal. Writes docs/bench/soak.json.
+memory and open files of each process, Redis's memory, the journal. Writes docs/bench/soak.json
+and a picture of the memory.
 """
 
 import json
@@ -21,6 +22,7 @@ import redis
 from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
+from tests.bench.line_chart import LineChart
 from tests.bench.wrk import start_wrk
 from tests.factories import put_on_sale
 from tests.machine import machine, versions
@@ -37,6 +39,8 @@ HOLDERS, HOLDERS_PAUSE_MS = 64, 21
 """Some 3,000 holds a second."""
 PAYERS, PAYERS_PAUSE_MS = 4, 400
 """Some five purchases a second."""
+POINTS = 10
+"""Of a line in the picture."""
 KEPT = REPOSITORY / "docs/bench/soak.json"
 
 
@@ -76,6 +80,17 @@ def main() -> None:
     }
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(document, indent=1) + "\n")
+    KEPT.with_suffix(".svg").write_text(memory_chart(samples).svg())
+
+
+def memory_chart(samples: list[dict]) -> LineChart:
+    shown = samples[:: max(1, len(samples) // POINTS)]
+    lines = {
+        part: [(round(sample["s"] / 60), sample["memory_mib"][part]) for sample in shown]
+        for part in shown[0]["memory_mib"]
+    }
+    title = "Memory at half load, all processes of a part together"
+    return LineChart(title, "minutes", "MiB", lines, even_x=True)
 
 
 HALL = Event(

@@ -114,6 +114,16 @@ def pressed(page: Page, button: str, heading: str) -> Page:
     return page
 
 
+def ready_to_pay(page: Page) -> Page:
+    """From an event's page: two seats of the stalls held, the buyer's name and address typed in."""
+    page.get_by_label("Section").select_option("stalls")
+    page.get_by_role("button", name="Hold the best seats").click()
+    page.wait_for_url("**/holds/hld_*")
+    page.get_by_label("Name").fill("Ada Lovelace")
+    page.get_by_label("E-mail address").fill("ada@example.org")
+    return page
+
+
 def pay(page: Page, card: str | None = None) -> None:
     page.get_by_label("Name").fill(PAYER.name)
     page.get_by_label("E-mail").fill(PAYER.email)

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
 
 from sidecar.settings import read_settings as read_limiter_settings
+from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
 from web.app import create_app
 from web.settings import read_settings
@@ -68,12 +69,7 @@ def held(page_at, seats, shop) -> Callable[..., Page]:
         page.stripe = []
         page.context.route(re.compile("^https://"), answer)
         page.goto(f"{shop}/events/{event.id}")
-        page.get_by_label("Section").select_option("stalls")
-        page.get_by_role("button", name="Hold the best seats").click()
-        page.wait_for_url("**/holds/hld_*")
-        page.get_by_label("Name").fill("Ada Lovelace")
-        page.get_by_label("E-mail address").fill("ada@example.org")
-        return page
+        return ready_to_pay(page)
 
     return hold
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
 
 
@@ -17,13 +18,7 @@ def held(page_at, seats) -> Callable[..., Page]:
     def hold(**changes: object) -> Page:
         event = small_hall(**changes)
         put_on_sale(seats, event)
-        page = page_at(f"/events/{event.id}")
-        page.get_by_label("Section").select_option("stalls")
-        page.get_by_role("button", name="Hold the best seats").click()
-        page.wait_for_url("**/holds/hld_*")
-        page.get_by_label("Name").fill("Ada Lovelace")
-        page.get_by_label("E-mail address").fill("ada@example.org")
-        return page
+        return ready_to_pay(page_at(f"/events/{event.id}"))
 
     return hold
 
