@@ -1,9 +1,9 @@
-"""``python -m tests.bench.soak MINUTES``: does anything grow while TicketS works for long?
+"""``make soak``: does anything grow while TicketS works for long?
 
 Half of what this machine can do, by hand and on a machine that does nothing else. Holds run out and
-are held again, a few of the buyers pay, and the seat map is asked for. Every quarter of a minute:
-memory and open files of each process, Redis's memory, the journal. Writes docs/bench/soak.json
-and a picture of the memory.
+their seats are held again, and a few of the buyers pay. Every quarter of a minute: memory and open
+files of each part, Redis's memory, the journal. Writes docs/bench/soak.json and a picture of the
+memory.
 """
 
 import json

@@ -79,7 +79,7 @@ FORM_MS = 10 * 60 * 1000
 """How long the hold of a form is known: somewhat longer than most holds last."""
 
 CALLS_IN_A_GROUP = 64
-"""Calls of scripts sent together: Redis is busy with them for two milliseconds at most."""
+"""Calls of scripts sent together: Redis is busy with them for two or three milliseconds."""
 
 JOURNAL_PAGE = 1000
 SCAN_PAGE = 1000
