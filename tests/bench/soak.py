@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,11 +65,15 @@ def main() -> None:
                     "buyers", url, HALL.id, *buy, seconds=seconds, connections=PAYERS
                 ),
             }
-            samples = watch(stack, client, list(loads.values()))
-            answers = {
-                what: json.loads(load.communicate()[0].splitlines()[-1])
-                for what, load in loads.items()
-            }
+            try:
+                samples = watch(stack, client, list(loads.values()))
+                answers = {
+                    what: json.loads(load.communicate()[0].splitlines()[-1])
+                    for what, load in loads.items()
+                }
+            finally:
+                for load in loads.values():
+                    load.kill()
         finally:
             stack.stop()
     document = {
@@ -125,9 +130,11 @@ def sample(stack: Stack, client: redis.Redis) -> dict:
     for part in PARTS:
         first = psutil.Process(stack[part].pid)
         for process in (first, *first.children(recursive=True)):
-            name = "limiter" if "sidecar.server" in process.cmdline() else part
-            memory[name] += process.memory_info().rss / 2**20
-            files[name] += process.num_fds()
+            # Redis rewrites its file in a child, which may be gone by now.
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                name = "limiter" if "sidecar.server" in process.cmdline() else part
+                memory[name] += process.memory_info().rss / 2**20
+                files[name] += process.num_fds()
     return {
         "memory_mib": {name: round(mib, 1) for name, mib in memory.items()},
         "files": files,
