@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from tests.burst.diary import NOTHING, Answer
 
 EDGE_KEPT = "nginx: repeats a refusal"
+EDGE_MAP = "nginx: repeats a seat map"
 EDGE_LIMIT = "nginx: far beyond the limit"
 EDGE_AWAY = "nginx: the application is away"
 LIMITER = "limiter: over ten a second"
@@ -20,6 +21,7 @@ NOBODY = "nobody: no nginx"
 
 PARTS = (
     EDGE_KEPT,
+    EDGE_MAP,
     EDGE_LIMIT,
     LIMITER,
     FLASK,
@@ -52,7 +54,9 @@ def _part(answer: Answer) -> str:
     if answer.status == 429:
         return EDGE_LIMIT
     if not answer.counted:
-        return EDGE_AWAY if answer.status >= 500 else EDGE_KEPT
+        if answer.status >= 500:
+            return EDGE_AWAY
+        return EDGE_MAP if answer.call == "seats" else EDGE_KEPT
     if answer.status >= 500:
         return AWAY
     if answer.status == 402:
