@@ -2,13 +2,13 @@
 each refusal that the application's own code made here, or that a server answered. Counting begins
 when this module is imported, which pytest does before the first test."""
 
-import re
 import sys
 
 import requests
-from redis.commands.core import Script
 
 from web.domain import Refusal
+from web.stores.lua_scripts import ScriptCall
+from web.stores.seat_store import RedisSeatStore
 
 answers: set[tuple[str, str]] = set()
 """Script and the first word of its answer."""
@@ -18,20 +18,18 @@ refusals: set[type[Refusal]] = set()
 problem_codes: set[str] = set()
 """Of the problems that servers answered."""
 
-_SCRIPT_NAME = re.compile(r"-- (\w+):")
-
 
 def _count_answers_of_scripts() -> None:
-    call = Script.__call__
+    send = RedisSeatStore._send_calls
 
-    def counted(script: Script, *arguments, **named):
-        answer = call(script, *arguments, **named)
-        name = _SCRIPT_NAME.match(script.script)
-        if name:
-            answers.add((name[1], answer[0]))
-        return answer
+    def counted(store: RedisSeatStore, calls: list[ScriptCall]) -> list[list | Exception]:
+        given = send(store, calls)
+        for call, answer in zip(calls, given, strict=True):
+            if isinstance(answer, list):
+                answers.add((call.script.name, answer[0]))
+        return given
 
-    Script.__call__ = counted
+    RedisSeatStore._send_calls = counted
 
 
 def _count_refusals() -> None:
