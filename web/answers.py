@@ -1,6 +1,6 @@
 """An answer to a program, before it is known who sends it: Flask, or the server without Flask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from http import HTTPStatus
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from flask import Response
 
 StartResponse = Callable[..., object]
+WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
 
 
 class Answer(NamedTuple):
@@ -18,7 +19,6 @@ class Answer(NamedTuple):
     headers: list[tuple[str, str]]
 
     def response(self) -> Response:
-        # A list makes the headers as they are; anything else would add a default content type.
         return Response(self.body, self.status, self.headers)
 
     def send(self, start_response: StartResponse) -> list[bytes]:

@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 
 from flask import Blueprint, Flask, Response, current_app, request
 
-from web.answers import Answer, StartResponse
+from web.answers import Answer, StartResponse, WsgiApp
 from web.domain import Refusal
 from web.error_pages import bug
 from web.metrics import count_answer
 from web.refusals import counted
-
-WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 """One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""

@@ -7,7 +7,7 @@ Limits on single routes are Flask-Limiter's. Both ask the same sidecar.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
@@ -17,6 +17,7 @@ from sidecar.client_address import client_key, is_trusted
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
+from web.answers import StartResponse, WsgiApp
 from web.error_pages import answer
 from web.metrics import LIMITER_FALLBACKS, count_refusal
 from web.pages.answers import WAIT, in_seconds, wants_page
@@ -53,9 +54,6 @@ ROUTES_OF_FORMS = (
 ROUTES_OF_LOGINS = ("pages.log_in",)
 
 _NS_PER_S = 10**9
-
-StartResponse = Callable[..., object]
-WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
 
 
 class ClientLimit:
