@@ -13,9 +13,13 @@ from pathlib import Path
 from ops.nginx import render
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
+from sidecar.settings import parse_rate
 from tests.local_server import LocalServer, QuietHandler
 
 PROBLEM_TYPE = "application/problem+json"
+
+NO_ENVELOPE = parse_rate("10000/second")
+"""So that one address can ask for a whole crowd; the envelope has tests of its own."""
 
 KEEPING_S = 0.03
 """nginx names the file of an answer just after the answer went out; a client may be faster."""

@@ -1,6 +1,5 @@
 """Real servers, on ports and in folders of their own, so that a running system is not disturbed."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,15 +12,13 @@ from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
 from tests.behind_nginx import Upstream, local_nginx
+from tests.environment import inherited
 from tests.factories import put_on_sale, small_hall
 from web.domain import Event
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
-
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-"""All that servers under test get of this environment; a PORT or REDIS_URL in it is not theirs."""
 
 WEBHOOK_SECRET = "whsec_of_tests"
 ORGANISER_TOKEN = "the organiser's token of tests"
@@ -76,10 +73,9 @@ class Site:
 @pytest.fixture(scope="session")
 def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
     """What `make run` starts, on the Redis and MongoDB of the other fixtures."""
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
     secrets = {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "ORGANISER_TOKEN": ORGANISER_TOKEN}
-    running = Stack(state_dir / "stack", environ | urls | secrets)
+    running = Stack(state_dir / "stack", inherited() | urls | secrets)
     try:
         running.start(free_port())
         yield Site(

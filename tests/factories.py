@@ -53,6 +53,16 @@ def small_hall(**changes) -> Event:
     return replace(SMALL_HALL, id=unique("small-hall"), **changes)
 
 
+def two_halves(name: str, seats: int, **changes) -> Event:
+    """For load: general admission, ``seats`` of the section "paid" and as many of "free"."""
+    rows = (Row("GA", (numbers(1, seats),)),)
+    sections = (
+        Section("paid", "Paid", "general", 2500, rows),
+        Section("free", "Free of charge", "general", 0, rows),
+    )
+    return replace(SMALL_HALL, id=unique(name), sections=sections, **changes)
+
+
 def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Booking:
     """Of somebody else, of this moment."""
     hold_id = unique("hld")

@@ -4,11 +4,21 @@ import os
 import platform
 import re
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 LIBRARIES = ("flask", "gunicorn", "gevent", "httptools", "redis", "hiredis", "pymongo", "uvloop")
 SERVERS = {"nginx": ("nginx", "-v"), "redis-server": ("redis-server", "--version")}
+
+
+def circumstances() -> dict[str, object]:
+    """What a kept measurement begins with."""
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 def machine() -> str:

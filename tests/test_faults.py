@@ -18,7 +18,7 @@ import redis
 from ops.processes import free_port
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY, Stack
-from tests.conftest import INHERITED
+from tests.environment import inherited
 from tests.factories import put_on_sale, small_hall
 from tests.faults.commands import flask
 from tests.faults.crowd import Crowd, Told
@@ -158,7 +158,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         MongoDB(folder / "mongo", folder / "mongod.log") as mongo,
         Sandbox(folder / "ledger.db", folder / "sandbox.log") as sandbox,
     ):
-        environ = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+        environ = inherited() | {
             "REDIS_URL": redis_server.url,
             "MONGODB_URI": mongo.url,
             "STRIPE_API_KEY": SANDBOX_API_KEY,

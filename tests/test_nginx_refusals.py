@@ -10,8 +10,8 @@ import pytest
 from ops.nginx.problems import KEPT_STATUS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
-from sidecar.settings import parse_rate
 from tests.behind_nginx import (
+    NO_ENVELOPE,
     Upstream,
     ask,
     ask_in_turn,
@@ -23,9 +23,8 @@ from tests.factories import unique
 
 @pytest.fixture(scope="module")
 def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    # The envelope has tests of its own; here one address asks a lot.
-    folder, rate = tmp_path_factory.mktemp("nginx"), parse_rate("10000/second")
-    with local_nginx(folder, upstream.address, rate=rate) as nginx:
+    folder = tmp_path_factory.mktemp("nginx")
+    with local_nginx(folder, upstream.address, rate=NO_ENVELOPE) as nginx:
         yield nginx
 
 

@@ -5,8 +5,7 @@ import time
 import pytest
 
 from ops.nginx.render import MAP_MIN_USES
-from sidecar.settings import parse_rate
-from tests.behind_nginx import ask, local_nginx
+from tests.behind_nginx import NO_ENVELOPE, ask, local_nginx
 from tests.factories import unique
 
 CROWD = MAP_MIN_USES + 20
@@ -15,9 +14,8 @@ TRIES = 5
 
 @pytest.fixture(scope="module")
 def nginx(upstream, tmp_path_factory):
-    # One address asks for the whole crowd.
-    folder, rate = tmp_path_factory.mktemp("nginx"), parse_rate("10000/second")
-    with local_nginx(folder, upstream.address, rate=rate) as nginx:
+    folder = tmp_path_factory.mktemp("nginx")
+    with local_nginx(folder, upstream.address, rate=NO_ENVELOPE) as nginx:
         yield nginx
 
 

@@ -15,7 +15,7 @@ import requests
 
 from ops.processes import free_port
 from ops.servers import REPOSITORY
-from tests.conftest import INHERITED
+from tests.environment import inherited
 from tests.http_client import Client
 
 
@@ -41,12 +41,11 @@ class MakeRun:
     """Runs in ``clone`` until stopped; ``greeting`` is what it printed up to the last line."""
 
     def __init__(self, clone: Path, port: int):
-        environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self._clone = clone
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ops.run"],
             cwd=clone,
-            env=environ | {"PORT": str(port)},
+            env=inherited() | {"PORT": str(port)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

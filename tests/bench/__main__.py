@@ -23,20 +23,19 @@ from tests.bench.measurements import (
 )
 from tests.bench.report import Report
 from tests.bench.servers import Bench, can_run_express
+from tests.environment import inherited
 
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "WEB_CONCURRENCY")
 KEPT_DIR = REPOSITORY / "docs/bench"
 
 
 def main() -> None:
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     measurements, goals = MEASUREMENTS, GOALS
     if can_run_express():
         measurements, goals = measurements + OF_EXPRESS, goals + GOALS_BESIDE_EXPRESS
     figures = Figures({measurement.name: [] for measurement in measurements})
     with tempfile.TemporaryDirectory(prefix="tickets-bench-") as name:
         folder = Path(name)
-        stack = Stack(folder / "stack", environ)
+        stack = Stack(folder / "stack", inherited("WEB_CONCURRENCY"))
         try:
             stack.start(free_port())
             with Bench(stack, folder) as bench:

@@ -1,7 +1,6 @@
 """What ``make bench`` measures, and what it is to reach."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -18,6 +17,7 @@ from tests.bench.wrk import (
     buyers,
     start_wrk,
 )
+from tests.meanwhile import meanwhile
 from web.domain import Event
 
 REPETITIONS = 3
@@ -115,21 +115,15 @@ def everyone_at_a_seat_that_comes_back(bench: Bench, hall: Event) -> Result:
 @contextlib.contextmanager
 def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
     """Releases whatever is held, again and again. Gives the holds that there were."""
-    ended, holders = threading.Event(), set()
+    holders = set()
 
     def release() -> None:
-        while not ended.wait(RELEASE_INTERVAL_S):
-            for hold in bench.seats.read_everything(hall.id).holds:
-                holders.add(hold)
-                bench.seats.release_hold(hall.id, hold)
+        for hold in bench.seats.read_everything(hall.id).holds:
+            holders.add(hold)
+            bench.seats.release_hold(hall.id, hold)
 
-    thread = threading.Thread(target=release)
-    thread.start()
-    try:
+    with meanwhile(release, RELEASE_INTERVAL_S):
         yield holders
-    finally:
-        ended.set()
-        thread.join()
 
 
 def one_bot(bench: Bench, hall: Event) -> Result:
@@ -188,21 +182,14 @@ def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
 
 def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
     """While seats are held all the time."""
-    ended = threading.Event()
+    positions = iter(range(len(hall.seats)))
 
     def sell() -> None:
-        for position in range(len(hall.seats)):
-            if ended.wait(SALE_INTERVAL_S):
-                return
-            bench.seats.hold_seats(hall, f"hld_{position}", f"buyer-{position}", [position])
+        position = next(positions)
+        bench.seats.hold_seats(hall, f"hld_{position}", f"buyer-{position}", [position])
 
-    thread = threading.Thread(target=sell)
-    thread.start()
-    try:
+    with meanwhile(sell, SALE_INTERVAL_S):
         return burst(bench.url, "GET", f"/api/events/{hall.id}/seats", CROWD, {200})
-    finally:
-        ended.set()
-        thread.join()
 
 
 YARDSTICK = "nginx's own `return 409`"

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import log10
 
 import msgspec
 
 from tests.bench.measurements import YARDSTICK, Figures, Goal
 from tests.bench.wrk import CONNECTIONS, SECONDS
-from tests.machine import machine, versions
+from tests.machine import circumstances, machine
 from tests.svg import QUIET, RULE, Picture
 
 WIDTH, ROW_HEIGHT, LABELS, BARS, TOP = 900, 32, 420, 400, 38
@@ -64,9 +63,7 @@ class Report:
 
     def json(self) -> bytes:
         document = {
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "versions": versions(),
+            **circumstances(),
             "seconds": SECONDS,
             "connections": CONNECTIONS,
             "measurements": {

@@ -5,8 +5,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -16,8 +15,8 @@ import requests
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
-from tests.factories import put_on_sale
-from web.domain import Event, Row, Section
+from tests.factories import put_on_sale, two_halves
+from web.domain import Event
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 
@@ -59,7 +58,6 @@ class Bench:
         self._stack = stack
         self._environment = stack.environment
         self._folder = folder
-        self._halls = 0
         self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -76,7 +74,8 @@ class Bench:
     def hall(self, seats: int) -> Iterator[Event]:
         """One on sale, half of it for money: a fresh one for each measurement, so that none finds
         what another has sold."""
-        hall = self._open_hall(seats)
+        hall = two_halves("bench", seats // 2, hold_ms=300_000, max_held_per_client=16)
+        put_on_sale(self.seats, hall)
         self._introduce(hall)
         try:
             yield hall
@@ -98,39 +97,8 @@ class Bench:
         return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
 
     def processor_s(self) -> dict[str, float]:
-        """Seconds that each part has used so far, by its name; the limiter is counted apart from
-        the web processes beside it. wrk is not in it."""
-        used = Counter()
-        for name in PARTS:
-            first = psutil.Process(self._stack[name].pid)
-            for process in (first, *first.children(recursive=True)):
-                # Redis rewrites its file in a child, which may be gone by now.
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    part = "limiter" if "sidecar.server" in process.cmdline() else name
-                    times = process.cpu_times()
-                    used[part] += times.user + times.system
-        return used
-
-    def _open_hall(self, seats: int) -> Event:
-        self._halls += 1
-        numbers = tuple(map(str, range(1, seats // 2 + 1)))
-        rows = (Row("GA", (numbers,)),)
-        hall = Event(
-            id=f"bench-{self._halls}",
-            name="Benchmark",
-            venue="Loopback",
-            currency="GBP",
-            sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
-            hold_ms=300_000,
-            max_seats_per_hold=8,
-            max_held_per_client=16,
-            sections=(
-                Section("paid", "Paid", "general", 2500, rows),
-                Section("free", "Free of charge", "general", 0, rows),
-            ),
-        )
-        put_on_sale(self.seats, hall)
-        return hall
+        """Seconds that each part has used so far. wrk is not in it."""
+        return by_part(self._stack, lambda process: sum(process.cpu_times()[:2]))
 
     def _forget(self, hall: Event) -> None:
         """Or the worker would look after more and more halls as the bench goes on."""
@@ -174,6 +142,20 @@ class Bench:
             env=self._environment | environment,
             cwd=REPOSITORY,
         )
+
+
+def by_part(stack: Stack, read: Callable[[psutil.Process], float]) -> Counter[str]:
+    """What ``read`` says of each process, added up by part; the limiter is counted apart from the
+    web processes beside it."""
+    sums = Counter()
+    for name in PARTS:
+        first = psutil.Process(stack[name].pid)
+        for process in (first, *first.children(recursive=True)):
+            # Redis rewrites its file in a child, which may be gone by now.
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                part = "limiter" if "sidecar.server" in process.cmdline() else name
+                sums[part] += read(process)
+    return sums
 
 
 def can_run_express() -> bool:

@@ -7,14 +7,10 @@ memory.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -24,14 +20,13 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.bench.line_chart import LineChart
+from tests.bench.servers import by_part
 from tests.bench.wrk import start_wrk
-from tests.factories import put_on_sale
-from tests.machine import machine, versions
-from web.domain import Event, Row, Section
+from tests.environment import inherited
+from tests.factories import put_on_sale, two_halves
+from tests.machine import circumstances
 from web.stores.seat_store import RedisSeatStore, connect
 
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "WEB_CONCURRENCY")
-PARTS = ("nginx", "web", "worker", "redis", "mongod")
 SAMPLE_S = 15
 HOLD_MS = 10_000
 SEATS = 100_000
@@ -47,9 +42,8 @@ KEPT = REPOSITORY / "docs/bench/soak.json"
 
 def main() -> None:
     seconds = round(60 * float(sys.argv[1]))
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="tickets-soak-") as name:
-        stack = Stack(Path(name) / "stack", environ)
+        stack = Stack(Path(name) / "stack", inherited("WEB_CONCURRENCY"))
         try:
             stack.start(free_port())
             client = connect(stack.environment["REDIS_URL"])
@@ -77,9 +71,7 @@ def main() -> None:
         finally:
             stack.stop()
     document = {
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(),
+        **circumstances(),
         "load": answers,
         "samples": samples,
     }
@@ -98,20 +90,7 @@ def memory_chart(samples: list[dict]) -> LineChart:
     return LineChart(title, "minutes", "MiB", lines, even_x=True)
 
 
-HALL = Event(
-    id="soak",
-    name="Soak",
-    venue="Loopback",
-    currency="GBP",
-    sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
-    hold_ms=HOLD_MS,
-    max_seats_per_hold=8,
-    max_held_per_client=1000,
-    sections=tuple(
-        Section(name, name, "general", price, (Row("GA", (tuple(map(str, range(1, SEATS + 1))),)),))
-        for name, price in (("free", 0), ("paid", 2500))
-    ),
-)
+HALL = two_halves("soak", SEATS, hold_ms=HOLD_MS, max_held_per_client=1000)
 
 
 def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> list[dict]:
@@ -126,18 +105,10 @@ def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> l
 def sample(stack: Stack, client: redis.Redis) -> dict:
     """Memory in MiB, of all processes of a part together; ``files`` are what they have open,
     connections among them."""
-    memory, files = Counter(), Counter()
-    for part in PARTS:
-        first = psutil.Process(stack[part].pid)
-        for process in (first, *first.children(recursive=True)):
-            # Redis rewrites its file in a child, which may be gone by now.
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                name = "limiter" if "sidecar.server" in process.cmdline() else part
-                memory[name] += process.memory_info().rss / 2**20
-                files[name] += process.num_fds()
+    memory = by_part(stack, lambda process: process.memory_info().rss / 2**20)
     return {
         "memory_mib": {name: round(mib, 1) for name, mib in memory.items()},
-        "files": files,
+        "files": by_part(stack, psutil.Process.num_fds),
         "redis_mib": round(client.info("memory")["used_memory"] / 2**20, 1),
         "redis_clients": client.info("clients")["connected_clients"],
         "journal_entries": client.xlen(f"journal:{{{HALL.id}}}"),

@@ -1,7 +1,6 @@
 """``make screenshots``: a picture of every page in every state to docs/screenshots, and the gallery
 that shows them, docs/screenshots.md. It starts a TicketS of its own."""
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES
-from tests.conftest import INHERITED, ORGANISER_TOKEN
+from tests.conftest import ORGANISER_TOKEN
+from tests.environment import inherited
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 
@@ -74,9 +74,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.png"):
         old.unlink()
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     with tempfile.TemporaryDirectory() as folder, running_chromium() as browser:
-        stack = Stack(Path(folder), environ | {"ORGANISER_TOKEN": ORGANISER_TOKEN})
+        stack = Stack(Path(folder), inherited() | {"ORGANISER_TOKEN": ORGANISER_TOKEN})
         try:
             stack.start(free_port())
             for file, name, _, options in sorted(pictures(), key=_order):

@@ -1,9 +1,7 @@
 """One burst from beginning to end: the stage, the crowd, perhaps chaos, and the evidence."""
 
 import math
-import os
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +23,8 @@ from tests.burst.plan import (
 )
 from tests.burst.stage import Stage
 from tests.burst.verdict import Evidence, Look
-from tests.conftest import INHERITED
+from tests.environment import inherited
+from tests.meanwhile import meanwhile
 
 WATCH_S = 0.2
 """Between two looks at the seats."""
@@ -100,12 +99,11 @@ def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
         *("--master-bind-host", HOST, "--master-bind-port", port),
         *("--master-host", HOST, "--master-port", port),
     ]
-    environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return Process(
         "locust",
         list(map(str, command)),
         report_dir / "logs/locust.log",
-        env=environ | {DROP_FILE: str(drop_path)},
+        env=inherited() | {DROP_FILE: str(drop_path)},
         cwd=REPOSITORY,
     )
 
@@ -127,20 +125,14 @@ def wait_for(crowd: Process, drop: Drop) -> None:
 @contextmanager
 def watching(stage: Stage, event_id: str) -> Iterator[list[Look]]:
     """Looks at the seats again and again while the block runs."""
-    over, looks = threading.Event(), []
+    looks = []
 
     def watch() -> None:
-        while not over.wait(WATCH_S):
-            states = stage.seat_states(event_id)
-            looks.append(Look(time.time(), None if states is None else Counter(states)))
+        states = stage.seat_states(event_id)
+        looks.append(Look(time.time(), None if states is None else Counter(states)))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with meanwhile(watch, WATCH_S):
         yield looks
-    finally:
-        over.set()
-        thread.join()
 
 
 def say(line: str) -> None:

@@ -1,7 +1,6 @@
 """The TicketS that a burst is played on: a stack of its own, beside whatever else runs, and one
 event of ``events/`` that opens at the moment that one wants."""
 
-import os
 import re
 import shutil
 import time
@@ -19,7 +18,7 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.burst.plan import Plan
-from tests.conftest import INHERITED
+from tests.environment import inherited
 from tests.faults.commands import flask
 from web.domain import Event, Refusal
 from web.ports import Authorization
@@ -49,8 +48,7 @@ class Stage:
         self._folder = folder
         self._plan = plan
         self._events_dir = folder / "events"
-        environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        environ["EVENTS_DIR"] = str(self._events_dir)
+        environ = inherited() | {"EVENTS_DIR": str(self._events_dir)}
         if plan.chaos:
             environ["PAYMENT_LEASE_S"] = str(LEASE_IN_CHAOS_S)
         self.state_dir = folder / "stack"
