@@ -122,6 +122,10 @@ make_venv() {
         exit 1
     fi
     echo "Making $venv with $("$python" --version)"
+    # --clear would empty what a link leads to, which is somebody else's.
+    if [[ -L $venv ]]; then
+        rm "$venv"
+    fi
     "$python" -m venv --clear "$venv"
 }
 
