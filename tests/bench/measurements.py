@@ -194,7 +194,7 @@ def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
 
 YARDSTICK = "nginx's own `return 409`"
 TAKEN = "one taken seat, everyone at once"
-COMING_BACK = "one seat that comes back 3 times a second, everyone at once"
+COMING_BACK = "one seat that is given back again and again, everyone at once"
 MAP = "map of 50,000 seats, while they are sold"
 HOLD = "hold a free seat, ten thousand clients within their limit"
 HALF_SPEED = "the same at half of that speed"

@@ -75,9 +75,20 @@ def text_of(verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
+NOTES = """\
+Bots' shares are counted from the opening on; the times are those of people, but for the last row.
+Who clicks twice hears twice that the seats are paid. Where parts are killed, a 503 that says when
+to try again and a 504 that says that the outcome is unknown are no server errors; elsewhere they
+are.
+
+[What a burst is, and its parameters](../../README.md#a-whole-sale-under-load)
+"""
+
+
 def markdown_of(verdict: Verdict, plan: Plan) -> str:
     """For docs/burst/: a table that GitHub shows."""
-    lines = [f"`{command_of(plan)}`, {_today()}, on {machine()}.", "", "| | |", "|---|---|"]
+    lines = ["# A burst" + (" with every part killed once" if plan.chaos else ""), ""]
+    lines += [f"`{command_of(plan)}`, {_today()}, on {machine()}.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in figures_of(verdict)]
     lines += [f"| {zero.name} | **{zero.count}** |" for zero in verdict.zeros]
     percents = " | ".join(f"{percent} %" for percent in PERCENTILES)
@@ -86,7 +97,7 @@ def markdown_of(verdict: Verdict, plan: Plan) -> str:
     for times in verdict.times:
         numbers = " | ".join(f"{ms:,.0f} ms" for ms in (*times.percentiles_ms, times.most_ms))
         lines.append(f"| {times.name} | {times.count:,} | {numbers} |")
-    return "\n".join([*lines, "", strain_of(verdict), ""])
+    return "\n".join([*lines, "", strain_of(verdict), "", NOTES])
 
 
 def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
