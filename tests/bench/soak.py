@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def memory_chart(samples: list[dict]) -> LineChart:
-    shown = samples[:: max(1, len(samples) // POINTS)]
+    shown = [*samples[: -1 : max(1, len(samples) // POINTS)], samples[-1]]
     lines = {
         part: [(round(sample["s"] / 60), sample["memory_mib"][part]) for sample in shown]
         for part in shown[0]["memory_mib"]
