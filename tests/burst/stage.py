@@ -28,7 +28,7 @@ from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.auditing import Check, audit
 
-HOLD_S = 12
+HOLD_S = 9
 """Of the event as it is played: what is abandoned is back within the burst."""
 
 LEASE_IN_CHAOS_S = 15
