@@ -59,14 +59,12 @@ GATEWAY_TRIES = 2
 
 INSERT_TRIES = 2
 
-BUDGET_S = 25.0
-"""After so long a payment asks the gateway nothing more and leaves the rest to the worker: its
-buyer has waited long enough, and nginx will not wait much longer."""
-
 BUDGET_OF_LEASE = 0.4
 FENCE_OF_LEASE = 0.6
 """The parts of a lease after which no call to the gateway begins, and no insert: what has begun by
-then has ended, one way or the other, when the lease does and the worker takes over."""
+then has ended, one way or the other, when the lease does and the worker takes over. A lease longer
+than the default leaves no more time for calls: the buyer has waited long enough, and nginx will not
+wait much longer."""
 
 REPEAT_WAIT_S = 2.0
 """How long a repeat waits for the payment it repeats, before it says that it is in progress."""
@@ -99,7 +97,7 @@ class Checkout:
     ):
         """``reach`` is told each of POINTS when it is reached."""
         self._reach = reach
-        self._budget_s = min(BUDGET_S, lease_s * BUDGET_OF_LEASE)
+        self._budget_s = min(lease_s, DEFAULT_LEASE_S) * BUDGET_OF_LEASE
         self._fence_s = lease_s * FENCE_OF_LEASE
         self._seats = seats
         self._bookings = bookings
