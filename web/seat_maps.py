@@ -1,13 +1,13 @@
 """Seat maps as the API sends them, made once for all who ask at the same moment."""
 
 import gzip
-from collections import OrderedDict
 from functools import cached_property
 
 import msgspec
 
 from web.group_commit import GroupCommit
 from web.ports import SeatMap
+from web.recently_used import RecentlyUsed
 from web.use_cases.box_office import BoxOffice
 
 EVENTS_KEPT = 100
@@ -47,15 +47,14 @@ class SeatMaps:
 
     def __init__(self, box_office: BoxOffice):
         self._box_office = box_office
-        self._halls: OrderedDict[str, _Hall] = OrderedDict()
+        self._halls: RecentlyUsed[_Hall] = RecentlyUsed(EVENTS_KEPT)
 
     def of(self, event_id: str) -> EncodedMap:
         """Raises EventNotFound, Unavailable."""
-        hall = self._halls.get(event_id) or _Hall(self._box_office, event_id)
-        self._halls[event_id] = hall
-        self._halls.move_to_end(event_id)
-        if len(self._halls) > EVENTS_KEPT:
-            self._halls.popitem(last=False)
+        hall = self._halls.get(event_id)
+        if hall is None:
+            hall = _Hall(self._box_office, event_id)
+            self._halls.put(event_id, hall)
         return hall.read()
 
 

@@ -3,7 +3,6 @@
 import logging
 import secrets
 import struct
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -54,6 +53,7 @@ from web.ports import (
     SeatsMoved,
     Upkeep,
 )
+from web.recently_used import RecentlyUsed
 from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
 
 PART = "seat store"
@@ -163,7 +163,7 @@ class RedisSeatStore:
         self._lease_ms = round(lease_s * 1000)
         self._scripts = scripts or read_scripts()
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
-        self._events: OrderedDict[str, Event] = OrderedDict()
+        self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
     # ------------------------------------------------------------ events
@@ -180,8 +180,7 @@ class RedisSeatStore:
         return sorted(ids)
 
     def known_event(self, event_id: str) -> Event:
-        event = self._events.get(event_id)
-        return event if event else self.current_event(event_id)
+        return self._events.get(event_id) or self.current_event(event_id)
 
     def current_event(self, event_id: str) -> Event:
         key = _event_key(event_id)
@@ -189,15 +188,12 @@ class RedisSeatStore:
             version = self._redis.hget(key, "version")
             event = self._events.get(event_id)
             if version and event and event.version == version:
-                self._events.move_to_end(event_id)
                 return event
             definition = self._redis.hget(key, "definition")
         if not definition:
             raise self._missing(event_id)
         event = msgspec.json.decode(definition, type=Event)
-        self._events[event_id] = event
-        while len(self._events) > EVENTS_REMEMBERED:
-            self._events.popitem(last=False)
+        self._events.put(event_id, event)
         return event
 
     def current_events(self, event_ids: Sequence[str]) -> list[Event]:
@@ -553,7 +549,7 @@ class RedisSeatStore:
         if answer[0] == "event_closed":
             raise Unavailable(PART)
         if answer[0] == "event_changed":
-            self._events.pop(event_id, None)
+            self._events.forget(event_id)
             raise EventChanged(event_id)
         return answer
 
@@ -578,7 +574,7 @@ class RedisSeatStore:
     def _missing(self, event_id: str) -> Exception:
         """Nothing in Redis means "not found" only while Redis knows what it has, and only of an
         event that this process has never seen."""
-        if event_id in self._events:
+        if self._events.get(event_id):
             return Unavailable(PART)
         with self._reachable():
             known, listed = (

@@ -1,0 +1,33 @@
+"""A memory with a bound."""
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class RecentlyUsed(Generic[Value]):
+    """Keeps so many values by name; the one that was neither put nor got for longest goes first."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, name: str) -> Value | None:
+        try:
+            self._values.move_to_end(name)
+            return self._values[name]
+        except KeyError:
+            return None
+
+    def put(self, name: str, value: Value) -> None:
+        self._values[name] = value
+        self._values.move_to_end(name)
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        self._values.pop(name, None)
