@@ -18,10 +18,9 @@ def test_the_amount_is_the_sum_of_the_sections_prices():
     assert SMALL_HALL.amount_minor(positions) == 2500 + 1500 + 0
 
 
-def test_blocks_of_a_row_know_its_middle():
-    row_c = [block for block in SMALL_HALL.spans["stalls"].blocks if block.start >= 16]
-    assert [(block.start, block.length) for block in row_c] == [(16, 3), (19, 1)]
-    assert {block.middle for block in row_c} == {2 * 16 + 3}
+def test_the_first_block_of_a_row_begins_it():
+    blocks = [(block.start, block.begins_row) for block in SMALL_HALL.spans["stalls"].blocks]
+    assert blocks == [(0, True), (4, False), (8, True), (16, True), (19, False)]
 
 
 def test_any_change_of_a_definition_gives_another_version():

@@ -84,16 +84,20 @@ class Model:
     def best(self, section_id: str, quantity: int) -> list[int] | None:
         section, span = self.event.section_of[section_id], self.event.spans[section_id]
         if section.kind == "seated":
-            for middle in dict.fromkeys(block.middle for block in span.blocks):
+            for row in section.rows:
+                blocks = [
+                    [self.event.positions[f"{section_id}-{row.id}-{seat}"] for seat in block]
+                    for block in row.blocks
+                ]
+                middle_doubled = blocks[0][0] + blocks[-1][-1]
                 runs = [
-                    range(first, first + quantity)
-                    for block in span.blocks
-                    if block.middle == middle
-                    for first in range(block.start, block.start + block.length - quantity + 1)
+                    block[first : first + quantity]
+                    for block in blocks
+                    for first in range(len(block) - quantity + 1)
                 ]
                 free = [run for run in runs if all(self.hall[p] == "0" for p in run)]
                 if free:
-                    return list(min(free, key=lambda run: abs(run[0] + run[-1] - middle)))
+                    return min(free, key=lambda run: abs(run[0] + run[-1] - middle_doubled))
         seats = range(span.start, span.start + span.length)
         free = [position for position in seats if self.hall[position] == "0"]
         return free[:quantity] if len(free) >= quantity else None

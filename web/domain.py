@@ -60,15 +60,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Block:
-    """A run of adjacent seats as the packed seat string has it.
-
-    ``middle`` is twice the position of the middle of its row, doubled so that the middle of an
-    even number of seats is an integer too. No two rows have the same.
-    """
+    """A run of adjacent seats as the packed seat string has it: it ends where the next one, or its
+    section does. ``begins_row`` says whether a row begins there, too."""
 
     start: int
-    length: int
-    middle: int
+    begins_row: bool
 
 
 @dataclass(frozen=True)
@@ -135,10 +131,8 @@ class Event:
         for section in self.sections:
             blocks, position = [], start
             for row in section.rows:
-                row_length = sum(len(block) for block in row.blocks)
-                middle = 2 * position + row_length - 1
-                for block in row.blocks:
-                    blocks.append(Block(position, len(block), middle))
+                for number, block in enumerate(row.blocks):
+                    blocks.append(Block(position, begins_row=number == 0))
                     position += len(block)
             spans[section.id] = Span(start, position - start, tuple(blocks))
             start = position

@@ -602,13 +602,8 @@ class RedisSeatStore:
         packed = self._blocks.setdefault(event, {})
         if section.id not in packed:
             blocks = event.spans[section.id].blocks
-            former = (None, *(block.middle for block in blocks))  # blocks of one row have the same
             packed[section.id] = struct.pack(
-                f">{len(blocks)}I",
-                *(
-                    2 * block.start + (block.middle != middle_before)
-                    for block, middle_before in zip(blocks, former, strict=False)
-                ),
+                f">{len(blocks)}I", *(2 * block.start + block.begins_row for block in blocks)
             )
         return packed[section.id]
 
