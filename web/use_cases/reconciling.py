@@ -21,6 +21,7 @@ from web.domain import (
     Payment,
     PaymentNotFound,
     Refusal,
+    SeatState,
 )
 from web.ports import (
     Authorization,
@@ -172,7 +173,7 @@ class Reconciler:
         if event is None:
             log.error("%s: %s, and there is no file to open it from", event_id, reason)
             return
-        self._repair("reopened", event_id, reason, partial(self._opening.open_event, event, seen))
+        self._repair("reopened", event_id, reason, partial(self._open, event, seen))
 
     def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
         """Events whose turn it is, that which has waited longest first."""
@@ -202,16 +203,16 @@ class Reconciler:
         unsold = [
             seat
             for seat in self._bookings.sold_seats(event_id)
-            if seat_map[event.positions[seat]] != "s"
+            if seat_map[event.positions[seat]] != SeatState.SOLD
         ]
         # Those that are being confirmed at this moment are still paying, and no concern of ours.
-        forgotten = [seat for seat in unsold if seat_map[event.positions[seat]] != "p"]
+        forgotten = [seat for seat in unsold if seat_map[event.positions[seat]] != SeatState.PAYING]
         if forgotten:
             self._repair(
                 "marked sold",
                 f"{event_id}: {', '.join(forgotten)}",
                 "booked, and not sold in Redis",
-                partial(self._opening.open_event, event),
+                partial(self._open, event),
             )
 
     # ------------------------------------------------------------ payments
@@ -219,7 +220,7 @@ class Reconciler:
     def _end_lapsed_payments(self, event_id: str) -> None:
         if self._dry_run:
             for hold_id in self._seats.lapsed_holds(event_id):
-                self._repair("ended", hold_id, NOT_ENDED, None)
+                self._would("ended", hold_id, NOT_ENDED)
             return
         while not self._stopped() and (payment := self._claim_lapsed(event_id)):
             with patience(payment.gateway_key):
@@ -240,7 +241,7 @@ class Reconciler:
                     "refund ended",
                     booking.id,
                     "it was begun and broke off",
-                    partial(self._refunding.refund, booking.id),
+                    partial(self._refund, booking.id),
                 )
 
     def _compare_with_gateway(self, now: datetime) -> None:
@@ -281,7 +282,7 @@ class Reconciler:
                 "refund ended",
                 booking.id,
                 f"{payment_id} was refunded at the gateway",
-                partial(self._refunding.refund, booking.id),
+                partial(self._refund, booking.id),
             )
         elif status == "captured" and not booking:
             self._repair(
@@ -307,12 +308,19 @@ class Reconciler:
 
     # ------------------------------------------------------------ how
 
-    def _repair(
-        self, kind: str, subject: str, reason: str, act: Callable[[], object] | None
-    ) -> None:
+    def _open(self, event: Event, seen_revision: int = 0) -> None:
+        self._opening.open_event(event, seen_revision)
+
+    def _refund(self, booking_id: str) -> None:
+        self._refunding.refund(booking_id)
+
+    def _would(self, kind: str, subject: str, reason: str) -> None:
+        log.info("would be %s: %s (%s)", kind, subject, reason)
+
+    def _repair(self, kind: str, subject: str, reason: str, act: Callable[[], str | None]) -> None:
+        """``act`` returns what it did when the kind does not say it."""
         if self._dry_run:
-            log.info("would be %s: %s (%s)", kind, subject, reason)
-            return
+            return self._would(kind, subject, reason)
         outcome = act()
         self.repairs[kind] += 1
         log.info(
@@ -320,7 +328,7 @@ class Reconciler:
             kind,
             subject,
             reason,
-            f": {outcome}" if isinstance(outcome, str) else "",
+            f": {outcome}" if outcome else "",
             self.repairs[kind],
         )
 
