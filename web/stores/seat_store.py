@@ -257,9 +257,8 @@ class RedisSeatStore:
         hall = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
             hall[event.positions[seat]] = SeatState.SOLD.value
-        same_currency = (
-            event.currency == old.currency
-        )  # a hold's amount is in the one it was made in
+        # A hold's amount is in the currency that it was made in.
+        same_currency = event.currency == old.currency
         moved = "".join(
             "0" if same_currency and event.positions.get(seat) == position else "1"
             for position, seat in enumerate(old.seats)
