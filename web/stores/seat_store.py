@@ -183,7 +183,7 @@ class RedisSeatStore:
         return self._events.get(event_id) or self.current_event(event_id)
 
     def current_event(self, event_id: str) -> Event:
-        key = _event_key(event_id)
+        key = _key("event", event_id)
         with self._reachable():
             version = self._redis.hget(key, "version")
             event = self._events.get(event_id)
@@ -200,7 +200,7 @@ class RedisSeatStore:
         with self._reachable():
             pipeline = self._redis.pipeline(transaction=False)
             for event_id in event_ids:
-                pipeline.hget(_event_key(event_id), "version")
+                pipeline.hget(_key("event", event_id), "version")
             versions = pipeline.execute()
         events = []
         for event_id, version in zip(event_ids, versions, strict=True):
@@ -235,7 +235,7 @@ class RedisSeatStore:
 
     def revision(self, event_id: str) -> int | None:
         with self._reachable():
-            closed, revision = self._redis.hmget(_event_key(event_id), "closed", "revision")
+            closed, revision = self._redis.hmget(_key("event", event_id), "closed", "revision")
         return None if closed or not revision else int(revision)
 
     def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
@@ -285,7 +285,7 @@ class RedisSeatStore:
 
     def newest_changes(self, event: Event, count: int) -> list[Change]:
         with self._reachable():
-            entries = self._redis.xrevrange(f"journal:{{{event.id}}}", count=count)
+            entries = self._redis.xrevrange(_key("journal", event.id), count=count)
         return [
             Change(
                 revision=int(entry_id.partition("-")[0]),
@@ -326,7 +326,7 @@ class RedisSeatStore:
         while True:
             with self._reachable():
                 entries = self._redis.xrange(
-                    f"journal:{{{event_id}}}", start, f"{up_to_revision}-0", JOURNAL_PAGE
+                    _key("journal", event_id), start, f"{up_to_revision}-0", JOURNAL_PAGE
                 )
             for entry_id, entry in entries:
                 revision = _replay_change(hall, revision, int(entry_id.partition("-")[0]), entry)
@@ -353,18 +353,17 @@ class RedisSeatStore:
 
     def hold_of_form(self, event_id: str, form: str) -> str | None:
         with self._reachable():
-            return self._redis.get(_form_key(event_id, form))
+            return self._redis.get(_key("form", event_id, form))
 
     def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
         with self._reachable():
-            first = self._redis.set(
-                _form_key(event_id, form), hold_id, nx=True, get=True, px=FORM_MS
-            )
+            key = _key("form", event_id, form)
+            first = self._redis.set(key, hold_id, nx=True, get=True, px=FORM_MS)
         return first or hold_id
 
     def forget_form(self, event_id: str, form: str) -> None:
         with self._reachable():
-            self._redis.delete(_form_key(event_id, form))
+            self._redis.delete(_key("form", event_id, form))
 
     # ------------------------------------------------------------ holds
 
@@ -506,17 +505,11 @@ class RedisSeatStore:
         )
 
     def lapsed_holds(self, event_id: str) -> list[str]:
-        key = f"payments:{{{event_id}}}"
-        with self._reachable():
-            seconds, _ = self._redis.time()
-            return self._redis.zrangebyscore(key, "-inf", seconds * 1000)
+        _, hold_ids = self._run("lapsed_holds", event_id)
+        return hold_ids
 
     def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
-        key = f"payments:{{{event_id}}}"
-        with self._reachable():
-            seconds, microseconds = self._redis.time()
-            soon_ms = seconds * 1000 + microseconds // 1000 + within_ms
-            self._redis.zadd(key, {hold_id: soon_ms}, xx=True, lt=True)
+        self._run("hurry_payment", event_id, hold_id=hold_id, within_ms=within_ms)
 
     def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
         self._run(
@@ -692,12 +685,9 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _event_key(event_id: str) -> str:
-    return f"event:{{{event_id}}}"
-
-
-def _form_key(event_id: str, form: str) -> str:
-    return f"form:{{{event_id}}}:{form}"
+def _key(kind: str, event_id: str, *names: str) -> str:
+    """As the scripts' headers have them: the event is the cluster hash tag."""
+    return ":".join((kind, f"{{{event_id}}}", *names))
 
 
 def _definition(event: Event) -> dict[str, str | int | bytes]:
