@@ -153,6 +153,46 @@ class Event:
         return tuple(self.seats[position] for position in positions)
 
 
+STATE_AFTER = {
+    "held": SeatState.HELD,
+    "released": SeatState.FREE,
+    "expired": SeatState.FREE,
+    "paying": SeatState.PAYING,
+    "unpaid": SeatState.HELD,
+    "sold": SeatState.SOLD,
+    "refunded": SeatState.FREE,
+}
+"""What each change in the journal makes of its seats."""
+
+
+class JournalBroken(Exception):
+    """The journal skips a revision, or has a change that changes nothing."""
+
+
+class ReplayedHall:
+    """The hall that a journal leads to, change by change."""
+
+    def __init__(self):
+        self.revision = 0
+        self.seats: list[str] = []
+
+    def open(self, revision: int, seats: str) -> None:
+        self.revision, self.seats = revision, list(seats)
+
+    def change(self, revision: int, change: str, positions: Sequence[int]) -> None:
+        """Raises JournalBroken."""
+        if not self.seats:
+            raise JournalBroken(f"it begins with revision {revision}, which opens nothing")
+        if revision != self.revision + 1:
+            raise JournalBroken(f"revision {revision} follows {self.revision}")
+        state = STATE_AFTER[change]
+        for position in positions:
+            if self.seats[position] == state:
+                raise JournalBroken(f"revision {revision} makes seat {position} what it was")
+            self.seats[position] = state
+        self.revision = revision
+
+
 class HoldStatus(StrEnum):
     HELD = "held"
     PAYING = "paying"

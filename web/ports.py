@@ -85,10 +85,6 @@ class Change:
     seats: tuple[str, ...]
 
 
-class JournalBroken(Exception):
-    """The journal skips a revision, or has a change that changes nothing."""
-
-
 class SeatsMoved(Exception):
     """The new definition has other seats where some are held or sold: ``seats``, as the old
     definition names them."""
@@ -235,6 +231,20 @@ class SeatStore(Protocol):
 
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
         """One payment that nobody has finished within its lease, for this caller alone."""
+        ...
+
+
+class AuditedSeats(SeatStore, Protocol):
+    """With what only the audit asks for; the last two read a page at a time."""
+
+    def read_everything(self, event_id: str) -> EventState: ...
+
+    def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
+        """The map that the journal leads to. Raises JournalBroken."""
+        ...
+
+    def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
+        """All that are kept as the final answers to idempotency keys."""
         ...
 
 

@@ -34,6 +34,7 @@ from web.domain import (
     PaymentNotFound,
     Receipt,
     Replayed,
+    ReplayedHall,
     SaleNotOpen,
     SeatState,
     SeatTaken,
@@ -46,7 +47,6 @@ from web.group_commit import Abandoned, GroupCommit
 from web.ports import (
     Change,
     EventState,
-    JournalBroken,
     KnownHold,
     Replay,
     SeatMap,
@@ -83,17 +83,6 @@ CALLS_IN_A_GROUP = 64
 
 JOURNAL_PAGE = 1000
 SCAN_PAGE = 1000
-
-STATE_AFTER = {
-    "held": SeatState.HELD,
-    "released": SeatState.FREE,
-    "expired": SeatState.FREE,
-    "paying": SeatState.PAYING,
-    "unpaid": SeatState.HELD,
-    "sold": SeatState.SOLD,
-    "refunded": SeatState.FREE,
-}
-"""What each change in the journal makes of its seats."""
 
 EVENTS_REMEMBERED = 1000
 """Definitions a process keeps parsed; the one not used for longest goes first."""
@@ -150,7 +139,7 @@ def connect(url: str) -> redis.Redis:
 
 
 class RedisSeatStore:
-    """Implements SeatStore of ``web/ports.py``."""
+    """Implements AuditedSeats of ``web/ports.py``."""
 
     def __init__(
         self,
@@ -288,7 +277,7 @@ class RedisSeatStore:
             entries = self._redis.xrevrange(_key("journal", event.id), count=count)
         return [
             Change(
-                revision=int(entry_id.partition("-")[0]),
+                revision=_revision(entry_id),
                 change=entry["change"],
                 hold_id=entry.get("hold", ""),
                 seats=event.seats_at(_positions(entry["seats"])) if "seats" in entry else (),
@@ -322,16 +311,19 @@ class RedisSeatStore:
         )
 
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
-        revision, hall, start = 0, [], "-"
+        hall, start = ReplayedHall(), "-"
         while True:
             with self._reachable():
                 entries = self._redis.xrange(
                     _key("journal", event_id), start, f"{up_to_revision}-0", JOURNAL_PAGE
                 )
             for entry_id, entry in entries:
-                revision = _replay_change(hall, revision, int(entry_id.partition("-")[0]), entry)
+                if entry["change"] == "opened":
+                    hall.open(_revision(entry_id), entry["map"])
+                else:
+                    hall.change(_revision(entry_id), entry["change"], _positions(entry["seats"]))
             if len(entries) < JOURNAL_PAGE:
-                return SeatMap(revision, "".join(hall))
+                return SeatMap(hall.revision, "".join(hall.seats))
             start = f"({entries[-1][0]}"
 
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
@@ -647,23 +639,6 @@ def _is_away(error: Exception) -> bool:
     return isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)
 
 
-def _replay_change(hall: list[str], revision: int, next_revision: int, entry: dict) -> int:
-    """Applies one entry of the journal to ``hall``; returns its revision."""
-    if entry["change"] == "opened":
-        hall[:] = entry["map"]
-        return next_revision
-    if not hall:
-        raise JournalBroken(f"it begins with revision {next_revision}, which opens nothing")
-    if next_revision != revision + 1:
-        raise JournalBroken(f"revision {next_revision} follows {revision}")
-    state = STATE_AFTER[entry["change"]]
-    for position in _positions(entry["seats"]):
-        if hall[position] == state:
-            raise JournalBroken(f"revision {next_revision} makes seat {position} what it was")
-        hall[position] = state
-    return next_revision
-
-
 def _hold(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
     stored = msgspec.json.decode(hold_json, type=StoredHold)
     return Hold(
@@ -727,6 +702,11 @@ def _kept(answer: PaymentDeclined | SeatTaken | None) -> bytes:
         case SeatTaken(seats):
             return msgspec.json.encode({"seats": seats})
     return b""
+
+
+def _revision(entry_id: str) -> int:
+    """Of an entry of the journal (``lua/include/journal.lua``)."""
+    return int(entry_id.partition("-")[0])
 
 
 def _text(positions: Iterable[int]) -> str:

@@ -8,16 +8,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 
-from web.domain import Booking, HoldStatus, Refusal, SeatState
+from web.domain import Booking, HoldStatus, JournalBroken, Refusal, SeatState
 from web.ports import (
+    AuditedSeats,
     Authorization,
     BookingStore,
     EventState,
     Gateway,
     GatewayError,
     IndexMissing,
-    JournalBroken,
-    SeatStore,
 )
 
 GATEWAY_WINDOW = timedelta(days=1)
@@ -46,7 +45,7 @@ class Check:
 
 
 def audit(
-    seats: SeatStore,
+    seats: AuditedSeats,
     bookings: BookingStore,
     gateway: Gateway,
     window: timedelta = GATEWAY_WINDOW,
@@ -57,7 +56,9 @@ def audit(
 
 
 class _Auditor:
-    def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway, since: datetime):
+    def __init__(
+        self, seats: AuditedSeats, bookings: BookingStore, gateway: Gateway, since: datetime
+    ):
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
