@@ -9,10 +9,6 @@ from web.domain import Refusal
 from web.ports import BadSignature
 from web.problems import Problem
 
-LOOK_WITHIN_MS = 15_000
-"""The process that began the payment needs a second for the rest; after this it has had its time,
-and the worker looks without waiting for the whole lease."""
-
 webhooks = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 
 log = logging.getLogger(__name__)
@@ -29,11 +25,9 @@ def hear_stripe() -> Response:
     except BadSignature as error:
         log.warning("webhook refused: %s", error)
         return Problem(400, "bad_signature", "The signature does not fit the body.").response()
-    if payment and {"event", "hold_id"} <= payment.metadata.keys():
+    if payment:
         try:
-            tickets.seats.hurry_payment(
-                payment.metadata["event"], payment.metadata["hold_id"], LOOK_WITHIN_MS
-            )
+            tickets.checkout.hurry(payment)
         except Refusal as error:
             log.warning("webhook not heeded: %r", error)
     return Response(status=204)

@@ -66,6 +66,10 @@ then has ended, one way or the other, when the lease does and the worker takes o
 than the default leaves no more time for calls: the buyer has waited long enough, and nginx will not
 wait much longer."""
 
+LOOK_WITHIN_MS = 15_000
+"""When the gateway tells of a payment, the process that began it needs a second for the rest; after
+this it has had its time, and the worker looks without waiting for the whole lease."""
+
 REPEAT_WAIT_S = 2.0
 """How long a repeat waits for the payment it repeats, before it says that it is in progress."""
 
@@ -137,6 +141,13 @@ class Checkout:
             if booking is None or booking.key_digest != key_digest:
                 raise
             return booking.receipt()
+
+    def hurry(self, authorization: Authorization) -> None:
+        """Something has become of this money, says the gateway: has the worker look sooner, if
+        its payment is under way. Nothing for money that is not ours."""
+        metadata = authorization.metadata
+        if {"event", "hold_id"} <= metadata.keys():
+            self._seats.hurry_payment(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
 
     def resume(self, payment: Payment) -> str:
         """Ends a payment that nobody ended in time: finished when the money is reserved or the
