@@ -14,9 +14,9 @@ local event_key, holds_key, due_key = unpack(KEYS)
 local version, hold_id, call_id = unpack(ARGV)
 -- include clock
 
-local event = redis.call('HMGET', event_key, 'version', 'hold_ms', 'closed')
+local event = redis.call('HMGET', event_key, 'version', 'closed', 'hold_ms')
 if not event[1] then return {'event_missing'} end
-if event[3] then return {'event_closed'} end
+if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
 
 local known = redis.call('HGET', holds_key, hold_id)
@@ -31,7 +31,7 @@ if hold.extended_by then
 end
 
 hold.extended_by = call_id
-hold.deadline_ms = hold.deadline_ms + tonumber(event[2])
+hold.deadline_ms = hold.deadline_ms + tonumber(event[3])
 local extended = cjson.encode(hold)
 redis.call('HSET', holds_key, hold_id, extended)
 redis.call('ZADD', due_key, hold.deadline_ms, hold_id)

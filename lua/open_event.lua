@@ -22,7 +22,7 @@ local event_key, seats_key, journal_key = unpack(KEYS)
 local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, seen_revision =
   unpack(ARGV)
 
-local event = redis.call('HMGET', event_key, 'version', 'revision', 'closed')
+local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
 if event[1] ~= from_version then return {'event_changed'} end
 
@@ -42,12 +42,12 @@ if #in_the_way > 0 then
   return {'seats_moved', table.concat(in_the_way, ',')}
 end
 
-local went_back = tonumber(event[2]) < tonumber(seen_revision)
+local went_back = tonumber(event[3]) < tonumber(seen_revision)
 redis.call('HDEL', event_key, 'closed')
 local after = table.concat(parts) .. string.sub(map, done + 1)
 redis.call('SET', seats_key, after)
-if event[1] == version and after == before and not went_back and not event[3] then
-  return {'unchanged', event[2]}
+if event[1] == version and after == before and not went_back and not event[2] then
+  return {'unchanged', event[3]}
 end
 
 local revision
@@ -55,7 +55,7 @@ if went_back then
   local time = redis.call('TIME')
   revision = string.format('%.0f', math.max(time[1] * 1000000 + time[2], seen_revision + 1))
 else
-  revision = string.format('%.0f', event[2] + 1)
+  revision = string.format('%.0f', event[3] + 1)
 end
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held)

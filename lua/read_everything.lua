@@ -7,8 +7,8 @@
 -- KEYS[6]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- returns  everything now_ms revision map holds due clients payments | event_closed | event_missing
 -- The last four are flat lists: name, value, name, value.
--- include clock
 local event_key, seats_key, holds_key, due_key, clients_key, payments_key = unpack(KEYS)
+-- include clock
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end

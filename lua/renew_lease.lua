@@ -7,9 +7,9 @@
 -- ARGV[3]  lease_ms          after so long the worker takes the payment over
 -- returns  renewed | lost | event_missing
 -- Lost: the worker has ended it, because this process was away for longer than its lease.
--- include clock
 local event_key, holds_key, payments_key = unpack(KEYS)
 local hold_id, attempt, lease_ms = unpack(ARGV)
+-- include clock
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local known = redis.call('HGET', holds_key, hold_id)

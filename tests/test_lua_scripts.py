@@ -8,6 +8,20 @@ from web.stores import seat_store
 from web.stores.lua_scripts import LUA_DIR, read_scripts
 
 SCRIPTS = read_scripts()
+FOR_CLOSED_EVENTS = {
+    "build_event",
+    "claim_lapsed_payment",
+    "confirm_booking",
+    "hurry_payment",
+    "lapsed_holds",
+    "open_event",
+    "renew_lease",
+    "return_seats",
+    "sweep_holds",
+    "undo_payment",
+}
+"""What opens an event, and what ends payments and refunds that were begun before Redis lost it."""
+
 SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/stores/seat_store.py").read_text()
 
 pytestmark = pytest.mark.parametrize("name", SCRIPTS)
@@ -66,6 +80,20 @@ def test_every_key_carries_the_hash_tag_of_the_event(name):
 def test_the_answers_are_those_that_the_header_lists(name):
     returned = set(re.findall(r"return \{'(\w+)'", code_of(name)))
     assert returned == returned_by_header(name)
+
+
+def test_an_event_that_is_missing_closed_or_changed_is_refused(name):
+    answers = returned_by_header(name)
+    assert ("event_closed" in answers) == (name not in FOR_CLOSED_EVENTS)
+    assert ("event_missing" in answers) == (name != "build_event")
+    compares = {"version", "from_version"} & set(SCRIPTS[name].arguments)
+    assert ("event_changed" in answers) == (bool(compares) and name != "build_event")
+
+
+def test_includes_come_right_after_the_names_that_they_use(name):
+    before, include, _ = text_of(name).partition("-- include ")
+    last_names = "unpack(ARGV)" if SCRIPTS[name].arguments else "unpack(KEYS)"
+    assert not include or before.endswith(f"{last_names}\n")
 
 
 def test_the_python_function_has_the_name_of_the_script(name):

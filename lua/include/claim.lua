@@ -3,9 +3,9 @@
 -- nil, the time and the event's hold_ms and max_held.
 local function admit(version, hold_id)
   local event = redis.call('HMGET', event_key,
-    'version', 'opens_at_ms', 'hold_ms', 'max_held', 'closed')
+    'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held')
   if not event[1] then return {'event_missing'} end
-  if event[5] then return {'event_closed'} end
+  if event[2] then return {'event_closed'} end
   if event[1] ~= version then return {'event_changed'} end
 
   local now = now_ms()
@@ -14,11 +14,11 @@ local function admit(version, hold_id)
     local hold = cjson.decode(known)
     return {'held', hold.deadline_ms, now, table.concat(hold.seats, ','), hold.amount_minor}
   end
-  if now < tonumber(event[2]) then
-    return {'sale_not_open', tonumber(event[2]) - now}
+  if now < tonumber(event[3]) then
+    return {'sale_not_open', tonumber(event[3]) - now}
   end
   if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
-  return nil, now, tonumber(event[3]), tonumber(event[4])
+  return nil, now, tonumber(event[4]), tonumber(event[5])
 end
 
 -- Writes a new hold down, or says why this client can have none. The seats are known to be free.
