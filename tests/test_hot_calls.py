@@ -10,6 +10,7 @@ import web.settings
 from sidecar.sliding_log import Decision
 from tests.factories import put_on_sale, small_hall
 from web import limiting
+from web.answers import CLIENT
 from web.api import hot
 from web.app import create_app
 
@@ -53,7 +54,7 @@ def long(app):
     )
 
     def application(environ, start_response):
-        environ[limiting.CLIENT] = "198.51.100.7"
+        environ[CLIENT] = "198.51.100.7"
         return through_flask(environ, start_response)
 
     return Client(application)

@@ -16,9 +16,9 @@ from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import unique
+from web.answers import CLIENT
 from web.app import create_app
 from web.hold_tokens import HoldTokens
-from web.limiting import CLIENT
 from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
 

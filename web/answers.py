@@ -1,18 +1,29 @@
-"""An answer to a program, before it is known who sends it: Flask, or the server without Flask."""
+"""Requests and answers as WSGI has them: for Flask, and for what answers without Flask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Response
 
 StartResponse = Callable[..., object]
 WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
 
+CLIENT = "tickets.client"
+"""Where a request's environment has the client's key, as client_key makes it."""
+
+_API_PATHS = ("/api/", "/webhooks/")
+
+
+def wants_page(environ: Mapping[str, Any]) -> bool:
+    """Whether a browser asks for something to look at, and not a program for data."""
+    path = environ.get("PATH_INFO", "")
+    return "text/html" in environ.get("HTTP_ACCEPT", "") and not path.startswith(_API_PATHS)
+
 
 class Answer(NamedTuple):
-    """``headers`` are all but Content-Length."""
+    """To a program. ``headers`` are all but Content-Length."""
 
     status: int
     body: bytes

@@ -12,7 +12,7 @@ from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.http import parse_accept_header, parse_etags
 
-from web.answers import Answer
+from web.answers import CLIENT, Answer
 from web.domain import (
     Buyer,
     Event,
@@ -26,7 +26,6 @@ from web.domain import (
     rfc3339,
 )
 from web.hot_calls import Call, HotCalls
-from web.limiting import CLIENT
 from web.refusals import counted
 from web.use_cases.box_office import BoxOffice
 from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem

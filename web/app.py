@@ -10,7 +10,7 @@ from sidecar.settings import Settings as LimiterSettings
 from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.domain import Unavailable
-from web.error_pages import register_error_handlers
+from web.error_pages import answer, register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
@@ -87,13 +87,13 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(api)
     app.register_blueprint(webhooks)
-    register_pages(app, settings)
+    register_pages(app, settings, without_cookies=(api, webhooks))
     app.cli.add_command(events_cli)
     app.cli.add_command(bookings_cli)
     app.cli.add_command(tickets_cli)
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
-    limit_routes(app, limiter, settings)
+    limit_routes(app, limiter, settings, answer)
     app.wsgi_app = ClientLimit(
         hot.shortcut(app),
         limiter,

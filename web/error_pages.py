@@ -2,17 +2,16 @@
 people. The pages' own refusals are in ``web/pages/refusals.py``."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from web.answers import wants_page
 from web.domain import Refusal
-from web.pages.answers import problem_page, wants_page
+from web.pages.answers import problem_page
 from web.ports import IndexMissing
 from web.problems import Problem
-from web.refusals import counted
+from web.refusals import bug, counted
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +20,13 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: 
 
 
 def register_error_handlers(app: Flask) -> None:
-    app.register_error_handler(Refusal, refuse)
+    app.register_error_handler(Refusal, _refuse)
     app.register_error_handler(IndexMissing, _index_missing)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
 
 
-def refuse(refusal: Refusal) -> Response:
+def _refuse(refusal: Refusal) -> Response:
     return counted(refusal).response()
 
 
@@ -61,15 +60,3 @@ def _index_missing(error: IndexMissing) -> Response:
 
 def _bug(error: Exception) -> Response:
     return answer(bug(error, request.environ))
-
-
-def bug(error: Exception, environ: Mapping[str, Any]) -> Problem:
-    """What to say of an exception that nobody expected, which is logged here."""
-    request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
-    log.exception("unexpected, request %s", request_id, exc_info=error)
-    return Problem(
-        500,
-        "internal_error",
-        "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn "
-        "its outcome; it is never charged twice.",
-    )

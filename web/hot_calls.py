@@ -15,9 +15,8 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from web.answers import Answer, StartResponse, WsgiApp
 from web.domain import Refusal
-from web.error_pages import bug
 from web.metrics import count_answer
-from web.refusals import counted
+from web.refusals import bug, counted
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 """One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""

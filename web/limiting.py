@@ -7,7 +7,7 @@ Limits on single routes are Flask-Limiter's. Both ask the same sidecar.
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
@@ -17,15 +17,10 @@ from sidecar.client_address import client_key, is_trusted
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
-from web.answers import StartResponse, WsgiApp
-from web.error_pages import answer
+from web.answers import CLIENT, StartResponse, WsgiApp, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal
-from web.pages.answers import WAIT, in_seconds, wants_page
 from web.problems import Problem
 from web.settings import Settings
-
-CLIENT = "tickets.client"
-"""Where a request's WSGI environment has the client's key, as client_key makes it."""
 
 UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Load balancers and Prometheus ask these; nginx keeps the last two from everybody else."""
@@ -70,10 +65,10 @@ class ClientLimit:
         rate: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
-        page: Response,
+        page: Callable[[int], Response],
     ):
-        """``trusted`` and ``hops`` are those of ``client_key``; ``page`` is the refusal for
-        browsers, with WAIT for the seconds."""
+        """``trusted`` and ``hops`` are those of ``client_key``; ``page`` makes the
+        refusal for browsers of the seconds to wait."""
         self._app = app
         self._limiter = limiter
         self._rate = rate
@@ -120,9 +115,7 @@ class ClientLimit:
         count_refusal(CODE)
         wait_s = decision.reset_s
         if wants_page(environ):
-            html = self._page.get_data(as_text=True).replace(in_seconds(WAIT), in_seconds(wait_s))
-            response = Response(html, 429, self._page.headers.items())
-            response.headers["Retry-After"] = str(wait_s)
+            response = self._page(wait_s)
         else:
             response = _problem("requests", environ[CLIENT], wait_s).response()
         response.headers.extend(self._headers(decision))
@@ -136,8 +129,10 @@ class ClientLimit:
             self._fallbacks_counted = total
 
 
-def limit_routes(app: Flask, limiter: LimiterClient, settings: Settings) -> None:
-    """Put the limits of single routes on a finished application.
+def limit_routes(
+    app: Flask, limiter: LimiterClient, settings: Settings, answer: Callable[[Problem], Response]
+) -> None:
+    """Put the limits of single routes on a finished application; ``answer`` makes the refusal.
 
     Payments, because lists of stolen cards are tried out with them and each may cost a call to the
     gateway; calls with a token, because tokens can be guessed.

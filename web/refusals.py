@@ -1,8 +1,14 @@
-"""Counting what is refused, whoever it is told to and in whatever shape."""
+"""What is counted or logged when a no is told, whoever it is told to and in whatever shape."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 from web.domain import NOT_COMPLETED, PaymentDeclined, Refusal
 from web.metrics import CARDS_REFUSED, HOLDS_LOST, count_refusal
 from web.problems import Problem, problem_of
+
+log = logging.getLogger(__name__)
 
 
 def counted(refusal: Refusal) -> Problem:
@@ -14,3 +20,15 @@ def counted(refusal: Refusal) -> Problem:
         if not refusal.attempts_left:
             HOLDS_LOST.inc()
     return problem
+
+
+def bug(error: Exception, environ: Mapping[str, Any]) -> Problem:
+    """What to say of an exception that nobody expected, which is logged here."""
+    request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
+    log.exception("unexpected, request %s", request_id, exc_info=error)
+    return Problem(
+        500,
+        "internal_error",
+        "The service made a mistake. Repeat a payment with the same Idempotency-Key to learn "
+        "its outcome; it is never charged twice.",
+    )

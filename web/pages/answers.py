@@ -1,10 +1,10 @@
 """What every page has in common: the headers that keep it safe, and a page for each problem that
 has no page of its own.
 
-Imports nothing of the views: the limiter and the error handlers need it before there are any.
+Imports nothing of the views: the error handlers need it before there are any.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, render_template, request, url_for
@@ -45,10 +45,8 @@ HEADERS = {
 PUBLIC_ENDPOINTS = ("pages.list_events", "pages.show_event", "pages.show_section")
 """What search engines may list."""
 
-WAIT = "{wait}"
+_WAIT = "{wait}"
 """Stands for the seconds in a page that is rendered before they are known."""
-
-_API_PATHS = ("/api/", "/webhooks/")
 
 
 class Step(NamedTuple):
@@ -63,12 +61,6 @@ class Mistake(NamedTuple):
 
     text: str
     href: str
-
-
-def wants_page(environ: Mapping[str, Any]) -> bool:
-    """Whether a browser asks for something to look at, and not a program for data."""
-    path = environ.get("PATH_INFO", "")
-    return "text/html" in environ.get("HTTP_ACCEPT", "") and not path.startswith(_API_PATHS)
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
@@ -97,14 +89,14 @@ def notice(
     return answer
 
 
-def in_seconds(number: int | str | None) -> str:
+def _in_seconds(number: int | str | None) -> str:
     return "a second" if number == 1 else f"{number} seconds"
 
 
 def problem_page(problem: Problem) -> Response:
     """A problem that any page can meet, in words for people."""
     events = Step("All events", url_for("pages.list_events"))
-    wait = in_seconds(problem.retry_after_s)
+    wait = _in_seconds(problem.retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
             words = (
@@ -142,8 +134,17 @@ def problem_page(problem: Problem) -> Response:
     return answer
 
 
-def limit_page(app: Flask) -> Response:
-    """The page for a client beyond its limit, with WAIT for the seconds: rendered once, because
-    Flask never hears of such a request."""
+def limit_page(app: Flask) -> Callable[[int], Response]:
+    """What makes the page for a client beyond its limit, who has to wait so many seconds. It is
+    rendered once, because Flask never hears of such a request."""
     with app.test_request_context():
-        return problem_page(Problem(429, "rate_limited", "", retry_after_s=WAIT))
+        page = problem_page(Problem(429, "rate_limited", "", retry_after_s=_WAIT))
+    html = page.get_data(as_text=True)
+
+    def made(wait_s: int) -> Response:
+        told = html.replace(_in_seconds(_WAIT), _in_seconds(wait_s))
+        response = Response(told, page.status_code, page.headers.items())
+        response.headers["Retry-After"] = str(wait_s)
+        return response
+
+    return made

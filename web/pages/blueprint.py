@@ -2,7 +2,7 @@
 
 from flask import Blueprint, current_app, request, session
 
-from web.limiting import CLIENT
+from web.answers import CLIENT
 from web.pages.answers import secured
 
 pages = Blueprint("pages", __name__)

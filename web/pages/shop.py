@@ -20,7 +20,6 @@ from web.domain import (
     SoldOut,
     TooManyHeld,
 )
-from web.error_pages import refuse
 from web.pages import basket
 from web.pages.answers import Mistake, page
 from web.pages.blueprint import browser, client, pages, tickets
@@ -119,7 +118,7 @@ def _hold(
     try:
         held = tickets().form_holds.hold_once(event.id, form, hold)
     except (InvalidRequest, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld) as refusal:
-        return refuse(refusal) if _is_for_script() else refused(refusal)
+        return counted(refusal).response() if _is_for_script() else refused(refusal)
     basket.put(held)
     address = url_for("pages.show_hold", event_id=event.id, hold_id=held.id)
     if _is_for_script():

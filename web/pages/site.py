@@ -1,13 +1,12 @@
 """Puts the pages on the application."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from flask import Flask, Response, current_app, url_for
+from flask import Blueprint, Flask, Response, current_app, url_for
 from flask_wtf import CSRFProtect
-
-from web.api import api
 
 # Their views are on the blueprint once they are imported.
 from web.pages import checkout, organiser, receipts, refusals, shop  # noqa: F401
@@ -15,13 +14,13 @@ from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
 from web.settings import Settings
-from web.webhooks import webhooks
 
 VERSION_LENGTH = 8
 """Of the hexadecimal version in a static file's address; nginx knows it by its form."""
 
 
-def register_pages(app: Flask, settings: Settings) -> None:
+def register_pages(app: Flask, settings: Settings, without_cookies: Iterable[Blueprint]) -> None:
+    """``without_cookies`` take a token or a signature: a forged form does nothing there."""
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=settings.former_secret_keys,
@@ -34,9 +33,8 @@ def register_pages(app: Flask, settings: Settings) -> None:
     )
     keep_sessions(app)
     csrf = CSRFProtect(app)
-    # They take a token or a signature, and no cookie.
-    csrf.exempt(api)
-    csrf.exempt(webhooks)
+    for blueprint in without_cookies:
+        csrf.exempt(blueprint)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     register_filters(app)
     version = _version_of(Path(app.static_folder))
