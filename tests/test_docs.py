@@ -116,13 +116,27 @@ ROOMS = {
         "web.validation",
     },
     "web/seat_maps.py": {"web.group_commit", "web.ports", "web.use_cases"},
+    # What puts it together.
+    "web/__init__.py": set(),
+    "web/settings.py": {"sidecar", "web.domain"},
+    "web/tickets.py": {
+        "sidecar",
+        "web.domain",
+        "web.hold_tokens",
+        "web.seat_maps",
+        "web.settings",
+        "web.stores",
+        "web.ticket_codes",
+        "web.use_cases",
+    },
+    "web/app.py": {"web", "sidecar"},
     # How it is answered.
     "web/answers.py": set(),
     "web/http_worker.py": set(),
     "web/metrics.py": set(),
     "web/problems.py": {"web.answers", "web.domain"},
     "web/refusals.py": {"web.domain", "web.metrics", "web.problems"},
-    "web/hot_calls.py": {"web.answers", "web.domain", "web.metrics", "web.refusals"},
+    "web/hot_calls.py": {"web.answers", "web.domain", "web.metrics", "web.refusals", "web.tickets"},
     "web/limiting.py": {"sidecar", "web.answers", "web.metrics", "web.problems", "web.settings"},
     # Who asks.
     "web/api.py": {
@@ -130,7 +144,7 @@ ROOMS = {
         "web.domain",
         "web.hot_calls",
         "web.refusals",
-        "web.use_cases",
+        "web.tickets",
         "web.validation",
     },
     "web/pages": {
@@ -142,15 +156,20 @@ ROOMS = {
         "web.refusals",
         "web.settings",
         "web.ticket_codes",
+        "web.tickets",
         "web.use_cases",
         "web.validation",
     },
-    "web/cli.py": {"web.domain", "web.ports", "web.stores", "web.ticket_codes", "web.use_cases"},
-    "web/health.py": {"web.metrics"},
-    "web/webhooks.py": {"web.domain", "web.ports", "web.problems"},
-    # What puts it together.
-    "web/__init__.py": set(),
-    "web/settings.py": {"sidecar", "web.domain"},
+    "web/cli.py": {
+        "web.domain",
+        "web.ports",
+        "web.stores",
+        "web.ticket_codes",
+        "web.tickets",
+        "web.use_cases",
+    },
+    "web/health.py": {"web.metrics", "web.tickets"},
+    "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},
     "web/error_pages.py": {
         "web.answers",
         "web.domain",
@@ -159,7 +178,6 @@ ROOMS = {
         "web.problems",
         "web.refusals",
     },
-    "web/app.py": {"web", "sidecar"},
 }
 """What each part of web/, and the sidecar, may import of ours."""
 

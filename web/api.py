@@ -7,7 +7,7 @@ from functools import lru_cache, wraps
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.http import parse_accept_header, parse_etags
@@ -27,7 +27,7 @@ from web.domain import (
 )
 from web.hot_calls import Call, HotCalls
 from web.refusals import counted
-from web.use_cases.box_office import BoxOffice
+from web.tickets import tickets
 from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem
 
 MAX_KEY_LENGTH = 255
@@ -63,12 +63,12 @@ class PayBody(msgspec.Struct):
 
 @api.get("")
 def list_events() -> Response:
-    return _json({"events": [_summary(event) for event in _box_office().events()]})
+    return _json({"events": [_summary(event) for event in tickets().box_office.events()]})
 
 
 @api.get("/<event_id>")
 def show_event(event_id: str) -> Response:
-    event = _box_office().event(event_id)
+    event = tickets().box_office.event(event_id)
     response = Response(_event_json(event), mimetype="application/json")
     return _revalidated(response, event.version)
 
@@ -137,23 +137,23 @@ def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> Answ
 def hold_seats(event_id: str) -> Response:
     body = _body(SeatsBody)
     client = request.environ[CLIENT]
-    return _held(*_box_office().hold_seats(event_id, client, body.seats)).response()
+    return _held(*tickets().box_office.hold_seats(event_id, client, body.seats)).response()
 
 
 @api.get("/<event_id>/holds/<hold_id>")
 def show_hold(event_id: str, hold_id: str) -> Response:
-    return _json(_hold(_box_office().hold(event_id, hold_id, _token())))
+    return _json(_hold(tickets().box_office.hold(event_id, hold_id, _token())))
 
 
 @api.delete("/<event_id>/holds/<hold_id>")
 def release_hold(event_id: str, hold_id: str) -> Response:
-    _box_office().release(event_id, hold_id, _token())
+    tickets().box_office.release(event_id, hold_id, _token())
     return Response(status=204)
 
 
 @api.post("/<event_id>/holds/<hold_id>/extend")
 def extend_hold(event_id: str, hold_id: str) -> Response:
-    return _json(_hold(_box_office().extend(event_id, hold_id, _token())))
+    return _json(_hold(tickets().box_office.extend(event_id, hold_id, _token())))
 
 
 # ---------------------------------------------------------------- payments and bookings
@@ -164,9 +164,7 @@ def pay(event_id: str, hold_id: str) -> Response:
     key, body = _idempotency_key(), _body(PayBody)
     buyer = Buyer(payment_method=body.payment_method, email=body.email, name=body.name)
     try:
-        paid = current_app.extensions["tickets"].checkout.pay(
-            event_id, hold_id, _token(), key, buyer
-        )
+        paid = tickets().checkout.pay(event_id, hold_id, _token(), key, buyer)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending.key_digest)
     response = _json(paid.receipt, 201)
@@ -181,21 +179,16 @@ def pay(event_id: str, hold_id: str) -> Response:
 @api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
 def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
     """Where a payment of unknown outcome (202) sends its buyer."""
-    checkout = current_app.extensions["tickets"].checkout
-    receipt = checkout.payment(event_id, hold_id, _token(), key_digest)
+    receipt = tickets().checkout.payment(event_id, hold_id, _token(), key_digest)
     return _json(receipt) if receipt else _pending(event_id, hold_id, key_digest)
 
 
 @api.get("/<event_id>/bookings/<booking_id>")
 def show_booking(event_id: str, booking_id: str) -> Response:
-    return _json(_box_office().booking(event_id, booking_id, _token()).receipt_now())
+    return _json(tickets().box_office.booking(event_id, booking_id, _token()).receipt_now())
 
 
 # ---------------------------------------------------------------- what comes in
-
-
-def _box_office() -> BoxOffice:
-    return current_app.extensions["tickets"].box_office
 
 
 def _body(kind: type[Body]) -> Body:

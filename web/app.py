@@ -1,15 +1,11 @@
 """The composition root: the only place that knows every part."""
 
-from contextlib import suppress
-from dataclasses import dataclass
-
 from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
-from web.domain import Unavailable
 from web.error_pages import answer, register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
@@ -23,6 +19,7 @@ from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.ticket_codes import TicketCodes
+from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
@@ -30,29 +27,6 @@ from web.webhooks import webhooks
 
 MAX_BODY_BYTES = 64 * 1024
 """A list of seats is under 2 KB; nginx has the same limit."""
-
-
-@dataclass(frozen=True)
-class Tickets:
-    """The parts as one request, command or test needs them: ``app.extensions["tickets"]``."""
-
-    seats: RedisSeatStore
-    bookings: MongoBookingStore
-    gateway: StripeGateway
-    box_office: BoxOffice
-    seat_maps: SeatMaps
-    form_holds: FormHolds
-    checkout: Checkout
-    tokens: HoldTokens
-    codes: TicketCodes
-    limiter: LimiterClient
-    settings: Settings
-
-    def check_at_start(self) -> None:
-        """Raises IndexMissing: without the index nothing may be sold. A MongoDB that cannot be
-        reached is no reason not to start: payments look for the index again before they begin."""
-        with suppress(Unavailable):
-            self.bookings.require_index()
 
 
 def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:

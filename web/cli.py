@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 import msgspec
-from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
 from web.domain import BookingNotFound, Unavailable
 from web.ports import GatewayError, IndexMissing
 from web.stores.event_files import BadEventFile, read_event_file
 from web.ticket_codes import BadCode
+from web.tickets import tickets
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciling import Reconciler
@@ -39,10 +39,10 @@ tickets_cli = AppGroup("tickets", help="What buyers show at the door.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def open_command(files: tuple[Path, ...]) -> None:
     """Put the events of FILES on sale, or bring them up to date. Again is fine."""
-    tickets = current_app.extensions["tickets"]
+    parts = tickets()
     try:
         events = [read_event_file(path) for path in files]
-        opening = Opening(tickets.seats, tickets.bookings, tickets.gateway)
+        opening = Opening(parts.seats, parts.bookings, parts.gateway)
         changed = opening.open_events(events)
     except (BadEventFile, OpeningRefused) as error:
         raise click.ClickException(str(error)) from None
@@ -60,7 +60,7 @@ def open_command(files: tuple[Path, ...]) -> None:
 def show_booking_command(booking_id: str) -> None:
     """Print one booking as JSON."""
     with _told_plainly():
-        booking = current_app.extensions["tickets"].bookings.find(booking_id)
+        booking = tickets().bookings.find(booking_id)
         if booking is None:
             raise BookingNotFound
     click.echo(msgspec.json.format(msgspec.json.encode(booking)))
@@ -71,7 +71,7 @@ def show_booking_command(booking_id: str) -> None:
 def list_bookings_command(event_id: str | None) -> None:
     """Print the bookings, oldest first, a line each."""
     with _told_plainly():
-        for booking in current_app.extensions["tickets"].bookings.list(event_id):
+        for booking in tickets().bookings.list(event_id):
             receipt = booking.receipt_now()
             click.echo(
                 f"{receipt.booked_at}  {receipt.booking_id}  {receipt.status:<8}  {receipt.event}  "
@@ -83,9 +83,9 @@ def list_bookings_command(event_id: str | None) -> None:
 @click.argument("booking_id")
 def refund_command(booking_id: str) -> None:
     """Give the money of a booking back and its seats to somebody else. Again is fine."""
-    tickets = current_app.extensions["tickets"]
+    parts = tickets()
     with _told_plainly():
-        booking = Refunding(tickets.seats, tickets.bookings, tickets.gateway).refund(booking_id)
+        booking = Refunding(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
     click.echo(f"refunded: {booking.id}, {booking.amount_minor} {booking.currency}")
 
 
@@ -94,7 +94,7 @@ def refund_command(booking_id: str) -> None:
 def verify_command(code: str) -> None:
     """Say what a scanned code admits; asks no server. Exits with 1 when it is not ours."""
     try:
-        ticket = current_app.extensions["tickets"].codes.read_code(code)
+        ticket = tickets().codes.read_code(code)
     except BadCode:
         raise click.ClickException("this is not a ticket of ours") from None
     click.echo(f"{ticket.booking_id}  {ticket.event_id}  {','.join(ticket.seats)}")
@@ -122,10 +122,10 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
-    tickets = current_app.extensions["tickets"]
+    parts = tickets()
     try:
-        tickets.check_at_start()
-        paths = sorted(Path(tickets.settings.events_dir).glob("*.toml"))
+        parts.check_at_start()
+        paths = sorted(Path(parts.settings.events_dir).glob("*.toml"))
         declared = [read_event_file(path) for path in paths]
     except (IndexMissing, BadEventFile) as error:
         raise click.ClickException(str(error)) from None
@@ -133,12 +133,12 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
     reconciler = Reconciler(
-        tickets.seats,
-        tickets.bookings,
-        tickets.gateway,
-        tickets.checkout,
+        parts.seats,
+        parts.bookings,
+        parts.gateway,
+        parts.checkout,
         declared,
-        tickets.settings.payment_lease_s,
+        parts.settings.payment_lease_s,
         dry_run,
         stop.is_set,
     )
@@ -155,9 +155,9 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
 @with_appcontext
 def audit_command(hours: int) -> None:
     """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference."""
-    tickets = current_app.extensions["tickets"]
+    parts = tickets()
     window = timedelta(hours=hours)
-    checks = audit(tickets.seats, tickets.bookings, tickets.gateway, window)
+    checks = audit(parts.seats, parts.bookings, parts.gateway, window)
     for check in checks:
         verdict = f"{len(check.problems)} PROBLEMS" if check.problems else "ok"
         click.echo(f"{check.rule:<60} {check.looked_at:>8} looked at   {verdict}")

@@ -1,8 +1,9 @@
 """For load balancers and Prometheus, not for buyers; nginx answers 404 to the latter two."""
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from web.metrics import render_metrics
+from web.tickets import tickets
 
 health = Blueprint("health", __name__)
 
@@ -16,13 +17,13 @@ def healthz() -> Response:
 @health.get("/readyz")
 def readyz() -> Response:
     """The process can sell: Redis knows its events, MongoDB has its index. Otherwise 503."""
-    tickets = current_app.extensions["tickets"]
-    tickets.seats.event_ids()
-    tickets.bookings.ping()
-    tickets.bookings.require_index()
+    parts = tickets()
+    parts.seats.event_ids()
+    parts.bookings.ping()
+    parts.bookings.require_index()
     return Response("ready\n", mimetype="text/plain")
 
 
 @health.get("/metrics")
 def metrics() -> Response:
-    return render_metrics(current_app.extensions["tickets"].limiter.stats())
+    return render_metrics(tickets().limiter.stats())

@@ -9,23 +9,24 @@ calls the same view.
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, request
 
 from web.answers import Answer, StartResponse, WsgiApp
 from web.domain import Refusal
 from web.metrics import count_answer
 from web.refusals import bug, counted
+from web.tickets import Tickets, tickets
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 """One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""
 
 
 class Call(NamedTuple):
-    """``tickets`` are the parts of the application (``web/app.py``), ``environ`` is the request."""
+    """``environ`` is the request."""
 
-    tickets: Any
+    tickets: Tickets
     environ: dict
 
 
@@ -42,7 +43,7 @@ class HotCalls:
 
         def register(view: Callable[..., Answer]) -> Callable[..., Answer]:
             def through_flask(**arguments: str) -> Response:
-                call = Call(current_app.extensions["tickets"], request.environ)
+                call = Call(tickets(), request.environ)
                 return view(call, **arguments).response()
 
             name = view.__name__

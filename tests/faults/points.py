@@ -32,9 +32,10 @@ from sidecar.settings import read_settings as read_limiter_settings
 from tests.faults.commands import flask
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
-from web.app import Tickets, create_app
+from web.app import create_app
 from web.domain import booking_id_of
 from web.settings import read_settings
+from web.tickets import Tickets
 from web.use_cases.checkout import POINTS
 
 LEASE_S = 3.0

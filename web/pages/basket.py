@@ -4,9 +4,10 @@ derived when they are needed."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flask import current_app, session
+from flask import session
 
 from web.domain import Hold, HoldNotFound
+from web.tickets import tickets
 
 FIELD = "holds"
 
@@ -39,7 +40,7 @@ def token_of(event_id: str, hold_id: str) -> str:
     """The token of a hold of this browser. Raises HoldNotFound when it is not."""
     if entry_of(event_id, hold_id) is None:
         raise HoldNotFound
-    return current_app.extensions["tickets"].tokens.token_of(event_id, hold_id)
+    return tickets().tokens.token_of(event_id, hold_id)
 
 
 def put(hold: Hold) -> None:

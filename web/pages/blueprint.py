@@ -1,17 +1,12 @@
 """The blueprint that all pages belong to, and what each of them needs."""
 
-from flask import Blueprint, current_app, request, session
+from flask import Blueprint, request, session
 
 from web.answers import CLIENT
 from web.pages.answers import secured
 
 pages = Blueprint("pages", __name__)
 pages.after_request(secured)
-
-
-def tickets():
-    """The parts of the application (Tickets of ``web/app.py``)."""
-    return current_app.extensions["tickets"]
 
 
 def client() -> str:

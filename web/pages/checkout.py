@@ -30,11 +30,12 @@ from web.domain import (
 )
 from web.pages import basket
 from web.pages.answers import Mistake, page
-from web.pages.blueprint import pages, tickets
+from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.seating import seat_name
 from web.refusals import counted
+from web.tickets import tickets
 
 NOT_TRIED = (
     "Another form was sent before, in another tab or a moment ago, and nothing came of it. The "

@@ -18,11 +18,12 @@ from web.domain import (
     TooManyHeld,
 )
 from web.pages.answers import Step, notice, problem_page
-from web.pages.blueprint import pages, tickets
+from web.pages.blueprint import pages
 from web.pages.locales import duration
 from web.pages.seating import seat_name
 from web.problems import problem_of
 from web.refusals import counted
+from web.tickets import tickets
 
 
 def words_of(refusal: Refusal) -> str:

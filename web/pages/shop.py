@@ -22,7 +22,7 @@ from web.domain import (
 )
 from web.pages import basket
 from web.pages.answers import Mistake, page
-from web.pages.blueprint import browser, client, pages, tickets
+from web.pages.blueprint import browser, client, pages
 from web.pages.locales import duration
 from web.pages.refusals import words_of
 from web.pages.seating import (
@@ -35,6 +35,7 @@ from web.pages.seating import (
     sections_of,
 )
 from web.refusals import counted
+from web.tickets import tickets
 
 MAX_SEATS_READ = 100
 """Check boxes that are looked at, as many as the API takes; an event allows far fewer."""

@@ -1,0 +1,47 @@
+"""The parts of the application, as one request, command or test needs them."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from flask import current_app
+
+from sidecar.client import LimiterClient
+from web.domain import Unavailable
+from web.hold_tokens import HoldTokens
+from web.seat_maps import SeatMaps
+from web.settings import Settings
+from web.stores.booking_store import MongoBookingStore
+from web.stores.seat_store import RedisSeatStore
+from web.stores.stripe_gateway import StripeGateway
+from web.ticket_codes import TicketCodes
+from web.use_cases.box_office import BoxOffice
+from web.use_cases.checkout import Checkout
+from web.use_cases.form_holds import FormHolds
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """``app.extensions["tickets"]``; ``web/app.py`` makes it."""
+
+    seats: RedisSeatStore
+    bookings: MongoBookingStore
+    gateway: StripeGateway
+    box_office: BoxOffice
+    seat_maps: SeatMaps
+    form_holds: FormHolds
+    checkout: Checkout
+    tokens: HoldTokens
+    codes: TicketCodes
+    limiter: LimiterClient
+    settings: Settings
+
+    def check_at_start(self) -> None:
+        """Raises IndexMissing: without the index nothing may be sold. A MongoDB that cannot be
+        reached is no reason not to start: payments look for the index again before they begin."""
+        with suppress(Unavailable):
+            self.bookings.require_index()
+
+
+def tickets() -> Tickets:
+    """Those of the application that is at work."""
+    return current_app.extensions["tickets"]
