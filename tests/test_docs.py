@@ -144,6 +144,7 @@ ROOMS = {
         "web.domain",
         "web.hot_calls",
         "web.refusals",
+        "web.settings",
         "web.tickets",
         "web.validation",
     },

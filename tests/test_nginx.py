@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.nginx.problems import KEPT_STATUS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.behind_nginx import (
@@ -19,6 +18,7 @@ from tests.behind_nginx import (
     assert_problem,
     local_nginx,
 )
+from web.settings import KEPT_STATUS
 
 # ---------------------------------------------------------------- what the application hears
 

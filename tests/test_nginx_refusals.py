@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.nginx.problems import KEPT_STATUS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.behind_nginx import (
@@ -19,6 +18,7 @@ from tests.behind_nginx import (
     local_nginx,
 )
 from tests.factories import unique
+from web.settings import KEPT_STATUS
 
 
 @pytest.fixture(scope="module")

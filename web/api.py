@@ -27,6 +27,7 @@ from web.domain import (
 )
 from web.hot_calls import Call, HotCalls
 from web.refusals import counted
+from web.settings import KEPT_STATUS
 from web.tickets import tickets
 from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem
 
@@ -34,9 +35,6 @@ MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
 
 PENDING_RETRY_S = 2
-
-KEPT_STATUS = 470
-"""Instead of 409, to nginx only; ops/nginx/problems.py has the same."""
 
 api = Blueprint("api", __name__, url_prefix="/api/events")
 hot = HotCalls(api)

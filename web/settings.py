@@ -20,6 +20,9 @@ TEST_KEY_PREFIXES = ("sk_test", "rk_test")
 DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
+KEPT_STATUS = 470
+"""Instead of 409, to nginx only. No setting, and here because nginx's configuration has it too."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[

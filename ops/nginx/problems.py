@@ -128,8 +128,6 @@ RATE_LIMITED = Problem(
 )
 """envelope.py has its headers."""
 
-KEPT_STATUS = 470
-"""What the application answers instead of 409 when nginx may repeat it; web/api.py has the same."""
 ENVELOPE_STATUS = 471
 """What limit_req answers where the application's own 429 must pass."""
 

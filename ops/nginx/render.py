@@ -26,7 +26,6 @@ from ops.nginx.problems import (
     BODY_TOO_LARGE,
     ENVELOPE_STATUS,
     HTTPS_REQUIRED,
-    KEPT_STATUS,
     OUTCOME_UNKNOWN,
     PAGE_SUFFIX,
     PROBLEMS,
@@ -41,7 +40,7 @@ from ops.nginx.problems import (
 from sidecar.networks import parse_networks
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
-from web.settings import DEFAULT_RATE_LIMIT
+from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS
 
 TEMPLATES = Path(__file__).parent
 
