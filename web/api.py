@@ -29,7 +29,17 @@ from web.hot_calls import Call, HotCalls
 from web.refusals import counted
 from web.settings import KEPT_STATUS
 from web.tickets import tickets
-from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME, field_and_problem
+from web.validation import (
+    EMAIL,
+    MAX_EMAIL_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_PAYMENT_METHOD_LENGTH,
+    MAX_SEATS_NAMED,
+    NAME,
+    PAYMENT_METHOD,
+    field_and_problem,
+    number_of,
+)
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
@@ -45,7 +55,7 @@ _SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class SeatsBody(msgspec.Struct):
-    seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=100)]
+    seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
 
 
 class PayBody(msgspec.Struct):
@@ -53,7 +63,9 @@ class PayBody(msgspec.Struct):
 
     email: Annotated[str, Meta(max_length=MAX_EMAIL_LENGTH, pattern=EMAIL)]
     name: Annotated[str, Meta(max_length=MAX_NAME_LENGTH, pattern=NAME)]
-    payment_method: Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9_]*\Z")] = ""
+    payment_method: Annotated[
+        str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)
+    ] = ""
 
 
 # ---------------------------------------------------------------- events
@@ -125,10 +137,11 @@ def hold_seat(call: Call, event_id: str, seat: str) -> Answer:
 @hot.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
 @_kept_by_nginx
 def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> Answer:
-    if not (quantity.isascii() and quantity.isdigit() and len(quantity) < 10):
+    number = number_of(quantity, digits=9)
+    if number is None:
         raise InvalidRequest("quantity", "must be a number of seats")
     client = call.environ[CLIENT]
-    return _held(*call.tickets.box_office.hold_best(event_id, client, section_id, int(quantity)))
+    return _held(*call.tickets.box_office.hold_best(event_id, client, section_id, number))
 
 
 @api.post("/<event_id>/holds")

@@ -4,7 +4,14 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length, Regexp
 
-from web.validation import EMAIL, MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, NAME
+from web.validation import (
+    EMAIL,
+    MAX_EMAIL_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_PAYMENT_METHOD_LENGTH,
+    NAME,
+    PAYMENT_METHOD,
+)
 
 MAX_KEY_LENGTH = 100
 """Of the key that the server puts into the form; some 40 characters."""
@@ -38,7 +45,10 @@ class PayForm(FlaskForm):
         ],
     )
     payment_method = StringField(
-        validators=[Length(max=255), Regexp(r"^[A-Za-z0-9_]*\Z", message="Choose a card.")]
+        validators=[
+            Length(max=MAX_PAYMENT_METHOD_LENGTH),
+            Regexp(PAYMENT_METHOD, message="Choose a card."),
+        ]
     )
 
 

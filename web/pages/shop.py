@@ -36,9 +36,7 @@ from web.pages.seating import (
 )
 from web.refusals import counted
 from web.tickets import tickets
-
-MAX_SEATS_READ = 100
-"""Check boxes that are looked at, as many as the API takes; an event allows far fewer."""
+from web.validation import MAX_SEATS_NAMED, number_of
 
 
 class Sent(NamedTuple):
@@ -84,7 +82,7 @@ def leave_form_address(event_id: str) -> WerkzeugResponse:
 
 @pages.post("/events/<event_id>/holds")
 def hold_seats(event_id: str) -> Response | WerkzeugResponse:
-    seats = request.form.getlist("seats")[:MAX_SEATS_READ]
+    seats = request.form.getlist("seats")
     event = tickets().box_office.event(event_id)
     if not seats:
         return _refused_seats(event, seats, InvalidRequest("seats", "Choose at least one seat."))
@@ -134,15 +132,14 @@ def _is_for_script() -> bool:
 
 
 def _quantity() -> int:
-    text = request.form.get("quantity", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    return number_of(request.form.get("quantity", ""), digits=3) or 0
 
 
 # ---------------------------------------------------------------- refused forms
 
 
 def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Response:
-    known = [seat for seat in seats if seat in event.positions]
+    known = [seat for seat in seats[:MAX_SEATS_NAMED] if seat in event.positions]
     match refusal:
         case SeatTaken(taken):
             title = "Some seats were taken a moment ago"
@@ -217,9 +214,8 @@ def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> R
     if section is None:
         raise SectionNotFound(section_id)
     parts = pages_of(section)
-    number = request.values.get("page", "1")
-    at = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 1
-    at = min(max(at, 1), len(parts))
+    at = number_of(request.values.get("page", ""), digits=3) or 1
+    at = min(at, len(parts))
     seat_map = tickets().box_office.seat_map(event_id)
     view = section_of(event, section, seat_map.seats, parts[at - 1])
     return _rendered(
