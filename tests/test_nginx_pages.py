@@ -14,7 +14,7 @@ from ops.servers import HOST, Nginx
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.behind_nginx import ask, assert_problem, local_nginx
 from web.app import create_app
-from web.pages.answers import problem_page
+from web.pages.rendering import problem_page
 from web.problems import Problem
 from web.settings import read_settings
 

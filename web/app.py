@@ -6,12 +6,12 @@ from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
-from web.error_pages import answer, register_error_handlers
+from web.error_pages import page_or_problem, register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
 from web.metrics import measure_answers
-from web.pages.answers import limit_page
+from web.pages.rendering import limit_page
 from web.pages.site import register_pages
 from web.seat_maps import SeatMaps
 from web.settings import Settings
@@ -67,7 +67,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(tickets_cli)
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
-    limit_routes(app, limiter, settings, answer)
+    limit_routes(app, limiter, settings, page_or_problem)
     app.wsgi_app = ClientLimit(
         hot.shortcut(app),
         limiter,

@@ -1,5 +1,5 @@
 """Every no that leaves the application, expected or not: problem details for programs, a page for
-people. The pages' own refusals are in ``web/pages/refusals.py``."""
+people. The pages' own refusals are in ``web/pages/refusal_pages.py``."""
 
 import logging
 
@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from web.answers import wants_page
 from web.domain import Refusal
-from web.pages.answers import problem_page
+from web.pages.rendering import problem_page
 from web.ports import IndexMissing
 from web.problems import Problem
 from web.refusals import bug, counted
@@ -30,7 +30,7 @@ def _refuse(refusal: Refusal) -> Response:
     return counted(refusal).response()
 
 
-def answer(problem: Problem) -> Response:
+def page_or_problem(problem: Problem) -> Response:
     """As whoever asks can read it."""
     if request.blueprint == "pages" or wants_page(request.environ):
         return problem_page(problem)
@@ -43,12 +43,14 @@ def _http_error(error: HTTPException) -> Response:
         return error.get_response()
     code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return answer(Problem(error.code, code, error.description or error.name, headers=headers))
+    return page_or_problem(
+        Problem(error.code, code, error.description or error.name, headers=headers)
+    )
 
 
 def _index_missing(error: IndexMissing) -> Response:
     log.critical("%s", error)
-    return answer(
+    return page_or_problem(
         Problem(
             503,
             "unavailable",
@@ -59,4 +61,4 @@ def _index_missing(error: IndexMissing) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    return answer(bug(error, request.environ))
+    return page_or_problem(bug(error, request.environ))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.pages.browser import HTML, csrf_token_in
-from web.pages.answers import policy
+from web.pages.rendering import policy
 
 LIVE = {"STRIPE_API_KEY": "sk_live_pages", "STRIPE_PUBLISHABLE_KEY": "pk_live_pages"}
 TEST = {"STRIPE_API_KEY": "sk_test_pages", "STRIPE_PUBLISHABLE_KEY": "pk_test_pages"}

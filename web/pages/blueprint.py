@@ -3,7 +3,7 @@
 from flask import Blueprint, request, session
 
 from web.answers import CLIENT
-from web.pages.answers import secured
+from web.pages.rendering import secured
 
 pages = Blueprint("pages", __name__)
 pages.after_request(secured)

@@ -1,7 +1,7 @@
 """How the form to pay takes a card: in Stripe's own field, or by choosing one of Stripe's test
 cards, which exist only for its test keys and move no money."""
 
-from web.pages.answers import policy
+from web.pages.rendering import policy
 
 STRIPE_POLICY = policy(
     script_src="https://js.stripe.com https://*.js.stripe.com",

@@ -29,10 +29,10 @@ from web.domain import (
     SeatState,
 )
 from web.pages import basket
-from web.pages.answers import Mistake, page
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
+from web.pages.rendering import Mistake, page
 from web.pages.seating import seat_name
 from web.refusals import counted
 from web.tickets import tickets

@@ -9,10 +9,10 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import SeatState
-from web.pages.answers import page
 from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm
+from web.pages.rendering import page
 from web.pages.seating import seat_name
 from web.tickets import tickets
 from web.use_cases.sale_report import report_sale

@@ -7,8 +7,8 @@ from flask import Response
 from markupsafe import Markup
 
 from web.domain import BookingNotFound, booking_id_of
-from web.pages.answers import page
 from web.pages.blueprint import pages
+from web.pages.rendering import page
 from web.pages.seating import seat_name
 from web.ticket_codes import BadCode
 from web.tickets import tickets

@@ -21,10 +21,10 @@ from web.domain import (
     TooManyHeld,
 )
 from web.pages import basket
-from web.pages.answers import Mistake, page
 from web.pages.blueprint import browser, client, pages
 from web.pages.locales import duration
-from web.pages.refusals import words_of
+from web.pages.refusal_pages import words_of
+from web.pages.rendering import Mistake, page
 from web.pages.seating import (
     aisles_of,
     fits_a_page,

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, current_app, url_for
 from flask_wtf import CSRFProtect
 
 # Their views are on the blueprint once they are imported.
-from web.pages import checkout, organiser, receipts, refusals, shop  # noqa: F401
+from web.pages import checkout, organiser, receipts, refusal_pages, shop  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions

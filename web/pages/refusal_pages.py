@@ -17,9 +17,9 @@ from web.domain import (
     SoldOut,
     TooManyHeld,
 )
-from web.pages.answers import Step, notice, problem_page
 from web.pages.blueprint import pages
 from web.pages.locales import duration
+from web.pages.rendering import Step, notice, problem_page
 from web.pages.seating import seat_name
 from web.problems import problem_of
 from web.refusals import counted
