@@ -1,6 +1,7 @@
 """A buyer's HTTP client: knows the contract and nothing of the application's code."""
 
 import itertools
+import re
 from typing import Any
 
 import requests
@@ -70,6 +71,12 @@ class Client(requests.Session):
 
 def bearer(hold: dict) -> dict[str, str]:
     return {"Authorization": f"Bearer {hold['hold_token']}"}
+
+
+def answers_of_application(web_url: str) -> float:
+    """How many requests it has answered so far, all workers together."""
+    metrics = requests.get(f"{web_url}/metrics", timeout=TIMEOUT_S).text
+    return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
 
 
 def assert_problem(answer: requests.Response, status: int, code: str) -> dict:

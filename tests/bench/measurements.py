@@ -17,6 +17,7 @@ from tests.bench.wrk import (
     buyers,
     start_wrk,
 )
+from tests.http_client import answers_of_application
 from tests.meanwhile import meanwhile
 from web.domain import Event
 
@@ -93,12 +94,12 @@ def everyone_at_the_yardstick(bench: Bench, hall: Event) -> Result:
 
 def everyone_at_a_taken_seat(bench: Bench, hall: Event) -> Result:
     take(bench, hall)
-    before = bench.answers_of_flask()
+    before = answers_of_application(bench.web_url)
     measured = burst(bench.url, "POST", hold_path(hall), CROWD, {409})
-    reached = bench.answers_of_flask() - before
+    reached = answers_of_application(bench.web_url) - before
     bench.notes.append(
-        f"Burst on a taken seat, hall {hall.id}: {reached:,.0f} requests reached Flask in "
-        f"{SECONDS + CHECK_SECONDS} s, of some {measured.per_second * SECONDS:,.0f}."
+        f"Burst on a taken seat, hall {hall.id}: {reached:,.0f} requests reached the "
+        f"application in {SECONDS + CHECK_SECONDS} s, of some {measured.per_second * SECONDS:,.0f}."
     )
     return measured
 

@@ -1,7 +1,6 @@
 """What is measured: the whole stack, and beside it what its figures are compared with."""
 
 import contextlib
-import re
 import shutil
 import sys
 from collections import Counter
@@ -90,11 +89,6 @@ class Bench:
         for url in urls:
             for _ in range(INTRODUCTIONS):
                 requests.get(f"{url}/api/events/{hall.id}", timeout=10)
-
-    def answers_of_flask(self) -> float:
-        """How many requests the application has answered, all workers together."""
-        metrics = requests.get(f"{self.web_url}/metrics", timeout=10).text
-        return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
 
     def processor_s(self) -> dict[str, float]:
         """Seconds that each part has used so far. wrk is not in it."""
