@@ -1,8 +1,10 @@
 """The shortcut before Flask: it changes how long an answer takes, and nothing else."""
 
+import functools
 import re
 
 import pytest
+from flask import Flask
 from werkzeug.test import Client, create_environ
 
 import sidecar.settings
@@ -46,12 +48,7 @@ def short(app):
 @pytest.fixture(scope="module")
 def long(app):
     """All of it through Flask."""
-    shortcut = app.wsgi_app._app
-    through_flask = next(
-        cell.cell_contents
-        for cell in shortcut.__closure__
-        if getattr(cell.cell_contents, "__name__", "") == "wsgi_app"
-    )
+    through_flask = functools.partial(Flask.wsgi_app, app)
 
     def application(environ, start_response):
         environ[CLIENT] = "198.51.100.7"
