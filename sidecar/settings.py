@@ -90,4 +90,5 @@ def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings(str(error)) from None
+        missing = re.fullmatch(r"Object missing required field `(\w+)`", str(error))
+        raise BadSettings(f"{missing[1]} is required" if missing else str(error)) from None

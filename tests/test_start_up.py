@@ -157,9 +157,10 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
     ("name", "value", "says"),
     [
         ("PORT", "eighty", "PORT"),
-        ("SECRET_KEY", "", "SECRET_KEY"),
-        ("SECRET_KEY", "short", "SECRET_KEY"),
-        ("SECRET_KEY_FALLBACKS", "a former secret key,a", "SECRET_KEY_FALLBACKS"),
+        ("SECRET_KEY", "", "SECRET_KEY is required"),
+        ("SECRET_KEY", "short", "SECRET_KEY must have at least 16 characters, not 5"),
+        ("SECRET_KEY_FALLBACKS", "a former secret key,a", "SECRET_KEY_FALLBACKS must have keys"),
+        ("ORGANISER_TOKEN", "short", "ORGANISER_TOKEN must have 16 to 200 characters in one line"),
         ("STRIPE_API_BASE", "nonsense", "STRIPE_API_BASE"),
         ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
         ("STRIPE_API_KEY", "sk_live_key", "STRIPE_PUBLISHABLE_KEY is required"),

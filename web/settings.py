@@ -4,6 +4,7 @@ The sidecar has its own (``sidecar/settings.py``). README lists them all, and a 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
+MAX_TOKEN_LENGTH = 200
+MAKE_ONE = "`openssl rand -hex 32` makes a good one"
 TEST_KEY_PREFIXES = ("sk_test", "rk_test")
 DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
@@ -39,18 +42,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     secret_key: Annotated[
         str,
         Meta(
-            min_length=MIN_KEY_LENGTH,
-            description="signs hold tokens, cookies, tickets; required, the same on every host",
+            description="signs hold tokens, cookies, tickets; required, the same on every host; "
+            f"at least {MIN_KEY_LENGTH} characters"
         ),
     ]
     secret_key_fallbacks: Annotated[
-        str, Meta(description="former secret keys, comma-separated, still good for old tokens")
+        str,
+        Meta(
+            description="former secret keys, comma-separated, still good for old tokens; each of "
+            f"at least {MIN_KEY_LENGTH} characters"
+        ),
     ] = ""
     organiser_token: Annotated[
         str,
         Meta(
-            pattern=f"^(.{{{MIN_KEY_LENGTH},200}})?$",
-            description="opens the organiser's pages at `/organiser`; there are none without it",
+            description="opens the organiser's pages at `/organiser`; there are none without it; "
+            f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
     stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
@@ -130,11 +137,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             raise ValueError(
                 "STRIPE_PUBLISHABLE_KEY and STRIPE_API_KEY must both be test keys, or both live"
             )
+        if len(self.secret_key) < MIN_KEY_LENGTH:
+            raise ValueError(
+                f"SECRET_KEY must have at least {MIN_KEY_LENGTH} characters, not "
+                f"{len(self.secret_key)}; {MAKE_ONE}"
+            )
         for key in self.former_secret_keys:
             if len(key) < MIN_KEY_LENGTH:
                 raise ValueError(
-                    f"SECRET_KEY_FALLBACKS must have keys of at least {MIN_KEY_LENGTH} characters"
+                    f"SECRET_KEY_FALLBACKS must have keys of at least {MIN_KEY_LENGTH} characters, "
+                    f"not {len(key)}: take it out, it was never a SECRET_KEY"
                 )
+        if not re.fullmatch(f"(.{{{MIN_KEY_LENGTH},{MAX_TOKEN_LENGTH}}})?", self.organiser_token):
+            raise ValueError(
+                f"ORGANISER_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters in "
+                f"one line, not {len(self.organiser_token)}; {MAKE_ONE}"
+            )
         for name, read in (("TRUSTED_PROXIES", parse_networks), *((n, parse_rate) for n in RATES)):
             try:
                 read(getattr(self, name.lower()))
