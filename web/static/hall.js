@@ -9,10 +9,14 @@ const APART = 1.2;
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
-// 9 before 10, Z before AA.
-function naturally({ id: a }, { id: b }) {
-	const letters = !/\d/.test(a + b);
-	return (letters && a.length - b.length) || a.localeCompare(b, "en", { numeric: true });
+// Numbers by size, then letters by the alphabet: 9 before 10, Z before AA. As in the list.
+const partsOf = ({ id }) => id.match(/\d+|\D+/g).flatMap((part) => (/\d/.test(part) ? [0, Number(part), ""] : [1, part.length, part]));
+
+function naturally(one, other) {
+	const [parts, others] = [partsOf(one), partsOf(other)];
+	const at = parts.findIndex((part, index) => part !== others[index]);
+	if (at < 0) return parts.length - others.length;
+	return parts[at] < others[at] ? -1 : 1;
 }
 
 // Distances from the row's beginning. A number that is left out is a gap too: a pillar.

@@ -16,7 +16,7 @@ async function asked(address, headers) {
 	return answer.text();
 }
 
-function words(ms) {
+export function words(ms) {
 	let seconds = Math.max(0, Math.ceil(ms / 1000));
 	const parts = [];
 	for (const [unit, size] of [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]]) {
