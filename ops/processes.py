@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from ops.parent_death import die_with_parent
+from sidecar.parent_death import die_with_parent
 
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_LINES = 20
@@ -97,9 +97,11 @@ class Process:
                     cwd=self._cwd,
                     pass_fds=self._keep_open,
                     start_new_session=True,
-                    preexec_fn=partial(die_with_parent, os.getpid()),
+                    # Not SIGKILL: a server that is killed cannot end its own workers, and those of
+                    # nginx would keep listening.
+                    preexec_fn=partial(die_with_parent, signal.SIGTERM, os.getpid()),
                 )
-            except OSError as error:
+            except (OSError, subprocess.SubprocessError) as error:
                 raise ProcessFailed(f"{self.name} cannot be started: {error}") from None
 
     def is_ready(self) -> bool:

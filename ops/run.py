@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.first_seat import hold_url_of_a_free_seat
-from ops.parent_death import die_with_parent
 from ops.processes import ProcessFailed, free_port, port_is_free
 from ops.servers import HOST, REPOSITORY
 from ops.stack import Stack
+from sidecar.parent_death import die_with_parent
 
 STATE_DIR = REPOSITORY / "var"
 
@@ -111,10 +111,10 @@ def main() -> int:
     # shell script started this in the background, which ignores SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    if "MAKELEVEL" in os.environ:
-        # A killed `make run` must not leave this behind.
-        die_with_parent(os.getppid())
     try:
+        if "MAKELEVEL" in os.environ:
+            # A killed `make run` must not leave this behind.
+            die_with_parent(signal.SIGTERM)
         run()
     except KeyboardInterrupt:
         say("Stopped")

@@ -8,7 +8,7 @@
 - ``server`` is the limiter's process, ``host_limiter`` what it answers from its own logs, and
   ``shared_limiter`` from the shared one, or its own while that does not answer;
 - ``client`` asks for a worker, over a ``connection``, or counts by itself while nobody answers;
-- ``supervisor`` runs limiter and command together;
+- ``supervisor`` runs limiter and command together, ``parent_death`` ends them when it is killed;
 - ``settings`` is the one place that reads the environment.
 
 Nothing here imports the web application. Linux only.

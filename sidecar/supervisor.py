@@ -22,7 +22,6 @@ the gunicorn it started. Restart the supervisor instead.
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import shutil
@@ -34,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from sidecar.parent_death import die_with_parent
 from sidecar.protocol import MAX_ANSWER_BYTES, STATS
 from sidecar.settings import BadSettings, Settings, check_socket_path, read_settings
 
@@ -58,8 +58,6 @@ AWAITED_SIGNALS = FORWARDED_SIGNALS | {signal.SIGCHLD}
 SI_KERNEL = 0x80
 """``si_code`` of a signal that the kernel sent, as the terminal does; see sigaction(2)."""
 
-PR_SET_PDEATHSIG = 1
-
 START_TIMEOUT_S = 10.0
 START_POLL_S = 0.01
 PROBE_TIMEOUT_S = 0.2
@@ -76,8 +74,6 @@ STEADY_AFTER_S = 30.0
 crashes before."""
 
 logger = logging.getLogger("sidecar")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CannotStart(Exception):
@@ -171,7 +167,7 @@ class Limiter:
             env=self._environ,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent(signal.SIGKILL),
+            preexec_fn=child_that_dies_by(signal.SIGKILL),
         )
         self._started_at = time.monotonic()
         self._restart_at = None
@@ -259,7 +255,7 @@ def socket_path_of(settings: Settings) -> Iterator[str]:
 def start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen:
     """Raises CannotStart with the exit codes that shells use."""
     try:
-        return subprocess.Popen(command, env=environ, preexec_fn=die_with_parent(signal.SIGTERM))
+        return subprocess.Popen(command, env=environ, preexec_fn=child_that_dies_by(signal.SIGTERM))
     except FileNotFoundError:
         raise CannotStart(f"{command[0]}: command not found", 127) from None
     except OSError as error:
@@ -313,20 +309,16 @@ def describe_end(return_code: int) -> str:
     return f"was ended by signal {-return_code}"
 
 
-def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does between fork and exec.
+def child_that_dies_by(death_signal: signal.Signals) -> Callable[[], None]:
+    """What a child does between fork and exec; ``death_signal`` is sent when the supervisor dies.
 
     Safe there although preexec_fn is not in general: the supervisor has one thread, so nothing
-    can be locked in the child, and libc was loaded before.
+    can be locked in the child.
     """
-    parent = os.getpid()
+    parent_pid = os.getpid()
 
     def prepare() -> None:
-        if _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-        # It may have died before the kernel was told to tell.
-        if os.getppid() != parent:
-            os._exit(1)
+        die_with_parent(death_signal, parent_pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED_SIGNALS)
 
     return prepare
