@@ -1,5 +1,5 @@
-"""gunicorn's settings. Runs in the master, before gevent has patched anything: import no more
-than web.settings, which needs none of what gevent patches."""
+"""gunicorn's settings. Runs in the master, before gevent has patched anything: import nothing that
+keeps what gevent patches. The settings do not, and gunicorn's own modules are there already."""
 
 import os
 import shutil
