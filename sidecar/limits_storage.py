@@ -11,11 +11,9 @@ from typing import ClassVar
 from limits.storage import MovingWindowSupport, Storage
 
 from sidecar.client import LimiterClient
-from sidecar.sliding_log import Rate
+from sidecar.sliding_log import NS_PER_S, Rate
 
 SCHEME = "sidecar"
-
-_NS_PER_S = 10**9
 
 
 class SidecarStorage(Storage, MovingWindowSupport):
@@ -41,14 +39,14 @@ class SidecarStorage(Storage, MovingWindowSupport):
         nothing that the limiter knows."""
         if amount != 1:
             raise ValueError(f"the sidecar counts one request at a time, not {amount}")
-        return self._limiter.check(key, Rate(limit, expiry * _NS_PER_S)).allowed
+        return self._limiter.check(key, Rate(limit, expiry * NS_PER_S)).allowed
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """When the window of the oldest entry began, in seconds of Unix time, and the entries."""
         now_s = time.time()
-        seen = self._limiter.peek(key, Rate(limit, expiry * _NS_PER_S))
+        seen = self._limiter.peek(key, Rate(limit, expiry * NS_PER_S))
         entries = limit - seen.remaining
-        return (now_s + seen.reset_ns / _NS_PER_S - expiry if entries else now_s), entries
+        return (now_s + seen.reset_ns / NS_PER_S - expiry if entries else now_s), entries
 
     def check(self) -> bool:
         return self._limiter.answers

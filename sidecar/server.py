@@ -33,8 +33,9 @@ class SocketInUse(Exception):
     """Another limiter answers on the path. Two would each grant the whole rate."""
 
 
-class Connection(asyncio.Protocol):
-    """A worker's connection. Everything that was read together is decided at one moment."""
+class Session(asyncio.Protocol):
+    """The limiter's end of one connection. Everything that was read together is decided at one
+    moment."""
 
     def __init__(self, limiter: HostLimiter):
         self._limiter = limiter
@@ -116,7 +117,7 @@ async def serve(listener: socket.socket, settings: Settings) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, ended.set)
     limiter = await start_limiter(settings)
-    server = await loop.create_unix_server(lambda: Connection(limiter), sock=listener)
+    server = await loop.create_unix_server(lambda: Session(limiter), sock=listener)
     await ended.wait()
     server.close()
 

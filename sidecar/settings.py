@@ -12,12 +12,12 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, Rate
+from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
 MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` of unix(7) has 108 bytes, the last of them a zero."""
 
-_WINDOWS_NS = {"second": 10**9, "minute": 60 * 10**9, "hour": 3600 * 10**9}
+_WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600}
 
 
 class BadSettings(Exception):
@@ -63,7 +63,7 @@ def parse_rate(text: str) -> Rate:
         raise ValueError(
             f"must be 1 to {MAX_RATE_LIMIT} a second, minute or hour, like 10/second, not {text!r}"
         )
-    return Rate(int(match[1]), _WINDOWS_NS[match[2]])
+    return Rate(int(match[1]), _WINDOWS_S[match[2]] * NS_PER_S)
 
 
 def check_socket_path(path: str) -> None:

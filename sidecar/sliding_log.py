@@ -12,13 +12,12 @@ from typing import NamedTuple
 _IDLE_CLIENTS_PER_DECISION = 2
 """A decision adds one client at most: looking at two keeps up, and no decision is a slow one."""
 
-_NS_PER_S = 10**9
-
+NS_PER_S = 10**9
 
 MAX_RATE_LIMIT = 10_000
 """A client is remembered with eight bytes for each request it may have in the window."""
 
-MAX_WINDOW_NS = 3600 * _NS_PER_S
+MAX_WINDOW_NS = 3600 * NS_PER_S
 
 MAX_RATES = 16
 """In one process: an application has a handful, and each has a log of its own."""
@@ -29,6 +28,11 @@ class Rate(NamedTuple):
 
     limit: int
     window_ns: int
+
+    @property
+    def window_s(self) -> int:
+        """Of the rates that settings can name: whole seconds."""
+        return self.window_ns // NS_PER_S
 
 
 class TooManyRates(ValueError):
@@ -46,7 +50,7 @@ class Decision(NamedTuple):
     @property
     def reset_s(self) -> int:
         """In whole seconds, rounded up, as Retry-After wants it: never too early."""
-        return -(-self.reset_ns // _NS_PER_S)
+        return -(-self.reset_ns // NS_PER_S)
 
 
 class SlidingLog:

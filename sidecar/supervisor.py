@@ -120,7 +120,7 @@ class Limiter:
     def wait_until_it_answers(self) -> None:
         """Raises CannotStart, also when a signal says to end."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not answers(self._socket_path):
+        while not probe(self._socket_path):
             received = signal.sigtimedwait(ENDING_SIGNALS, START_POLL_S)
             if received is not None:
                 name = signal.Signals(received.si_signo).name
@@ -223,7 +223,7 @@ def run(command: list[str], environ: Mapping[str, str], settings: Settings) -> i
     # A parent that ignores SIGCHLD hands that down, and the exit code would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with socket_path_of(settings) as socket_path:
-        if answers(socket_path):
+        if probe(socket_path):
             raise CannotStart(f"another limiter answers on {socket_path}", 1)
         environ = {**environ, "LIMITER_SOCKET": socket_path}
         limiter = Limiter(socket_path, environ, settings.limiter_grace_s)
@@ -276,7 +276,7 @@ def attend(command: subprocess.Popen, limiter: Limiter) -> int:
     return command.returncode
 
 
-def answers(socket_path: str) -> bool:
+def probe(socket_path: str) -> bool:
     """Whether a limiter answers there."""
     try:
         with ask(socket_path, PROBE_TIMEOUT_S) as asked:

@@ -20,7 +20,7 @@ from sidecar.protocol import (
     encode_head,
     encode_question,
 )
-from sidecar.server import MAX_UNANSWERED, Connection
+from sidecar.server import MAX_UNANSWERED, Session
 from sidecar.settings import (
     MAX_SOCKET_PATH_BYTES,
     BadSettings,
@@ -188,17 +188,17 @@ def test_who_has_too_many_questions_unanswered_is_not_read_from_until_some_are_a
     asked = []
     limiter = HostLimiter(max_clients=1)
     limiter.answer = lambda questions, reply: asked.append((len(questions), reply))
-    connection, transport = Connection(limiter), Transport()
-    connection.connection_made(transport)
-    connection.data_received(encode_question(HEAD, "a") * MAX_UNANSWERED)
+    session, transport = Session(limiter), Transport()
+    session.connection_made(transport)
+    session.data_received(encode_question(HEAD, "a") * MAX_UNANSWERED)
     assert transport.is_read
-    connection.data_received(encode_question(HEAD, "a"))
+    session.data_received(encode_question(HEAD, "a"))
     assert not transport.is_read
-    connection.pause_writing()
+    session.pause_writing()
     for number, reply in asked:
         reply([b"allowed 1 1\n"] * number)
     assert not transport.is_read, "the answers are not taken"
-    connection.resume_writing()
+    session.resume_writing()
     assert transport.is_read
 
 

@@ -16,7 +16,7 @@ from sidecar.client import LimiterClient
 from sidecar.client_address import client_key, is_trusted
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
-from sidecar.sliding_log import Decision, Rate
+from sidecar.sliding_log import NS_PER_S, Decision, Rate
 from web.answers import CLIENT, StartResponse, WsgiApp, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal
 from web.problems import Problem
@@ -47,8 +47,6 @@ ROUTES_OF_FORMS = (
     "pages.log_out",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)
-
-_NS_PER_S = 10**9
 
 
 class ClientLimit:
@@ -163,7 +161,7 @@ def limit_routes(
         name, item = error.limit.scope, error.limit.limit
         wait_s = max(1, math.ceil(routes.current_limit.window.reset_time - time.time()))
         response = answer(_problem(name, request.environ[CLIENT], wait_s))
-        rate = Rate(item.amount, item.get_expiry() * _NS_PER_S)
+        rate = Rate(item.amount, item.get_expiry() * NS_PER_S)
         response.headers["RateLimit-Policy"] = policy(name, rate)
         response.headers["RateLimit"] = f'"{name}";r=0;t={wait_s}'
         return response
@@ -175,4 +173,4 @@ def _problem(what: str, client: str, wait_s: int) -> Problem:
 
 
 def policy(name: str, rate: Rate) -> str:
-    return f'"{name}";q={rate.limit};w={rate.window_ns // _NS_PER_S}'
+    return f'"{name}";q={rate.limit};w={rate.window_s}'

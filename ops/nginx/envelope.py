@@ -29,7 +29,7 @@ class Envelope:
 
     @classmethod
     def around(cls, rate: Rate) -> "Envelope":
-        return cls(rate.limit, rate.window_ns // 10**9)
+        return cls(rate.limit, rate.window_s)
 
     @property
     def limit_text(self) -> str:
