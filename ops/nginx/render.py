@@ -68,6 +68,40 @@ HEROKU_SOCKET = "/tmp/nginx.socket"
 """Where the buildpack's documents say that the application listens (WEB_SOCKET)."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """What one rendering says to the templates, by the names that they have for it. A path may be
+    an expression that somebody else fills in."""
+
+    name: str
+    http_listen: Sequence[str]
+    host_header: str
+    trusted: Sequence[str]
+    upstreams: Sequence[str]
+    rate: Rate
+    keepalive_requests: int
+    state_dir: Path
+    cache_dir: Path | str
+    web_dir: Path | str
+    pid_path: Path | str
+    access_log: Path | str
+    error_log: Path | str
+    server_name: str | None = None
+    tls: bool = False
+    https_listen: Sequence[str] = ()
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    acme_dir: Path | None = None
+    https_only: bool = False
+    hsts: bool = False
+    hops: int | None = None
+    user: str | None = None
+    foreground: bool = False
+    worker_processes: str = "auto"
+    worker_connections: int | str = 8192
+    worker_rlimit_nofile: int = 20_000
+
+
 def local(
     *,
     listen: str,
@@ -85,22 +119,24 @@ def local(
     """
     state_dir = state_dir.resolve()
     return _render(
-        "local",
-        http_listen=[_word(listen)],
-        # The address bar's port is nginx's own here, and links have to keep it.
-        host_header="$host:$server_port",
-        trusted=_proxy_networks(["loopback"]),
-        upstreams=upstreams,
-        rate=rate,
-        keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
-        state_dir=state_dir,
-        cache_dir=cache_dir or state_dir / "refusals",
-        web_dir=web_dir.resolve(),
-        pid_path=state_dir / "nginx.pid",
-        access_log=state_dir / "access.log",
-        error_log="stderr",
-        # As root the workers stay root: nobody else may be able to enter the folder.
-        user="root" if os.geteuid() == 0 else None,
+        Rendering(
+            name="local",
+            http_listen=[_word(listen)],
+            # The address bar's port is nginx's own here, and links have to keep it.
+            host_header="$host:$server_port",
+            trusted=_proxy_networks(["loopback"]),
+            upstreams=upstreams,
+            rate=rate,
+            keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
+            state_dir=state_dir,
+            cache_dir=cache_dir or state_dir / "refusals",
+            web_dir=web_dir.resolve(),
+            pid_path=state_dir / "nginx.pid",
+            access_log=state_dir / "access.log",
+            error_log="stderr",
+            # As root the workers stay root: nobody else may be able to enter the folder.
+            user="root" if os.geteuid() == 0 else None,
+        )
     )
 
 
@@ -136,30 +172,32 @@ def server(
     name = _word(server_name)
     log_dir = root / "var/log/nginx"
     return _render(
-        "server",
-        http_listen=[_word(listen) for listen in http_listen],
-        https_listen=[_word(listen) for listen in https_listen],
-        server_name=name,
-        host_header="$host",
-        tls=tls,
-        certificate=certificate,
-        certificate_key=certificate_key,
-        acme_dir=acme_dir,
-        https_only=not tls,
-        hsts=True,
-        trusted=networks,
-        hops=hops,
-        upstreams=upstreams,
-        rate=rate,
-        keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
-        state_dir=root / "var/lib/nginx",
-        # In memory, and nobody but root can put a folder of that name there before nginx does.
-        cache_dir=root / "run/tickets-refusals",
-        web_dir=web_dir.resolve(),
-        pid_path=root / "run/nginx.pid",
-        access_log=log_dir / "access.log",
-        error_log=log_dir / "error.log",
-        user="www-data",
+        Rendering(
+            name="server",
+            http_listen=[_word(listen) for listen in http_listen],
+            https_listen=[_word(listen) for listen in https_listen],
+            server_name=name,
+            host_header="$host",
+            tls=tls,
+            certificate=certificate,
+            certificate_key=certificate_key,
+            acme_dir=acme_dir,
+            https_only=not tls,
+            hsts=True,
+            trusted=networks,
+            hops=hops,
+            upstreams=upstreams,
+            rate=rate,
+            keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
+            state_dir=root / "var/lib/nginx",
+            # In memory, and nobody but root can put a folder of that name there before nginx does.
+            cache_dir=root / "run/tickets-refusals",
+            web_dir=web_dir.resolve(),
+            pid_path=root / "run/nginx.pid",
+            access_log=log_dir / "access.log",
+            error_log=log_dir / "error.log",
+            user="www-data",
+        )
     )
 
 
@@ -172,42 +210,37 @@ def heroku(
     are trusted. The application listens on HEROKU_SOCKET. Raises ValueError.
     """
     return _render(
-        "heroku",
-        http_listen=['<%= ENV["PORT"] %>'],
-        host_header="$host",
-        https_only=True,
-        hsts=True,
-        trusted=_proxy_networks(trusted, hops),
-        hops=hops,
-        upstreams=[f"unix:{HEROKU_SOCKET}"],
-        rate=rate,
-        keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
-        foreground=True,
-        # A dyno sees all cores of its host, and has a share of them.
-        worker_processes='<%= ENV["NGINX_WORKERS"] || 4 %>',
-        worker_connections='<%= ENV["NGINX_WORKER_CONNECTIONS"] || 4096 %>',
-        # As many as the platform allows.
-        worker_rlimit_nofile=10_000,
-        state_dir=Path("/tmp"),
-        cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-refusals',
-        # The buildpack starts nginx in the application's folder.
-        web_dir="<%= Dir.pwd %>/web",
-        pid_path="/tmp/nginx.pid",
-        # The buildpack hands on what is written there to the dyno's log.
-        access_log='<%= ENV["NGINX_ACCESS_LOG_PATH"] || "logs/nginx/access.log" %>',
-        error_log='<%= ENV["NGINX_ERROR_LOG_PATH"] || "logs/nginx/error.log" %>',
+        Rendering(
+            name="heroku",
+            http_listen=['<%= ENV["PORT"] %>'],
+            host_header="$host",
+            https_only=True,
+            hsts=True,
+            trusted=_proxy_networks(trusted, hops),
+            hops=hops,
+            upstreams=[f"unix:{HEROKU_SOCKET}"],
+            rate=rate,
+            keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
+            foreground=True,
+            # A dyno sees all cores of its host, and has a share of them.
+            worker_processes='<%= ENV["NGINX_WORKERS"] || 4 %>',
+            worker_connections='<%= ENV["NGINX_WORKER_CONNECTIONS"] || 4096 %>',
+            # As many as the platform allows.
+            worker_rlimit_nofile=10_000,
+            state_dir=Path("/tmp"),
+            cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-refusals',
+            # The buildpack starts nginx in the application's folder.
+            web_dir="<%= Dir.pwd %>/web",
+            pid_path="/tmp/nginx.pid",
+            # The buildpack hands on what is written there to the dyno's log.
+            access_log='<%= ENV["NGINX_ACCESS_LOG_PATH"] || "logs/nginx/access.log" %>',
+            error_log='<%= ENV["NGINX_ERROR_LOG_PATH"] || "logs/nginx/error.log" %>',
+        )
     )
 
 
-def _render(
-    rendering: str,
-    *,
-    upstreams: Sequence[str],
-    trusted: Sequence[str],
-    rate: Rate,
-    **context: object,
-) -> str:
-    if not upstreams:
+def _render(rendering: Rendering) -> str:
+    if not rendering.upstreams:
         raise ValueError("name at least one upstream")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -218,47 +251,31 @@ def _render(
     )
     environment.filters["quoted"] = _quoted
     environment.filters["quoted_words"] = _quoted_words
-    envelope = Envelope.around(rate)
-    defaults = {
-        "server_name": None,
-        "tls": False,
-        "https_only": False,
-        "hsts": False,
-        "hops": None,
-        "user": None,
-        "foreground": False,
-        "worker_processes": "auto",
-        "worker_connections": 8192,
-        "worker_rlimit_nofile": 20_000,
+    envelope = Envelope.around(rendering.rate)
+    variables = vars(rendering) | {
+        "rendering": rendering.name,
+        "listen_backlog": LISTEN_BACKLOG,
+        "client_scheme": "$client_scheme" if rendering.trusted else "$scheme",
+        "upstreams": [_word(upstream) for upstream in rendering.upstreams],
+        "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
+        "envelope": envelope,
+        "problems": _problems(envelope),
+        "problems_path": PROBLEMS_PATH,
+        "https_required": HTTPS_REQUIRED,
+        "unavailable": UNAVAILABLE,
+        "outcome_unknown": OUTCOME_UNKNOWN,
+        "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
+        "kept_status": KEPT_STATUS,
+        "map_min_uses": MAP_MIN_USES,
+        "envelope_status": ENVELOPE_STATUS,
+        "seat_taken": SEAT_TAKEN,
+        "sold_out": SOLD_OUT,
+        "rate_limited": RATE_LIMITED,
+        "body_too_large": BODY_TOO_LARGE,
+        "page_suffix": PAGE_SUFFIX,
+        **_pages(environment),
     }
-    return environment.get_template("nginx.conf.j2").render(
-        defaults
-        | {
-            "rendering": rendering,
-            "listen_backlog": LISTEN_BACKLOG,
-            "trusted": trusted,
-            "client_scheme": "$client_scheme" if trusted else "$scheme",
-            "upstreams": [_word(upstream) for upstream in upstreams],
-            "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
-            "envelope": envelope,
-            "problems": _problems(envelope),
-            "problems_path": PROBLEMS_PATH,
-            "https_required": HTTPS_REQUIRED,
-            "unavailable": UNAVAILABLE,
-            "outcome_unknown": OUTCOME_UNKNOWN,
-            "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
-            "kept_status": KEPT_STATUS,
-            "map_min_uses": MAP_MIN_USES,
-            "envelope_status": ENVELOPE_STATUS,
-            "seat_taken": SEAT_TAKEN,
-            "sold_out": SOLD_OUT,
-            "rate_limited": RATE_LIMITED,
-            "body_too_large": BODY_TOO_LARGE,
-            "page_suffix": PAGE_SUFFIX,
-            **_pages(environment),
-        }
-        | context,
-    )
+    return environment.get_template("nginx.conf.j2").render(variables)
 
 
 def _pages(environment: Environment) -> dict[str, object]:
