@@ -129,6 +129,12 @@ def test_a_template_is_indented_as_what_it_is_in(rendering):
             depth += bare.endswith("{") - bare.startswith("}")
 
 
+def test_a_client_has_ten_seconds_for_its_header_and_between_two_pieces(rendering):
+    config = rendering.read_text()
+    for directive in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        assert f"    {directive} 10s;\n" in config
+
+
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.1/8", "anyone"])
 def test_networks_that_are_everybody_or_none_are_not_trusted(network):
     with pytest.raises(ValueError, match=network):

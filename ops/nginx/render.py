@@ -52,6 +52,9 @@ UPSTREAM_KEEPALIVE_S = 10
 
 LISTEN_BACKLOG = 4096
 
+CLIENT_TIMEOUT_S = 10
+"""For a client that stops in the middle."""
+
 DEFAULT_RATE = parse_rate(DEFAULT_RATE_LIMIT)
 
 KEEPALIVE_REQUESTS = 1000
@@ -94,6 +97,7 @@ class Rendering:
     acme_dir: Path | None = None
     https_only: bool = False
     hsts: bool = False
+    client_timeout_s: int = CLIENT_TIMEOUT_S
     hops: int | None = None
     user: str | None = None
     foreground: bool = False
@@ -110,6 +114,7 @@ def local(
     cache_dir: Path | None = None,
     web_dir: Path = WEB_DIR,
     rate: Rate = DEFAULT_RATE,
+    client_timeout_s: int = CLIENT_TIMEOUT_S,
 ) -> str:
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
 
@@ -128,6 +133,7 @@ def local(
             upstreams=upstreams,
             rate=rate,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
+            client_timeout_s=client_timeout_s,
             state_dir=state_dir,
             cache_dir=cache_dir or state_dir / "refusals",
             web_dir=web_dir.resolve(),
