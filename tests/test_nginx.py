@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.behind_nginx import (
     assert_problem,
     local_nginx,
 )
+from tests.sidecars import eventually
 from web.settings import KEPT_STATUS
 
 # ---------------------------------------------------------------- what the application hears
@@ -191,15 +191,22 @@ def test_the_version_of_nginx_is_not_told(nginx):
     assert ask(nginx.port, "GET", "/metrics").headers["Server"] == "nginx"
 
 
-def entries_of_the_log(nginx: Nginx) -> list[dict]:
-    time.sleep(2)  # It writes what it has in memory once a second.
-    lines = (Path(nginx.log_path).parent / "access.log").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def entries_of_the_log(nginx: Nginx, last_id: str) -> list[dict]:
+    """With all of the connection whose last request has this id: what comes on one connection is
+    written in turn, once a second."""
+    path = nginx.log_path.parent / "access.log"
+
+    def whole_lines() -> list[str]:
+        text = path.read_text()
+        return text.splitlines() if last_id in text and text.endswith("\n") else []
+
+    return [json.loads(line) for line in eventually(whole_lines, f"the line of {last_id}")]
 
 
 def test_the_access_log_names_the_request_as_it_came(nginx):
     ask(nginx.port, "POST", "/secret?token=t", b"x" * 65_537, X_Request_Id="the-large-one")
-    [entry] = (e for e in entries_of_the_log(nginx) if e["request_id"] == "the-large-one")
+    entries = entries_of_the_log(nginx, "the-large-one")
+    [entry] = (entry for entry in entries if entry["request_id"] == "the-large-one")
     assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/secret", 413)
     assert entry["sampled"] == 1
 
@@ -215,6 +222,7 @@ def test_of_what_nginx_says_no_to_by_itself_the_log_has_a_sample_that_adds_up(
     nginx, upstream, path, clients, field, value
 ):
     connection = http.client.HTTPConnection(HOST, nginx.port)
+    last_id = f"after-{clients}-clients"
     with (
         upstream.telling(KEPT_STATUS) as heard,
         contextlib.closing(connection),
@@ -224,7 +232,10 @@ def test_of_what_nginx_says_no_to_by_itself_the_log_has_a_sample_that_adds_up(
             address = f"198.18.{client // 250}.{client % 250}"
             connection.request("POST", path, headers={"X-Forwarded-For": address})
             assert connection.getresponse().read()
-    entries = [entry for entry in entries_of_the_log(nginx) if entry["path"] == path]
+        # One that nginx answers by itself, and whose line is always written.
+        connection.request("GET", "/metrics", headers={"X-Request-Id": last_id})
+        assert connection.getresponse().read()
+    entries = [entry for entry in entries_of_the_log(nginx, last_id) if entry["path"] == path]
     by_itself = [entry for entry in entries if entry[field] == value]
     assert {entry["sampled"] for entry in by_itself} == {100}
     # Each question to the application has its line.
