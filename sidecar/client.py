@@ -138,28 +138,22 @@ class LimiterClient:
         """The limiter's answer as ``decode`` reads it; None when there is none."""
         if not self._may_ask(asked_ns):
             return None
-        timeout_s = self._timeout_s
-        for _ in range(2):
-            try:
+        try:
+            connection = self._connect()
+            answer = _exchange_on(connection, question, decode, self._timeout_s)
+            if answer is None and isinstance(connection.failure, ConnectionError):
+                # It was closed, as by a restart of the limiter, which is perhaps over.
                 connection = self._connect()
-            except (OSError, RuntimeError) as error:
-                self._note_silence(None, error)
-                return None
-            line = connection.ask(question, timeout_s)
-            if line is not None:
-                try:
-                    answer = decode(line)
-                except ProtocolError as error:
-                    connection.close(error)
-                else:
-                    self._note_answer()
-                    return answer
-            if not isinstance(connection.failure, ConnectionError):
-                break
-            # It was closed, as by a restart of the limiter, which is perhaps over.
-            timeout_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9
-        self._note_silence(connection, connection.failure)
-        return None
+                left_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9
+                answer = _exchange_on(connection, question, decode, left_s)
+        except (OSError, RuntimeError) as error:  # of _connect
+            self._note_silence(None, error)
+            return None
+        if answer is None:
+            self._note_silence(connection, connection.failure)
+        else:
+            self._note_answer()
+        return answer
 
     def _may_ask(self, now_ns: int) -> bool:
         if self._answers:
@@ -171,7 +165,7 @@ class LimiterClient:
             return True
 
     def _connect(self) -> Connection:
-        """Raises what making a Connection does."""
+        """Raises OSError and RuntimeError, as making a Connection does."""
         connection = self._connection
         if connection is not None and connection.failure is None:
             return connection
@@ -210,3 +204,17 @@ class LimiterClient:
             counter.denied_until_ns.move_to_end(key)
             if len(counter.denied_until_ns) > MAX_REMEMBERED_DENIALS:
                 counter.denied_until_ns.popitem(last=False)
+
+
+def _exchange_on(
+    connection: Connection, question: bytes, decode: Callable[[bytes], Answer], timeout_s: float
+) -> Answer | None:
+    """None when there is no answer, and the connection's ``failure`` says why."""
+    line = connection.ask(question, timeout_s)
+    if line is None:
+        return None
+    try:
+        return decode(line)
+    except ProtocolError as error:
+        connection.close(error)
+        return None

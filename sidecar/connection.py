@@ -3,6 +3,11 @@
 A caller hands in its question and then sleeps; one reader takes the answers, which come in the
 order of the questions, and wakes the callers. Threads by their standard names: in a gevent
 worker they are greenlets.
+
+A question is *gathered* while others are under way, *sent* when an answer to one of them has come,
+and *answered*: by the reader, or by a caller whose time is over and who finds in the socket what
+the reader of a busy process has not taken yet. Or the connection *fails*, and all who wait with it.
+Every step is one hold of the connection's lock; whoever takes the last one releases ``done``.
 """
 
 import _thread
@@ -70,18 +75,16 @@ class Connection:
             self._waiting.append(question)
             self._unsent += question_bytes
             # While an answer is awaited, questions gather and go out when it has come (Nagle's
-            # algorithm): one system call for all of them. The time of those begins when they have
-            # gone out, and if this process was too busy for that, when it notices.
+            # algorithm): one system call for all of them.
             if len(self._waiting) == 1:
                 self._send()
-            waits = 2 if self._unsent else 1
-        for _ in range(waits):
-            if question.done.acquire(timeout=max(0.0, timeout_s)):
-                return question.answer
-            with self._lock:
-                self._receive()
-            if question.answer is not None:
-                return question.answer
+            is_gathered = bool(self._unsent)
+        if self._is_over(question, timeout_s):
+            return question.answer
+        # The time of one that was gathered begins when it has gone out, and if this process was too
+        # busy for that, when it notices: now.
+        if is_gathered and self._is_over(question, timeout_s):
+            return question.answer
         with self._lock:
             if question.answer is None:
                 self._fail(TimeoutError("no answer in time"))
@@ -91,6 +94,14 @@ class Connection:
         """Everybody who waits goes away without an answer."""
         with self._lock:
             self._fail(failure)
+
+    def _is_over(self, question: Question, timeout_s: float) -> bool:
+        """Waits until it is answered or the connection has failed; False when neither came."""
+        if question.done.acquire(timeout=max(0.0, timeout_s)):
+            return True
+        with self._lock:
+            self._receive()
+        return question.answer is not None
 
     def _read(self, waiter: socket.socket) -> None:
         try:
