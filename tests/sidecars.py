@@ -43,6 +43,13 @@ while True:
 """
 )
 
+QUICK_SUPERVISOR = """
+import os, sys
+from sidecar import supervisor
+supervisor.LOOK_INTERVAL_S = float(sys.argv[1])
+sys.exit(supervisor.main(sys.argv[2:], os.environ))
+"""
+
 PATIENT_LIMITER = """
 import sys
 from sidecar import server
@@ -124,9 +131,12 @@ def environ(tmp_path) -> dict[str, str]:
 def start(environ) -> Iterator[Callable[..., Sidecar]]:
     started = []
 
-    def start(command: list[str], **options) -> Sidecar:
+    def start(command: list[str], look_interval_s: float | None = None, **options) -> Sidecar:
+        supervisor = [sys.executable, "-m", "sidecar"]
+        if look_interval_s is not None:
+            supervisor = [*python(QUICK_SUPERVISOR), str(look_interval_s)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "sidecar", *command],
+            [*supervisor, *command],
             **{"cwd": ROOT, "env": environ, "stdout": subprocess.PIPE, "text": True, **options},
         )
         started.append(process)

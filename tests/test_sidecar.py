@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings import MAX_SOCKET_PATH_BYTES
+from sidecar.supervisor import MAX_MISSES
 from tests.sidecars import (
     LIMIT,
     PATIENCE_S,
@@ -164,11 +165,14 @@ def test_a_socket_file_that_a_killed_limiter_left_is_replaced(environ):
     assert run(python(""), environ).returncode == 0
 
 
-def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanwhile(ready):
+def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanwhile(start):
+    look_interval_s = 0.3
+    ready = start(SHOW_SIGNALS, look_interval_s)
+    assert ready.line() == "ready"
     client = ready.client(timeout_s=0.02)
     assert client.check("a", RATE).remaining == LIMIT - 1
     limiter = ready.child(limiter=True)
-    time.sleep(2.5)
+    time.sleep((MAX_MISSES + 3) * look_interval_s)
     assert runs(limiter), "one that answers is left alone"
 
     os.kill(limiter, signal.SIGSTOP)
