@@ -108,14 +108,21 @@ ROOMS = {
     "web/use_cases": {"web.domain", "web.ports", "web.hold_tokens", "web.use_cases"},
     # What it is kept in.
     "web/group_commit.py": set(),
+    "web/recently_used.py": set(),
     "web/stores": {
         "web.domain",
         "web.group_commit",
         "web.ports",
+        "web.recently_used",
         "web.stores",
         "web.validation",
     },
-    "web/seat_maps.py": {"web.group_commit", "web.ports", "web.use_cases"},
+    "web/seat_maps.py": {
+        "web.group_commit",
+        "web.ports",
+        "web.recently_used",
+        "web.use_cases",
+    },
     # What puts it together.
     "web/__init__.py": set(),
     "web/settings.py": {"sidecar", "web.domain"},

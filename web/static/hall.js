@@ -9,15 +9,9 @@ const APART = 1.2;
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
-// Numbers by size, then letters by the alphabet: 9 before 10, Z before AA. As in the list.
-const partsOf = ({ id }) => id.match(/\d+|\D+/g).flatMap((part) => (/\d/.test(part) ? [0, Number(part), ""] : [1, part.length, part]));
-
-function naturally(one, other) {
-	const [parts, others] = [partsOf(one), partsOf(other)];
-	const at = parts.findIndex((part, index) => part !== others[index]);
-	if (at < 0) return parts.length - others.length;
-	return parts[at] < others[at] ? -1 : 1;
-}
+// As in the list: 9, 10, Z, AA.
+const sortable = ({ id }) => id.replace(/\d+|\D+/g, (part) => (/\d/.test(part) ? "" : "A") + part.padStart(20, "0"));
+const naturally = (one, other) => (sortable(one) < sortable(other) ? -1 : 1);
 
 // Distances from the row's beginning. A number that is left out is a gap too: a pillar.
 function placesOf({ seats }, start, aisles) {
