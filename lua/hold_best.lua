@@ -39,17 +39,13 @@ local finish = start + length
 -- A block ends where the next one begins, the last one where the section does.
 local block_count = #blocks / 4
 
-local function packed_block(index)
-  return (struct.unpack('>I4', blocks, 4 * index + 1))
-end
-
 local function block_start(index)
   if index == block_count then return finish end
-  return math.floor(packed_block(index) / 2)
+  return math.floor(struct.unpack('>I4', blocks, 4 * index + 1) / 2)
 end
 
 local function begins_row(index)
-  return index == block_count or packed_block(index) % 2 == 1
+  return index == block_count or struct.unpack('>I4', blocks, 4 * index + 1) % 2 == 1
 end
 
 -- The block that has this seat.
