@@ -9,6 +9,7 @@ import pytest
 
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.test_auditing import problems
 from tests.test_checkout import Shop
 from web.domain import (
     NOT_COMPLETED,
@@ -300,6 +301,31 @@ def test_a_payment_that_is_under_way_is_left_alone(shop, reconciler):
     assert shop.charges() == ["authorized"]
 
 
+@pytest.mark.parametrize("how", ["killed", "its void has no answer"])
+def test_money_reserved_after_its_payment_was_undone_is_let_go(shop, reconciler, how):
+    authorize = shop.gateway._target.authorize
+
+    def stopped(*arguments):
+        """For longer than the lease, and until the worker has told the buyer so."""
+        shop.let_leases_run_out()
+        reconciler_of(shop).round()
+        authorization = authorize(*arguments)
+        if how == "killed":
+            raise KeyboardInterrupt
+        return authorization
+
+    shop.gateway.authorize = stopped
+    shop.gateway.fail("void", OutcomeUnknown("time-out"), times=1)
+    with pytest.raises((KeyboardInterrupt, PaymentPending)):
+        shop.pay()
+    del shop.gateway.authorize
+    shop.gateway.heal()
+    assert shop.charges() == ["authorized"]
+    reconciler.round()
+    assert shop.charges() == ["voided"]
+    assert problems(shop) == ""
+
+
 def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
     pay_until(shop, "authorize")
     client = shop.seats._target._redis
@@ -439,7 +465,6 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
         "event_ids",
         "read_upkeep",
         "require_index",
-        "unfinished_refunds",
     ]
 
 

@@ -1,5 +1,7 @@
 """Refunds on real Redis, MongoDB and sandbox, broken off at each step."""
 
+from contextlib import suppress
+
 import pytest
 
 from tests.private_stores import (  # noqa: F401
@@ -11,8 +13,8 @@ from tests.private_stores import (  # noqa: F401
 from tests.test_auditing import problems
 from tests.test_checkout import Shop
 from tests.test_reconciling import reconciler_of
-from web.domain import BookingNotFound
-from web.ports import OutcomeUnknown
+from web.domain import BookingNotFound, Unavailable
+from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.refunding import Refunding
 
@@ -83,6 +85,39 @@ def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, aft
     idle = reconciler_of(shop)
     idle.round()
     assert not idle.repairs
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "error", "charge"),
+    [
+        ("gateway", "capture", KeyboardInterrupt(), "voided"),
+        ("seats", "confirm_booking", Unavailable("seat store"), "refunded"),
+    ],
+)
+def test_a_booking_can_be_refunded_before_its_payment_is_ended(shop, part, method, error, charge):
+    getattr(shop, part).fail(method, error)
+    with suppress(KeyboardInterrupt):
+        shop.pay()
+    getattr(shop, part).heal()
+    shop.refunding.refund(shop.booking().id)
+    shop.let_leases_run_out()
+    reconciler_of(shop).round()
+    assert (shop.charges(), shop.state()) == ([charge], "0")
+    assert shop.booking().refunded_at
+    assert shop.pay().receipt.booking_id == shop.booking().id, "the key still gets its receipt"
+    assert problems(shop) == ""
+
+
+def test_a_refund_that_the_gateway_refuses_is_not_tried_each_second(shop):
+    receipt = shop.pay().receipt
+    shop.gateway.fail("refund", NotExecuted("disputed"))
+    shop.gateway.fail("void", NotExecuted("captured"))
+    with pytest.raises(NotExecuted):
+        shop.refunding.refund(receipt.booking_id)
+    reconciler, tries = reconciler_of(shop), shop.gateway.calls.count("refund")
+    for _ in range(3):
+        reconciler.round()
+    assert shop.gateway.calls.count("refund") == tries + 1
 
 
 def test_a_refund_without_an_answer_is_repeated_and_happens_once(shop):

@@ -168,6 +168,10 @@ class Checkout:
                 return f"undone: {', '.join(lost.seats)} had been sold before"
             except AlreadyBooked:
                 return "finished: another attempt had booked"
+        if booking.refunded_at:
+            self._seats.undo_payment(payment, None)
+            self._seats.release_hold(payment.event_id, payment.hold_id)
+            return "undone: its booking was refunded"
         self._finish(payment, booking, time.monotonic())
         return "finished"
 

@@ -21,6 +21,7 @@ from web.domain import (
     Payment,
     PaymentNotFound,
     Refusal,
+    Replayed,
     SeatState,
 )
 from web.ports import (
@@ -117,9 +118,9 @@ class Reconciler:
                 with patience(event_id):
                     self._mend_event(event_id, needed)
             self._compare_with_bookings(now, upkeep)
-        with patience("refunds"):
-            self._end_refunds()
         if now >= self._next_gateway_look:
+            with patience("refunds"):
+                self._end_refunds()
             with patience("gateway"):
                 self._compare_with_gateway(now)
             self._next_gateway_look = now + GATEWAY_EVERY
@@ -301,8 +302,8 @@ class Reconciler:
                 self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
                 is None
             )
-        except PaymentNotFound:
-            return False
+        except (PaymentNotFound, Replayed):
+            return False  # It was never begun, or ended with a no.
         except Refusal:
             return True  # Redis does not know now; ask again in the next round.
 
