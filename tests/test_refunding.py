@@ -16,6 +16,7 @@ from tests.test_reconciling import reconciler_of
 from web.domain import BookingNotFound, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.opening import Opening
 from web.use_cases.refunding import Refunding
 
 
@@ -106,6 +107,25 @@ def test_a_booking_can_be_refunded_before_its_payment_is_ended(shop, part, metho
     assert shop.booking().refunded_at
     assert shop.pay().receipt.booking_id == shop.booking().id, "the key still gets its receipt"
     assert problems(shop) == ""
+
+
+def test_an_event_that_is_opened_while_a_refund_ends_gets_its_seat_back(shop):
+    receipt = shop.pay().receipt
+    sold = shop.bookings.sold_seats(shop.event.id)
+    shop.refunding.refund(receipt.booking_id)
+    shop.bookings.sold_seats = lambda event_id: sold
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    del shop.bookings.sold_seats
+    assert shop.state() == "s"
+    reconciler_of(shop).round()
+    assert shop.state() == "0"
+    assert problems(shop) == ""
+
+
+def test_a_sold_seat_without_any_booking_is_left_alone(shop):
+    shop.bookings._target._collection.delete_one({"_id": shop.pay().receipt.booking_id})
+    reconciler_of(shop).round()
+    assert shop.state() == "s"
 
 
 def test_a_refund_that_the_gateway_refuses_is_not_tried_each_second(shop):

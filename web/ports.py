@@ -306,6 +306,10 @@ class BookingStore(Protocol):
         """The bookings that have any of these seats and were not refunded."""
         ...
 
+    def refunded(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        """The bookings that had any of these seats and were refunded."""
+        ...
+
     def sold_seats(self, event_id: str) -> list[str]:
         """Of bookings that were not refunded."""
         ...

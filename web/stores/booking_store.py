@@ -47,6 +47,7 @@ DUPLICATE_KEY = 11000
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
 BOOKED = {"status": "booked"}
+REFUNDED = {"status": "refunded"}
 """What the index covers and whose seats are sold: a refunded booking's can be sold again."""
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,11 @@ class MongoBookingStore:
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with _reachable():
             found = self._bookings.filter(event=event_id, seats__in=list(seats), **BOOKED)
+            return [_booking(document) for document in found]
+
+    def refunded(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        with _reachable():
+            found = self._bookings.filter(event=event_id, seats__in=list(seats), **REFUNDED)
             return [_booking(document) for document in found]
 
     def sold_seats(self, event_id: str) -> list[str]:

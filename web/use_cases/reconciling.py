@@ -187,7 +187,7 @@ class Reconciler:
         for event_id in sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__):
             self._compared[event_id] = _Comparison(now, None)
             with patience(event_id):
-                self._add_sold(event_id)
+                self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
             if time.monotonic() >= until_s:
                 return
@@ -198,22 +198,37 @@ class Reconciler:
             return datetime.min.replace(tzinfo=UTC)
         return last.at + (QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY)
 
-    def _add_sold(self, event_id: str) -> None:
+    def _compare_seats(self, event_id: str) -> None:
+        """Sold seats of Redis against those of MongoDB. The map is read first: what is sold in it
+        had its booking before."""
         event = self._seats.current_event(event_id)
         seat_map = self._seats.read_seats(event_id).seats
-        unsold = [
-            seat
-            for seat in self._bookings.sold_seats(event_id)
-            if seat_map[event.positions[seat]] != SeatState.SOLD
-        ]
+        booked = set(self._bookings.sold_seats(event_id))
         # Those that are being confirmed at this moment are still paying, and no concern of ours.
-        forgotten = [seat for seat in unsold if seat_map[event.positions[seat]] != SeatState.PAYING]
+        forgotten = [
+            seat
+            for seat in booked
+            if seat_map[event.positions[seat]] not in (SeatState.SOLD, SeatState.PAYING)
+        ]
         if forgotten:
             self._repair(
                 "marked sold",
                 f"{event_id}: {', '.join(forgotten)}",
                 "booked, and not sold in Redis",
                 partial(self._open, event),
+            )
+        unbooked = [
+            seat
+            for seat, position in event.positions.items()
+            if seat_map[position] == SeatState.SOLD and seat not in booked
+        ]
+        # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
+        for booking in self._bookings.refunded(event_id, unbooked) if unbooked else ():
+            self._repair(
+                "returned",
+                booking.id,
+                "refunded, and sold in Redis",
+                partial(self._refunding.return_seats, booking),
             )
 
     # ------------------------------------------------------------ payments

@@ -25,7 +25,7 @@ class Refunding:
             self._give_money_back(booking)
             now = datetime.now(UTC)
             self._bookings.mark_refunded(booking_id, now.replace(microsecond=0))
-        self._return_seats(booking)
+        self.return_seats(booking)
         self._bookings.end_refund(booking_id)
         return self._bookings.find(booking_id)
 
@@ -39,7 +39,8 @@ class Refunding:
             # the card. When that is not it, this is refused too.
             self._gateway.void(booking.payment_id)
 
-    def _return_seats(self, booking: Booking) -> None:
+    def return_seats(self, booking: Booking) -> None:
+        """Puts those seats of a refunded booking on sale again that no other booking has."""
         sold_again = {
             seat
             for other in self._bookings.holding(booking.event_id, booking.seats)
