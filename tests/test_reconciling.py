@@ -24,7 +24,7 @@ from web.ports import IndexMissing, NotExecuted, OutcomeUnknown
 from web.stores import booking_store
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway
-from web.use_cases import reconciling
+from web.use_cases import opening, reconciling
 from web.use_cases.reconciling import Reconciler
 
 
@@ -105,6 +105,22 @@ def test_a_payment_whose_process_died_is_ended(
     reconciler.round()
     assert (shop.charges(), shop.state()) == (charge, state)
     assert reconciler.repairs["ended"] == 1
+
+
+def test_payments_that_lapsed_together_are_looked_up_in_one_reading_of_the_list(shop, reconciler):
+    holds = []
+    for seat in ("stalls-B-1", "stalls-B-2", "stalls-B-3"):
+        if holds:
+            shop.hold_again(seat)
+        holds.append(shop.hold)
+        pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    shop.gateway.calls.clear()
+    reconciler.round()
+    for shop.hold in holds:
+        assert (shop.state(), shop.charges()) == ("s", ["captured"])
+    assert shop.gateway.calls.count("find_all") == 1
+    assert "find" not in shop.gateway.calls
 
 
 def test_an_undone_payment_has_a_final_answer_and_the_next_key_pays(shop, reconciler):
@@ -235,6 +251,56 @@ def test_a_payment_that_was_booked_before_redis_was_lost_is_sold(shop, reconcile
     assert (shop.state(), shop.charges()) == ("s", ["captured"])
     assert shop.seats._target.lapsed_holds(shop.event.id) == []
     assert shop.seats._target._redis.zcard(f"payments:{{{shop.event.id}}}") == 0
+
+
+def test_events_that_were_lost_together_are_opened_after_one_look_at_the_gateway(
+    shop, reconciler, neighbours
+):
+    reconciler.round()
+    for hall in neighbours[:3]:
+        client = shop.seats._target._redis
+        client.delete(*client.keys(f"*{{{hall.id}}}*"))
+    shop.gateway.calls.clear()
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 3
+    assert shop.gateway.calls == ["list"]
+
+
+def test_a_long_list_of_payments_holds_up_the_opening_for_seconds_only(
+    shop, reconciler, monkeypatch
+):
+    pay_until(shop, "authorize")
+    newest = shop.gateway._target.list
+
+    def endless(since):
+        yield from newest(since)
+        while True:
+            time.sleep(0.01)
+            yield replace(next(newest(since)), metadata={})
+
+    shop.gateway.list = endless
+    monkeypatch.setattr(opening, "LISTING_S", 0.1)
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "p", "the newest payments are known"
+
+
+def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler, monkeypatch):
+    for seat in ("stalls-B-1", "stalls-B-2", "stalls-B-3"):
+        if seat != "stalls-B-1":
+            shop.hold_again(seat)
+        pay_until(shop, "authorize")
+        shop.seats._target._redis.delete(
+            f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}"
+        )
+    monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    voided = []
+    for _ in range(4):
+        reconciler.round()
+        voided.append(reconciler.repairs["voided"])
+    assert voided == [1, 2, 3, 3]
+    assert shop.gateway.calls.count("list") == 1
 
 
 def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void(shop, reconciler):
@@ -419,7 +485,7 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
     shop.let_leases_run_out()
     lost = unique("lost")
     shop.seats._target.announce([lost])  # no file declares it
-    shop.gateway.fail("find", OutcomeUnknown("down"))
+    shop.gateway.fail("find_all", OutcomeUnknown("down"))
     shop.gateway.fail("list", OutcomeUnknown("down"))
     reconciler.round()
     assert shop.state() == "p"

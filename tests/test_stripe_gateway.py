@@ -137,6 +137,20 @@ def test_the_key_of_another_payment_says_nothing_about_this_one(gateway, key, st
     assert gateway.find(key, start) == first
 
 
+def test_several_payments_are_found_in_one_reading_of_the_list(gateway, key, start):
+    paid, declined = authorize(gateway, key), f"{key} declined"
+    with pytest.raises(PaymentDeclined):
+        authorize(gateway, declined, "pm_card_visa_chargeDeclined")
+
+    found = gateway.find_all([key, declined, f"{key} of nobody"], start)
+    assert {of: charge.status for of, charge in found.items()} == {
+        key: "authorized",
+        declined: "declined",
+    }
+    assert found[key] == paid
+    assert gateway.find_all([], start) == {}
+
+
 def test_a_capture_takes_the_money_and_may_be_repeated(gateway, key, start):
     payment_id = authorize(gateway, key).payment_id
 

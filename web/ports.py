@@ -3,7 +3,7 @@
 The adapters in ``web/stores`` implement these; the use cases know nothing else of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -407,6 +407,10 @@ class Gateway(Protocol):
 
     def find(self, key: str, since: datetime) -> Authorization | None:
         """The payment that this key made at or after ``since``, from the gateway's own list."""
+        ...
+
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+        """The same for several keys, in one reading of the list; those that there are, by key."""
         ...
 
     def list(self, since: datetime) -> Iterator[Authorization]:

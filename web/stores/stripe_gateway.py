@@ -6,7 +6,7 @@ once the request may have left this host is OutcomeUnknown.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
@@ -176,11 +176,20 @@ class StripeGateway:
 
     def find(self, key: str, since: datetime) -> Authorization | None:
         """As the port says. A request that is still on its way leaves no payment to find."""
+        return self.find_all([key], since).get(key)
+
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+        """As the port says; for ``find`` holds the same."""
+        missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
-        for intent in self._created_since(since - CLOCK_SKEW):
-            if _key_of(intent) == key:
-                return _authorization(intent)
-        return None
+        for intent in self._created_since(since - CLOCK_SKEW) if missing else ():
+            key = _key_of(intent)
+            if key in missing:
+                missing.remove(key)
+                found[key] = _authorization(intent)
+            if not missing:
+                break
+        return found
 
     def list(self, since: datetime) -> Iterator[Authorization]:
         """As the port says. Payments on the same account that are not ours are left out, and so

@@ -8,7 +8,7 @@ is undone, after it a payment is finished, whatever happens.
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -149,14 +149,15 @@ class Checkout:
         if {"event", "hold_id"} <= metadata.keys():
             self._seats.hurry_payment(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
 
-    def resume(self, payment: Payment) -> str:
+    def resume(self, payment: Payment, charges: Mapping[str, Authorization] | None = None) -> str:
         """Ends a payment that nobody ended in time: finished when the money is reserved or the
         booking there, undone otherwise. Never starts a charge: its buyer may have been told that
-        nothing happened. Returns what was done, for the log."""
+        nothing happened. ``charges`` are the gateway's, by key, when somebody has read its list
+        since the payment lapsed. Returns what was done, for the log."""
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
             try:
-                authorization = self._reserved(payment)
+                authorization = self._reserved(payment, charges)
                 if authorization is None:
                     self._seats.undo_payment(payment, NOT_CHARGED)
                     return "undone: nothing was charged"
@@ -175,12 +176,17 @@ class Checkout:
         self._finish(payment, booking, time.monotonic())
         return "finished"
 
-    def _reserved(self, payment: Payment) -> Authorization | None:
+    def _reserved(
+        self, payment: Payment, charges: Mapping[str, Authorization] | None = None
+    ) -> Authorization | None:
         """The money that is reserved for a payment, as the gateway has it. Raises PaymentDeclined
         when it has a refused card instead."""
         if not payment.amount_minor:
             return None
-        found = self._gateway.find(payment.gateway_key, payment.begun_at)
+        if charges is None:
+            found = self._gateway.find(payment.gateway_key, payment.begun_at)
+        else:
+            found = charges.get(payment.gateway_key)
         if found and found.status == "declined":
             raise PaymentDeclined("card_declined", "Your card was declined.")
         return found if found and found.status in ("authorized", "captured") else None

@@ -1,8 +1,10 @@
 """Putting declared events on sale, and keeping what is on sale true to the bookings."""
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from web.domain import Event, EventChanged, Payment
 from web.ports import BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
@@ -20,8 +22,39 @@ many times longer than one takes. The worker lets older ones go."""
 log = logging.getLogger(__name__)
 
 
+LISTING_S = 3.0
+"""How long the gateway's list is read for them: the events are shut meanwhile, and the newest come
+first, which are those that are still under way."""
+
+
 class OpeningRefused(Exception):
     """The message says which seats stand in the way."""
+
+
+class UnderWay:
+    """Payments that the gateway has authorised, read from its list once, when they are first asked
+    for. Without the gateway there are none: MongoDB's index decides then whose seats they are, and
+    a payment that comes too late is void."""
+
+    def __init__(self, gateway: Gateway):
+        self._gateway = gateway
+
+    def of(self, event_id: str) -> list[Payment]:
+        return [payment for payment in self._payments if payment.event_id == event_id]
+
+    @cached_property
+    def _payments(self) -> list[Payment]:
+        until_s, payments = time.monotonic() + LISTING_S, []
+        try:
+            for authorization in self._gateway.list(datetime.now(UTC) - UNDER_WAY):
+                if authorization.status == "authorized" and "event" in authorization.metadata:
+                    payments.append(payment_of(authorization))
+                if time.monotonic() > until_s:
+                    log.warning("opening without the oldest payments under way: the list is long")
+                    break
+        except GatewayError as error:
+            log.warning("opening without asking for payments under way: %s", error)
+        return payments
 
 
 class Opening:
@@ -35,17 +68,21 @@ class Opening:
         fine. Returns event id to whether anything changed. Raises OpeningRefused when a definition
         would lose or renumber a seat that is held or sold; that event stays as it was."""
         self._bookings.create_indexes()
-        return {event.id: self.open_event(event) for event in events}
+        under_way = UnderWay(self._gateway)
+        return {event.id: self.open_event(event, under_way) for event in events}
 
-    def open_event(self, event: Event, seen_revision: int = 0) -> bool:
-        """As ``open_events``, for one. ``seen_revision`` is the highest that anybody has seen: an
-        event whose revision is lower has gone back in time, and gets one above."""
+    def open_event(
+        self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
+    ) -> bool:
+        """As ``open_events``, for one. ``under_way`` is read now unless it is given.
+        ``seen_revision`` is the highest that anybody has seen: an event whose revision is lower has
+        gone back in time, and gets one above."""
         self._check_sold(event, self._bookings.sold_seats(event.id))
         self._seats.announce([event.id])
         if self._seats.revision(event.id) is None:
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
-            self._seats.build_event(event, self._under_way(event))
+            self._seats.build_event(event, self._open_payments(event, under_way))
         for _ in range(OPENING_TRIES):
             sold = self._bookings.sold_seats(event.id)
             try:
@@ -65,24 +102,13 @@ class Opening:
                 f"{event.id}: the file no longer has seats that are sold: {_some(lost)}"
             )
 
-    def _under_way(self, event: Event) -> list[Payment]:
-        """Payments for seats of the event that the gateway has authorised and nobody has booked.
-        Without the gateway the event is opened all the same: MongoDB's index decides then whose
-        seats they are, and a payment that comes too late is void."""
-        try:
-            authorized = [
-                payment_of(authorization)
-                for authorization in self._gateway.list(datetime.now(UTC) - UNDER_WAY)
-                if authorization.status == "authorized"
-                and authorization.metadata.get("event") == event.id
-            ]
-        except GatewayError as error:
-            log.warning("%s: opened without asking for payments under way: %s", event.id, error)
-            return []
+    def _open_payments(self, event: Event, under_way: UnderWay | None) -> list[Payment]:
+        """Those under way for seats of the event that nobody has booked."""
+        payments = (under_way or UnderWay(self._gateway)).of(event.id)
         sold = set(self._bookings.sold_seats(event.id))
         return [
             payment
-            for payment in authorized
+            for payment in payments
             if not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from web.domain import (
     DEFAULT_LEASE_S,
@@ -23,6 +24,7 @@ from web.domain import (
     Refusal,
     Replayed,
     SeatState,
+    booking_id_of,
 )
 from web.ports import (
     Authorization,
@@ -35,7 +37,7 @@ from web.ports import (
 )
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
-from web.use_cases.opening import Opening, OpeningRefused
+from web.use_cases.opening import Opening, OpeningRefused, UnderWay
 from web.use_cases.payment_records import payment_of
 from web.use_cases.refunding import Refunding
 
@@ -55,8 +57,16 @@ QUIET_BOOKINGS_EVERY = timedelta(minutes=10)
 """The same for an event that has not changed since: then only MongoDB can have."""
 
 COMPARING_S = 0.25
-"""How long a round goes on to the next event to be compared. The others wait for the next round:
-a thousand events are many seconds' work, and expired holds wait for the end of a round."""
+"""How long a round goes on to the next event to be compared, and to the next page of the gateway's
+list. The others wait for the next round: a thousand events are many seconds' work, and so are the
+pages of a sale; expired holds and events that Redis has lost wait for the end of a round."""
+
+LEDGER_PAGE = 100
+"""As the gateway has them."""
+
+CLAIMED_AT_ONCE = 50
+"""Lapsed payments that are looked up in one reading of the gateway's list, which in a sale grows by
+a page a second; few enough to be ended within a lease."""
 
 SETTLED_LEASES = 2
 """After so many leases surely nobody is at work on a payment any more."""
@@ -73,6 +83,14 @@ class _Comparison:
 
     at: datetime
     revision: int | None
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    """The gateway's list, as far as it was not compared yet."""
+
+    opened_at: datetime
+    authorizations: Iterator[Authorization]
 
 
 class Reconciler:
@@ -104,6 +122,7 @@ class Reconciler:
         self._seen_revisions: dict[str, int] = {}
         self._gateway_since = datetime.now(UTC) - FIRST_GATEWAY_WINDOW
         self._next_gateway_look = datetime.min.replace(tzinfo=UTC)
+        self._ledger: _Ledger | None = None
         self._compared: dict[str, _Comparison] = {}
         self.repairs: Counter[str] = Counter()
 
@@ -114,16 +133,16 @@ class Reconciler:
             self._check_index()
         with patience("events"):
             upkeep = self._seats.read_upkeep(self._event_ids())
+            under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
                 with patience(event_id):
-                    self._mend_event(event_id, needed)
+                    self._mend_event(event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
         if now >= self._next_gateway_look:
             with patience("refunds"):
                 self._end_refunds()
-            with patience("gateway"):
-                self._compare_with_gateway(now)
-            self._next_gateway_look = now + GATEWAY_EVERY
+        with patience("gateway"):
+            self._compare_with_gateway(now)
 
     # ------------------------------------------------------------ events
 
@@ -151,13 +170,13 @@ class Reconciler:
                 )
         return sorted(listed | missing)
 
-    def _mend_event(self, event_id: str, upkeep: Upkeep | None) -> None:
+    def _mend_event(self, event_id: str, upkeep: Upkeep | None, under_way: UnderWay) -> None:
         seen = self._seen_revisions.get(event_id, 0)
         if upkeep is None:
-            return self._reopen(event_id, "Redis has lost it", seen)
+            return self._reopen(event_id, "Redis has lost it", under_way, seen)
         if upkeep.revision < seen:
             reason = f"revision {upkeep.revision} is below {seen}, seen before"
-            return self._reopen(event_id, reason, seen)
+            return self._reopen(event_id, reason, under_way, seen)
         self._seen_revisions[event_id] = upkeep.revision
         known = self._events.get(event_id)
         if known is None or known.version != upkeep.version:
@@ -169,12 +188,12 @@ class Reconciler:
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
 
-    def _reopen(self, event_id: str, reason: str, seen: int) -> None:
+    def _reopen(self, event_id: str, reason: str, under_way: UnderWay, seen: int) -> None:
         event = self._events.get(event_id)
         if event is None:
             log.error("%s: %s, and there is no file to open it from", event_id, reason)
             return
-        self._repair("reopened", event_id, reason, partial(self._open, event, seen))
+        self._repair("reopened", event_id, reason, partial(self._open, event, under_way, seen))
 
     def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
         """Events whose turn it is, that which has waited longest first."""
@@ -238,17 +257,33 @@ class Reconciler:
             for hold_id in self._seats.lapsed_holds(event_id):
                 self._would("ended", hold_id, NOT_ENDED)
             return
-        while not self._stopped() and (payment := self._claim_lapsed(event_id)):
-            with patience(payment.gateway_key):
-                self._repair(
-                    "ended",
-                    payment.gateway_key,
-                    NOT_ENDED,
-                    partial(self._checkout.resume, payment),
-                )
+        while claimed := list(islice(self._claim_lapsed(event_id), CLAIMED_AT_ONCE)):
+            charges = self._charges_for(claimed)
+            for payment in claimed:
+                with patience(payment.gateway_key):
+                    self._repair(
+                        "ended",
+                        payment.gateway_key,
+                        NOT_ENDED,
+                        partial(self._checkout.resume, payment, charges),
+                    )
 
-    def _claim_lapsed(self, event_id: str) -> Payment | None:
-        return with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
+    def _claim_lapsed(self, event_id: str) -> Iterator[Payment]:
+        while not self._stopped() and (
+            payment := with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
+        ):
+            yield payment
+
+    def _charges_for(self, payments: Sequence[Payment]) -> dict[str, Authorization]:
+        """What the gateway has of those that are not booked, in one reading of its list."""
+        booked = self._bookings.find_all(booking_id_of(payment.hold_id) for payment in payments)
+        unbooked = [
+            p for p in payments if p.amount_minor and booking_id_of(p.hold_id) not in booked
+        ]
+        if not unbooked:
+            return {}
+        since = min(payment.begun_at for payment in unbooked)
+        return self._gateway.find_all([payment.gateway_key for payment in unbooked], since)
 
     def _end_refunds(self) -> None:
         for booking in self._bookings.unfinished_refunds():
@@ -261,9 +296,26 @@ class Reconciler:
                 )
 
     def _compare_with_gateway(self, now: datetime) -> None:
+        """As many pages of the gateway's list as there is time for; the next round goes on. A list
+        of which a page cannot be read is begun anew at its next turn."""
+        ledger, self._ledger = self._ledger, None
+        if ledger is None:
+            if now < self._next_gateway_look:
+                return
+            self._next_gateway_look = now + GATEWAY_EVERY
+            ledger = _Ledger(now, self._gateway.list(self._gateway_since))
+        until_s = time.monotonic() + COMPARING_S
+        while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
+            self._compare_page(now, page)
+            if time.monotonic() > until_s:
+                self._ledger = ledger
+                return
+        self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
+
+    def _compare_page(self, now: datetime, page: Sequence[Authorization]) -> None:
         settled = [
             authorization
-            for authorization in self._gateway.list(self._gateway_since)
+            for authorization in page
             if now - authorization.created > self._settled
             and "booking_id" in authorization.metadata
         ]
@@ -274,7 +326,6 @@ class Reconciler:
                 booking = None
             with patience(authorization.payment_id):
                 self._compare(authorization, booking)
-        self._gateway_since = now - GATEWAY_WINDOW
 
     def _compare(self, authorization: Authorization, booking: Booking | None) -> None:
         """Money against seats, both ways."""
@@ -324,8 +375,8 @@ class Reconciler:
 
     # ------------------------------------------------------------ how
 
-    def _open(self, event: Event, seen_revision: int = 0) -> None:
-        self._opening.open_event(event, seen_revision)
+    def _open(self, event: Event, *arguments: object) -> None:
+        self._opening.open_event(event, *arguments)
 
     def _refund(self, booking_id: str) -> None:
         self._refunding.refund(booking_id)
