@@ -70,15 +70,19 @@ def _answers(received: bytes) -> Iterator[Answer]:
 
 
 class Connection:
-    """One kept connection of an asyncio client: a request, its answer, the next."""
+    """A kept connection of an asyncio client: a request, its answer, the next. When the server ends
+    it, as nginx does after so many requests, another takes its place."""
 
     def __init__(self, url: str):
         address = urlsplit(url)
         self._where = address.hostname, address.port
 
     async def __aenter__(self) -> "Connection":
-        self._reader, self._writer = await asyncio.open_connection(*self._where)
+        await self._open()
         return self
+
+    async def _open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(*self._where)
 
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
@@ -89,4 +93,7 @@ class Connection:
         first, *rest = head.decode("latin-1").strip().split("\r\n")
         headers = dict(line.split(": ", 1) for line in rest)
         body = await self._reader.readexactly(int(headers.get("Content-Length", 0)))
+        if headers.get("Connection") == "close":
+            self._writer.close()
+            await self._open()
         return Answer(int(first.split()[1]), headers, body)
