@@ -178,7 +178,7 @@ ROOMS = {
     },
     "web/health.py": {"web.metrics", "web.tickets"},
     "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},
-    "web/error_pages.py": {
+    "web/error_handlers.py": {
         "web.answers",
         "web.domain",
         "web.pages",

@@ -6,7 +6,7 @@ from sidecar.client import LimiterClient
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
-from web.error_pages import page_or_problem, register_error_handlers
+from web.error_handlers import page_or_problem, register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
