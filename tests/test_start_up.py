@@ -14,6 +14,7 @@ from flask import request
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
+from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.factories import unique
 from web.answers import CLIENT
@@ -21,6 +22,8 @@ from web.app import create_app
 from web.hold_tokens import HoldTokens
 from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
+
+REQUIRED = {"SECRET_KEY": "a secret key of tests", "STRIPE_API_KEY": "sk_test_start_up"}
 
 GOOD_FILE = """
 id = "{id}"
@@ -43,8 +46,7 @@ def environment(redis_server, mongo_server) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "REDIS_URL": redis_server.url,
         "MONGODB_URI": mongo_server.url,
-        "SECRET_KEY": "a secret key of tests",
-        "STRIPE_API_KEY": "sk_test_start_up",
+        **REQUIRED,
         "STRIPE_API_BASE": f"http://127.0.0.1:{free_port()}",  # nobody is there
         "WEB_HOST": "127.0.0.1",
         "WEB_CONCURRENCY": "1",
@@ -177,19 +179,24 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
         ("MONGODB_URI", "localhost", "MONGODB_URI"),
     ],
 )
-def test_a_bad_setting_is_named_at_the_start(environment, tmp_path, name, value, says):
-    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log", **{name: value}))
+def test_a_bad_setting_is_named(name, value, says):
+    with pytest.raises(BadSettings, match=re.escape(says)):
+        read_settings(REQUIRED | {name: value})
+
+
+@pytest.mark.parametrize("name", ["WEB_CONCURRENCY", "LIMITER_MAX_CLIENTS"])
+def test_web_does_not_start_with_a_bad_setting(environment, tmp_path, name):
+    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log", **{name: "0"}))
     assert exit_code
-    assert says in log
+    assert name in log
     assert "Traceback" not in log, log
 
 
 def test_settings_reach_what_they_are_for():
     former = "a former secret key"
     environ = {
-        "SECRET_KEY": "a secret key of tests",
+        **REQUIRED,
         "SECRET_KEY_FALLBACKS": former,
-        "STRIPE_API_KEY": "sk_test_start_up",
         "TRUSTED_HOPS": "2",
     }
     app = create_app(read_settings(environ), read_limiter_settings({}))
