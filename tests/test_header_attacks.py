@@ -176,16 +176,20 @@ def test_no_second_request_can_be_hidden_in_a_body(url, stack, event, address, l
         assert free_seats(stack, event), "the hidden request was heard"
 
 
+def chunked(event_id: str, address: str, body: bytes) -> bytes:
+    return request_bytes(
+        "POST",
+        f"/api/events/{event_id}/holds",
+        f"X-Forwarded-For: {address}",
+        "Transfer-Encoding: chunked",
+        body=body,
+    )
+
+
 def test_a_chunked_body_ends_where_its_chunks_end(url, stack, event, address):
     """What follows is a request of its own: answered on the same connection, and counted."""
     body = b'{"seats": ["stalls-A-1"]}'
-    first = request_bytes(
-        "POST",
-        f"/api/events/{event.id}/holds",
-        f"X-Forwarded-For: {address}",
-        "Transfer-Encoding: chunked",
-        body=b"%x;ext=1\r\n%b\r\n0\r\n\r\n" % (len(body), body),
-    )
+    first = chunked(event.id, address, b"%x;ext=1\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     second = request_bytes(
         "GET", "/api/nothing", f"X-Forwarded-For: {address}", "Connection: close"
     )
@@ -203,38 +207,49 @@ def test_a_chunked_body_ends_where_its_chunks_end(url, stack, event, address):
         b"0x3\r\nabc\r\n0\r\n\r\n",
         b"zz\r\nabc\r\n0\r\n\r\n",
         b"ffffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-        b"3\nabc\n0\n\n",
-        b"3\r\nabc",
-        b"",
     ],
 )
 def test_chunks_that_do_not_fit_are_the_senders_mistake(url, stack, event, address, body):
-    sent = request_bytes(
-        "POST",
-        f"/api/events/{event.id}/holds",
-        f"X-Forwarded-For: {address}",
-        "Transfer-Encoding: chunked",
-        body=body,
-    )
-    answers = exchange(url, sent, NO_ANSWER_WITHIN_S)
-    assert all(answer.status in (400, 413, 422) for answer in answers), answers
+    answers = exchange(url, chunked(event.id, address, body))
+    assert [(answer.status, answer.json["code"]) for answer in answers] == [(400, "bad_request")]
     assert free_seats(stack, event)
 
 
-@pytest.mark.parametrize("length", [3, 10_000])
-def test_a_body_of_another_length_than_announced_changes_nothing(
-    url, stack, event, address, length
+def test_a_chunk_whose_lines_end_in_line_feeds_alone_is_refused_or_read_whole(
+    url, stack, event, address
 ):
-    """Too short: what is left over is no request. Too long: the rest never comes."""
-    sent = request_bytes(
+    """nginx takes such a line for one, and hands on what it has read as a body of known length."""
+    (answer,) = exchange(url, chunked(event.id, address, b"3\nabc\n0\n\n"))
+    assert answer.status in ({400} if url == stack.web_url else {400, 422})
+    assert free_seats(stack, event)
+
+
+@pytest.mark.parametrize("body", [b"3\r\nabc", b""])
+def test_chunks_that_never_end_hold_nothing(url, stack, event, address, body):
+    assert exchange(url, chunked(event.id, address, body), NO_ANSWER_WITHIN_S) == []
+    assert free_seats(stack, event)
+
+
+def of_length(event_id: str, address: str, length: int) -> bytes:
+    """The body has 25 bytes."""
+    return request_bytes(
         "POST",
-        f"/api/events/{event.id}/holds",
+        f"/api/events/{event_id}/holds",
         f"X-Forwarded-For: {address}",
         f"Content-Length: {length}",
         body=b'{"seats": ["stalls-A-1"]}',
     )
-    answers = exchange(url, sent, NO_ANSWER_WITHIN_S)
-    assert all(400 <= answer.status < 500 for answer in answers), answers
+
+
+def test_what_is_left_over_of_a_body_is_no_request(url, stack, event, address):
+    first, *others = exchange(url, of_length(event.id, address, 3))
+    assert first.status == 422
+    assert {answer.status for answer in others} <= {400}
+    assert free_seats(stack, event)
+
+
+def test_a_body_whose_rest_never_comes_holds_nothing(url, stack, event, address):
+    assert exchange(url, of_length(event.id, address, 10_000), NO_ANSWER_WITHIN_S) == []
     assert free_seats(stack, event)
 
 
