@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 import socket
+import sys
 import threading
 import time
 
@@ -10,8 +12,11 @@ import pytest
 import requests
 import stripe
 
-from ops.servers import Sandbox
+from ops.processes import Process
+from ops.servers import REPOSITORY, Sandbox
+from tests.environment import inherited
 from tests.local_server import LocalServer, QuietHandler
+from tests.sidecars import eventually
 
 CARD_PAYMENT = {
     "amount": "1200",
@@ -825,6 +830,20 @@ def test_a_call_that_hangs_ends_quietly_although_its_caller_has_reset_the_connec
         assert Caller(sandbox.url).get().status_code == 200
 
     assert "Traceback" not in (tmp_path / "sandbox.log").read_text()
+
+
+def test_started_by_hand_it_says_with_which_settings_it_is_asked(tmp_path):
+    command = [sys.executable, "-m", "ops.sandbox", "--port", "0"]
+    environ = inherited() | {"PYTHONPATH": str(REPOSITORY)}
+    process = Process("sandbox", command, tmp_path / "log", env=environ, cwd=tmp_path)
+    with process:
+        settings = eventually(
+            lambda: re.search(r"STRIPE_API_BASE=(\S+) STRIPE_API_KEY=(\S+)$", process.log_tail()),
+            "its greeting",
+        )
+        url, key = settings.groups()
+        assert Caller(url).get(headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        assert (tmp_path / "var/sandbox.db").exists()
 
 
 # ---------------------------------------------------------------- webhooks

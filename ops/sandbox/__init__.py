@@ -1,7 +1,7 @@
 """A payment provider for a developer's machine: Stripe's PaymentIntents calls, answered by a
 separate process with a ledger of its own.
 
-    python -m ops.sandbox --port 12111 --ledger var/sandbox.db
+    python -m ops.sandbox
 
 It speaks API version 2026-10-28.endive as far as taking a card payment and giving it back goes:
 create, confirm, capture, cancel, retrieve and list PaymentIntents, refund all of one and list

@@ -1,4 +1,4 @@
-"""Run the sandbox: ``python -m ops.sandbox --port 12111 --ledger var/sandbox.db``."""
+"""Run the payment sandbox; it prints with which settings the application asks it."""
 
 from gevent import monkey
 
@@ -16,13 +16,16 @@ import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 
-from ops.sandbox.app import CONNECTION, create_app  # noqa: E402
+from ops.sandbox.app import CONNECTION, TEST_KEY_PREFIX, create_app  # noqa: E402
 from ops.sandbox.faults import Faults  # noqa: E402
 from ops.sandbox.ledger import Ledger  # noqa: E402
 from ops.sandbox.webhooks import Webhooks  # noqa: E402
 
 STOP_TIMEOUT_S = 5
 """Calls that were under way may end; the slowest card takes three seconds."""
+
+KEY = f"{TEST_KEY_PREFIX}sandbox"
+"""Any key with this beginning will do."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a sale opens with all its buyers at once."""
@@ -31,8 +34,15 @@ BACKLOG = 1024
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ops.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
-    parser.add_argument("--ledger", type=Path, required=True, help="SQLite file, made if missing")
+    parser.add_argument(
+        "--port", type=int, default=12111, help="0 takes a free one; default %(default)s"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        default=Path("var/sandbox.db"),
+        help="SQLite file, made if missing; default %(default)s",
+    )
     parser.add_argument("--webhook-url", help="where to tell what has happened")
     parser.add_argument("--webhook-secret", help="what the webhooks are signed with")
     arguments = parser.parse_args()
@@ -55,7 +65,9 @@ def main() -> None:
     stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
-    print(f"sandbox: http://{arguments.host}:{server.server_port}", flush=True)
+    url = f"http://{arguments.host}:{server.server_port}"
+    print(f"sandbox: {url}")
+    print(f"for the application: STRIPE_API_BASE={url} STRIPE_API_KEY={KEY}", flush=True)
     stopped.wait()
     server.stop_accepting()
     faults.clear()
