@@ -160,6 +160,25 @@ def test_a_server_without_a_certificate_needs_a_proxy_that_has_one():
         )
 
 
+@pytest.mark.parametrize(
+    ("upstream", "is_elsewhere"),
+    [
+        ("10.0.1.1:8000", True),
+        ("web.internal:8000", True),
+        ("[2001:db8::1]:8000", True),
+        ("127.0.0.1:8000", False),
+        ("[::1]:8000", False),
+        ("localhost:8000", False),
+        ("unix:/run/web.socket", False),
+    ],
+)
+def test_an_application_on_another_machine_has_to_be_told_whom_to_believe(upstream, is_elsewhere):
+    config = render.server(
+        server_name="a.example", upstreams=["127.0.0.1:80", upstream], trusted=["10.0.0.0/8"]
+    )
+    assert (f"({upstream})" in config) == ("TRUSTED_PROXIES" in config) == is_elsewhere
+
+
 def test_an_argument_cannot_smuggle_a_directive_in(tmp_path):
     with pytest.raises(ValueError, match="no name or address"):
         render.local(listen="80; autoindex on", upstreams=["127.0.0.1:80"], state_dir=tmp_path)

@@ -37,7 +37,8 @@ from ops.nginx.problems import (
     UPSTREAM_FAILURE_STATUSES,
     Problem,
 )
-from sidecar.networks import parse_networks
+from sidecar.client_address import is_trusted
+from sidecar.networks import parse_networks, presets
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
 from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS
@@ -258,11 +259,13 @@ def _render(rendering: Rendering) -> str:
     environment.filters["quoted"] = _quoted
     environment.filters["quoted_words"] = _quoted_words
     envelope = Envelope.around(rendering.rate)
+    upstreams = [_word(upstream) for upstream in rendering.upstreams]
     variables = vars(rendering) | {
         "rendering": rendering.name,
         "listen_backlog": LISTEN_BACKLOG,
         "client_scheme": "$client_scheme" if rendering.trusted else "$scheme",
-        "upstreams": [_word(upstream) for upstream in rendering.upstreams],
+        "upstreams": upstreams,
+        "elsewhere": [upstream for upstream in upstreams if not _is_here(upstream)],
         "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
         "envelope": envelope,
         "problems": _problems(envelope),
@@ -323,6 +326,13 @@ def _proxy_networks(trusted: Sequence[str], hops: int | None = None) -> list[str
     return [str(network) for network in networks]
 
 
+def _is_here(upstream: str) -> bool:
+    """Whether the application believes nginx by its default."""
+    if upstream.startswith(("unix:", "localhost:")):
+        return True
+    return is_trusted(upstream, parse_networks("loopback"))
+
+
 def _word(text: str) -> str:
     """An argument that needs no quotes in nginx's syntax."""
     if not re.fullmatch(r"[A-Za-z0-9._:*/\[\]-]+", text):
@@ -369,14 +379,15 @@ def main() -> None:
             action="extend",
             help="where gunicorn listens; unix:PATH for a socket",
         )
-    for rendering_parser in (server_parser, heroku_parser):
+    for rendering_parser, by_default in ((server_parser, "nobody"), (heroku_parser, "heroku")):
         rendering_parser.add_argument(
             "--trust",
             metavar="NETWORK",
             nargs="+",
             default=[],
             action="extend",
-            help="networks of the proxies in front; their X-Forwarded-For is believed",
+            help="all proxies in front, whose X-Forwarded-For is believed: networks, or"
+            f" {', '.join(presets())}; by default {by_default}",
         )
         rendering_parser.add_argument(
             "--hops", type=int, metavar="1", help="the client is what the proxy in front has seen"
