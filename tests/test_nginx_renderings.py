@@ -263,7 +263,8 @@ class TlsServer:
 @pytest.fixture
 def tls_server(upstream, root, certificate) -> Iterator[TlsServer]:
     server = TlsServer(root, upstreams=[upstream.address], **certificate)
-    with running_nginx(server.config, root, server.http):
+    # Of the two it listens on this one last.
+    with running_nginx(server.config, root, server.https):
         yield server
 
 
