@@ -138,5 +138,7 @@ if not positions then
 end
 note_search(start, 'any', any_from, first_free)
 local claimed = claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)
-if claimed[1] == 'held' then remember_searches() end
+if claimed[1] == 'held' and #long_searches > 0 then
+  redis.call('HSET', event_key, unpack(long_searches))
+end
 return claimed

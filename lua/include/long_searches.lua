@@ -9,7 +9,7 @@
 local LONG_SEARCH = 2048
 
 local freed
-local long_searches = {}
+local long_searches = {} -- to be written down, as HSET takes them
 
 local function search_field(start, count) return 'searched:' .. start .. ':' .. count end
 
@@ -31,11 +31,5 @@ local function note_search(start, count, from, position)
   if position - from >= LONG_SEARCH then
     long_searches[#long_searches + 1] = search_field(start, count)
     long_searches[#long_searches + 1] = freed .. ' ' .. position
-  end
-end
-
-local function remember_searches()
-  if #long_searches > 0 then
-    redis.call('HSET', event_key, unpack(long_searches))
   end
 end
