@@ -52,7 +52,20 @@ from web.use_cases.payment_records import metadata_of
 
 POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
 """The points in a payment's life: each is reached when the step of its name is done. Tests stop
-the process there."""
+the process there. When the step after a point has no answer, this is how things stand:
+
+    point       seats    booking  money     the buyer hears  what the worker does after the lease
+    begun       paying   none     none      202              undoes it: 402 to the same key
+    authorized  paying   none     reserved  202              books, captures, confirms
+    own         paying   none     reserved  202              the same, a whole lease later
+    booked      paying   there    reserved  202              captures, confirms
+    captured    paying   there    captured  201              confirms
+    confirmed   sold     there    captured  201              nothing
+
+A step may have had its effect all the same; the worker looks. A process that is killed says nothing
+to its buyer (nginx: 504). Seats that cost nothing have no money to find: until they are booked,
+their payment is undone.
+"""
 
 GATEWAY_TRIES = 2
 """Calls with the same key before the gateway's list is asked instead."""
@@ -89,6 +102,26 @@ class Paid:
     replayed: bool
 
 
+@dataclass
+class _Attempt:
+    """A payment in the hands of this process, and until when, on the monotonic clock, it asks the
+    gateway and inserts. ``authorization``: the money that is reserved, if any is."""
+
+    payment: Payment
+    asks_until_s: float
+    inserts_until_s: float
+    authorization: Authorization | None = None
+
+    def has_time(self) -> bool:
+        return time.monotonic() < self.asks_until_s
+
+    def is_fenced(self) -> bool:
+        return time.monotonic() > self.inserts_until_s
+
+    def pending(self) -> PaymentPending:
+        return PaymentPending(self.payment.key_digest)
+
+
 class Checkout:
     def __init__(
         self,
@@ -123,10 +156,10 @@ class Checkout:
         key_digest = _digest(hold_id, idempotency_key)
         fingerprint = _digest(buyer.payment_method, buyer.email, buyer.name)
 
-        begun, began_s = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
+        begun = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
         if isinstance(begun, Paid):
             return begun
-        return Paid(self._carry_out(begun, began_s), replayed=False)
+        return Paid(self._carry_out(begun), replayed=False)
 
     def payment(self, event_id: str, hold_id: str, token: str, key_digest: str) -> Receipt | None:
         """What became of a payment whose outcome was not known: its receipt, or None as long as it
@@ -161,7 +194,7 @@ class Checkout:
                 if authorization is None:
                     self._seats.undo_payment(payment, NOT_CHARGED)
                     return "undone: nothing was charged"
-                booking = self._book(payment, authorization)
+                booking = self._book(self._attempt(payment, time.monotonic(), authorization))
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
                 return "undone: the card was refused"
@@ -173,7 +206,7 @@ class Checkout:
             self._seats.undo_payment(payment, None)
             self._seats.release_hold(payment.event_id, payment.hold_id)
             return "undone: its booking was refunded"
-        self._finish(payment, booking, time.monotonic())
+        self._finish(self._attempt(payment, time.monotonic()), booking)
         return "finished"
 
     def _reserved(
@@ -193,11 +226,15 @@ class Checkout:
 
     # ------------------------------------------------------------ the steps
 
+    def _attempt(
+        self, payment: Payment, began_s: float, authorization: Authorization | None = None
+    ) -> _Attempt:
+        return _Attempt(payment, began_s + self._budget_s, began_s + self._fence_s, authorization)
+
     def _begin(
         self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
-    ) -> tuple[Payment | Paid, float]:
-        """The payment, or the answer that its key got before; and when it began, on the monotonic
-        clock."""
+    ) -> _Attempt | Paid:
+        """The payment, or the answer that its key got before."""
 
         def begin(event: Event) -> Payment | Replay:
             return self._seats.begin_payment(event, hold_id, buyer, key_digest, fingerprint)
@@ -216,11 +253,11 @@ class Checkout:
                 paid = self._booked_before(hold_id, key_digest, fingerprint)
                 if paid is None:
                     raise refusal from None
-                return paid, asked_s
+                return paid
             else:
                 if isinstance(begun, Replay):
-                    begun = Paid(begun.receipt, replayed=True)
-                return begun, asked_s
+                    return Paid(begun.receipt, replayed=True)
+                return self._attempt(begun, asked_s)
 
     def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid | None:
         """What the booking remembers of the answer to this key, when there is one. Raises
@@ -234,10 +271,12 @@ class Checkout:
             raise IdempotencyKeyReused
         return Paid(booking.receipt(), replayed=True)
 
-    def _carry_out(self, payment: Payment, began_s: float) -> Receipt:
+    def _carry_out(self, attempt: _Attempt) -> Receipt:
+        payment = attempt.payment
         self._reach("begun")
         try:
-            authorization = self._authorize(payment, began_s) if payment.amount_minor else None
+            if payment.amount_minor:
+                attempt.authorization = self._authorize(attempt)
         except PaymentDeclined as declined:
             declined.attempts_left = self._seats.undo_payment(payment, declined)
             raise
@@ -248,40 +287,46 @@ class Checkout:
             self._seats.undo_payment(payment, None)
             raise Unavailable("payment gateway", retry_after_s=2) from error
         self._reach("authorized")
-        self._check_own(payment, authorization, began_s)
+        self._check_own(attempt)
         self._reach("own")
-        booking = self._book(payment, authorization)
-        self._finish(payment, booking, began_s)
+        booking = self._book(attempt)
+        self._finish(attempt, booking)
         return booking.receipt()
 
-    def _check_own(
-        self, payment: Payment, authorization: Authorization | None, began_s: float
-    ) -> None:
+    def _check_own(self, attempt: _Attempt) -> None:
         """Before the commit point: a process that was stopped for a while may find that the worker
         has ended its payment and told the buyer so, or is about to. When Redis does not know the
         payment, nobody knows what its buyer may have been told: the worker builds the event anew,
         with the gateway's open payments, and ends it. Raises PaymentPending then."""
         try:
-            own = self._seats.renew_lease(payment)
+            own = self._seats.renew_lease(attempt.payment)
         except (Unavailable, EventNotFound):
-            raise _pending(payment) from None
-        if not own and authorization:
-            self._let_go(payment, authorization)
-        if not own or time.monotonic() > began_s + self._fence_s:
-            raise _pending(payment)
+            raise attempt.pending() from None
+        if not own and attempt.authorization:
+            self._let_go(attempt)
+        if not own or attempt.is_fenced():
+            raise attempt.pending()
 
-    def _let_go(self, payment: Payment, authorization: Authorization) -> None:
+    def _let_go(self, attempt: _Attempt) -> None:
         """The money of a payment that was ended without it. When this fails, the worker does it."""
-        with suppress(GatewayError, Unavailable):
-            booking = self._bookings.find(booking_id_of(payment.hold_id))
-            if booking is None or booking.payment_id != authorization.payment_id:
-                self._gateway.void(authorization.payment_id)
+        with suppress(Unavailable):
+            booking = self._bookings.find(booking_id_of(attempt.payment.hold_id))
+            if booking is None or booking.payment_id != attempt.authorization.payment_id:
+                self._void(attempt)
 
-    def _has_time(self, began_s: float) -> bool:
-        return time.monotonic() < began_s + self._budget_s
+    def _void(self, attempt: _Attempt) -> None:
+        """Its money, if there is any, is not needed. Raises PaymentPending when it may still be
+        reserved."""
+        if attempt.authorization is None:
+            return
+        try:
+            self._gateway.void(attempt.authorization.payment_id)
+        except GatewayError as error:
+            raise attempt.pending() from error
 
-    def _authorize(self, payment: Payment, began_s: float) -> Authorization:
+    def _authorize(self, attempt: _Attempt) -> Authorization:
         """Raises PaymentDeclined, InvalidRequest, NotExecuted, PaymentPending."""
+        payment = attempt.payment
         if not payment.buyer.payment_method:
             raise InvalidRequest("payment_method", "is required, for these seats cost something")
         unanswered = False
@@ -301,25 +346,26 @@ class Checkout:
                 # That this call did nothing says nothing of one before it that had no answer.
                 if not unanswered:
                     raise
-            if not self._has_time(began_s):
-                raise _pending(payment)
-        return self._look_up(payment)
+            if not attempt.has_time():
+                raise attempt.pending()
+        return self._look_up(attempt)
 
-    def _look_up(self, payment: Payment) -> Authorization:
+    def _look_up(self, attempt: _Attempt) -> Authorization:
         """The authorisation whose answer was lost. Not being there (yet) is no proof that it never
         will be: raises PaymentPending, and PaymentDeclined."""
         try:
-            found = self._reserved(payment)
+            found = self._reserved(attempt.payment)
         except GatewayError as error:
-            log.warning("payment %s: look-up: %s", payment.gateway_key, error)
+            log.warning("payment %s: look-up: %s", attempt.payment.gateway_key, error)
             found = None
         if found:
             return found
-        raise _pending(payment)
+        raise attempt.pending()
 
-    def _book(self, payment: Payment, authorization: Authorization | None) -> Booking:
+    def _book(self, attempt: _Attempt) -> Booking:
         """The commit point. Raises SeatTaken when another booking has a seat (the authorisation is
         then void), PaymentPending when MongoDB's answer is missing."""
+        payment = attempt.payment
         now = datetime.now(UTC)
         booking = Booking(
             id=booking_id_of(payment.hold_id),
@@ -328,7 +374,7 @@ class Checkout:
             seats=payment.seats,
             amount_minor=payment.amount_minor,
             currency=payment.currency,
-            payment_id=authorization.payment_id if authorization else None,
+            payment_id=attempt.authorization.payment_id if attempt.authorization else None,
             booked_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             email=payment.buyer.email,
             name=payment.buyer.name,
@@ -337,49 +383,39 @@ class Checkout:
         )
         for _ in range(INSERT_TRIES):
             try:
-                return self._only_payment(self._bookings.insert(booking), payment, authorization)
+                return self._only_payment(attempt, self._bookings.insert(booking))
             except InsertUnknown:
                 continue
             except SeatTaken as lost:
-                self._give_way(payment, authorization, lost)
+                self._give_way(attempt, lost)
                 raise
-        raise _pending(payment)
+        raise attempt.pending()
 
-    def _only_payment(
-        self, stored: Booking, payment: Payment, authorization: Authorization | None
-    ) -> Booking:
+    def _only_payment(self, attempt: _Attempt, stored: Booking) -> Booking:
         """The booking that is there may be another attempt's of the same hold, which Redis had
         forgotten. Then this attempt's money is not needed. Raises AlreadyBooked when that attempt
         had another key."""
-        if authorization and authorization.payment_id != stored.payment_id:
-            try:
-                self._gateway.void(authorization.payment_id)
-            except GatewayError as error:
-                raise _pending(payment) from error
-        if stored.key_digest != payment.key_digest:
-            self._finish(payment, stored, time.monotonic())
+        if attempt.authorization and attempt.authorization.payment_id != stored.payment_id:
+            self._void(attempt)
+        if stored.key_digest != attempt.payment.key_digest:
+            self._finish(self._attempt(attempt.payment, time.monotonic()), stored)
             raise AlreadyBooked(stored.id)
         return stored
 
-    def _give_way(
-        self, payment: Payment, authorization: Authorization | None, lost: SeatTaken
-    ) -> None:
+    def _give_way(self, attempt: _Attempt, lost: SeatTaken) -> None:
         """Another booking has a seat: Redis had forgotten it. Let the money go, then correct
         Redis. In this order, for a payment that is not over is taken up again by the worker."""
-        if authorization:
-            try:
-                self._gateway.void(authorization.payment_id)
-            except GatewayError as error:
-                raise _pending(payment) from error
+        self._void(attempt)
+        payment = attempt.payment
         for other in self._bookings.holding(payment.event_id, payment.seats):
             self._confirm(other)
         self._seats.undo_payment(payment, lost)
 
-    def _finish(self, payment: Payment, booking: Booking, began_s: float) -> None:
+    def _finish(self, attempt: _Attempt, booking: Booking) -> None:
         """After the commit point: take the money, then tell Redis."""
         self._reach("booked")
         if booking.payment_id:
-            self._capture(payment, booking.payment_id, began_s)
+            self._capture(attempt, booking.payment_id)
         self._reach("captured")
         try:
             self._confirm(booking)
@@ -390,15 +426,15 @@ class Checkout:
         else:
             self._reach("confirmed")
 
-    def _capture(self, payment: Payment, payment_id: str, began_s: float) -> None:
+    def _capture(self, attempt: _Attempt, payment_id: str) -> None:
         for _ in range(GATEWAY_TRIES):
-            if not self._has_time(began_s):
+            if not attempt.has_time():
                 break
             try:
                 return self._gateway.capture(payment_id)
             except GatewayError as error:
-                log.warning("payment %s: capture: %s", payment.gateway_key, error)
-        raise _pending(payment)
+                log.warning("payment %s: capture: %s", attempt.payment.gateway_key, error)
+        raise attempt.pending()
 
     def _confirm(self, booking: Booking) -> None:
         with_event(
@@ -406,10 +442,6 @@ class Checkout:
             booking.event_id,
             lambda event: self._seats.confirm_booking(event, booking),
         )
-
-
-def _pending(payment: Payment) -> PaymentPending:
-    return PaymentPending(payment.key_digest)
 
 
 def _digest(*parts: str) -> str:
