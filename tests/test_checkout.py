@@ -440,6 +440,20 @@ def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged
         shop.pay("another key")
 
 
+def test_money_that_is_not_let_go_at_once_is_let_go_by_the_worker(shop, bookings):
+    bookings.insert(a_booking(shop.event.id, "stalls-B-1"))
+    shop.gateway.fail("void", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.state() == "p", "nobody is told yet"
+    shop.gateway.heal()
+    shop.work()
+    assert shop.charges() == ["voided"]
+    assert shop.state() == "s"
+    with pytest.raises(Replayed):
+        shop.pay()
+
+
 def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sandbox, monkeypatch):
     hall = small_hall(hold_ms=300)
     put_on_sale(seats, hall)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import requests
@@ -59,6 +60,12 @@ def test_a_webhook_shortens_the_lease_of_its_payment(stack, seats, event, paymen
     assert 10_000 < lease_left_ms(seats, event) < 15_001
 
 
+def test_a_payment_has_lapsed_when_its_shortened_lease_is_over(seats, event, payment):
+    assert seats.lapsed_holds(event.id) == []
+    seats.hurry_payment(event.id, payment.hold_id, within_ms=0)
+    assert seats.lapsed_holds(event.id) == [payment.hold_id]
+
+
 def test_a_repeated_webhook_does_not_lengthen_it_again(stack, seats, event, payment):
     payload = told_by_stripe(payment)
     post(stack, payload, signed(payload))
@@ -88,6 +95,11 @@ def test_a_webhook_about_something_else_is_heard_and_changes_nothing(stack, seat
     for payload in (told_by_stripe(payment, "customer.created"), b"{}", b"[]", b"not JSON"):
         assert post(stack, payload, signed(payload)).status_code == 204
     assert lease_left_ms(seats, event) > 30_000
+
+
+def test_a_webhook_of_an_event_that_is_not_here_is_heard(stack, payment):
+    payload = told_by_stripe(replace(payment, event_id="elsewhere"))
+    assert post(stack, payload, signed(payload)).status_code == 204
 
 
 def test_a_webhook_of_an_ended_payment_starts_none(stack, seats, event, payment):
