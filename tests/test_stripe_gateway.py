@@ -298,6 +298,38 @@ def test_payments_of_others_on_the_same_account_are_left_out(gateway, sandbox, s
     assert foreign not in [found.payment_id for found in gateway.list(start)]
 
 
+def test_two_shops_on_one_account_do_not_see_each_others_payments(sandbox, key, start):
+    production, staging = (
+        StripeGateway(API_KEY, sandbox.url, shop=shop) for shop in ("production", "staging")
+    )
+    ours = authorize(production, key)
+    untagged = authorize(StripeGateway(API_KEY, sandbox.url), f"{key}-untagged")
+
+    assert ours.metadata == {"event": "gala"}
+    assert production.find(key, start) == ours
+    assert list(production.list(start)) == [ours]
+    assert production.find(untagged.key, start) is None
+    assert staging.find_all([key], start) == {}
+    assert list(staging.list(start)) == []
+
+
+def test_payments_with_a_former_tag_are_still_seen(sandbox, key, start):
+    former = authorize(StripeGateway(API_KEY, sandbox.url, shop="former"), key)
+    gateway = StripeGateway(API_KEY, sandbox.url, shop="new", former_shops=["older", "former"])
+    new = authorize(gateway, f"{key}-new")
+
+    assert gateway.find(key, start) == former
+    assert list(gateway.list(start)) == [new, former]
+    assert list(StripeGateway(API_KEY, sandbox.url, shop="new").list(start)) == [new]
+
+
+def test_without_a_tag_the_payments_of_all_shops_are_seen(gateway, sandbox, key, start):
+    tagged = authorize(StripeGateway(API_KEY, sandbox.url, shop="production"), key)
+
+    assert gateway.find(key, start) == tagged
+    assert tagged in gateway.list(start)
+
+
 def test_a_wrong_api_key_has_done_nothing(sandbox, key):
     with pytest.raises(NotExecuted):
         authorize(StripeGateway("sk_live_none", sandbox.url), key)
@@ -721,6 +753,26 @@ def test_only_captured_money_that_is_back_in_full_is_told_as_refunded(
 )
 def test_a_webhook_about_something_else_tells_nothing(listener, payload):
     assert listener.read_webhook(payload, signed(payload)) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind"), [(INTENT, "payment_intent.succeeded"), (CHARGE, "charge.refunded")]
+)
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [("new", True), ("former", True), ("staging", False), (None, False)],
+)
+def test_a_webhook_tells_only_of_payments_of_our_shop(subject, kind, tag, told):
+    listener = StripeGateway(
+        API_KEY, "http://127.0.0.1:9", WEBHOOK_SECRET, shop="new", former_shops=["former"]
+    )
+    metadata = subject["metadata"] | ({"payment_shop": tag} if tag else {})
+    payload = webhook(kind, {**subject, "metadata": metadata})
+
+    payment = listener.read_webhook(payload, signed(payload))
+    assert (payment is not None) == told
+    if payment:
+        assert payment.metadata == {}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.conftest import WEBHOOK_SECRET
 from tests.factories import BUYER
 from tests.http_client import Client, assert_problem
 from web.domain import Event, Payment
+from web.shop_tags import shop_tag
 
 
 @pytest.fixture
@@ -26,7 +27,13 @@ def lease_left_ms(seats, event: Event) -> float:
     return ends_ms - time.time() * 1000
 
 
-def told_by_stripe(payment: Payment, kind: str = "payment_intent.succeeded") -> bytes:
+def told_by_stripe(stack, payment: Payment, kind: str = "payment_intent.succeeded") -> bytes:
+    return told_of_shop(stack.environment["SECRET_KEY"], payment, kind)
+
+
+def told_of_shop(
+    secret_key: str, payment: Payment, kind: str = "payment_intent.succeeded"
+) -> bytes:
     intent = {
         "id": "pi_webhook",
         "object": "payment_intent",
@@ -36,6 +43,7 @@ def told_by_stripe(payment: Payment, kind: str = "payment_intent.succeeded") -> 
         "created": int(time.time()),
         "metadata": {
             "payment_key": payment.gateway_key,
+            "payment_shop": shop_tag(secret_key),
             "event": payment.event_id,
             "hold_id": payment.hold_id,
         },
@@ -55,7 +63,7 @@ def signed(payload: bytes, age_s: int = 0, secret: str = WEBHOOK_SECRET) -> str:
 
 
 def test_a_webhook_shortens_the_lease_of_its_payment(stack, seats, event, payment):
-    payload = told_by_stripe(payment)
+    payload = told_by_stripe(stack, payment)
     assert post(stack, payload, signed(payload)).status_code == 204
     assert 10_000 < lease_left_ms(seats, event) < 15_001
 
@@ -67,7 +75,7 @@ def test_a_payment_has_lapsed_when_its_shortened_lease_is_over(seats, event, pay
 
 
 def test_a_repeated_webhook_does_not_lengthen_it_again(stack, seats, event, payment):
-    payload = told_by_stripe(payment)
+    payload = told_by_stripe(stack, payment)
     post(stack, payload, signed(payload))
     before = seats._redis.zscore(f"payments:{{{event.id}}}", payment.hold_id)
     time.sleep(0.05)
@@ -86,13 +94,15 @@ def test_a_repeated_webhook_does_not_lengthen_it_again(stack, seats, event, paym
     ],
 )
 def test_a_forged_or_old_webhook_changes_nothing(stack, seats, event, payment, forge):
-    payload = told_by_stripe(payment)
+    payload = told_by_stripe(stack, payment)
     assert_problem(post(stack, payload, forge(payload)), 400, "bad_signature")
     assert lease_left_ms(seats, event) > 30_000
 
 
 def test_a_webhook_about_something_else_is_heard_and_changes_nothing(stack, seats, event, payment):
-    for payload in (told_by_stripe(payment, "customer.created"), b"{}", b"[]", b"not JSON"):
+    about_something_else = told_by_stripe(stack, payment, "customer.created")
+    of_another_shop = told_of_shop("another secret key of tests", payment)
+    for payload in (about_something_else, of_another_shop, b"{}", b"[]", b"not JSON"):
         assert post(stack, payload, signed(payload)).status_code == 204
     assert lease_left_ms(seats, event) > 30_000
 
@@ -104,6 +114,6 @@ def test_a_webhook_of_an_event_that_is_not_here_is_heard(stack, payment):
 
 def test_a_webhook_of_an_ended_payment_starts_none(stack, seats, event, payment):
     seats.undo_payment(payment, None)
-    payload = told_by_stripe(payment)
+    payload = told_by_stripe(stack, payment)
     assert post(stack, payload, signed(payload)).status_code == 204
     assert seats._redis.zcard(f"payments:{{{event.id}}}") == 0

@@ -15,6 +15,7 @@ from web.pages.rendering import limit_page
 from web.pages.site import register_pages
 from web.seat_maps import SeatMaps
 from web.settings import Settings
+from web.shop_tags import shop_tag
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
@@ -34,8 +35,13 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
     bookings = MongoBookingStore(settings.mongodb_uri)
+    shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
     gateway = StripeGateway(
-        settings.stripe_api_key, settings.stripe_api_base, settings.stripe_webhook_secret
+        settings.stripe_api_key,
+        settings.stripe_api_base,
+        settings.stripe_webhook_secret,
+        shop=shop,
+        former_shops=former_shops,
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
     box_office = BoxOffice(seats, bookings, tokens)

@@ -6,7 +6,7 @@ once the request may have left this host is OutcomeUnknown.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
@@ -51,6 +51,10 @@ KEY_FIELD = "payment_key"
 """The metadata field that says which key made a payment: Stripe does not list payments by
 idempotency key."""
 
+SHOP_FIELD = "payment_shop"
+"""The metadata field that says which shop made a payment: staging and production may share an
+account, and neither has the bookings of the other."""
+
 WEBHOOK_TOLERANCE_S = 300
 """How old a signature may be, as Stripe advises: https://docs.stripe.com/webhooks#replay-attacks.
 Who tries again later signs again."""
@@ -89,6 +93,8 @@ class StripeGateway:
         api_key: str,
         api_base: str,
         webhook_secret: str = "",
+        shop: str | None = None,
+        former_shops: Sequence[str] = (),
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
         max_calls: int = MAX_CALLS,
@@ -96,6 +102,10 @@ class StripeGateway:
     ):
         """``api_base`` is where Stripe or the sandbox answers, like ``https://api.stripe.com``.
         Without a ``webhook_secret`` every webhook is refused.
+
+        ``shop`` is the tag that payments get. Of the payments on the account only those with this
+        tag or one of ``former_shops`` are found, listed and told. Without it payments get none,
+        and those of all shops are seen.
 
         Opens no connection.
         """
@@ -113,6 +123,8 @@ class StripeGateway:
         self._intents = client.v1.payment_intents
         self._refunds = client.v1.refunds
         self._webhook_secret = webhook_secret
+        self._tag = {SHOP_FIELD: shop} if shop else {}
+        self._shops = frozenset((shop, *former_shops)) if shop else None
         self._max_wait_s = max_wait_s
         self._turns = threading.BoundedSemaphore(max_calls)
 
@@ -142,7 +154,7 @@ class StripeGateway:
                     # Nobody is sent away to confirm, so Stripe asks for no return_url.
                     "error_on_requires_action": True,
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-                    "metadata": {**metadata, KEY_FIELD: key},
+                    "metadata": {**metadata, **self._tag, KEY_FIELD: key},
                 },
                 {"idempotency_key": key},
             )
@@ -183,7 +195,7 @@ class StripeGateway:
         missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
         for intent in self._created_since(since - CLOCK_SKEW) if missing else ():
-            key = _key_of(intent)
+            key = self._key_of(intent.metadata.to_dict())
             if key in missing:
                 missing.remove(key)
                 found[key] = _authorization(intent)
@@ -195,7 +207,8 @@ class StripeGateway:
         """As the port says. Payments on the same account that are not ours are left out, and so
         are those that Stripe is still processing."""
         for intent in self._created_since(since):
-            if _key_of(intent) is not None and intent.status in _STATUSES:
+            key = self._key_of(intent.metadata.to_dict())
+            if key is not None and intent.status in _STATUSES:
                 yield _authorization(intent)
 
     def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
@@ -211,10 +224,20 @@ class StripeGateway:
             raise BadSignature(str(error)) from error
         try:
             event = msgspec.json.decode(payload, type=_Event)
-            told = _EVENTS.get(event.type)
-            return told and msgspec.json.decode(event.data.object, type=told).authorization()
+            kind = _EVENTS.get(event.type)
+            told = kind and msgspec.json.decode(event.data.object, type=kind)
         except (msgspec.DecodeError, RecursionError):
             return None
+        if told is None or self._key_of(told.metadata) is None:
+            return None
+        return told.authorization()
+
+    def _key_of(self, metadata: Mapping[str, str]) -> str | None:
+        """None when the payment is not ours. To a shop with a tag one without is not: to overlook
+        one of ours leaves money reserved for some days, to refund one of theirs undoes a sale."""
+        if self._shops is None or metadata.get(SHOP_FIELD) in self._shops:
+            return metadata.get(KEY_FIELD)
+        return None
 
     def _create_refund(self, payment_id: str, key: str) -> str | None:
         """The status of the refund. It is of all that is left to give back, so that Stripe itself
@@ -336,10 +359,6 @@ def _was_kept(error: stripe.StripeError) -> bool:
     return (error.headers or {}).get("Idempotent-Replayed") == "true"
 
 
-def _key_of(intent: PaymentIntent) -> str | None:
-    return intent.metadata.to_dict().get(KEY_FIELD)
-
-
 def _authorization(intent: PaymentIntent) -> Authorization:
     """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
     status = _STATUSES.get(intent.status)
@@ -374,7 +393,9 @@ def _authorization_of(
         currency=currency.upper(),
         status=status,
         created=datetime.fromtimestamp(created_s, UTC),
-        metadata={name: value for name, value in metadata.items() if name != KEY_FIELD},
+        metadata={
+            name: value for name, value in metadata.items() if name not in (KEY_FIELD, SHOP_FIELD)
+        },
     )
 
 
@@ -391,7 +412,7 @@ class _ToldObject(msgspec.Struct):
     metadata: dict[str, str]
 
     def told(self, payment_id: str, status: str | None) -> Authorization | None:
-        if status is None or KEY_FIELD not in self.metadata:
+        if status is None:
             return None
         return _authorization_of(
             payment_id, status, self.amount, self.currency, self.created, self.metadata
