@@ -181,6 +181,7 @@ def seen_by_gunicorn(data: bytes) -> tuple[dict, bytes]:
         b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
         b"HEAD / HTTP/1.0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3 \r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00000000000000000003\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
         b"003;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX: x\r\n\r\n",
         HEAD + b"X:\r\nY: \t a b \t\r\nZ:c\r\nConnection: keep-alive\r\n\r\n",
@@ -261,6 +262,8 @@ def test_a_trailer_is_not_a_header_of_its_request_nor_of_the_next():
         (HEAD + b"Content-Length: 1 1\r\n\r\n" + b"a" * 20, 400),
         (HEAD + b"Content-Length:\r\n\r\n", 400),
         (HEAD + b"Content-Length: +1\r\n\r\na", 400),
+        (HEAD + b"Content-Length: " + b"0" * 20 + b"1\r\n\r\na", 400),
+        (HEAD + b"Content-Length: 18446744073709551616\r\n\r\na", 400),
         (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
@@ -398,8 +401,13 @@ def test_what_comes_after_the_last_request_is_not_heard(server):
     assert answer.headers["Connection"] == "close"
 
 
-def test_requests_before_a_broken_one_are_answered_and_those_after_it_are_not(server):
-    first, refusal = answers_to(server, GET + b"nonsense\r\n\r\n" + GET)
+@pytest.mark.parametrize(
+    "broken",
+    [b"nonsense\r\n\r\n", HEAD + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc"],
+    ids=["nonsense", "long length"],
+)
+def test_requests_before_a_broken_one_are_answered_and_those_after_it_are_not(server, broken):
+    first, refusal = answers_to(server, GET + broken + GET)
     assert first.status == 200
     assert (refusal.status, refusal.json["code"]) == (400, "bad_request")
     assert refusal.headers["Content-Type"] == "application/problem+json"

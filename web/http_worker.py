@@ -35,6 +35,10 @@ trailers. llhttp bounds none of them. What came in one piece with the beginning 
 MAX_BODY_BYTES = 128 * 1024
 """Twice what the application takes. Of a longer body it gets the beginning, enough to refuse it."""
 
+MAX_LENGTH_DIGITS = 20
+"""Of a Content-Length: as many as the largest number of 64 bits has. llhttp refuses a larger number
+and takes as many zeros before it as there are, but ``int`` refuses more than 4,300 digits."""
+
 MAX_AT_ONCE = 100
 """Requests in one piece: a request of 30 bytes becomes a kilobyte here. Who sends more of them
 before reading an answer loses the connection."""
@@ -227,7 +231,11 @@ class Reader:
                 raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "The only transfer coding is chunked.")
             if message.version == "1.0":  # RFC 9112, 6.1: who else read this may not know chunks
                 raise BadRequest(HTTPStatus.BAD_REQUEST, "HTTP/1.0 has no transfer codings.")
-        body_bytes = int(fields.get("CONTENT_LENGTH", 0))
+        length = fields.get("CONTENT_LENGTH", "0")
+        if len(length) > MAX_LENGTH_DIGITS:
+            words = f"Content-Length has more than {MAX_LENGTH_DIGITS} digits."
+            raise BadRequest(HTTPStatus.BAD_REQUEST, words)
+        body_bytes = int(length)
         if (body_bytes or coding) and self._parser.should_upgrade():
             # llhttp takes the body for bytes of the other protocol.
             words = "A request with a body cannot ask for another protocol."
