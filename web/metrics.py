@@ -28,7 +28,8 @@ SECONDS = Histogram(
 REFUSALS = Counter("tickets_refusals", "Answers that were a refusal, by its code.", ["code"])
 CARDS_REFUSED = Counter("tickets_cards_refused", "Cards that the gateway refused.")
 HOLDS_LOST = Counter(
-    "tickets_holds_lost_to_refused_cards", "Holds that took their last refused card."
+    "tickets_holds_lost_to_refused_cards",
+    "Holds that ended with a refused card: their last, or their time was over.",
 )
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks", "Questions that a worker decided alone: the sidecar was gone."
