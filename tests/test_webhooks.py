@@ -108,7 +108,7 @@ def test_a_webhook_about_something_else_is_heard_and_changes_nothing(stack, seat
 
 
 def test_a_webhook_of_an_event_that_is_not_here_is_heard(stack, payment):
-    payload = told_by_stripe(replace(payment, event_id="elsewhere"))
+    payload = told_by_stripe(stack, replace(payment, event_id="elsewhere"))
     assert post(stack, payload, signed(payload)).status_code == 204
 
 
