@@ -8,6 +8,9 @@ from ops.servers import REPOSITORY
 from tests.faults.points import PAID, Row, all_cases, stop_everywhere, table_of
 from web.use_cases.checkout import POINTS
 
+# All the points are stopped in a row, and each of them may take its time-outs.
+pytestmark = pytest.mark.timeout(300)
+
 PAGE = (REPOSITORY / "docs/failures.md").read_text()
 
 

@@ -15,8 +15,8 @@ NARROW = {"width": 320, "height": 640}
 """What is left of a desktop at 400 % (WCAG 2.2, 1.4.10), and the smallest telephone."""
 
 TIMEOUT_MS = 15_000
-"""Of one action or expectation; the machine may be busy. Default 30 s, half of what a test may
-take, and 5 s."""
+"""Of one action or expectation; the machine may be busy. Default 30 s and 5 s: a few of the former
+are as long as a test may take, and the latter is little."""
 
 _addresses = itertools.count(1)
 

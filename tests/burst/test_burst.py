@@ -32,7 +32,6 @@ def evidence(tmp_path_factory, report_dir) -> Evidence:
     return play(TINY, tmp_path_factory.mktemp("burst"), report_dir)
 
 
-@pytest.mark.timeout(120)
 def test_a_tiny_burst_is_as_promised_and_everybody_took_part(evidence, report_dir):
     evident = Evident(evidence)
     verdict = evident.judge()
