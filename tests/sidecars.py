@@ -16,6 +16,7 @@ import pytest
 from sidecar.client import LimiterClient
 from sidecar.protocol import encode_answer
 from sidecar.sliding_log import Decision, Rate
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 5.0
@@ -57,15 +58,6 @@ from sidecar.shared_log import SharedLog
 SharedLog.answer_timeout_s = float(sys.argv[1])
 sys.exit(server.main())
 """
-
-
-def eventually(condition: Callable[[], object], what: str) -> object:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
 
 
 def fields_of(pid: int) -> list[str]:

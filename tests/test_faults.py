@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,7 @@ from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.test_auditing import problems
 from tests.test_checkout import Shop
 from tests.test_reconciling import lose
+from tests.waiting import eventually
 from web.domain import HoldExpired, PaymentPending, Refusal
 from web.stores.seat_store import RedisSeatStore
 from web.stores.stripe_gateway import StripeGateway
@@ -48,7 +49,13 @@ QUIET_S = 30.0
 SETTLED_S = 2 * LEASE_S + 1.0
 """After which the worker compares the gateway's payments with the bookings, when it is asked."""
 
+WAITS_S = 20.0
+"""For what comes by itself while a crowd buys."""
+
 DAY_MS = 24 * 60 * 60 * 1000
+
+pytestmark = pytest.mark.timeout(300)
+"""More than all that a test here waits for in turn: what did not come says so first."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,11 @@ class Site:
         return children_of(master)
 
     def await_payment_under_way(self) -> None:
-        await_true(lambda: self.redis_client.zcard(f"payments:{{{EVENT}}}"))
+        eventually(
+            lambda: self.redis_client.zcard(f"payments:{{{EVENT}}}"),
+            "a payment under way",
+            WAITS_S,
+        )
 
     def client(self) -> Client:
         return Client(self.stack["nginx"].url, EVENT)
@@ -140,13 +151,6 @@ def children_of(pid: int) -> list[int]:
 
 def command_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def await_true(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +237,9 @@ def test_redis_out_of_memory_refuses_and_loses_nothing(site):
     with site.crowd() as crowd:
         site.redis_client.config_set("maxmemory", 1)
         try:
-            await_true(lambda: crowd.told.refused_holds["503 unavailable"] > 5)
+            eventually(
+                lambda: crowd.told.refused_holds["503 unavailable"] > 5, "refused holds", WAITS_S
+            )
         finally:
             site.redis_client.config_set("maxmemory", 0)
     assert set(crowd.told.refused_holds) <= {"503 unavailable"}
@@ -264,7 +270,7 @@ def test_mongodbs_primary_steps_down(site):
 def test_the_gateway_is_down_for_a_while(site):
     with site.crowd() as crowd:
         site.sandbox.kill()
-        await_true(lambda: crowd.told.answers["503 unavailable"] > 5)
+        eventually(lambda: crowd.told.answers["503 unavailable"] > 5, "refused payments", WAITS_S)
         site.sandbox.start()
 
 
@@ -283,7 +289,9 @@ def test_the_gateway_misbehaves(site, kind, seconds):
         fault = {"operation": "any", "kind": kind, "seconds": seconds}
         site.sandbox.set_faults(fault)
         try:
-            await_true(lambda: site.sandbox.faults()[0]["happened"] >= 10)
+            eventually(
+                lambda: site.sandbox.faults()[0]["happened"] >= 10, "ten calls gone wrong", WAITS_S
+            )
         finally:
             site.sandbox.set_faults()
 
@@ -306,7 +314,9 @@ def test_the_worker_is_killed_in_mid_repair(site):
                 os.kill(pid, signal.SIGKILL)
         with slow_gateway(site, "list", 2):
             # When a payment has lapsed, at the latest with the next look at all of them.
-            await_true(lambda: site.sandbox.faults()[0]["happened"], timeout_s=60)
+            eventually(
+                lambda: site.sandbox.faults()[0]["happened"], "a look at the gateway's list", 60
+            )
             site.stack["worker"].kill()
         site.stack["worker"].start()
 
@@ -334,7 +344,7 @@ def slow_gateway(site, operation: str, seconds: float) -> Iterator[None]:
 def test_a_dropped_unique_index_is_noticed_and_made_again(site):
     with site.crowd():
         drop_unique_index(site)
-        await_true(lambda: has_unique_index(site))
+        eventually(lambda: has_unique_index(site), "the index made again", WAITS_S)
 
 
 def test_the_audit_notices_that_the_unique_index_was_dropped(site):

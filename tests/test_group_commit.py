@@ -2,11 +2,11 @@
 
 import json
 import threading
-import time
 
 import pytest
 
 from tests.sidecars import python, run
+from tests.waiting import eventually
 from web.group_commit import GroupCommit
 
 PATIENCE_S = 10
@@ -34,9 +34,10 @@ class Counter:
             thread = threading.Thread(target=self._call, args=(item,))
             thread.start()
             self._threads.append(thread)
-            deadline_s = time.monotonic() + PATIENCE_S
-            while len(self.calls._waiting) + len(self.groups) == before:
-                assert time.monotonic() < deadline_s
+            eventually(
+                lambda before=before: len(self.calls._waiting) + len(self.groups) > before,
+                "a call that is sent, or waits for that",
+            )
 
     def end(self):
         self.let_go.set()

@@ -26,7 +26,7 @@ from ops.processes import Process, free_port
 from ops.servers import REPOSITORY
 from tests.http_worker_app import HUGE_BYTES
 from tests.raw_http import Answer, _answers, exchange, request_bytes
-from tests.sidecars import eventually
+from tests.waiting import eventually
 from web import http_worker
 from web.http_worker import Limits, Message, Reader
 

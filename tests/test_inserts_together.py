@@ -7,6 +7,7 @@ import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from tests.factories import a_booking, unique
+from tests.waiting import eventually
 from web.domain import SeatTaken
 from web.ports import InsertUnknown
 from web.stores.booking_store import MongoBookingStore
@@ -42,8 +43,10 @@ def inserted_together(store, *bookings) -> list:
     threads = [threading.Thread(target=insert, args=(n,)) for n in range(len(bookings))]
     for number, thread in enumerate(threads):
         thread.start()
-        while len(store._inserts._waiting) + len(written) <= number and thread.is_alive():
-            pass
+        eventually(
+            lambda number=number: len(store._inserts._waiting) + len(written) > number,
+            "a booking that is written, or waits for that",
+        )
     may_write.set()
     for thread in threads:
         thread.join(PATIENCE_S)

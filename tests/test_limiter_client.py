@@ -20,13 +20,13 @@ from tests.sidecars import (
     ROOT,
     a_limiter_that,
     environ,  # noqa: F401
-    eventually,
     python,
     ready,  # noqa: F401
     run,
     runs,
     start,  # noqa: F401
 )
+from tests.waiting import eventually
 
 ALLOWED = b"allowed 7 1\n"
 

@@ -36,6 +36,7 @@ from tests.sidecars import (
     ready,  # noqa: F401
     start,  # noqa: F401
 )
+from tests.waiting import eventually
 
 HEAD = encode_head(HIT, RATE)
 
@@ -90,8 +91,7 @@ def test_each_rate_has_a_count_of_its_own(ready):
 def test_the_statistics_tell_what_is_remembered(start, environ):
     environ["LIMITER_MAX_CLIENTS"] = "3"
     client = start(["sleep", "60"]).client(timeout_s=PATIENCE_S)
-    while not client.stats():
-        time.sleep(0.01)
+    eventually(client.stats, "an answer")
     for number in range(5):
         client.check(f"client-{number}", RATE)
     client.check("client-1", Rate(1, RATE.window_ns))

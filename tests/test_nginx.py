@@ -17,7 +17,7 @@ from tests.behind_nginx import (
     assert_problem,
     local_nginx,
 )
-from tests.sidecars import eventually
+from tests.waiting import eventually
 from web.settings import KEPT_STATUS
 
 # ---------------------------------------------------------------- what the application hears

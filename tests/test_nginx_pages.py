@@ -13,7 +13,7 @@ from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.behind_nginx import ask, assert_problem, local_nginx
-from tests.sidecars import eventually
+from tests.waiting import eventually
 from web.app import create_app
 from web.pages.rendering import problem_page
 from web.problems import Problem

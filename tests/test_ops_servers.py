@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pymongo
@@ -16,6 +15,7 @@ import redis
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, HttpServer, MongoDB, Redis
+from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -29,13 +29,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_for(condition, timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------- processes
@@ -90,17 +83,17 @@ def test_a_command_that_does_not_end_is_ended(tmp_path):
 @pytest.mark.parametrize("end", [Process.stop, Process.kill])
 def test_the_children_of_a_process_end_with_it(end, tmp_path):
     process = Process("parent", TWO_SLEEPERS, tmp_path / "log").start()
-    wait_for(process.log_tail)
+    eventually(process.log_tail, "what it says")
     child_pid = int(process.log_tail())
     assert is_alive(child_pid)
     end(process)
-    wait_for(lambda: not is_alive(child_pid))
+    eventually(lambda: not is_alive(child_pid), "the end of the child")
 
 
 def test_a_process_that_does_not_hear_is_killed(tmp_path):
     process = Process("deaf", DEAF, tmp_path / "log").start()
     process.stop_timeout_s = 0.2
-    wait_for(process.log_tail)
+    eventually(process.log_tail, "what it says")
     process.stop()
     assert process.exit_code == -signal.SIGKILL
 
@@ -108,7 +101,7 @@ def test_a_process_that_does_not_hear_is_killed(tmp_path):
 def test_a_process_that_ended_by_itself_says_how_and_can_be_started_again(tmp_path):
     process = Process("box", ["/bin/sleep", "60"], tmp_path / "log").start()
     os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not process.running)
+    eventually(lambda: not process.running, "its end")
     assert process.exit_code == -signal.SIGKILL
     with process:
         assert process.running
@@ -136,7 +129,7 @@ def test_nothing_survives_a_parent_that_is_killed(tmp_path):
         child_pid = int(parent.stdout.readline())
         assert is_alive(child_pid)
         parent.kill()
-    wait_for(lambda: not is_alive(child_pid))
+    eventually(lambda: not is_alive(child_pid), "the end of the child")
 
 
 def test_the_terminals_ctrl_c_does_not_reach_a_child(tmp_path):
@@ -172,7 +165,8 @@ def test_a_command_of_the_procfile_knows_patterns_and_hears_signals(tmp_path):
     process.run_to_end(timeout_s=5)
     assert process.log_tail() == "a.toml\nb.toml"
     with Process("sleep", shell_command("sleep 60"), tmp_path / "log2") as sleeper:
-        wait_for(lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n")
+        comm = Path(f"/proc/{sleeper.pid}/comm")
+        eventually(lambda: comm.read_text() == "sleep\n", "sleep in the shell's place")
 
 
 # ---------------------------------------------------------------- Redis

@@ -16,7 +16,7 @@ from ops.processes import Process
 from ops.servers import REPOSITORY, Sandbox
 from tests.environment import inherited
 from tests.local_server import LocalServer, QuietHandler
-from tests.sidecars import eventually
+from tests.waiting import eventually
 
 CARD_PAYMENT = {
     "amount": "1200",
@@ -872,10 +872,7 @@ class Receiver(LocalServer):
 
     def events(self, count):
         """All that came, verified, at least ``count``."""
-        deadline = time.monotonic() + 5
-        while len(self.bodies) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert len(self.bodies) >= count
+        eventually(lambda: len(self.bodies) >= count, f"{count} webhooks")
         # One too many would come now.
         time.sleep(0.2)
         for body, signature in zip(self.bodies, self.signatures, strict=True):

@@ -32,10 +32,10 @@ from tests.sidecars import (
     RATE,
     ROOT,
     environ,  # noqa: F401
-    eventually,
     python,
     start_host,  # noqa: F401
 )
+from tests.waiting import eventually
 
 HEAD = encode_head(HIT, RATE)
 

@@ -20,13 +20,13 @@ from tests.sidecars import (
     SHOW_SIGNALS,
     WAIT,
     environ,  # noqa: F401
-    eventually,
     python,
     ready,  # noqa: F401
     run,
     runs,
     start,  # noqa: F401
 )
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(

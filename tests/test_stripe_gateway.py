@@ -15,6 +15,7 @@ import stripe
 
 from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
+from tests.waiting import eventually
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import BadSignature, NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
@@ -682,14 +683,6 @@ def signed(payload, secret=WEBHOOK_SECRET, age_s=0):
     )
 
 
-def wait_until(condition):
-    for _ in range(100):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen within 5 s")
-
-
 def test_a_webhook_tells_what_became_of_a_payment(tmp_path, key):
     with (
         Provider(200, b"{}") as receiver,
@@ -704,7 +697,10 @@ def test_a_webhook_tells_what_became_of_a_payment(tmp_path, key):
         told = []
 
         def hear(count):
-            wait_until(lambda: len(receiver.bodies) >= count and len(receiver.requests) >= count)
+            eventually(
+                lambda: len(receiver.bodies) >= count and len(receiver.requests) >= count,
+                f"{count} more webhooks",
+            )
             told.clear()
             for body, headers in zip(receiver.bodies, receiver.requests, strict=True):
                 told.append(gateway.read_webhook(body, headers["Stripe-Signature"]))

@@ -32,6 +32,7 @@ from sidecar.settings import read_settings as read_limiter_settings
 from tests.faults.commands import flask
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
+from tests.waiting import eventually
 from web.app import create_app
 from web.domain import booking_id_of
 from web.settings import read_settings
@@ -179,11 +180,11 @@ def _received(report: Connection):
 
 def _await_stop(process: BaseProcess) -> None:
     stat = Path(f"/proc/{process.pid}/stat")
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while stat.read_text().rpartition(")")[2].split()[0] != "T":
-        if time.monotonic() > deadline:
-            raise RuntimeError("a payment went on that was told to hang")
-        time.sleep(0.01)
+    eventually(
+        lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
+        "a payment that hangs as it was told",
+        ANSWER_TIMEOUT_S,
+    )
 
 
 @contextmanager
