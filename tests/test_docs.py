@@ -13,7 +13,7 @@ import web.settings
 from ops.nginx.problems import PROBLEMS
 from ops.procfile import read_procfile
 from ops.servers import REPOSITORY
-from web.app import create_app
+from tests.application import application_with
 
 README = (REPOSITORY / "README.md").read_text()
 API = (REPOSITORY / "docs/api.md").read_text()
@@ -50,8 +50,7 @@ def test_the_readme_walks_the_procfile_as_it_is():
 
 @pytest.fixture(scope="module")
 def app():
-    environ = {"SECRET_KEY": "a secret key of tests", "STRIPE_API_KEY": "sk_test_docs"}
-    return create_app(web.settings.read_settings(environ), sidecar.settings.read_settings({}))
+    return application_with()
 
 
 @pytest.mark.parametrize(("page", "of_pages"), [(API, False), (PAGES, True)])

@@ -7,14 +7,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, create_environ
 
-import sidecar.settings
-import web.settings
 from sidecar.sliding_log import Decision
+from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
 from web import limiting
 from web.answers import CLIENT
 from web.api import hot
-from web.app import create_app
 
 HOT = [(method, route) for method, routes in hot._routes.items() for route in routes]
 
@@ -28,13 +26,7 @@ class NoLimit:
 
 @pytest.fixture(scope="module")
 def app(redis_server, mongo_server):
-    environ = {
-        "REDIS_URL": redis_server.url,
-        "MONGODB_URI": mongo_server.url,
-        "SECRET_KEY": "a secret key of tests",
-        "STRIPE_API_KEY": "sk_test_hot",
-    }
-    app = create_app(web.settings.read_settings(environ), sidecar.settings.read_settings({}))
+    app = application_with(REDIS_URL=redis_server.url, MONGODB_URI=mongo_server.url)
     app.wsgi_app._limiter = NoLimit()
     return app
 

@@ -11,11 +11,9 @@ from prometheus_client import REGISTRY
 
 from sidecar.client import LimiterClient
 from sidecar.limits_storage import SidecarStorage
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.factories import put_on_sale, small_hall, unique
 from tests.http_client import PROBLEM_TYPE, Client
-from web.app import create_app
-from web.settings import read_settings
 
 CARD = {"email": "ada@example.org", "name": "Ada"}
 
@@ -23,8 +21,6 @@ CARD = {"email": "ada@example.org", "name": "Ada"}
 @pytest.fixture
 def environ(redis_server, mongo_server, sandbox, bookings) -> dict[str, str]:
     return {
-        "SECRET_KEY": "a secret key of tests",
-        "STRIPE_API_KEY": "sk_test_limits",
         "STRIPE_API_BASE": sandbox.url,
         "REDIS_URL": redis_server.url,
         "MONGODB_URI": mongo_server.url,
@@ -35,7 +31,7 @@ class Buyer:
     """Calls the application in this process; the worker counts alone, there is no sidecar."""
 
     def __init__(self, environ: dict[str, str], event_id: str, **settings: str):
-        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
+        app = application_with(**environ | settings)
         self._http: FlaskClient = app.test_client()
         self._path = f"/api/events/{event_id}"
         self.address = "203.0.113.7"

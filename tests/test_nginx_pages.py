@@ -11,13 +11,11 @@ import pytest
 from ops.nginx.problems import PROBLEMS
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.behind_nginx import ask, assert_problem, local_nginx
 from tests.waiting import eventually
-from web.app import create_app
 from web.pages.rendering import problem_page
 from web.problems import Problem
-from web.settings import read_settings
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PAY = "/events/e/holds/h/pay"
@@ -116,8 +114,7 @@ def test_a_page_needs_nothing_that_could_be_away_and_does_not_say_what_it_runs_o
 
 
 def test_the_pages_say_it_as_the_application_does():
-    environ = {"SECRET_KEY": "a secret key of tests", "STRIPE_API_KEY": "sk_test_pages"}
-    app = create_app(read_settings(environ), read_limiter_settings({}))
+    app = application_with()
     alike = ("not_found", "method_not_allowed", "body_too_large", "bad_request", "rate_limited")
     for code in (*alike, "unavailable", "internal_error"):
         with app.test_request_context():

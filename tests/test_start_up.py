@@ -15,15 +15,12 @@ from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
 from sidecar.settings import BadSettings
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import REQUIRED, application_with
 from tests.factories import unique
 from web.answers import CLIENT
-from web.app import create_app
 from web.hold_tokens import HoldTokens
 from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
-
-REQUIRED = {"SECRET_KEY": "a secret key of tests", "STRIPE_API_KEY": "sk_test_start_up"}
 
 GOOD_FILE = """
 id = "{id}"
@@ -194,12 +191,7 @@ def test_web_does_not_start_with_a_bad_setting(environment, tmp_path, name):
 
 def test_settings_reach_what_they_are_for():
     former = "a former secret key"
-    environ = {
-        **REQUIRED,
-        "SECRET_KEY_FALLBACKS": former,
-        "TRUSTED_HOPS": "2",
-    }
-    app = create_app(read_settings(environ), read_limiter_settings({}))
+    app = application_with(SECRET_KEY_FALLBACKS=former, TRUSTED_HOPS="2")
     box_office = app.extensions["tickets"].box_office
     token = HoldTokens(former).token_of("evening", "hld_1")
     assert box_office._tokens.is_token_of("evening", "hld_1", token)

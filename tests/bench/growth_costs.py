@@ -18,9 +18,8 @@ import pymongo.monitoring
 from flask.testing import FlaskClient
 
 from ops.servers import MongoDB, Redis
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.factories import BUYER, a_booking, numbers, put_on_sale, unique
-from web.app import create_app
 from web.domain import (
     Booking,
     Event,
@@ -32,7 +31,6 @@ from web.domain import (
     SoldOut,
     booking_id_of,
 )
-from web.settings import read_settings
 from web.stores.booking_store import MongoBookingStore, _document
 from web.stores.seat_store import RedisSeatStore, connect
 from web.use_cases.auditing import audit
@@ -524,12 +522,6 @@ def _booking_of(hold: Hold) -> Booking:
 
 def _application(redis_server: Redis, mongo_server: MongoDB) -> FlaskClient:
     """The application without what wraps it: the limiter does not know how large a hall is."""
-    environ = {
-        "REDIS_URL": redis_server.url,
-        "MONGODB_URI": mongo_server.url,
-        "SECRET_KEY": "a secret key of the bench",
-        "STRIPE_API_KEY": "sk_test_growth",
-    }
-    app = create_app(read_settings(environ), read_limiter_settings({}))
+    app = application_with(REDIS_URL=redis_server.url, MONGODB_URI=mongo_server.url)
     del app.wsgi_app  # back to Flask's own
     return app.test_client()

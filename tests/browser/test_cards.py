@@ -9,11 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
 
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
-from web.app import create_app
-from web.settings import read_settings
 
 STAND_IN = """
 window.Stripe = (key) => ({
@@ -41,10 +39,8 @@ def shop(stack) -> Iterator[str]:
     """The stack's own application with a publishable key; its address."""
     # Without nginx the static files count, too.
     also = {"STRIPE_PUBLISHABLE_KEY": "pk_test_browser", "RATE_LIMIT": "1000/second"}
-    settings = read_settings(stack.environment | also)
-    server = make_server(
-        "127.0.0.1", 0, create_app(settings, read_limiter_settings({})), threaded=True
-    )
+    app = application_with(**stack.environment | also)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -11,12 +11,10 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from sidecar.settings import read_settings as read_limiter_settings
-from web.app import create_app
+from tests.application import application_with
 from web.domain import Unavailable
 from web.hold_tokens import HoldTokens
 from web.ports import InsertUnknown, OutcomeUnknown
-from web.settings import read_settings
 from web.use_cases.checkout import Checkout
 
 STEPS = {
@@ -99,7 +97,7 @@ def pay(
     """Tells ``report`` "stopped" at the point, and in the end, if there is one, the answer and its
     Location."""
     logging.disable()  # the report says it all
-    app = create_app(read_settings(environment), read_limiter_settings(environment))
+    app = application_with(**environment)
     tickets = app.extensions["tickets"]
 
     def reach(reached: str) -> None:

@@ -28,14 +28,12 @@ from flask.testing import FlaskClient
 
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.faults.commands import flask
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
 from tests.waiting import eventually
-from web.app import create_app
 from web.domain import booking_id_of
-from web.settings import read_settings
 from web.tickets import Tickets
 from web.use_cases.checkout import POINTS
 
@@ -215,7 +213,7 @@ def stop_everywhere(state_dir: Path) -> list[Row]:
         cases = all_cases()
         path = write_event_file(state_dir / "events", EVENT, len(cases), hold_seconds=300)
         run(environment, "events", "open", path)
-        app = create_app(read_settings(environment), read_limiter_settings(environment))
+        app = application_with(**environment)
         tickets, buyer = app.extensions["tickets"], app.test_client()
         payments = [StoppedPayment(case, buyer) for case in cases]
         try:

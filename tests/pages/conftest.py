@@ -2,11 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
 from tests.pages.browser import Browser, Page
-from web.app import create_app
-from web.settings import read_settings
 
 BUYER = {"name": "Ada Lovelace", "email": "ada@example.org"}
 
@@ -64,14 +62,8 @@ def application(redis_server, mongo_server, bookings):
     """The application with other settings, asked without a network."""
 
     def made(**settings):
-        environ = {
-            "SECRET_KEY": "a secret key of tests",
-            "STRIPE_API_KEY": "sk_test_pages",
-            "REDIS_URL": redis_server.url,
-            "MONGODB_URI": mongo_server.url,
-        }
-        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
-        return app.test_client()
+        servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+        return application_with(**servers | settings).test_client()
 
     return made
 
