@@ -4,7 +4,7 @@ import pytest
 
 from tests.factories import a_booking
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
-from tests.test_checkout import Shop
+from tests.shop import OnlyThisEvent, Shop, problems
 from web.domain import PaymentPending, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.seat_store import PART
@@ -12,43 +12,9 @@ from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.auditing import audit
 
 
-class OnlyThisEvent:
-    """A store that has no other event, so that other tests' are not audited."""
-
-    def __init__(self, store, event_id):
-        self._store, self._event_id = store, event_id
-
-    def event_ids(self):
-        return [self._event_id]
-
-    def list(self):
-        return self._store.list(self._event_id)
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-
 @pytest.fixture
 def shop(event, seats, bookings, sandbox):
-    shop = Shop(event, seats, bookings, StripeGateway("sk_test_auditing", sandbox.url))
-    shop.redis = seats._redis
-    return shop
-
-
-def problems(shop) -> str:
-    """All that the audit finds wrong with the shop's event."""
-    shop.gateway.list = lambda since: (
-        payment
-        for payment in shop.gateway._target.list(since)
-        if payment.metadata["event"] == shop.event.id
-    )
-    checks = audit(
-        OnlyThisEvent(shop.seats, shop.event.id),
-        OnlyThisEvent(shop.bookings, shop.event.id),
-        shop.gateway,
-    )
-    assert len(checks) == 8
-    return "\n".join(problem for check in checks for problem in check.problems)
+    return Shop(event, seats, bookings, StripeGateway("sk_test_auditing", sandbox.url))
 
 
 def key(shop, kind: str) -> str:

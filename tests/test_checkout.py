@@ -9,14 +9,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from redis import ResponseError
 
 from ops.servers import REPOSITORY
-from tests.factories import BUYER, a_booking, put_on_sale, small_hall, unique
+from tests.factories import BUYER, a_booking, put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.shop import TOKENS, Shop, lose
 from web.domain import (
     DEFAULT_LEASE_S,
     AlreadyBooked,
@@ -30,7 +30,6 @@ from web.domain import (
     Unavailable,
     booking_id_of,
 )
-from web.hold_tokens import HoldTokens
 from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
@@ -40,87 +39,12 @@ from web.stores.stripe_gateway import (
     READ_TIMEOUT_S,
     StripeGateway,
 )
-from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import INSERT_TRIES, Checkout
 from web.use_cases.opening import Opening
 
 NGINX_PROXY = (REPOSITORY / "ops/nginx/proxy.conf.j2").read_text()
-TOKENS = HoldTokens("a secret key of tests")
 LONGEST_LEASE_S = 3600
 """That the settings allow."""
-
-
-class Faulty:
-    """``target`` with faults: ``fail(method, error, times=…)``. ``after`` says that the call takes
-    effect and only its answer is lost. ``calls`` are the names of all calls that were made."""
-
-    def __init__(self, target):
-        self._target = target
-        self._faults = {}
-        self.calls = []
-
-    def fail(self, method: str, error: Exception, times: int = 10**6, after: bool = False) -> None:
-        self._faults[method] = (error, times, after)
-
-    def heal(self) -> None:
-        self._faults.clear()
-
-    def __getattr__(self, name):
-        method = getattr(self._target, name)
-
-        def call(*arguments, **named):
-            self.calls.append(name)
-            error, times, after = self._faults.get(name, (None, 0, False))
-            if not times:
-                return method(*arguments, **named)
-            self._faults[name] = (error, times - 1, after)
-            if after:
-                method(*arguments, **named)
-            raise error
-
-        return call
-
-
-class Shop:
-    """A checkout whose parts can be made to fail, and a held seat to pay for."""
-
-    def __init__(self, event, seats, bookings, gateway):
-        self.event = event
-        self.began = datetime.now(UTC)
-        self.seats, self.bookings, self.gateway = Faulty(seats), Faulty(bookings), Faulty(gateway)
-        self.box_office = BoxOffice(seats, bookings, TOKENS)
-        self.checkout = Checkout(self.seats, self.bookings, self.gateway, TOKENS)
-        self.hold_again("stalls-B-1")
-
-    def hold_again(self, *held_seats):
-        client = unique("client")
-        self.hold, self.token = self.box_office.hold_seats(self.event.id, client, held_seats)
-
-    def pay(self, key="key", buyer=BUYER):
-        return self.checkout.pay(self.event.id, self.hold.id, self.token, key, buyer)
-
-    def booking(self):
-        return self.bookings._target.find(booking_id_of(self.hold.id))
-
-    def charges(self) -> list[str]:
-        """What became of each payment for this hold at the gateway."""
-        event_payments = self.gateway._target.list(self.began)
-        return [p.status for p in event_payments if p.metadata["hold_id"] == self.hold.id]
-
-    def state(self) -> str:
-        position = self.event.positions[self.hold.seats[0]]
-        return self.seats._target.read_seats(self.event.id).seats[position]
-
-    def let_leases_run_out(self):
-        client = self.seats._target._redis
-        for hold_id in client.zrange(f"payments:{{{self.event.id}}}", 0, -1):
-            client.zadd(f"payments:{{{self.event.id}}}", {hold_id: 0})
-
-    def work(self):
-        """A round of the worker after the lease."""
-        self.let_leases_run_out()
-        while payment := self.seats._target.claim_lapsed_payment(self.event):
-            self.checkout.resume(payment)
 
 
 @pytest.fixture
@@ -178,8 +102,7 @@ def test_a_payment_that_redis_forgets_in_the_middle_is_left_to_the_worker(shop):
     authorize = shop.gateway.authorize
 
     def meanwhile_redis_lost_it(*arguments):
-        client = shop.seats._target._redis
-        client.delete(*client.keys(f"*{{{shop.event.id}}}*"))
+        lose(shop)
         return authorize(*arguments)
 
     shop.gateway.authorize = meanwhile_redis_lost_it
@@ -489,8 +412,7 @@ def test_a_card_that_is_refused_after_the_hold_ran_out_frees_the_seats(seats, bo
 
 def test_the_booking_answers_when_the_receipt_is_gone(shop):
     receipt = shop.pay().receipt
-    client = shop.seats._target._redis
-    client.delete(*client.keys(f"receipt:{{{shop.event.id}}}:*"))
+    shop.redis.delete(*shop.redis.keys(f"receipt:{{{shop.event.id}}}:*"))
     again = shop.pay()
     assert (again.receipt, again.replayed) == (receipt, True)
     with pytest.raises(AlreadyBooked):

@@ -3,7 +3,6 @@
 import ast
 import re
 from pathlib import Path
-from typing import get_args, get_origin
 
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from ops.nginx.problems import PROBLEMS
 from ops.procfile import read_procfile
 from ops.servers import REPOSITORY
 from tests.application import application_with
+from tests.descriptions import description_of
 
 README = (REPOSITORY / "README.md").read_text()
 API = (REPOSITORY / "docs/api.md").read_text()
@@ -29,11 +29,6 @@ def rows_of_settings() -> list[str]:
             shown = "" if default in ("", None) else f"`{default}`"
             rows.append(f"| `{field.encode_name}` | {shown} | {description_of(field.type)} |")
     return rows
-
-
-def description_of(annotation) -> str:
-    assert get_origin(annotation) is not None, "every setting has a description"
-    return next(m.description for m in get_args(annotation)[1:] if m.description)
 
 
 def test_the_readme_lists_exactly_the_settings_there_are():

@@ -26,9 +26,7 @@ from tests.faults.event_file import write_event_file
 from tests.http_client import Client
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.redis_clock import scripts_on_test_clock, set_clock
-from tests.test_auditing import problems
-from tests.test_checkout import Shop
-from tests.test_reconciling import lose
+from tests.shop import Shop, lose, problems
 from tests.waiting import eventually
 from web.domain import HoldExpired, PaymentPending, Refusal
 from web.stores.seat_store import RedisSeatStore
@@ -375,9 +373,7 @@ def clocked_shop(seats, bookings, sandbox) -> Shop:
     hall = small_hall()
     put_on_sale(store, hall)
     set_clock(seats._redis, hall.id, now_ms())
-    shop = Shop(hall, store, bookings, StripeGateway("sk_test_clocks", sandbox.url))
-    shop.redis = seats._redis
-    return shop
+    return Shop(hall, store, bookings, StripeGateway("sk_test_clocks", sandbox.url))
 
 
 def now_ms() -> int:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.factories import BUYER, put_on_sale, small_hall, unique
-from tests.test_lua_scripts import SCRIPTS, returned_by_header
+from tests.lua_headers import SCRIPTS, returned_by_header
 from web.domain import Event, IdempotencyKeyReused, PaymentDeclined
 
 SWEEP_LIMIT = 100

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from tests.lua_headers import SCRIPTS, returned_by_header, text_of
 from web.stores import seat_store
-from web.stores.lua_scripts import LUA_DIR, read_scripts
+from web.stores.lua_scripts import LUA_DIR
 
-SCRIPTS = read_scripts()
 FOR_CLOSED_EVENTS = {
     "build_event",
     "claim_lapsed_payment",
@@ -27,18 +27,9 @@ SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/stores/seat_store.py").read_text()
 pytestmark = pytest.mark.parametrize("name", SCRIPTS)
 
 
-def text_of(name: str) -> str:
-    return (LUA_DIR / f"{name}.lua").read_text()
-
-
 def code_of(name: str) -> str:
     """Without comments, includes pasted in."""
     return re.sub(r"--.*", "", SCRIPTS[name].source)
-
-
-def returned_by_header(name: str) -> set[str]:
-    returns = re.search(r"^-- returns((?:.*\n)(?:--\s+\|.*\n)*)", text_of(name), re.MULTILINE)[1]
-    return {answer.split()[0] for answer in returns.replace("--", "").split("|")}
 
 
 def test_the_header_begins_with_the_name_and_a_sentence(name):

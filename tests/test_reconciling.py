@@ -9,8 +9,7 @@ import pytest
 
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
-from tests.test_auditing import problems
-from tests.test_checkout import Shop
+from tests.shop import Shop, lose, problems, reconciler_of
 from web.domain import (
     NOT_COMPLETED,
     PaymentDeclined,
@@ -44,19 +43,6 @@ def reconciler(shop):
     return reconciler_of(shop)
 
 
-def reconciler_of(shop, **options) -> Reconciler:
-    """For which a payment of this second is one that nobody works on any more."""
-    return Reconciler(
-        shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event], lease_s=-1, **options
-    )
-
-
-def lose(shop) -> None:
-    """Redis forgets the event."""
-    client = shop.seats._target._redis
-    client.delete(*client.keys(f"*{{{shop.event.id}}}*"))
-
-
 def pay_until(shop, method: str, part: str = "gateway", after: bool = True) -> None:
     """A payment whose process dies in that call, or just after it."""
     getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
@@ -80,7 +66,7 @@ def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
     shop.hold_again("stalls-B-1")
     time.sleep(0.01)
     reconciler.round()
-    assert seats._redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
+    assert shop.redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
 
 
 @pytest.mark.parametrize(
@@ -202,16 +188,15 @@ def test_an_event_that_redis_lost_is_opened_again_with_what_is_sold(shop, reconc
 
 
 def test_everything_is_listed_and_opened_again_after_redis_lost_all(shop, reconciler):
-    client = shop.seats._target._redis
-    catalogue = client.smembers(CATALOGUE_KEY)
-    client.delete(CATALOGUE_KEY)
+    catalogue = shop.redis.smembers(CATALOGUE_KEY)
+    shop.redis.delete(CATALOGUE_KEY)
     lose(shop)
     try:
         reconciler.round()
         assert shop.event.id in shop.seats._target.event_ids()
         assert shop.state() == "0"
     finally:
-        client.sadd(CATALOGUE_KEY, *catalogue)
+        shop.redis.sadd(CATALOGUE_KEY, *catalogue)
 
 
 def test_a_payment_under_way_when_redis_was_lost_keeps_its_seats_and_is_booked(shop, reconciler):
@@ -250,7 +235,7 @@ def test_a_payment_that_was_booked_before_redis_was_lost_is_sold(shop, reconcile
     reconciler.round()
     assert (shop.state(), shop.charges()) == ("s", ["captured"])
     assert shop.seats._target.lapsed_holds(shop.event.id) == []
-    assert shop.seats._target._redis.zcard(f"payments:{{{shop.event.id}}}") == 0
+    assert shop.redis.zcard(f"payments:{{{shop.event.id}}}") == 0
 
 
 def test_events_that_were_lost_together_are_opened_after_one_look_at_the_gateway(
@@ -335,7 +320,7 @@ def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(shop, reconci
 
 def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
     shop.pay()
-    shop.seats._target._redis.setrange(f"seats:{{{shop.event.id}}}", 8, "0")
+    shop.redis.setrange(f"seats:{{{shop.event.id}}}", 8, "0")
     reconciler.round()
     assert shop.state() == "s"
     assert reconciler.repairs["marked sold"] == 1
@@ -346,8 +331,7 @@ def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
 
 def test_a_reserved_payment_that_nobody_needs_is_let_go(shop, reconciler):
     pay_until(shop, "authorize")
-    client = shop.seats._target._redis
-    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
     reconciler.round()
     assert shop.charges() == ["voided"]
     assert reconciler.repairs["voided"] == 1
@@ -355,8 +339,7 @@ def test_a_reserved_payment_that_nobody_needs_is_let_go(shop, reconciler):
 
 def test_a_booking_whose_payment_was_not_captured_is_captured(shop, reconciler):
     pay_until(shop, "insert", "bookings")
-    client = shop.seats._target._redis
-    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
     reconciler.round()
     assert shop.charges() == ["captured"]
 
@@ -394,8 +377,7 @@ def test_money_reserved_after_its_payment_was_undone_is_let_go(shop, reconciler,
 
 def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
     pay_until(shop, "authorize")
-    client = shop.seats._target._redis
-    client.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
     Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]).round()
     assert shop.charges() == ["authorized"]
 
@@ -493,7 +475,7 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
     shop.let_leases_run_out()
     reconciler.round()
     assert shop.state() == "s"
-    shop.seats._target._redis.srem(CATALOGUE_KEY, lost)
+    shop.redis.srem(CATALOGUE_KEY, lost)
 
 
 def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):

@@ -10,9 +10,7 @@ from tests.private_stores import (  # noqa: F401
     raw_redis,
     seats,
 )
-from tests.test_auditing import problems
-from tests.test_checkout import Shop
-from tests.test_reconciling import reconciler_of
+from tests.shop import Shop, problems, reconciler_of
 from web.domain import BookingNotFound, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
@@ -23,7 +21,6 @@ from web.use_cases.refunding import Refunding
 @pytest.fixture
 def shop(raw_redis, event, seats, bookings, sandbox):
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_refunding", sandbox.url))
-    shop.redis = seats._redis
     shop.refunding = Refunding(shop.seats, shop.bookings, shop.gateway)
     return shop
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import sometimes
-from tests.test_lua_scripts import SCRIPTS, returned_by_header
+from tests.lua_headers import SCRIPTS, returned_by_header
 from web.domain import Refusal
 
 HERE = Path(__file__).parent

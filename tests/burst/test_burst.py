@@ -17,7 +17,7 @@ from tests.burst.plan import Plan
 from tests.burst.play import play
 from tests.burst.report import command_of, text_of
 from tests.burst.verdict import Evidence, Evident
-from tests.test_docs import description_of
+from tests.descriptions import description_of
 
 TINY = Plan(crowd=60, bots=20, seconds=6, seed=8)
 

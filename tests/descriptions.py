@@ -1,0 +1,8 @@
+"""What fields of msgspec structs say of themselves, which documents repeat."""
+
+from typing import get_args, get_origin
+
+
+def description_of(annotation) -> str:
+    assert get_origin(annotation) is not None, "every setting has a description"
+    return next(m.description for m in get_args(annotation)[1:] if m.description)
