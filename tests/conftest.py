@@ -1,5 +1,6 @@
 """Real servers, on ports and in folders of their own, so that a running system is not disturbed."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,15 @@ class Site:
             self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
         )
         return gateway.list(datetime.now(UTC) - timedelta(hours=1))
+
+    def charges(self, hold_address: str) -> list[int]:
+        """What was charged or reserved for the hold that has this address: the amounts."""
+        hold_id = re.search(r"/holds/([^/]+)", hold_address)[1]
+        return [
+            payment.amount_minor
+            for payment in self.payments()
+            if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
+        ]
 
 
 @pytest.fixture(scope="session")

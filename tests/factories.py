@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -82,8 +83,8 @@ def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Book
     )
 
 
-def put_on_sale(seats: RedisSeatStore, event: Event) -> None:
-    """Without files and bookings: all seats free."""
+def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:
+    """Without files and bookings."""
     seats.announce([event.id])
     seats.build_event(event, payments=[])
-    seats.open_event(event, sold=[])
+    seats.open_event(event, sold=sold)

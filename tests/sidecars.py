@@ -16,6 +16,7 @@ import pytest
 from sidecar.client import LimiterClient
 from sidecar.protocol import encode_answer
 from sidecar.sliding_log import Decision, Rate
+from tests.processes import children_of
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -58,23 +59,6 @@ from sidecar.shared_log import SharedLog
 SharedLog.answer_timeout_s = float(sys.argv[1])
 sys.exit(server.main())
 """
-
-
-def fields_of(pid: int) -> list[str]:
-    """State and parent of a process, as /proc has them; empty when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def runs(pid: int) -> bool:
-    return fields_of(pid)[:1] not in ([], ["Z"])
-
-
-def children_of(pid: int) -> list[int]:
-    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [child for child in pids if fields_of(child)[1:] == [str(pid)] and runs(child)]
 
 
 def is_limiter(pid: int) -> bool:

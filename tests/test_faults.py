@@ -18,13 +18,14 @@ import redis
 from ops.processes import free_port
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY, Stack
+from tests.commands import flask
 from tests.environment import inherited
 from tests.factories import put_on_sale, small_hall
-from tests.faults.commands import flask
 from tests.faults.crowd import Crowd, Told
 from tests.faults.event_file import write_event_file
 from tests.http_client import Client
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.processes import children_of
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import Shop, lose, problems
 from tests.waiting import eventually
@@ -57,7 +58,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass(frozen=True)
-class Site:
+class BreakableSite:
     """A whole TicketS, whose parts may be broken one by one."""
 
     redis: Redis
@@ -142,17 +143,12 @@ class Site:
         return Client(self.stack["nginx"].url, EVENT)
 
 
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
 def command_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Iterator[Site]:
+def site(tmp_path_factory) -> Iterator[BreakableSite]:
     folder = tmp_path_factory.mktemp("faults")
     event_file = write_event_file(folder / "events", EVENT, CAPACITY, HOLD_S)
     with (
@@ -173,7 +169,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
             stack.start(free_port())
             opened = flask(stack.environment, "events", "open", event_file)
             assert opened.returncode == 0, opened.stderr
-            yield Site(
+            yield BreakableSite(
                 redis_server,
                 mongo,
                 sandbox,

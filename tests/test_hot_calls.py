@@ -7,21 +7,14 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, create_environ
 
-from sidecar.sliding_log import Decision
 from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
+from tests.no_limit import NoLimit
 from web import limiting
 from web.answers import CLIENT
 from web.api import hot
 
 HOT = [(method, route) for method, routes in hot._routes.items() for route in routes]
-
-
-class NoLimit:
-    fallbacks = 0
-
-    def check(self, key, rate):
-        return Decision(True, rate.limit - 1, rate.window_ns)
 
 
 @pytest.fixture(scope="module")

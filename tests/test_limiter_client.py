@@ -13,6 +13,7 @@ import pytest
 from sidecar.client import LimiterClient
 from sidecar.protocol import MAX_KEY_BYTES
 from sidecar.sliding_log import MAX_RATES, Decision, Rate
+from tests.processes import is_alive
 from tests.sidecars import (
     LIMIT,
     PATIENCE_S,
@@ -23,7 +24,6 @@ from tests.sidecars import (
     python,
     ready,  # noqa: F401
     run,
-    runs,
     start,  # noqa: F401
 )
 from tests.waiting import eventually
@@ -216,7 +216,7 @@ def test_a_connection_from_before_a_restart_costs_no_fallback(ready):
     client.check("a", RATE)
     limiter = ready.child(limiter=True)
     os.kill(limiter, signal.SIGKILL)
-    eventually(lambda: not runs(limiter), "the end of the limiter")
+    eventually(lambda: not is_alive(limiter), "the end of the limiter")
     other = ready.client()
     eventually(
         lambda: other.check("b", RATE) and other.answers and other.fallbacks, "a new limiter"

@@ -15,20 +15,13 @@ import redis
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, HttpServer, MongoDB, Redis
+from tests.processes import is_alive
 from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parent.parent
 
 TWO_SLEEPERS = ["/bin/sh", "-c", "sleep 60 & echo $!; wait"]
 DEAF = ["/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie that nobody has reaped yet is dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # ---------------------------------------------------------------- processes

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.settings import MAX_SOCKET_PATH_BYTES
 from sidecar.supervisor import MAX_MISSES
+from tests.processes import is_alive
 from tests.sidecars import (
     LIMIT,
     PATIENCE_S,
@@ -23,7 +24,6 @@ from tests.sidecars import (
     python,
     ready,  # noqa: F401
     run,
-    runs,
     start,  # noqa: F401
 )
 from tests.waiting import eventually
@@ -114,7 +114,7 @@ def test_sigterm_ends_everything_and_leaves_nothing(start, tmp_path):
     children = [sidecar.child(limiter=True), sidecar.child(limiter=False)]
     sidecar.process.terminate()
     assert sidecar.process.wait(PATIENCE_S) == 128 + signal.SIGTERM
-    assert not any(runs(pid) for pid in children)
+    assert not any(is_alive(pid) for pid in children)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +147,7 @@ def test_a_killed_supervisor_leaves_no_process(start):
     children = [sidecar.child(limiter=True), sidecar.child(limiter=False)]
     sidecar.process.kill()
     for pid in children:
-        eventually(lambda pid=pid: not runs(pid), "the end of a child")
+        eventually(lambda pid=pid: not is_alive(pid), "the end of a child")
 
 
 def test_a_second_limiter_on_the_same_socket_is_refused(ready, environ):
@@ -173,7 +173,7 @@ def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanw
     assert client.check("a", RATE).remaining == LIMIT - 1
     limiter = ready.child(limiter=True)
     time.sleep((MAX_MISSES + 3) * look_interval_s)
-    assert runs(limiter), "one that answers is left alone"
+    assert is_alive(limiter), "one that answers is left alone"
 
     os.kill(limiter, signal.SIGSTOP)
     for _ in range(5):
@@ -181,7 +181,7 @@ def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanw
         ready.process.send_signal(signal.SIGUSR1)
         assert ready.line() == "SIGUSR1"
         assert time.monotonic() - began < 0.5
-    eventually(lambda: not runs(limiter), "the end of the one that hangs")
+    eventually(lambda: not is_alive(limiter), "the end of the one that hangs")
 
     def is_back():
         client.check("b", RATE)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
 from sidecar.settings import BadSettings
 from tests.application import REQUIRED, application_with
+from tests.commands import flask
 from tests.factories import unique
 from web.answers import CLIENT
 from web.hold_tokens import HoldTokens
@@ -48,17 +48,6 @@ def environment(redis_server, mongo_server) -> dict[str, str]:
         "WEB_HOST": "127.0.0.1",
         "WEB_CONCURRENCY": "1",
     }
-
-
-def flask(environment, *arguments: str | Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        ["flask", "--app", "wsgi", *arguments],
-        env=environment,
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def web(environment, log_path: Path, **changes: str) -> Process:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from ops.servers import REPOSITORY
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import BUYER as PAYER
-from tests.factories import FREE, STALLS, a_booking, small_hall, unique
+from tests.factories import FREE, STALLS, a_booking, put_on_sale, small_hall, unique
 from web.domain import Event
 from web.stores.booking_store import MongoBookingStore
 from web.stores.event_files import read_event_file
@@ -36,9 +36,7 @@ class Scene:
 
     def put_on_sale(self, event: Event, sold: Sequence[str] = ()) -> str:
         """Returns the address of its page."""
-        self.seats.announce([event.id])
-        self.seats.build_event(event, payments=[])
-        self.seats.open_event(event, sold=sold)
+        put_on_sale(self.seats, event, sold)
         return f"/events/{event.id}"
 
     def declared(self, name: str, **changes: object) -> Event:

@@ -35,17 +35,7 @@ def hall(seats):
 
 @pytest.fixture
 def charges(stack):
-    """What was charged or reserved for the hold that has this address: the amounts."""
-
-    def of_hold(address: str) -> list[int]:
-        hold_id = re.search(r"/holds/([^/]+)", address)[1]
-        return [
-            payment.amount_minor
-            for payment in stack.payments()
-            if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
-        ]
-
-    return of_hold
+    return stack.charges
 
 
 def press(page: Page, button: str) -> None:

@@ -15,6 +15,7 @@ from tests.burst.characters import Hall
 from tests.burst.diary import NOTHING, Answer, Diary, Held, NotPaid, OtherBytes, Paid, Who
 from tests.burst.plan import PATIENCE_S, Drop
 from tests.burst.surprises import is_expected
+from tests.http_client import bearer
 
 TIMEOUT_S = 40.0
 """nginx waits longer, and no payment is answered as late as this."""
@@ -194,10 +195,6 @@ class Buyer(FastHttpUser):
             if len({reply.body for reply in replies if reply}) > 1:
                 self.diary.write(OtherBytes(hold_id))
         return bool(receipts)
-
-
-def bearer(hold: dict) -> dict[str, str]:
-    return {"Authorization": f"Bearer {hold['hold_token']}"}
 
 
 def _is_final(reply: Reply) -> bool:

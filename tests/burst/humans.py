@@ -9,10 +9,11 @@ from locust import task
 from locust.exception import StopUser
 
 from tests.burst import characters
-from tests.burst.asking import GOOD_CARD, Buyer, Reply, bearer
+from tests.burst.asking import GOOD_CARD, Buyer, Reply
 from tests.burst.diary import Held, NotPaid, Paid
 from tests.burst.pages import hidden_fields
 from tests.burst.plan import PATIENCE_S
+from tests.http_client import bearer
 
 CLICKS_APART_S = 0.05
 

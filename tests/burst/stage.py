@@ -18,8 +18,8 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.burst.plan import Plan
+from tests.commands import flask
 from tests.environment import inherited
-from tests.faults.commands import flask
 from web.domain import Event, Refusal
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore

@@ -11,7 +11,7 @@ from itertools import count
 
 import requests
 
-from tests.http_client import Client
+from tests.http_client import Client, bearer
 
 BUYERS = 6
 PAUSE_S = 0.1
@@ -108,7 +108,7 @@ class Crowd:
         while time.monotonic() < deadline:
             try:
                 if location:
-                    answer = client.call("GET", location, headers=_bearer(hold))
+                    answer = client.call("GET", location, headers=bearer(hold))
                 else:
                     answer = client.pay(hold, key, card)
             except requests.RequestException:
@@ -130,7 +130,3 @@ def _is_final(answer: requests.Response) -> bool:
 def _said(answer: requests.Response) -> str:
     body = answer.json()
     return f"{answer.status_code} {body.get('code') or body['status']}"
-
-
-def _bearer(hold: dict) -> dict[str, str]:
-    return {"Authorization": f"Bearer {hold['hold_token']}"}

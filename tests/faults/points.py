@@ -29,9 +29,10 @@ from flask.testing import FlaskClient
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY
 from tests.application import application_with
-from tests.faults.commands import flask
+from tests.commands import flask
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
+from tests.processes import state_of
 from tests.waiting import eventually
 from web.domain import booking_id_of
 from web.tickets import Tickets
@@ -177,11 +178,8 @@ def _received(report: Connection):
 
 
 def _await_stop(process: BaseProcess) -> None:
-    stat = Path(f"/proc/{process.pid}/stat")
     eventually(
-        lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
-        "a payment that hangs as it was told",
-        ANSWER_TIMEOUT_S,
+        lambda: state_of(process.pid) == "T", "a payment that hangs as told", ANSWER_TIMEOUT_S
     )
 
 

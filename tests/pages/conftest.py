@@ -38,17 +38,8 @@ def address(hall_with) -> str:
 
 @pytest.fixture
 def charges(stack):
-    """What was charged or reserved for a hold: the amounts in the gateway's ledger."""
-
-    def of_hold(page: Page) -> list[int]:
-        hold_id = page.address.rpartition("/")[2]
-        return [
-            payment.amount_minor
-            for payment in stack.payments()
-            if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
-        ]
-
-    return of_hold
+    """What was charged or reserved for the hold on this page."""
+    return lambda page: stack.charges(page.address)
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The receipt, its address, and the code that the door reads."""
 
 import re
-import subprocess
 
 import pytest
 
 from ops.processes import free_port
-from ops.servers import REPOSITORY
+from tests.commands import flask
 from tests.factories import a_booking
 from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
@@ -65,14 +64,8 @@ def test_a_refunded_booking_is_no_ticket(ada, bookings, receipt):
 
 def test_the_door_verifies_a_code_without_any_server(stack, receipt):
     def verify(code):
-        return subprocess.run(
-            ["flask", "--app", "wsgi", "tickets", "verify", code],
-            env=stack.environment | {"REDIS_URL": "redis://127.0.0.1:1/0"},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        without_redis = stack.environment | {"REDIS_URL": "redis://127.0.0.1:1/0"}
+        return flask(without_redis, "tickets", "verify", code)
 
     verified = verify(code_of(receipt))
     assert verified.stdout.split()[2] == "stalls-A-1,stalls-A-2"
