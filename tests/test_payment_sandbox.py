@@ -13,6 +13,7 @@ import requests
 import stripe
 
 from ops.processes import Process
+from ops.sandbox import cards
 from ops.servers import REPOSITORY, Sandbox
 from tests.environment import inherited
 from tests.local_server import LocalServer, QuietHandler
@@ -80,6 +81,17 @@ class Caller:
 @pytest.fixture
 def caller(sandbox):
     return Caller(sandbox.url)
+
+
+@pytest.fixture
+def set_faults(sandbox):
+    yield sandbox.set_faults
+    sandbox.set_faults()
+
+
+def await_fault(sandbox):
+    """Until a call has met the first fault, which with its key happens in one go."""
+    eventually(lambda: sandbox.faults()[0]["happened"], "a call that meets the fault")
 
 
 @pytest.fixture
@@ -198,40 +210,45 @@ def test_a_key_is_refused_at_another_endpoint(caller, key):
     assert caller.get(path).json() == captured
 
 
-def test_a_key_is_in_use_until_its_request_has_ended(caller, key):
-    slow = {"payment_method": "pm_sandbox_slow", "metadata[key]": key}
+def test_the_slow_card_takes_three_seconds():
+    assert cards.takes_s("pm_sandbox_slow") == 3
+
+
+def test_a_key_is_in_use_until_its_request_has_ended(caller, sandbox, set_faults, key):
+    marked = {"metadata[key]": key}
+    set_faults({"operation": "create", "kind": "slow_before", "calls": 1, "seconds": 1})
     answers = []
     began = time.monotonic()
-    first = threading.Thread(target=lambda: answers.append(caller.pay(key, **slow)))
+    first = threading.Thread(target=lambda: answers.append(caller.pay(key, **marked)))
     first.start()
-    time.sleep(0.3)
+    await_fault(sandbox)
 
-    meanwhile = caller.pay(key, **slow)
+    meanwhile = caller.pay(key, **marked)
     first.join()
     took_s = time.monotonic() - began
-    afterwards = caller.pay(key, **slow)
+    afterwards = caller.pay(key, **marked)
 
     assert meanwhile.status_code == 409
     assert error_of(meanwhile)["code"] == "idempotency_key_in_use"
-    assert 3 <= took_s < 6
+    assert 1 <= took_s < 4
     assert answers[0].json()["status"] == "requires_capture"
     assert afterwards.content == answers[0].content
     assert len(caller.payments(key=key)) == 1
 
 
 def test_a_request_that_was_killed_has_done_nothing_and_its_key_is_free(tmp_path, key):
-    slow = {"payment_method": "pm_sandbox_slow"}
     sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     killed = Caller(sandbox.url)
     before = killed.pay("before")
+    sandbox.set_faults({"operation": "create", "kind": "slow_before", "seconds": 60})
 
     def pay_without_an_answer():
         with pytest.raises(requests.ConnectionError):
-            killed.pay(key, **slow)
+            killed.pay(key)
 
     under_way = threading.Thread(target=pay_without_an_answer)
     under_way.start()
-    time.sleep(0.3)
+    await_fault(sandbox)
     sandbox.kill()
     under_way.join()
 
@@ -634,12 +651,11 @@ def test_the_sandbox_stops_at_once_although_clients_keep_connections(tmp_path):
 def test_the_sandbox_ends_what_is_under_way_before_it_stops(tmp_path):
     sandbox = Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log").start()
     caller = Caller(sandbox.url)
+    sandbox.set_faults({"operation": "create", "kind": "slow_before", "seconds": 0.5})
     answers = []
-    slow = threading.Thread(
-        target=lambda: answers.append(caller.pay(payment_method="pm_sandbox_slow"))
-    )
+    slow = threading.Thread(target=lambda: answers.append(caller.pay()))
     slow.start()
-    time.sleep(0.3)
+    await_fault(sandbox)
 
     sandbox.stop()
     assert sandbox.exit_code == 0
@@ -648,12 +664,6 @@ def test_the_sandbox_ends_what_is_under_way_before_it_stops(tmp_path):
 
 
 # ---------------------------------------------------------------- faults
-
-
-@pytest.fixture
-def set_faults(sandbox):
-    yield sandbox.set_faults
-    sandbox.set_faults()
 
 
 def capture(sandbox, intent_id, key):
@@ -709,8 +719,7 @@ def test_a_slow_call_takes_effect_although_nobody_waits_for_it(
     assert capture(sandbox, intent_id, key) is None
     assert caller.get(f"/{intent_id}").json()["status"] == meanwhile
     assert capture(sandbox, intent_id, key).status_code == key_answers
-    time.sleep(1.2)
-    assert caller.get(f"/{intent_id}").json()["status"] == "succeeded"
+    eventually(lambda: caller.get(f"/{intent_id}").json()["status"] == "succeeded", "the effect")
 
 
 def test_a_call_that_arrives_twice_is_one_payment_only_with_a_key(caller, set_faults, key):
@@ -805,7 +814,7 @@ def test_a_call_that_hangs_does_not_keep_the_sandbox_from_stopping(tmp_path):
     sandbox.set_faults({"operation": "capture", "kind": "hang_before"})
     hanging = threading.Thread(target=capture, args=(sandbox, intent_id, "key"))
     hanging.start()
-    time.sleep(0.2)
+    await_fault(sandbox)
     began = time.monotonic()
 
     sandbox.stop()
@@ -825,7 +834,7 @@ def test_a_call_that_hangs_ends_quietly_although_its_caller_has_reset_the_connec
                 b"GET /v1/payment_intents HTTP/1.1\r\nHost: sandbox\r\n"
                 b"Authorization: Bearer sk_test_caller\r\n\r\n"
             )
-            time.sleep(0.2)
+            await_fault(sandbox)
         sandbox.set_faults()
         assert Caller(sandbox.url).get().status_code == 200
 
