@@ -1,6 +1,6 @@
-"""Marks of a picture, as SVG: no more than pictures.py needs. Coordinates are the picture's own."""
+"""Marks of a picture, as SVG. Coordinates are the picture's own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
@@ -9,13 +9,15 @@ INK, QUIET, RULE, PAPER = "#1b1f24", "#59636e", "#d5dae0", "#ffffff"
 
 
 class Picture:
-    """``str(picture)`` is the whole document. White, with an edge: it has to be readable on a dark
-    page, too."""
+    """``str(picture)`` is the whole document. It has paper of its own, with an edge: it has to be
+    readable on a dark page, too. ``dark`` has what replaces colours for who prefers a dark one."""
 
-    def __init__(self, width: int, height: int, description: str):
+    def __init__(
+        self, width: int, height: int, description: str, dark: Mapping[str, str] | None = None
+    ):
         self._head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-            f'font-family="{FONT}"><title>{escape(description)}</title>'
+            f'font-family="{FONT}"><title>{escape(description)}</title>{_style(dark or {})}'
         )
         self._marks: list[str] = []
         self.rectangle(0.5, 0.5, width - 1, height - 1, PAPER, edge=RULE, round_=8)
@@ -46,10 +48,15 @@ class Picture:
             f'stroke="{ink}"{dashed}/>'
         )
 
+    def path(self, points: Iterable[tuple[float, float]], ink: str) -> None:
+        """A line from point to point."""
+        self._marks.append(
+            f'<polyline points="{_points(points)}" fill="none" stroke="{ink}" stroke-width="2"/>'
+        )
+
     def area(self, points: Iterable[tuple[float, float]], fill: str) -> None:
         """Closed by itself."""
-        path = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
-        self._marks.append(f'<polygon points="{path}" fill="{fill}"/>')
+        self._marks.append(f'<polygon points="{_points(points)}" fill="{fill}"/>')
 
     def text(
         self,
@@ -68,6 +75,19 @@ class Picture:
             f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size}" fill="{ink}" '
             f'text-anchor="{anchor}"{weight}>{escape(text)}</text>'
         )
+
+
+def _style(dark: Mapping[str, str]) -> str:
+    rules = "".join(
+        f'[{where}="{light}"]{{{where}:{instead}}}'
+        for light, instead in dark.items()
+        for where in ("fill", "stroke")
+    )
+    return rules and f"<style>@media(prefers-color-scheme:dark){{{rules}}}</style>"
+
+
+def _points(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
 
 
 def _n(number: float) -> str:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from xml.sax.saxutils import escape
+
+from tests.svg import INK, PAPER, QUIET, RULE, Picture
 
 WIDTH, HEIGHT = 900, 440
 LEFT, RIGHT, TOP, BOTTOM = 76, 290, 56, 50
@@ -21,19 +22,21 @@ STEPS = (1, 2, 5)
 
 MOST_TICKS = 9
 
-COLOURS = (
-    # On light paper, on dark; both are from Okabe and Ito's palette for the colour-blind,
-    # darker or lighter where the contrast asks for it.
-    ("#0072b2", "#56b4e9"),
-    ("#b34700", "#ff9e4a"),
-    ("#00795a", "#2fd3a5"),
-    ("#a3457f", "#e59ac8"),
-    ("#7a6400", "#f0e442"),
-    ("#5b4fc9", "#aea4ff"),
-    ("#444444", "#cccccc"),
-    ("#b00020", "#ff8a8a"),
-)
+COLOURS = {
+    # On light paper: on dark. Both are from Okabe and Ito's palette for the colour-blind, darker or
+    # lighter where the contrast asks for it.
+    "#0072b2": "#56b4e9",
+    "#b34700": "#ff9e4a",
+    "#00795a": "#2fd3a5",
+    "#a3457f": "#e59ac8",
+    "#7a6400": "#f0e442",
+    "#5b4fc9": "#aea4ff",
+    "#444444": "#cccccc",
+    "#b00020": "#ff8a8a",
+}
 MOST_LINES = len(COLOURS)
+
+DARK = {PAPER: "#111111", RULE: "#333333", INK: "#eeeeee", QUIET: "#aaaaaa"} | COLOURS
 
 Scale = Callable[[float], float]
 
@@ -55,29 +58,24 @@ class LineChart:
         ticks = _ticks(min(ys), max(ys))
         x_at = _scale(xs[0], xs[-1], LEFT, WIDTH - RIGHT, self.even_x)
         y_at = _scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP, even=False)
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'width="{WIDTH}" height="{HEIGHT}">',
-            f"<title>{escape(self.title)}</title>",
-            _style(),
-            f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
-            _text(LEFT, 22, self.title, "title"),
-            _text(LEFT, 42, self.y_title, "quiet"),
-            _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, self.x_title, "quiet middle"),
-        ]
+        picture = Picture(WIDTH, HEIGHT, self.title, DARK)
+        picture.text(LEFT, 24, self.title, size=16, bold=True)
+        picture.text(LEFT, 44, self.y_title, ink=QUIET)
+        middle = (LEFT + WIDTH - RIGHT) / 2
+        picture.text(middle, HEIGHT - 10, self.x_title, ink=QUIET, anchor="middle")
         for tick in ticks:
             y = y_at(tick)
-            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(_text(LEFT - 8, y + 4, f"{tick:,}", "quiet end"))
+            picture.line(LEFT, y, WIDTH - RIGHT, y, RULE)
+            picture.text(LEFT - 8, y + 4, f"{tick:,}", ink=QUIET, anchor="end")
         for x in xs:
-            parts.append(_text(x_at(x), HEIGHT - BOTTOM + 18, f"{x:,.0f}", "quiet middle"))
+            below = HEIGHT - BOTTOM + 18
+            picture.text(x_at(x), below, f"{x:,.0f}", ink=QUIET, anchor="middle")
         heights = _apart([y_at(points[-1][1]) for points in self.lines.values()])
-        for number, (name, points) in enumerate(self.lines.items()):
-            path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points)
-            parts.append(f'<polyline class="line c{number}" points="{path}"/>')
+        for ink, height, (name, points) in zip(COLOURS, heights, self.lines.items(), strict=False):
+            picture.path([(x_at(x), y_at(y)) for x, y in points], ink)
             label = f"{name}: {points[-1][1]:,.0f}"
-            parts.append(_text(WIDTH - RIGHT + 10, heights[number] + 4, label, f"n{number}"))
-        return "\n".join([*parts, "</svg>\n"])
+            picture.text(WIDTH - RIGHT + 10, height + 4, label, ink=ink)
+        return str(picture)
 
 
 def _scale(least: float, most: float, start: float, end: float, even: bool) -> Scale:
@@ -108,26 +106,3 @@ def _apart(heights: Sequence[float]) -> list[float]:
         placed[index] = min(placed[index], lowest)
         lowest = placed[index] - NAME_HEIGHT
     return placed
-
-
-def _style() -> str:
-    def colours(dark: bool) -> str:
-        return "".join(
-            f".c{number}{{stroke:{pair[dark]}}}.n{number}{{fill:{pair[dark]}}}"
-            for number, pair in enumerate(COLOURS)
-        )
-
-    return (
-        "<style>"
-        "text{font:13px system-ui,sans-serif;fill:#222}.title{font-size:16px;font-weight:600}"
-        ".quiet{fill:#595959}.middle{text-anchor:middle}.end{text-anchor:end}"
-        ".paper{fill:#fff}.grid{stroke:#e3e3e3}.line{fill:none;stroke-width:2}"
-        f"{colours(dark=False)}"
-        "@media(prefers-color-scheme:dark){"
-        "text{fill:#eee}.quiet{fill:#aaa}.paper{fill:#111}.grid{stroke:#333}"
-        f"{colours(dark=True)}}}</style>"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
