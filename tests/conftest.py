@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pymongo
 import pytest
+import redis
 
 from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
@@ -43,8 +44,13 @@ def mongo_server(state_dir):
 
 
 @pytest.fixture(scope="session")
-def seats(redis_server) -> RedisSeatStore:
-    return RedisSeatStore(connect(redis_server.url))
+def redis_client(redis_server) -> redis.Redis:
+    return connect(redis_server.url)
+
+
+@pytest.fixture(scope="session")
+def seats(redis_client) -> RedisSeatStore:
+    return RedisSeatStore(redis_client)
 
 
 @pytest.fixture(scope="session")

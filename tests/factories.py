@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import redis
+
 from web.domain import Booking, Buyer, Event, Row, Section, booking_id_of
 from web.stores.seat_store import RedisSeatStore
 
@@ -81,6 +83,11 @@ def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Book
         key_digest="eve's key",
         fingerprint="eve's payment",
     )
+
+
+def lose_event(client: redis.Redis, event_id: str) -> None:
+    """As when Redis forgets it."""
+    client.delete(*client.keys(f"*{{{event_id}}}*"))
 
 
 def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tests.factories import BUYER, unique
+from tests.factories import BUYER, lose_event, unique
 from web.domain import booking_id_of
 from web.hold_tokens import HoldTokens
 from web.use_cases.auditing import audit
@@ -88,7 +88,7 @@ class Shop:
 
 def lose(shop: Shop) -> None:
     """Redis forgets the event."""
-    shop.redis.delete(*shop.redis.keys(f"*{{{shop.event.id}}}*"))
+    lose_event(shop.redis, shop.event.id)
 
 
 def reconciler_of(shop: Shop, **options) -> Reconciler:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from tests.factories import put_on_sale, small_hall
+from tests.factories import lose_event, put_on_sale, small_hall
 from tests.http_client import Client, assert_problem, bearer
 from tests.waiting import eventually
 
@@ -458,11 +458,11 @@ def test_readiness_and_metrics_are_for_the_inside(stack, ada):
     assert 'tickets_answers_total{route="api.hold_seats",status="201"}' in metrics
 
 
-def test_an_event_that_redis_has_lost_is_unavailable_and_not_free(stack, seats, redis_server):
+def test_an_event_that_redis_has_lost_is_unavailable_and_not_free(stack, seats, redis_client):
     hall = open_hall(seats)
     buyer = Client(stack.url, hall.id)
     hold = buyer.held("stalls-A-1")
-    seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
+    lose_event(redis_client, hall.id)
     for answer in (
         buyer.call("GET", ""),
         buyer.call("GET", "seats"),

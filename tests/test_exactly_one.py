@@ -184,7 +184,7 @@ class Operation:
     revision: int
 
 
-def test_what_clients_saw_in_real_time_is_in_the_order_of_the_journal(stack, seats):
+def test_what_clients_saw_in_real_time_is_in_the_order_of_the_journal(stack, seats, redis_client):
     hall = small_hall(max_held_per_client=1000)
     put_on_sale(seats, hall)
     buyers, readers = 8, 3
@@ -193,7 +193,7 @@ def test_what_clients_saw_in_real_time_is_in_the_order_of_the_journal(stack, sea
         looks = [pool.submit(looks_of_a_reader, stack, hall, n, sales) for n in range(readers)]
         changes = [change for sale in sales for change in sale.result()]
         reads = [read for look in looks for read in look.result()]
-    revision_of = journal_revisions(seats, hall)
+    revision_of = journal_revisions(redis_client, hall)
     writes = [
         Operation(f"{change} {hold_id}", asked_s, answered_s, revision_of[change, hold_id])
         for change, hold_id, asked_s, answered_s in changes
@@ -280,10 +280,10 @@ def looks_of_a_reader(stack, hall: Event, number: int, sales: list) -> list[Oper
     return reads
 
 
-def journal_revisions(seats, hall: Event) -> dict[tuple[str, str], int]:
+def journal_revisions(redis_client, hall: Event) -> dict[tuple[str, str], int]:
     """The revision of each change of each hold."""
     return {
         (entry["change"], entry["hold"]): int(entry_id.partition("-")[0])
-        for entry_id, entry in seats._redis.xrange(f"journal:{{{hall.id}}}")
+        for entry_id, entry in redis_client.xrange(f"journal:{{{hall.id}}}")
         if "hold" in entry
     }

@@ -30,7 +30,7 @@ from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import Shop, lose, problems
 from tests.waiting import eventually
 from web.domain import HoldExpired, PaymentPending, Refusal
-from web.stores.seat_store import RedisSeatStore
+from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
 
@@ -363,12 +363,13 @@ def has_unique_index(site) -> bool:
 
 
 @pytest.fixture
-def clocked_shop(seats, bookings, sandbox) -> Shop:
+def clocked_shop(private_redis_url, bookings, sandbox) -> Shop:
     """A shop whose Redis has the clock of a test."""
-    store = RedisSeatStore(seats._redis, scripts=scripts_on_test_clock())
+    client = connect(private_redis_url)
+    store = RedisSeatStore(client, scripts=scripts_on_test_clock())
     hall = small_hall()
     put_on_sale(store, hall)
-    set_clock(seats._redis, hall.id, now_ms())
+    set_clock(client, hall.id, now_ms())
     return Shop(hall, store, bookings, StripeGateway("sk_test_clocks", sandbox.url))
 
 

@@ -41,15 +41,14 @@ def test_an_event_that_was_opened_anew_has_changed(seats, event, name):
 
 
 @scripts_that_answer("sweep_again")
-def test_more_expired_holds_than_one_call_frees_ask_for_another(seats, name):
+def test_more_expired_holds_than_one_call_frees_ask_for_another(seats, redis_client, name):
     hall = small_hall(hold_ms=60_000)
     put_on_sale(seats, hall)
-    client = seats._redis
     held = seats.hold_seats(hall, f"hld_{hall.id}", "first", [0])
-    stored = client.hget(f"holds:{{{hall.id}}}", held.id)
+    stored = redis_client.hget(f"holds:{{{hall.id}}}", held.id)
     for number in range(SWEEP_LIMIT):
-        client.hset(f"holds:{{{hall.id}}}", f"hld_old{number}", stored)
-        client.zadd(f"due:{{{hall.id}}}", {f"hld_old{number}": number})
+        redis_client.hset(f"holds:{{{hall.id}}}", f"hld_old{number}", stored)
+        redis_client.zadd(f"due:{{{hall.id}}}", {f"hld_old{number}": number})
     assert answer_of(seats, name, hall, hall.version) == "sweep_again"
     assert answer_of(seats, name, hall, hall.version) != "sweep_again"
 

@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 import redis
 
-from tests.factories import BUYER, FLOOR, FREE, STALLS, a_booking, numbers, small_hall, unique
+from tests.factories import (
+    BUYER,
+    FLOOR,
+    FREE,
+    STALLS,
+    a_booking,
+    lose_event,
+    numbers,
+    small_hall,
+    unique,
+)
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from web.domain import (
     Booking,
@@ -16,7 +26,7 @@ from web.domain import (
     SeatTaken,
     Unavailable,
 )
-from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore
+from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening, OpeningRefused
 
@@ -57,10 +67,12 @@ def test_opening_again_keeps_what_is_held_and_paid(seats, bookings, opening, hal
     assert seat_map(seats, hall)[:3] == "hh0"
 
 
-def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(seats, bookings, opening, hall):
+def test_sold_seats_come_from_mongodb_when_redis_has_lost_the_event(
+    seats, bookings, opening, hall, raw_redis
+):
     sell(hall, bookings, "stalls-A-2", "floor-GA-12")
     revision = seats.read_seats(hall.id).revision
-    seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
+    lose_event(raw_redis, hall.id)
     with pytest.raises(Unavailable):
         seats.read_seats(hall.id)
     opening.open_events([hall])
@@ -128,10 +140,10 @@ def test_a_file_that_renumbers_a_taken_seat_is_refused_and_changes_nothing(
 
 
 def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
-    seats, bookings, opening, hall
+    seats, bookings, opening, hall, raw_redis
 ):
     sell(hall, bookings, "free-F-6")
-    seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
+    lose_event(raw_redis, hall.id)
     smaller = with_sections(hall, STALLS, FLOOR)
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
         opening.open_events([smaller])
@@ -162,10 +174,10 @@ def test_a_refused_file_lists_no_other(seats, opening, hall):
         seats.current_event(other.id)
 
 
-def test_an_event_that_this_process_knew_is_never_not_found(seats, hall):
+def test_an_event_that_this_process_knew_is_never_not_found(seats, hall, raw_redis):
     seats.current_event(hall.id)
-    seats._redis.delete(*seats._redis.keys(f"*{{{hall.id}}}*"))
-    seats._redis.srem(CATALOGUE_KEY, hall.id)
+    lose_event(raw_redis, hall.id)
+    raw_redis.srem(CATALOGUE_KEY, hall.id)
     with pytest.raises(Unavailable):
         seats.read_seats(hall.id)
 
@@ -188,27 +200,27 @@ def test_free_seats_may_go_and_move(seats, bookings, opening, hall):
     assert seat_map(seats, hall) == "0" * 32
 
 
-def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, hall):
+def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, hall, raw_redis):
     with pytest.raises(EventNotFound):
         seats.current_event("nobody-opened-this")
     listed = unique("listed")
     seats.announce([listed])
     with pytest.raises(Unavailable):
         seats.current_event(listed)
-    seats._redis.srem(CATALOGUE_KEY, listed)
+    raw_redis.srem(CATALOGUE_KEY, listed)
 
-    catalogue = seats._redis.smembers(CATALOGUE_KEY)
-    seats._redis.delete(CATALOGUE_KEY)
+    catalogue = raw_redis.smembers(CATALOGUE_KEY)
+    raw_redis.delete(CATALOGUE_KEY)
     try:
         with pytest.raises(Unavailable):
             seats.current_event("nobody-opened-this")
         with pytest.raises(Unavailable):
             seats.event_ids()
     finally:
-        seats._redis.sadd(CATALOGUE_KEY, *catalogue)
+        raw_redis.sadd(CATALOGUE_KEY, *catalogue)
 
 
-def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall):
+def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall, private_redis_url):
     class Interrupted(RedisSeatStore):
         """Another process opens the event between this one's look and its change."""
 
@@ -222,7 +234,7 @@ def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall):
             return event
 
     renamed = replace(hall, name="The last word")
-    interrupted = Opening(Interrupted(seats._redis), bookings, opening._gateway)
+    interrupted = Opening(Interrupted(connect(private_redis_url)), bookings, opening._gateway)
     assert interrupted.open_events([renamed]) == {hall.id: True}
     assert seats.current_event(hall.id).name == "The last word"
 
@@ -262,12 +274,14 @@ def test_an_event_that_went_back_in_time_goes_on_above_what_was_seen(seats, open
     assert seats.read_seats(hall.id).revision > seen
 
 
-def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(seats, opening):
+def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(
+    seats, opening, raw_redis
+):
     """In a hall so large that Redis remembers what it has searched in vain."""
     numbered = [Row(f"R{number}", (numbers(1, 2), numbers(3, 4))) for number in range(1000)]
     hall = with_sections(small_hall(), replace(STALLS, rows=tuple(numbered)))
     opening.open_events([hall])
-    seats._redis.set(f"seats:{{{hall.id}}}", "0s0s0sss" + "s00s" * 998)
+    raw_redis.set(f"seats:{{{hall.id}}}", "0s0s0sss" + "s00s" * 998)
     apart = seats.hold_best(hall, unique("hld"), "ada", hall.sections[0], 2)
     assert apart.seats == ("stalls-R0-1", "stalls-R0-3")
     whole_rows = [replace(row, blocks=(numbers(1, 4),)) for row in numbered]
@@ -278,14 +292,14 @@ def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(seats,
     ).seats == ("stalls-R2-2", "stalls-R2-3")
 
 
-def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeypatch):
+def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeypatch, raw_redis):
     others = [small_hall(), small_hall()]
     opening.open_events(others)
     opening.open_events([replace(others[1], name="Another name")])
     lost = small_hall()
     opening.open_events([lost])
     seats.current_event(lost.id)
-    seats._redis.delete(f"event:{{{lost.id}}}")
+    raw_redis.delete(f"event:{{{lost.id}}}")
     ids = [hall.id, lost.id, others[0].id, others[1].id]
     names = ["A small evening", "A small evening", "Another name"]
     assert [event.name for event in seats.current_events(ids)] == names

@@ -81,7 +81,7 @@ def test_events_open_says_what_it_did_and_again_is_fine(environment, event_file)
 
 
 def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
-    environment, event_file, tmp_path, seats
+    environment, event_file, tmp_path, redis_client
 ):
     bad = tmp_path / "bad.toml"
     bad.write_text(GOOD_FILE.format(id="bad-one", capacity='"many"'))
@@ -90,7 +90,7 @@ def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
     assert refused.stderr == (
         f"Error: {bad}: sections[0].capacity: Expected `int | null`, got `str`\n"
     )
-    listed = seats._redis.smembers(CATALOGUE_KEY)
+    listed = redis_client.smembers(CATALOGUE_KEY)
     assert not [name for name in listed if name in event_file.read_text()]
 
 

@@ -73,10 +73,10 @@ def test_seats_beside_those_of_its_twin_are_given_back(overtaken, box_office, se
     assert seats.read_seats(hall.id).seats.count("h") == 2
 
 
-def test_a_form_is_forgotten_in_the_end(seats, form_holds, box_office, hall):
+def test_a_form_is_forgotten_in_the_end(redis_client, form_holds, box_office, hall):
     form = unique("form")
     form_holds.hold_once(
         hall.id, form, lambda: box_office.hold_seats(hall.id, CLIENT, ["stalls-A-1"])
     )
-    (key,) = seats._redis.scan_iter(f"form:{{{hall.id}}}:*")
-    assert 0 < seats._redis.pttl(key) <= 10 * 60 * 1000
+    (key,) = redis_client.scan_iter(f"form:{{{hall.id}}}:*")
+    assert 0 < redis_client.pttl(key) <= 10 * 60 * 1000
