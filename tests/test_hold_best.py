@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from tests.factories import STALLS, numbers, put_on_sale, small_hall, unique
-from tests.test_model import Model
+from tests.model import Model
 from web.domain import Event, Row, SoldOut
 
 MAPS = 400
