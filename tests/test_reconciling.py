@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.factories import BUYER, put_on_sale, small_hall, unique
+from tests.factories import BUYER, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, lose, problems, reconciler_of
 from web.domain import (
@@ -243,8 +243,7 @@ def test_events_that_were_lost_together_are_opened_after_one_look_at_the_gateway
 ):
     reconciler.round()
     for hall in neighbours[:3]:
-        client = shop.seats._target._redis
-        client.delete(*client.keys(f"*{{{hall.id}}}*"))
+        lose_event(shop.redis, hall.id)
     shop.gateway.calls.clear()
     reconciler.round()
     assert reconciler.repairs["reopened"] == 3
@@ -275,9 +274,7 @@ def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler,
         if seat != "stalls-B-1":
             shop.hold_again(seat)
         pay_until(shop, "authorize")
-        shop.seats._target._redis.delete(
-            f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}"
-        )
+        shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
     monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
     monkeypatch.setattr(reconciling, "COMPARING_S", 0)
     voided = []

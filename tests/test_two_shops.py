@@ -5,11 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.settings import read_settings as read_limiter_settings
+from tests.application import application_with
 from tests.factories import BUYER, put_on_sale, small_hall, unique
-from web.app import create_app
 from web.domain import Booking, booking_id_of
-from web.settings import read_settings
 from web.shop_tags import shop_tag
 from web.tickets import Tickets
 from web.use_cases.auditing import audit
@@ -28,13 +26,11 @@ def deployment(redis_server, mongo_server, sandbox):
         redis_database, mongodb_database = databases
         environ = {
             "SECRET_KEY": secret_key,
-            "STRIPE_API_KEY": "sk_test_two_shops",
             "STRIPE_API_BASE": sandbox.url,
             "REDIS_URL": redis_server.url.replace("/0", f"/{redis_database}"),
             "MONGODB_URI": mongo_server.url.replace("/tickets", f"/{mongodb_database}"),
         }
-        app = create_app(read_settings(environ | settings), read_limiter_settings({}))
-        tickets = app.extensions["tickets"]
+        tickets = application_with(**environ | settings).extensions["tickets"]
         tickets.bookings.create_indexes()
         return tickets
 
