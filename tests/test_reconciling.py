@@ -278,10 +278,12 @@ def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler,
     monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
     monkeypatch.setattr(reconciling, "COMPARING_S", 0)
     voided = []
-    for _ in range(4):
+    for _ in range(3):
         reconciler.round()
-        voided.append(reconciler.repairs["voided"])
-    assert voided == [1, 2, 3, 3]
+        voided.append((reconciler.repairs["voided"], reconciler.has_more))
+    assert voided == [(1, True), (2, True), (3, True)]
+    while reconciler.has_more:  # payments of other tests; a test has an end
+        reconciler.round()
     assert shop.gateway.calls.count("list") == 1
 
 

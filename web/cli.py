@@ -142,9 +142,11 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         dry_run,
         stop.is_set,
     )
-    while True:
+    while not stop.is_set():
         reconciler.round()
-        if not forever or stop.wait(ROUND_S):
+        if forever:
+            stop.wait(ROUND_S)
+        elif not reconciler.has_more:
             break
     for kind, count in sorted(reconciler.repairs.items()):
         click.echo(f"{kind}: {count}")

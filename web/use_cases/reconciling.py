@@ -124,11 +124,13 @@ class Reconciler:
         self._next_gateway_look = datetime.min.replace(tzinfo=UTC)
         self._ledger: _Ledger | None = None
         self._compared: dict[str, _Comparison] = {}
+        self.has_more = False
         self.repairs: Counter[str] = Counter()
 
     def round(self) -> None:
-        """Looks at everything once. What cannot be repaired now is left for the next round."""
-        now = datetime.now(UTC)
+        """Looks at everything once. What cannot be repaired now is left for the next round; so is
+        what there is no time for now, and then it ``has_more``."""
+        now, self.has_more = datetime.now(UTC), False
         with patience("unique index"):
             self._check_index()
         with patience("events"):
@@ -203,13 +205,15 @@ class Reconciler:
             if needed
         }
         until_s = time.monotonic() + COMPARING_S
-        for event_id in sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__):
+        due = sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__)
+        for number, event_id in enumerate(due):
+            if number and time.monotonic() >= until_s:
+                self.has_more = True
+                return
             self._compared[event_id] = _Comparison(now, None)
             with patience(event_id):
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
-            if time.monotonic() >= until_s:
-                return
 
     def _turn(self, event_id: str, revision: int) -> datetime:
         last = self._compared.get(event_id)
@@ -308,7 +312,7 @@ class Reconciler:
         while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
             self._compare_page(now, page)
             if time.monotonic() > until_s:
-                self._ledger = ledger
+                self._ledger, self.has_more = ledger, True
                 return
         self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
 
