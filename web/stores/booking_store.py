@@ -47,8 +47,8 @@ DUPLICATE_KEY = 11000
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
 BOOKED = {"status": "booked"}
-REFUNDED = {"status": "refunded"}
 """What the index covers and whose seats are sold: a refunded booking's can be sold again."""
+REFUNDED = {"status": "refunded"}
 
 log = logging.getLogger(__name__)
 

@@ -191,7 +191,7 @@ class StripeGateway:
         return self.find_all([key], since).get(key)
 
     def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
-        """As the port says; for ``find`` holds the same."""
+        """As the port says, and as ``find``."""
         missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
         for intent in self._created_since(since - CLOCK_SKEW) if missing else ():
