@@ -277,11 +277,13 @@ def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler,
         shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
     monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
     monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciling, "GATEWAY_EVERY", timedelta(0))
     voided = []
     for _ in range(3):
         reconciler.round()
         voided.append((reconciler.repairs["voided"], reconciler.has_more))
     assert voided == [(1, True), (2, True), (3, True)]
+    assert shop.bookings.calls.count("unfinished_refunds") == 1, "a turn is not over before its end"
     while reconciler.has_more:  # payments of other tests; a test has an end
         reconciler.round()
     assert shop.gateway.calls.count("list") == 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from web.domain import Event, EventChanged, Payment
-from web.ports import BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
+from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
 from web.use_cases.payment_records import payment_of
 
 OPENING_TRIES = 5
@@ -19,12 +19,11 @@ UNDER_WAY = timedelta(hours=1)
 """How far back the gateway is asked for payments that were under way when Redis lost the event:
 many times longer than one takes. The worker lets older ones go."""
 
-log = logging.getLogger(__name__)
-
-
 LISTING_S = 3.0
 """How long the gateway's list is read for them: the events are shut meanwhile, and the newest come
 first, which are those that are still under way."""
+
+log = logging.getLogger(__name__)
 
 
 class OpeningRefused(Exception):
@@ -40,21 +39,25 @@ class UnderWay:
         self._gateway = gateway
 
     def of(self, event_id: str) -> list[Payment]:
-        return [payment for payment in self._payments if payment.event_id == event_id]
+        return [
+            payment_of(authorization)
+            for authorization in self._authorized
+            if authorization.metadata.get("event") == event_id
+        ]
 
     @cached_property
-    def _payments(self) -> list[Payment]:
-        until_s, payments = time.monotonic() + LISTING_S, []
+    def _authorized(self) -> list[Authorization]:
+        until_s, authorized = time.monotonic() + LISTING_S, []
         try:
             for authorization in self._gateway.list(datetime.now(UTC) - UNDER_WAY):
-                if authorization.status == "authorized" and "event" in authorization.metadata:
-                    payments.append(payment_of(authorization))
+                if authorization.status == "authorized":
+                    authorized.append(authorization)
                 if time.monotonic() > until_s:
                     log.warning("opening without the oldest payments under way: the list is long")
                     break
         except GatewayError as error:
             log.warning("opening without asking for payments under way: %s", error)
-        return payments
+        return authorized
 
 
 class Opening:

@@ -140,11 +140,15 @@ class Reconciler:
                 with patience(event_id):
                     self._mend_event(event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
-        if now >= self._next_gateway_look:
+        if self._ledger is None and now >= self._next_gateway_look:
+            self._next_gateway_look = now + GATEWAY_EVERY
             with patience("refunds"):
                 self._end_refunds()
-        with patience("gateway"):
-            self._compare_with_gateway(now)
+            with patience("gateway"):
+                self._ledger = _Ledger(now, self._gateway.list(self._gateway_since))
+        if self._ledger:
+            with patience("gateway"):
+                self._compare_with_gateway(now, self._ledger)
 
     # ------------------------------------------------------------ events
 
@@ -299,15 +303,10 @@ class Reconciler:
                     partial(self._refund, booking.id),
                 )
 
-    def _compare_with_gateway(self, now: datetime) -> None:
+    def _compare_with_gateway(self, now: datetime, ledger: _Ledger) -> None:
         """As many pages of the gateway's list as there is time for; the next round goes on. A list
         of which a page cannot be read is begun anew at its next turn."""
-        ledger, self._ledger = self._ledger, None
-        if ledger is None:
-            if now < self._next_gateway_look:
-                return
-            self._next_gateway_look = now + GATEWAY_EVERY
-            ledger = _Ledger(now, self._gateway.list(self._gateway_since))
+        self._ledger = None
         until_s = time.monotonic() + COMPARING_S
         while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
             self._compare_page(now, page)
@@ -379,8 +378,10 @@ class Reconciler:
 
     # ------------------------------------------------------------ how
 
-    def _open(self, event: Event, *arguments: object) -> None:
-        self._opening.open_event(event, *arguments)
+    def _open(
+        self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
+    ) -> None:
+        self._opening.open_event(event, under_way, seen_revision)
 
     def _refund(self, booking_id: str) -> None:
         self._refunding.refund(booking_id)
