@@ -1,0 +1,12 @@
+"""What runs beside the application. People start these modules by hand, with whatever ``python``
+there is: one that lacks our packages says so in a line."""
+
+import sys
+from importlib.util import find_spec
+
+_missing = [package for package in ("jinja2", "msgspec") if find_spec(package) is None]
+if _missing:
+    sys.exit(
+        f"{sys.executable} does not have the packages of requirements.txt ({', '.join(_missing)});"
+        " use the Python that has them, such as .venv/bin/python"
+    )

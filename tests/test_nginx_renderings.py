@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -224,13 +225,79 @@ def test_each_rendering_has_a_command(arguments):
     assert f"the {arguments[0]} rendering" in printed.stdout
 
 
-def test_a_wrong_argument_is_explained_in_a_line():
-    command = [sys.executable, "-m", "ops.nginx.render", "heroku", "--trust", "10.0.0.0/8"]
-    refused = subprocess.run(
-        [*command, "--hops", "2"], capture_output=True, text=True, cwd=REPOSITORY
-    )
+def rendered(*arguments: str | Path, python: str = sys.executable) -> subprocess.CompletedProcess:
+    command = [python, "-m", "ops.nginx.render", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+
+
+SERVER = ("server", "--server-name", NAME, "--upstream", "127.0.0.1:8000")
+BEHIND_A_PROXY = (*SERVER, "--trust", "10.0.0.0/8")
+
+
+def test_a_rendering_is_written_to_a_file_at_once(tmp_path):
+    path = tmp_path / "nginx.conf"
+    path.write_text("former")
+    done = rendered(*BEHIND_A_PROXY, "--output", path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert path.read_text() == rendered(*BEHIND_A_PROXY).stdout
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["heroku", "--trust", "10.0.0.0/8", "--hops", "2"], "cannot take entry 2"),
+        (["heroku", "--trust", "everybody"], "'everybody' is no network"),
+        (["heroku", "--rate-limit", "10"], "--rate-limit must be 1 to"),
+        ([*SERVER[:2], f"https://{NAME}", *SERVER[3:]], f"is a URL; give {NAME}"),
+        (
+            [*SERVER[:4], "http://127.0.0.1:8000", "--trust", "10.0.0.0/8"],
+            "is a URL; give its HOST:PORT",
+        ),
+        (
+            [*SERVER, "--certificate", "cert.pem", "--certificate-key", "/k.pem"],
+            "cert.pem: give the full path",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_explained_in_a_line_and_the_file_stays(tmp_path, arguments, says):
+    path = tmp_path / "nginx.conf"
+    path.write_text("former")
+    refused = rendered(*arguments, "--output", path)
     assert refused.returncode == 2
-    assert "cannot take entry 2" in refused.stderr.splitlines()[-1]
+    (line,) = refused.stderr.splitlines()
+    assert says in line
+    assert path.read_text() == "former"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    refused = rendered(*BEHIND_A_PROXY, "--output", tmp_path / "nowhere/nginx.conf")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "nowhere/nginx.conf: No such file or directory; nothing was written" in line
+
+
+def test_a_certificate_that_is_not_on_this_machine_is_named_and_may_be_on_nginxs(
+    tmp_path, certificate
+):
+    key = certificate["certificate_key"]
+    certificates = ["--certificate", "/nowhere/cert.pem", "--certificate-key", key]
+    done = rendered(*SERVER, *certificates, "--output", tmp_path / "nginx.conf")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "/nowhere/cert.pem is not here; nginx's host must have it" in line
+    assert "'/nowhere/cert.pem'" in (tmp_path / "nginx.conf").read_text()
+
+
+def test_a_python_without_our_packages_says_so_in_a_line(tmp_path):
+    venv.create(tmp_path / "bare", symlinks=True)
+    path = tmp_path / "nginx.conf"
+    path.write_text("former")
+    refused = rendered(*BEHIND_A_PROXY, "--output", path, python=str(tmp_path / "bare/bin/python"))
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "does not have the packages of requirements.txt" in line
+    assert path.read_text() == "former"
 
 
 def test_nginx_lets_go_of_a_connection_before_gunicorn_does(monkeypatch):

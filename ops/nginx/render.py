@@ -2,8 +2,9 @@
 
 python -m ops.nginx.render local --listen 127.0.0.1:8080 --upstream 127.0.0.1:8000 --state DIR
 python -m ops.nginx.render server --server-name tickets.example.com \\
-    --certificate FILE --certificate-key FILE --upstream 10.0.1.1:8000 --upstream 10.0.1.2:8000
-python -m ops.nginx.render heroku > config/nginx.conf.erb
+    --certificate FILE --certificate-key FILE --upstream 10.0.1.1:8000 --upstream 10.0.1.2:8000 \\
+    --output /etc/nginx/nginx.conf
+python -m ops.nginx.render heroku --output config/nginx.conf.erb
 
 Each rendering is a function that fills in the same templates; a new concern is a template of its
 own and a line in nginx.conf.j2, a new rendering is a function here and its command in main().
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ops.files import replace_file
+from ops.nginx import names
 from ops.nginx.envelope import Envelope
 from ops.nginx.problems import (
     BODY_TOO_LARGE,
@@ -127,7 +130,7 @@ def local(
     return _render(
         Rendering(
             name="local",
-            http_listen=[_word(listen)],
+            http_listen=[names.listen(listen)],
             # The address bar's port is nginx's own here, and links have to keep it.
             host_header="$host:$server_port",
             trusted=_proxy_networks(["loopback"]),
@@ -170,19 +173,23 @@ def server(
     first that a buyer meets. ``hops`` is 1 to take what the proxy in front has seen for the client
     whatever its network. Raises ValueError, also for a network that is the whole Internet.
     """
+    name = names.server_name(server_name)
     networks = _proxy_networks(trusted, hops)
     tls = certificate is not None
     if tls != (certificate_key is not None):
         raise ValueError("a certificate and its key come together")
     if not tls and not networks:
-        raise ValueError("without a certificate there must be a proxy in front that has one: trust")
-    name = _word(server_name)
+        raise ValueError("give a certificate and its key, or trust the proxy in front that has one")
+    for path in (certificate, certificate_key):
+        if path is not None and not path.is_absolute():
+            # nginx would look for it beside its own configuration.
+            raise ValueError(f"{path}: give the full path that it has on nginx's host")
     log_dir = root / "var/log/nginx"
     return _render(
         Rendering(
             name="server",
-            http_listen=[_word(listen) for listen in http_listen],
-            https_listen=[_word(listen) for listen in https_listen],
+            http_listen=[names.listen(listen) for listen in http_listen],
+            https_listen=[names.listen(listen) for listen in https_listen],
             server_name=name,
             host_header="$host",
             tls=tls,
@@ -259,7 +266,7 @@ def _render(rendering: Rendering) -> str:
     environment.filters["quoted"] = _quoted
     environment.filters["quoted_words"] = _quoted_words
     envelope = Envelope.around(rendering.rate)
-    upstreams = [_word(upstream) for upstream in rendering.upstreams]
+    upstreams = [names.upstream(upstream) for upstream in rendering.upstreams]
     variables = vars(rendering) | {
         "rendering": rendering.name,
         "listen_backlog": LISTEN_BACKLOG,
@@ -333,13 +340,6 @@ def _is_here(upstream: str) -> bool:
     return is_trusted(upstream, parse_networks("loopback"))
 
 
-def _word(text: str) -> str:
-    """An argument that needs no quotes in nginx's syntax."""
-    if not re.fullmatch(r"[A-Za-z0-9._:*/\[\]-]+", text):
-        raise ValueError(f"{text!r} is no name or address that nginx could take")
-    return text
-
-
 def _quoted(value: object) -> str:
     """An argument in quotes; nginx has no way to write a literal dollar sign."""
     text = str(value)
@@ -364,6 +364,13 @@ def main() -> None:
     heroku_parser = renderings.add_parser("heroku", help="config/nginx.conf.erb of a dyno")
 
     for rendering_parser in (local_parser, server_parser, heroku_parser):
+        rendering_parser.add_argument(
+            "--output",
+            metavar="FILE",
+            type=Path,
+            help="where to write it, all of it or, if anything is wrong, nothing;"
+            " by default it is printed",
+        )
         rendering_parser.add_argument(
             "--rate-limit",
             metavar="RATE",
@@ -403,13 +410,25 @@ def main() -> None:
 
     given = parser.parse_args()
     try:
-        sys.stdout.write(_rendered(given))
+        config = _rendered(given)
+        if given.output:
+            replace_file(given.output, config)
+        else:
+            sys.stdout.write(config)
     except ValueError as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: {error}; nothing was written\n")
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {given.output}: {error.strerror}; nothing was written\n")
+    for path in (vars(given).get("certificate"), vars(given).get("certificate_key")):
+        if path and not path.exists():
+            print(f"{parser.prog}: {path} is not here; nginx's host must have it", file=sys.stderr)
 
 
 def _rendered(given: argparse.Namespace) -> str:
-    rate = parse_rate(given.rate_limit)
+    try:
+        rate = parse_rate(given.rate_limit)
+    except ValueError as error:
+        raise ValueError(f"--rate-limit {error}") from None
     if given.rendering == "local":
         return local(
             listen=given.listen, upstreams=given.upstream, state_dir=given.state, rate=rate

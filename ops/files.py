@@ -1,0 +1,55 @@
+"""Files that somebody else may be reading."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file at once or not at all: whoever reads it meanwhile, or after a crash, finds the
+    former content or the new one. Keeps the permissions and owner of a file that is there, and a
+    link that leads to it. Raises OSError, also when something other than a file is there."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise OSError(0, "is not a file")
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    new = Path(name)
+    try:
+        with open(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            _take_after(target, handle)
+            os.fsync(handle)
+        new.replace(target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _take_after(target: Path, handle: int) -> None:
+    """Gives an open new file the permissions and owner of the one it replaces."""
+    try:
+        former = target.stat()
+    except FileNotFoundError:
+        os.fchmod(handle, 0o666 & ~_umask())
+        return
+    with suppress(PermissionError):  # Only root may give a file away; the content is right then.
+        os.fchown(handle, former.st_uid, former.st_gid)
+    os.fchmod(handle, former.st_mode & 0o7777)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Until then a crash of the machine may bring the former file back."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
