@@ -113,6 +113,7 @@ ROOMS = {
         "web.validation",
     },
     "web/seat_maps.py": {
+        "web.domain",
         "web.group_commit",
         "web.ports",
         "web.recently_used",

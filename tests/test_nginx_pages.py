@@ -90,7 +90,7 @@ def test_a_flood_from_a_browser_is_told_so_on_a_page(nginx):
     answer = ask(nginx.port, "GET", "/", X_Forwarded_For="203.0.113.9", **BROWSER)
     while answer.status != 429 and time.monotonic() < deadline:
         answer = ask(nginx.port, "GET", "/", X_Forwarded_For="203.0.113.9", **BROWSER)
-    assert_page(answer, 429, "That was too fast")
+    assert_page(answer, 429, "Too many requests at once")
     assert answer.headers["Retry-After"] == "1" and answer.headers["RateLimit"]
 
 

@@ -39,6 +39,26 @@ class SeatState(StrEnum):
 
 
 @dataclass(frozen=True)
+class Availability:
+    """How many of ``size`` seats can be held now, and how many others may come back: those that
+    somebody holds or is paying for."""
+
+    free: int
+    on_hold: int
+    size: int
+
+    @classmethod
+    def of(cls, states: str) -> "Availability":
+        """``states`` has a SeatState character a seat."""
+        free, sold = states.count(SeatState.FREE), states.count(SeatState.SOLD)
+        return cls(free, len(states) - free - sold, len(states))
+
+    @property
+    def sold_out(self) -> bool:
+        return not self.free and not self.on_hold
+
+
+@dataclass(frozen=True)
 class Row:
     """Seats in one row. A block is a run of seats side by side; between two blocks of a row is
     an aisle, a pillar or a missing seat."""

@@ -69,7 +69,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:
             return Problem(
                 409,
                 "sold_out",
-                f"Section {section_id} has not {quantity} free seats now. "
+                f"Fewer than {quantity} seats are available in section {section_id} right now. "
                 "Seats come back when a hold runs out.",
             )
         case domain.SaleNotOpen(wait_ms):
@@ -83,8 +83,9 @@ def problem_of(refusal: domain.Refusal) -> Problem:
             return Problem(
                 409,
                 "too_many_held",
-                f"You hold {held} unpaid seats of this event and may hold {limit} at a time. "
-                "Pay for them or release them first.",
+                f"Your connection holds {held} unpaid seats of this event, and {limit} is the most "
+                "at a time, all together, for those who share one internet address. Pay for seats "
+                "or release them, or wait until their time is over.",
                 extra={"held": held, "max_held_per_client": limit},
             )
         case domain.HoldNotFound():

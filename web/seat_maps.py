@@ -5,6 +5,7 @@ from functools import cached_property
 
 import msgspec
 
+from web.domain import Availability
 from web.group_commit import GroupCommit
 from web.ports import SeatMap
 from web.recently_used import RecentlyUsed
@@ -30,11 +31,16 @@ class EncodedMap:
 
     def __init__(self, seat_map: SeatMap):
         self.revision = seat_map.revision
+        self._seats = seat_map.seats
         self.body = msgspec.json.encode({"revision": seat_map.revision, "seats": seat_map.seats})
 
     @property
     def is_worth_zipping(self) -> bool:
         return len(self.body) >= GZIP_MIN_BYTES
+
+    @cached_property
+    def availability(self) -> Availability:
+        return Availability.of(self._seats)
 
     @cached_property
     def zipped(self) -> bytes:

@@ -119,9 +119,10 @@ RATE_LIMITED = Problem(
     "Too Many Requests",
     "Too many requests from your address. Wait as long as Retry-After says, then go on slower.",
     (429,),
-    heading="That was too fast",
+    heading="Too many requests at once",
     paragraphs=(
-        "Too many requests came from your connection. Wait a moment, then load the page again. "
+        "Too many requests came from your connection, which others may share. Wait a moment, then "
+        "load the page again. "
         f"{NEVER_TWICE}",
         "Seats that you hold stay yours meanwhile, until their time is over.",
     ),
@@ -144,7 +145,7 @@ SOLD_OUT = Problem(
     "sold_out",
     409,
     "Conflict",
-    "Section $hold_section has not $hold_quantity free seats now. "
+    "Fewer than $hold_quantity seats are available in section $hold_section right now. "
     "Seats come back when a hold runs out.",
     headers=(("RateLimit", "$own_rate_limit"),),
 )

@@ -234,7 +234,7 @@ def not_open_refused(scene: Scene) -> Page:
     return pressed(page, "Hold the chosen seats", "Not open yet")
 
 
-@state("No seat is free")
+@state("Sold out")
 def sold_out(scene: Scene) -> Page:
     event = scene.declared("rosewood-theatre")
     return scene.open(scene.put_on_sale(event, sold=event.seats))
@@ -274,7 +274,7 @@ def too_many_held(scene: Scene) -> Page:
     page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
     page.get_by_role("link", name="The Winter's Tale").click()
     choose(page, "stalls-D-11")
-    return pressed(page, "Hold the chosen seats", "You hold many seats")
+    return pressed(page, "Hold the chosen seats", "Your connection holds many seats")
 
 
 # ---------------------------------------------------------------- paying
@@ -431,7 +431,7 @@ def too_fast(scene: Scene) -> Page:
     for _ in range(10):
         page.evaluate(f"{at_once}.then(() => null)")
         page.goto("/basket")
-        if page.get_by_role("heading", name="That was too fast").is_visible():
+        if page.get_by_role("heading", name="Too many requests at once").is_visible():
             return page
     raise AssertionError("nothing was too fast")
 

@@ -165,7 +165,7 @@ def test_who_loses_a_race_keeps_the_rest_and_is_offered_the_nearest_seat(page_at
     told = ada.locator("[data-message]")
     expect(told).to_be_focused()
     expect(told).to_contain_text("Taken by somebody else: Stalls, row A, seat 2.")
-    expect(told).to_contain_text("Still free and still chosen: Stalls, row A, seat 6.")
+    expect(told).to_contain_text("Still available and still chosen: Stalls, row A, seat 6.")
     told.get_by_role("button", name=re.compile("Hold Stalls, row A, seat [13] instead")).click()
     ada.wait_for_url("**/holds/hld_*")
     expect(ada.locator(".seat-list li")).to_have_count(2)

@@ -29,7 +29,7 @@ def test_a_sale_in_figures(organiser, ada, address):
         "Sold": "2" + "5.3 %",
         "Being paid": "0" + "0.0 %",
         "On hold": "3" + "7.9 %",
-        "Free": "33" + "86.8 %",
+        "Available": "33" + "86.8 %",
         "Bookings": "1",
         "Revenue": "£50.00",
     }

@@ -45,7 +45,7 @@ def test_a_section_with_too_few_seats_says_so_and_keeps_what_was_asked(ada, eve,
         browser.get(address).press("Hold the best", section="free", quantity="3")
     refused = ada.get(address).press("Hold the best", section="free", quantity="2")
     assert refused.status == 409
-    assert focused_mistakes(refused) == [("Free of charge has not 2 free seats", "#best")]
+    assert focused_mistakes(refused) == [("Fewer than 2 seats are available in Free of charge right now", "#best")]
     assert {("section", "free"), ("quantity", "2")} <= set(refused.fields("Hold the best"))
 
 
@@ -261,7 +261,7 @@ def test_forms_share_a_limit(application, address):
     refused = send("/holds", seats="stalls-A-2")
     assert (refused.status_code, refused.mimetype) == (429, "text/html")
     assert '"forms";q=2;w=3600' in refused.headers["RateLimit-Policy"]
-    assert "That was too fast" in refused.text
+    assert "Too many requests at once" in refused.text
     assert browser.get(address, headers=HTML).status_code == 200
 
 

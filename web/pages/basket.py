@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flask import session
 
-from web.domain import Hold, HoldNotFound
+from web.domain import Hold, HoldExpired, HoldNotFound, HoldStatus, Unavailable
 from web.tickets import tickets
 
 FIELD = "holds"
@@ -41,6 +41,25 @@ def token_of(event_id: str, hold_id: str) -> str:
     if entry_of(event_id, hold_id) is None:
         raise HoldNotFound
     return tickets().tokens.token_of(event_id, hold_id)
+
+
+def standing(entry: Entry) -> Hold | None:
+    """What became of it: held, being paid or booked; None when it ended without a booking."""
+    token = token_of(entry.event_id, entry.hold_id)
+    try:
+        return tickets().box_office.hold(entry.event_id, entry.hold_id, token)
+    except (HoldExpired, HoldNotFound):
+        return None
+
+
+def statuses_of(event_id: str) -> set[HoldStatus]:
+    """Of this browser's holds of one event that still stand; none when that cannot be known now,
+    for no page is shown for this alone."""
+    try:
+        holds = [standing(entry) for entry in entries() if entry.event_id == event_id]
+    except Unavailable:
+        return set()
+    return {hold.status for hold in holds if hold}
 
 
 def put(hold: Hold) -> None:

@@ -17,7 +17,6 @@ from web.domain import (
     EventNotFound,
     Hold,
     HoldExpired,
-    HoldNotFound,
     HoldStatus,
     IdempotencyKeyReused,
     InvalidRequest,
@@ -64,7 +63,7 @@ def show_basket() -> Response:
             event = tickets().box_office.event(entry.event_id)
         except EventNotFound:
             continue
-        hold = _standing(entry)
+        hold = basket.standing(entry)
         booked = hold is not None and hold.status == HoldStatus.BOOKED
         seats = hold.seats if hold else entry.seats
         receipt = _receipt_address(entry.event_id, entry.hold_id) if booked else None
@@ -244,14 +243,6 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
         free=[(seat, seat_name(event, seat)) for seat in free],
         gone=[seat_name(event, seat) for seat in seats if seat not in free],
     )
-
-
-def _standing(entry: basket.Entry) -> Hold | None:
-    token = basket.token_of(entry.event_id, entry.hold_id)
-    try:
-        return tickets().box_office.hold(entry.event_id, entry.hold_id, token)
-    except (HoldExpired, HoldNotFound):
-        return None
 
 
 def _names(event: Event, seats: Sequence[str]) -> list[str]:

@@ -41,7 +41,7 @@ def words_of(refusal: Refusal) -> str:
         case TooManyHeld(held, limit):
             return (
                 f"Your connection holds {held} unpaid seats of this event, and {limit} is the most "
-                "at a time. Pay for them or give them back first."
+                "at a time, all together, for those who share one internet address."
             )
     return problem_of(refusal).detail
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from web.domain import Event, Row, SeatState, Section
+from web.domain import Availability, Event, Row, SeatState, Section
 
 MAX_SEATS_ON_PAGE = 600
 """Check boxes that a reader, a screen reader and a telephone can still cope with. A hall with more
@@ -32,11 +32,10 @@ class RowView(NamedTuple):
 
 
 class SectionView(NamedTuple):
-    """``free`` of ``size`` seats are available. ``rows`` are those that the page shows."""
+    """``seats`` counts all of the section; ``rows`` are those that the page shows."""
 
     section: Section
-    free: int
-    size: int
+    seats: Availability
     rows: list[RowView]
 
 
@@ -59,7 +58,7 @@ def section_of(event: Event, section: Section, hall: str, shown: Sequence[Row]) 
     ids = {row.id for row in shown} if section.kind == "seated" else ()
     rows = [_row(section, row, start, part) for row, start in _starts(section) if row.id in ids]
     rows.sort(key=lambda row: _natural(row.id))
-    return SectionView(section, part.count(SeatState.FREE), span.length, rows)
+    return SectionView(section, Availability.of(part), rows)
 
 
 @lru_cache(maxsize=64)  # by identity: a definition that was opened anew is another object

@@ -10,8 +10,10 @@ from flask import Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
+    Availability,
     Event,
     Hold,
+    HoldStatus,
     InvalidRequest,
     Refusal,
     SaleNotOpen,
@@ -39,6 +41,13 @@ from web.tickets import tickets
 from web.validation import MAX_SEATS_NAMED, number_of
 
 
+NEIGHBOURS = Mistake(
+    "None of them is yours: somebody who shares your internet connection holds them. Wait until "
+    "they are paid for or come back, or use another connection, such as mobile data.",
+    "#sale",
+)
+
+
 class Sent(NamedTuple):
     """What came with a form that was refused, so that nobody has to fill it in again."""
 
@@ -57,7 +66,8 @@ class Sent(NamedTuple):
 def list_events() -> Response:
     now = datetime.now(UTC)
     events = sorted(tickets().box_office.events(), key=lambda event: event.name)
-    return page("events.html", events=events, now=now)
+    listed = [(event, tickets().seat_maps.of(event.id).availability) for event in events]
+    return page("events.html", events=listed, now=now)
 
 
 @pages.get("/events/<event_id>")
@@ -153,7 +163,7 @@ def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Resp
                 problem = f"Choose at most {event.max_seats_per_hold} seats at a time."
             mistakes = [Mistake(problem, "#seats")]
         case _:
-            title, mistakes = _common_mistakes(refusal, "#seats")
+            title, mistakes = _common_mistakes(event, refusal, "#seats")
     sent = Sent(refusal, title, mistakes, seats=known)
     section_id = request.form.get("in_section", "")
     if section_id in event.section_of:
@@ -166,27 +176,28 @@ def _refused_best(event: Event, section_id: str, quantity: int, refusal: Refusal
         case SoldOut():
             title = "Not enough seats left"
             name = event.section_of[section_id].name
-            mistakes = [Mistake(f"{name} has not {quantity} free seats", "#best")]
+            seats = "No seats are" if quantity == 1 else f"Fewer than {quantity} seats are"
+            mistakes = [Mistake(f"{seats} available in {name} right now", "#best")]
         case InvalidRequest():
             title = "Please check the number of seats"
             most = event.max_seats_per_hold
             mistakes = [Mistake(f"Choose 1 to {most} seats.", "#quantity")]
         case _:
-            title, mistakes = _common_mistakes(refusal, "#best")
+            title, mistakes = _common_mistakes(event, refusal, "#best")
     sent = Sent(refusal, title, mistakes, section_id=section_id, quantity=quantity)
     if request.form.get("in_section", "") == section_id:
         return _section_page(event.id, section_id, sent)
     return _event_page(event.id, sent)
 
 
-def _common_mistakes(refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
+def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
     match refusal:
         case SaleNotOpen(wait_ms):
             return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]
         case TooManyHeld():
-            return "You hold many seats already", [
-                Mistake("Look into your basket", url_for("pages.show_basket"))
-            ]
+            mine = basket.statuses_of(event.id) - {HoldStatus.BOOKED}
+            step = Mistake("Look into your basket", url_for("pages.show_basket"))
+            return "Your connection holds many seats already", [step if mine else NEIGHBOURS]
     raise refusal
 
 
@@ -202,6 +213,7 @@ def _event_page(event_id: str, sent: Sent | None = None) -> Response:
         "event.html",
         event,
         sent,
+        Availability.of(seat_map.seats),
         sections=sections,
         on_one_page=on_one_page,
         revision=seat_map.revision,
@@ -219,12 +231,26 @@ def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> R
     seat_map = tickets().box_office.seat_map(event_id)
     view = section_of(event, section, seat_map.seats, parts[at - 1])
     return _rendered(
-        "section.html", event, sent, view=view, parts=parts, at=at, revision=seat_map.revision
+        "section.html",
+        event,
+        sent,
+        view.seats,
+        view=view,
+        parts=parts,
+        at=at,
+        revision=seat_map.revision,
     )
 
 
-def _rendered(template: str, event: Event, sent: Sent | None, **context: object) -> Response:
-    """A page with the forms of an event, and what was refused in one of them."""
+def _rendered(
+    template: str, event: Event, sent: Sent | None, seats: Availability, **context: object
+) -> Response:
+    """A page with the forms of an event, and what was refused in one of them. ``seats`` are those
+    that the page is about."""
+    if sent and seats.sold_out:
+        # The forms that the mistakes lead to are gone.
+        sent = sent._replace(mistakes=[m._replace(href="#sale") for m in sent.mistakes])
+    mine = basket.statuses_of(event.id)
     problem = counted(sent.refusal) if sent else None
     answer = page(
         template,
@@ -235,7 +261,9 @@ def _rendered(template: str, event: Event, sent: Sent | None, **context: object)
         words=words_of(sent.refusal) if sent else "",
         aisles=aisles_of(event),
         form_id=secrets.token_urlsafe(9),
-        holds_here=any(entry.event_id == event.id for entry in basket.entries()),
+        seats=seats,
+        holding=mine - {HoldStatus.BOOKED},
+        booked=mine & {HoldStatus.BOOKED},
         **context,
     )
     if problem and problem.retry_after_s is not None:

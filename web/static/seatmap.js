@@ -171,7 +171,7 @@ function touched(section, position) {
 
 function askHowMany(section) {
 	const free = freeIn(section);
-	if (!free) return tell(section.name, "No place is free at the moment.");
+	if (!free) return tell(section.name, "No places are available right now.");
 	const dialog = document.getElementById(`places-${section.id}`);
 	const quantity = dialog.querySelector("select");
 	for (const option of quantity.options) option.disabled = option.value > free;
@@ -241,7 +241,7 @@ function lost(positions) {
 	tell(
 		"Somebody was faster",
 		`Taken by somebody else: ${names(positions)}. Nothing is held for you yet.`,
-		kept.length && `Still free and still chosen: ${names(kept)}.`,
+		kept.length && `Still available and still chosen: ${names(kept)}.`,
 	);
 	if (!instead.length) return;
 	const others = kept.length ? ", with those you still have" : "";
