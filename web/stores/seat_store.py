@@ -4,7 +4,7 @@ import logging
 import secrets
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -152,6 +152,7 @@ class RedisSeatStore:
         self._lease_ms = round(lease_s * 1000)
         self._scripts = scripts or read_scripts()
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
+        self._looks = GroupCommit(self._look, CALLS_IN_A_GROUP)
         self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
@@ -172,34 +173,37 @@ class RedisSeatStore:
         return self._events.get(event_id) or self.current_event(event_id)
 
     def current_event(self, event_id: str) -> Event:
-        key = _key("event", event_id)
         with self._reachable():
-            version = self._redis.hget(key, "version")
-            event = self._events.get(event_id)
-            if version and event and event.version == version:
-                return event
-            definition = self._redis.hget(key, "definition")
-        if not definition:
+            event = self._looks.call(event_id)
+        if event is None:
             raise self._missing(event_id)
-        event = msgspec.json.decode(definition, type=Event)
-        self._events.put(event_id, event)
         return event
 
     def current_events(self, event_ids: Sequence[str]) -> list[Event]:
         with self._reachable():
-            pipeline = self._redis.pipeline(transaction=False)
-            for event_id in event_ids:
-                pipeline.hget(_key("event", event_id), "version")
-            versions = pipeline.execute()
-        events = []
-        for event_id, version in zip(event_ids, versions, strict=True):
-            event = self._events.get(event_id)
-            if event and event.version == version:
-                events.append(event)
-            else:
-                with suppress(Unavailable, EventNotFound):
-                    events.append(self.current_event(event_id))
-        return events
+            return [event for event in self._look(event_ids) if event]
+
+    def _look(self, event_ids: Sequence[str]) -> list[Event | None]:
+        """The definitions of now, each asked for once; None for one that Redis does not have."""
+        versions = self._fields_of(event_ids, "version")
+        outdated = [
+            event_id
+            for event_id, version in versions.items()
+            if (known := self._events.get(event_id)) is None or known.version != version
+        ]
+        events = {event_id: self._events.get(event_id) for event_id in versions}
+        for event_id, definition in self._fields_of(outdated, "definition").items():
+            events[event_id] = definition and msgspec.json.decode(definition, type=Event)
+            if definition:
+                self._events.put(event_id, events[event_id])
+        return [events[event_id] for event_id in event_ids]
+
+    def _fields_of(self, event_ids: Iterable[str], field: str) -> dict[str, str | None]:
+        event_ids = dict.fromkeys(event_ids)
+        pipeline = self._redis.pipeline(transaction=False)
+        for event_id in event_ids:
+            pipeline.hget(_key("event", event_id), field)
+        return dict(zip(event_ids, pipeline.execute(), strict=True))
 
     def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:
         script = self._scripts["read_upkeep"]
