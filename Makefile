@@ -24,10 +24,9 @@ growth: ## docs/bench/growth*, what grows with the hall and what does not
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench.growth
 
-MINUTES = 30
-soak: ## docs/bench/soak.json, what grows while TicketS works for $MINUTES
+soak: ## docs/bench/soak.json, what grows while TicketS works for MINUTES (30)
 	@ops/install.sh bench
-	@exec $(PYTHON_OF_VENV) -m tests.bench.soak $(MINUTES)
+	@exec $(PYTHON_OF_VENV) -m tests.bench.soak
 
 lint:
 	@ops/install.sh lint

@@ -9,6 +9,10 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from ops.processes import free_port
 from ops.servers import REPOSITORY
@@ -24,11 +28,20 @@ from tests.bench.measurements import (
 from tests.bench.report import Report
 from tests.bench.servers import Bench, can_run_express
 from tests.environment import inherited
+from tests.parameters import BadParameter, read_parameters
 
 KEPT_DIR = REPOSITORY / "docs/bench"
 
 
+class Parameters(msgspec.Struct):
+    keep: Annotated[int, Meta(ge=0, le=1)] = 0
+
+
 def main() -> None:
+    try:
+        parameters = read_parameters(os.environ, Parameters, others=("WEB_CONCURRENCY",))
+    except BadParameter as error:
+        sys.exit(str(error))
     measurements, goals = MEASUREMENTS, GOALS
     if can_run_express():
         measurements, goals = measurements + OF_EXPRESS, goals + GOALS_BESIDE_EXPRESS
@@ -53,7 +66,7 @@ def main() -> None:
         notes.append("Without Node.js and npm there is no Express to compare with.")
     report = Report(figures, goals, notes)
     print(report.markdown())
-    if os.environ.get("KEEP"):
+    if parameters.keep:
         KEPT_DIR.mkdir(exist_ok=True)
         (KEPT_DIR / "bench.json").write_bytes(report.json())
         (KEPT_DIR / "bench.svg").write_text(report.svg())

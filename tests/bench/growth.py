@@ -4,6 +4,7 @@ Redis's cost is by its own clock and does not depend much on what else the machi
 different machines are still not comparable, the shape of a line is.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -22,12 +23,21 @@ from tests.bench.growth_costs import (
 )
 from tests.bench.line_chart import LineChart
 from tests.machine import machine
+from tests.parameters import BadParameter, read_parameters
 
 FOLDER = REPOSITORY / "docs/bench"
 FIGURES = FOLDER / "growth.json"
 
 
+class NoParameters(msgspec.Struct):
+    pass
+
+
 def main() -> None:
+    try:
+        read_parameters(os.environ, NoParameters)
+    except BadParameter as error:
+        sys.exit(str(error))
     with tempfile.TemporaryDirectory(prefix="tickets-growth-") as name:
         folder = Path(name)
         with (

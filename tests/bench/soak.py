@@ -7,14 +7,18 @@ memory.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import psutil
 import redis
+from msgspec import Meta
 
 from ops.processes import free_port
 from ops.servers import REPOSITORY
@@ -25,6 +29,7 @@ from tests.bench.wrk import start_wrk
 from tests.environment import inherited
 from tests.factories import put_on_sale, two_halves
 from tests.machine import circumstances
+from tests.parameters import BadParameter, read_parameters
 from web.stores.seat_store import RedisSeatStore, connect
 
 SAMPLE_S = 15
@@ -40,8 +45,17 @@ POINTS = 10
 KEPT = REPOSITORY / "docs/bench/soak.json"
 
 
+class Parameters(msgspec.Struct):
+    minutes: Annotated[float, Meta(ge=1, le=10_080)] = 30
+    """A week at most."""
+
+
 def main() -> None:
-    seconds = round(60 * float(sys.argv[1]))
+    try:
+        parameters = read_parameters(os.environ, Parameters, others=("WEB_CONCURRENCY",))
+    except BadParameter as error:
+        sys.exit(str(error))
+    seconds = round(60 * parameters.minutes)
     with tempfile.TemporaryDirectory(prefix="tickets-soak-") as name:
         stack = Stack(Path(name) / "stack", inherited("WEB_CONCURRENCY"))
         try:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ops.processes import ProcessFailed
 from ops.servers import REPOSITORY
-from tests.burst.plan import BadPlan, read_plan
+from tests.burst.plan import read_plan
 from tests.burst.play import play, say
 from tests.burst.report import keep, text_of, write_report
 from tests.burst.verdict import Evident
+from tests.parameters import BadParameter
 
 REPORT_DIR = REPOSITORY / "burst-report"
 KEPT_DIR = REPOSITORY / "docs/burst"
@@ -27,7 +28,7 @@ def main() -> int:
         REPORT_DIR.mkdir(parents=True)
         with tempfile.TemporaryDirectory(prefix="tickets-burst-") as folder:
             evident = Evident(play(plan, Path(folder), REPORT_DIR))
-    except (BadPlan, ProcessFailed, RuntimeError, OSError) as error:
+    except (BadParameter, ProcessFailed, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,6 +1,8 @@
 """Who the simulated buyers are, what they choose, and what they read in pages."""
 
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -9,8 +11,10 @@ import pytest
 from ops.servers import REPOSITORY
 from tests.burst.characters import Hall, address_now, botnet_bot, human, sweeper
 from tests.burst.pages import hidden_fields
-from tests.burst.plan import BadPlan, Plan, read_plan
+from tests.burst.plan import Plan, read_plan
 from tests.burst.stage import played
+from tests.environment import inherited
+from tests.parameters import BadParameter
 from web.stores.event_files import read_event_file
 
 EVENT = {
@@ -86,11 +90,46 @@ def test_a_plan_is_read_by_name_and_the_rest_is_the_default():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("CROWD", "many"), ("CROWD", "0"), ("EVENT", "../secrets"), ("CHAOS", "2")]
+    ("name", "value", "says"),
+    [
+        ("CROWD", "many", "CROWD=many: must be a whole number from 1 to 60,000"),
+        ("CROWD", "0", "CROWD=0: must be a whole number from 1 to 60,000"),
+        ("BOTS", "-5", "BOTS=-5: must be a whole number from 0 to 10,000"),
+        ("SECONDS", "30s", "SECONDS=30s: must be a whole number from 5 to 3,600"),
+        ("SEED", "-1", "SEED=-1: must be a whole number, at least 0"),
+        ("CHAOS", "yes", "CHAOS=yes: must be 0 or 1"),
+        ("KEEP", "2", "KEEP=2: must be 0 or 1"),
+        ("EVENT", "../secrets", "EVENT=../secrets: there is no such file in events/"),
+        ("EVENT", "rosewood-theater", "did you mean rosewood-theatre?"),
+        ("EVENT", "typo", "There are: harbour-arena, meridian-stadium, rosewood-theatre"),
+        ("MAKEFLAGS", " -- BOT=5", "BOT is no parameter; did you mean BOTS?"),
+        (
+            "MAKEFLAGS",
+            "s -j2 -- X=a\\ b CROWD=5",
+            "X is no parameter. The parameters are: EVENT, CROWD",
+        ),
+        ("BOT", "5", "BOT is no parameter; did you mean BOTS?"),
+        ("bots", "5", "bots is no parameter; did you mean BOTS?"),
+    ],
 )
-def test_a_parameter_that_cannot_be_is_named(name, value):
-    with pytest.raises(BadPlan, match=name.lower()):
+def test_a_parameter_that_cannot_be_is_named_with_what_can(name, value, says):
+    with pytest.raises(BadParameter) as refused:
         read_plan({name: value})
+    assert says in str(refused.value)
+
+
+def test_what_is_no_parameter_of_ours_may_be_set():
+    environ = {"LANG": "C", "MAKEFLAGS": "w -- BOTS=5 PYTHON=python3", "BOTS": "5"}
+    assert read_plan(environ) == Plan(bots=5)
+
+
+def test_a_burst_with_a_wrong_parameter_ends_before_anything_starts():
+    wrong = inherited() | {"EVENT": "typo"}
+    command = [sys.executable, "-m", "tests.burst"]
+    refused = subprocess.run(command, env=wrong, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("EVENT=typo: ")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""Parameters of ``make burst`` and the like: ``make burst BOTS=5`` or ``BOTS=5 make burst``.
+
+They are checked before anything starts, and one that nobody reads is refused: a run that takes
+minutes and ignores what was asked for is worse than none.
+"""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from web.validation import field_and_problem
+
+INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
+"""Variables that make itself reads, or ops/install.sh."""
+
+NEAR = 0.8
+"""How much alike, to difflib, two names are of which one is probably the other misspelt."""
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+class BadParameter(Exception):
+    """The message says which parameter, and what it may be."""
+
+
+def read_parameters(
+    environ: Mapping[str, str], kind: type[Kind], others: Iterable[str] = ()
+) -> Kind:
+    """The fields of ``kind`` from the variables of their names, in capitals; an empty one counts as
+    not set. ``others`` may be set besides. Raises BadParameter."""
+    names = {field.upper(): field for field in kind.__struct_fields__}
+    _refuse_unknown(environ, names, {*others, *INSTALLATIONS})
+    given = {field: environ[name] for name, field in names.items() if environ.get(name)}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        field, problem = field_and_problem(error)
+        raise BadParameter(
+            f"{field.upper()}={given[field]}: {_must_be(kind, field) or problem}"
+        ) from None
+
+
+def did_you_mean(text: str, choices: Iterable[str]) -> str:
+    """The end of a sentence: ``; did you mean harbour-arena?``, or a full stop."""
+    near = difflib.get_close_matches(text, choices, n=1, cutoff=NEAR)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _refuse_unknown(environ: Mapping[str, str], names: Mapping[str, str], others: set[str]) -> None:
+    """make exports the variables of its command line, and says in MAKEFLAGS which those are. Of the
+    environment's most are somebody else's; only what looks like a parameter is taken for one."""
+    on_command_line = _of_command_line(environ.get("MAKEFLAGS", ""))
+    for name in [*on_command_line, *environ]:
+        if name in names or name in others:
+            continue
+        meant = did_you_mean(name.upper(), names)
+        if name in on_command_line or meant != ".":
+            known = ", ".join(names) or "none"
+            raise BadParameter(f"{name} is no parameter{meant} The parameters are: {known}")
+
+
+def _of_command_line(makeflags: str) -> list[str]:
+    """The names of the variables in ``s -j2 -- BOTS=5 EVENT=a``."""
+    _, separator, variables = f" {makeflags}".partition(" -- ")
+    return [word.partition("=")[0] for word in shlex.split(variables)] if separator else []
+
+
+def _must_be(kind: type[msgspec.Struct], field: str) -> str:
+    """In words, for a number; "" for what is no number."""
+    annotation = next(f.type for f in msgspec.structs.fields(kind) if f.name == field)
+    of_type, *metas = get_args(annotation)
+    bounds = next(meta for meta in metas if isinstance(meta, Meta))
+    if of_type not in (int, float):
+        return ""
+    if (bounds.ge, bounds.le) == (0, 1):
+        return "must be 0 or 1"
+    what = "a whole number" if of_type is int else "a number"
+    if bounds.le is None:
+        return f"must be {what}, at least {bounds.ge:,}"
+    return f"must be {what} from {bounds.ge:,} to {bounds.le:,}"
