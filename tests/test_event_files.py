@@ -79,7 +79,9 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("price = 1200", "price = -1", "sections[0].price: Expected `int` >= 0"),
         ("price = 1200", "price = 20_000_000", "sections[0].price: max_seats_per_hold of them"),
         ("price = 1200", "pirce = 1200", "sections[0]: Object contains unknown field `pirce`"),
-        ('currency = "GBP"', 'currency = "pounds"', "currency: Expected `str` matching"),
+        ('currency = "GBP"', 'currency = "GPB"', 'currency: no payment can be in "GPB"; take GBP,'),
+        ('currency = "GBP"', 'currency = "gbp"', 'currency: no payment can be in "gbp"; take GBP,'),
+        ('currency = "GBP"', 'currency = "pounds"', 'currency: no payment can be in "pounds"'),
         ("10:00:00Z", "10:00:00", "sale_opens_at: Expected `datetime` with a timezone"),
         ('id = "evening"', 'id = "An Evening"', "id: Expected `str` matching"),
         ('ids = "A-B, D"', 'ids = "A-B, B"', 'sections[0].rows: row "B" stands here twice'),
@@ -109,3 +111,61 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
         read_event_file(tmp_path / "nothing.toml")
     with pytest.raises(BadEventFile, match="not UTF-8 at byte 8"):
         read(tmp_path, b'name = "\xff"')
+
+
+def priced(tmp_path, currency: str, price: int, **fields: int):
+    """An event of which all other seats cost nothing."""
+    text = GOOD.replace('"GBP"', f'"{currency}"').replace("900", "0").replace("1200", str(price))
+    lines = [f"{name} = {value}" for name, value in fields.items()]
+    return read(tmp_path, text.replace("[[sections]]", "\n".join([*lines, "[[sections]]"]), 1))
+
+
+@pytest.mark.parametrize(
+    ("currency", "price"),
+    [
+        ("GBP", 0),
+        ("GBP", 30),
+        ("GBP", 12_499_999),
+        ("JPY", 50),
+        ("KWD", 5120),
+        ("ISK", 150_000),
+        ("UGX", 5_000_000),
+        ("HUF", 1_250_001),
+        ("TWD", 80_045),
+        ("IDR", 150_000_000),
+        ("COP", 35_000_000),
+    ],
+)
+def test_a_price_that_can_be_paid_is_taken(tmp_path, currency, price):
+    assert priced(tmp_path, currency, price).sections[0].price_minor == price
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "says"),
+    [
+        ("GBP", 20, "20 is GBP 0.20, and no payment can be below GBP 0.30 (30)"),
+        ("USD", 49, "49 is USD 0.49, and no payment can be below USD 0.50 (50)"),
+        ("JPY", 49, "49 is JPY 49, and no payment can be below JPY 50 (50)"),
+        ("HUF", 17_499, "17499 is HUF 174.99, and no payment can be below HUF 175.00 (17500)"),
+        ("KWD", 5124, "multiples of KWD 0.010 (10): take 5120 or 5130"),
+        ("ISK", 150_050, "multiples of ISK 1.00 (100): take 150000 or 150100"),
+        ("UGX", 5_000_001, "multiples of UGX 1.00 (100): take 5000000 or 5000100"),
+        ("GBP", 12_500_000, "(8) cost GBP 1,000,000.00 (100000000), and no payment can be above"),
+        ("IDR", 150_000_000_000, "no payment can be above IDR 9,999,999,999.99 (999999999999)"),
+        ("EUR", 10**20, "no payment can be above EUR 999,999.99 (99999999): lower the price or max"),
+    ],
+)
+def test_a_price_that_no_payment_can_have_is_refused_in_money_and_in_minor_units(
+    tmp_path, currency, price, says
+):
+    with pytest.raises(BadEventFile) as refused:
+        priced(tmp_path, currency, price)
+    assert "sections[0].price: " in str(refused.value)
+    assert says in str(refused.value)
+
+
+def test_fewer_seats_in_a_hold_make_room_for_a_higher_price(tmp_path):
+    with pytest.raises(BadEventFile, match="lower the price or max_seats_per_hold"):
+        priced(tmp_path, "GBP", 50_000_000)
+    event = priced(tmp_path, "GBP", 49_999_999, max_seats_per_hold=2)
+    assert event.amount_minor([0, 1]) == 99_999_998

@@ -10,14 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from web.currencies import CURRENCIES, nearest, problem_with_price
 from web.domain import Event, Row, Section
 from web.validation import field_and_problem
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
-
-MAX_AMOUNT_MINOR = 99_999_999
-"""Stripe's bound for one payment."""
 
 GENERAL_ROW = "GA"
 """The row id of a general-admission section, so that its seats have ids like all others."""
@@ -41,7 +39,7 @@ class _Rows(msgspec.Struct, forbid_unknown_fields=True):
 class _SectionTable(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     name: _Text
-    price: Annotated[int, Meta(ge=0, le=MAX_AMOUNT_MINOR)]
+    price: Annotated[int, Meta(ge=0)]
     kind: Literal["seated", "general"] = "seated"
     rows: list[_Rows] = []
     capacity: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
@@ -51,7 +49,7 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     name: _Text
     venue: _Text
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    currency: str
     sale_opens_at: Annotated[datetime, Meta(tz=True)]
     sections: Annotated[list[_SectionTable], Meta(min_length=1, max_length=1000)]
     hold_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 300
@@ -85,12 +83,7 @@ def _event(table: dict) -> Event:
         raise _BadField(f"{field}: {problem}" if field else problem) from None
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
-    for index, section in enumerate(declared.sections):
-        if section.price * declared.max_seats_per_hold > MAX_AMOUNT_MINOR:
-            raise _BadField(
-                f"sections[{index}].price: max_seats_per_hold of them cost more than "
-                f"{MAX_AMOUNT_MINOR}, which no payment can"
-            )
+    _refuse_what_cannot_be_paid(declared)
     sections = tuple(
         _section(f"sections[{index}]", section) for index, section in enumerate(declared.sections)
     )
@@ -109,6 +102,18 @@ def _event(table: dict) -> Event:
     if len(event.seats) > MAX_SEATS:
         raise _BadField(f"sections: {len(event.seats)} seats, at most {MAX_SEATS} are possible")
     return event
+
+
+def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:
+    currency = CURRENCIES.get(declared.currency)
+    if currency is None:
+        raise _BadField(
+            f'currency: no payment can be in "{declared.currency}"; take '
+            f"{', '.join(nearest(declared.currency))} or another of docs/currencies.md"
+        )
+    for index, section in enumerate(declared.sections):
+        if problem := problem_with_price(currency, section.price, declared.max_seats_per_hold):
+            raise _BadField(f"sections[{index}].price: {problem}")
 
 
 def _section(field: str, declared: _SectionTable) -> Section:
