@@ -151,11 +151,51 @@ def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
 
 def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, opening, hall):
     hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
-    with pytest.raises(OpeningRefused, match="stalls-A-1"):
+    with pytest.raises(OpeningRefused, match="from GBP to JPY while seats are held .*: stalls-A-1"):
         opening.open_events([replace(hall, currency="JPY")])
     seats.release_hold(hall.id, hold.id)
     opening.open_events([replace(hall, currency="JPY")])
     assert seats.current_event(hall.id).currency == "JPY"
+
+
+def test_another_currency_is_refused_after_sales_and_the_currency_is_the_reason(
+    seats, bookings, opening, hall, raw_redis
+):
+    booking = sell(hall, bookings, "stalls-A-1")
+    opening.open_events([hall])
+    in_yen = replace(hall, currency="JPY")
+    says = "the currency cannot change to JPY, because seats are sold in GBP: stalls-A-1"
+    for look in (opening.check, opening.open_event):
+        with pytest.raises(OpeningRefused, match=says):
+            look(in_yen)
+    lose_event(raw_redis, hall.id)
+    with pytest.raises(OpeningRefused, match=says):
+        opening.open_events([in_yen])
+    bookings.mark_refunded(booking.id, booking.booked_at)
+    opening.open_events([in_yen])
+    assert seats.current_event(hall.id).currency == "JPY"
+
+
+def test_a_check_refuses_what_an_opening_would_and_changes_nothing(seats, bookings, opening, hall):
+    seats.hold_seats(hall, unique("hld"), "ada", [0])
+    before = seats.read_seats(hall.id)
+    assert opening.check(hall).version == hall.version
+    assert opening.check(replace(hall, name="Another name")).name == hall.name
+    with pytest.raises(OpeningRefused, match="renumber or drop .*: stalls-A-1;"):
+        opening.check(with_sections(hall, FLOOR, STALLS))
+    with pytest.raises(OpeningRefused, match="currency cannot change from GBP to JPY while"):
+        opening.check(replace(hall, currency="JPY"))
+    assert seats.read_seats(hall.id) == before
+    assert seats.current_event(hall.id).version == hall.version
+
+
+def test_a_check_of_an_event_that_is_not_on_sale_does_not_put_it_there(seats, bookings, opening):
+    hall = small_hall()
+    assert opening.check(hall) is None
+    assert hall.id not in seats.event_ids()
+    sell(hall, bookings, "free-F-6")
+    with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
+        opening.check(with_sections(hall, STALLS, FLOOR))
 
 
 def test_a_hold_that_is_sent_again_after_a_new_price_has_the_old_one(seats, opening, hall):

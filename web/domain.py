@@ -173,6 +173,17 @@ class Event:
         return tuple(self.seats[position] for position in positions)
 
 
+def moved_seats(before: Event, after: Event) -> str:
+    """The hall of ``before``, a character a seat: "1" where ``after`` has another seat, or none, in
+    its place, "0" where it may stay. In another currency none may: amounts of holds and bookings
+    are in the one that they were made in."""
+    same_currency = before.currency == after.currency
+    return "".join(
+        "0" if same_currency and after.positions.get(seat) == position else "1"
+        for position, seat in enumerate(before.seats)
+    )
+
+
 STATE_AFTER = {
     "held": SeatState.HELD,
     "released": SeatState.FREE,

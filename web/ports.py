@@ -86,8 +86,8 @@ class Change:
 
 
 class SeatsMoved(Exception):
-    """The new definition has other seats where some are held or sold: ``seats``, as the old
-    definition names them."""
+    """The new definition has other seats where some are held or sold, or another currency:
+    ``seats``, as the old definition names them."""
 
     def __init__(self, seats: tuple[str, ...]):
         super().__init__(seats)
@@ -311,6 +311,10 @@ class BookingStore(Protocol):
         ...
 
     def sold_seats(self, event_id: str) -> list[str]:
+        """Of bookings that were not refunded."""
+        ...
+
+    def currencies(self, event_id: str) -> set[str]:
         """Of bookings that were not refunded."""
         ...
 

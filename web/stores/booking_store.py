@@ -189,6 +189,10 @@ class MongoBookingStore:
             bookings = self._collection.find({"event": event_id, **BOOKED}, {"seats": 1})
             return [seat for booking in bookings for seat in booking["seats"]]
 
+    def currencies(self, event_id: str) -> set[str]:
+        with _reachable():
+            return set(self._collection.distinct("currency", {"event": event_id, **BOOKED}))
+
     def sales(self, event_id: str, since: datetime) -> Sales:
         of_event = {"$match": {"event": event_id, **BOOKED}}
         everything = {

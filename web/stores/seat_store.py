@@ -42,6 +42,7 @@ from web.domain import (
     SoldOut,
     TooManyHeld,
     Unavailable,
+    moved_seats,
 )
 from web.group_commit import Abandoned, GroupCommit
 from web.ports import (
@@ -250,19 +251,13 @@ class RedisSeatStore:
         hall = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
             hall[event.positions[seat]] = SeatState.SOLD.value
-        # A hold's amount is in the currency that it was made in.
-        same_currency = event.currency == old.currency
-        moved = "".join(
-            "0" if same_currency and event.positions.get(seat) == position else "1"
-            for position, seat in enumerate(old.seats)
-        )
         outcome, value = self._run(
             "open_event",
             event.id,
             from_version=old.version,
             **_definition(event),
             map="".join(hall),
-            moved=moved,
+            moved=moved_seats(old, event),
             seen_revision=seen_revision,
         )
         if outcome == "seats_moved":

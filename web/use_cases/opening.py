@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from web.domain import Event, EventChanged, Payment
+from web.domain import Event, EventChanged, Payment, SeatState, moved_seats
 from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
 from web.use_cases.payment_records import payment_of
 
@@ -80,7 +80,7 @@ class Opening:
         """As ``open_events``, for one. ``under_way`` is read now unless it is given.
         ``seen_revision`` is the highest that anybody has seen: an event whose revision is lower has
         gone back in time, and gets one above."""
-        self._check_sold(event, self._bookings.sold_seats(event.id))
+        self._check_bookings(event)
         self._seats.announce([event.id])
         if self._seats.revision(event.id) is None:
             # Built closed, and opened with the bookings of a moment when it was there already: the
@@ -93,16 +93,41 @@ class Opening:
             except EventChanged:
                 continue  # Another process opened it between our look and our change: look again.
             except SeatsMoved as moved:
-                raise OpeningRefused(
-                    f"{event.id}: the file would renumber or drop seats that are held or sold: "
-                    f"{_some(moved.seats)}; add new seats at the end of the file"
-                ) from None
+                raise _moves(event, self._seats.current_event(event.id), moved.seats) from None
         raise OpeningRefused(f"{event.id}: others keep opening it with another definition")
 
-    def _check_sold(self, event: Event, sold: Sequence[str]) -> None:
+    def check(self, event: Event) -> Event | None:
+        """Whether ``open_event`` would open it now, changing nothing. Returns the definition that is
+        on sale, None when there is none. Raises OpeningRefused, Unavailable."""
+        self._check_bookings(event)
+        if self._seats.revision(event.id) is None:
+            return None
+        before = self._seats.current_event(event.id)
+        hall = self._seats.read_seats(event.id).seats
+        in_the_way = [
+            seat
+            for seat, state, moved in zip(
+                before.seats, hall, moved_seats(before, event), strict=False
+            )
+            if state != SeatState.FREE and moved == "1"
+        ]
+        if in_the_way:
+            raise _moves(event, before, in_the_way)
+        return before
+
+    def _check_bookings(self, event: Event) -> None:
+        """Redis may have lost them."""
+        sold = self._bookings.sold_seats(event.id)
         if lost := [seat for seat in sold if seat not in event.positions]:
             raise OpeningRefused(
                 f"{event.id}: the file no longer has seats that are sold: {_some(lost)}"
+            )
+        currencies = self._bookings.currencies(event.id)
+        if currencies and event.currency not in currencies:
+            raise OpeningRefused(
+                f"{event.id}: the currency cannot change to {event.currency}, because "
+                f"seats are sold in {' and '.join(sorted(currencies))}: {_some(sold)}; "
+                "sell in another currency under another id"
             )
 
     def _open_payments(self, event: Event, under_way: UnderWay | None) -> list[Payment]:
@@ -112,9 +137,23 @@ class Opening:
         return [
             payment
             for payment in payments
-            if not sold.intersection(payment.seats)
+            if payment.currency == event.currency
+            and not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]
+
+
+def _moves(event: Event, before: Event, seats: Sequence[str]) -> OpeningRefused:
+    """``seats`` are taken, and not where they were in ``before``, or not in its currency."""
+    if event.currency != before.currency:
+        return OpeningRefused(
+            f"{event.id}: the currency cannot change from {before.currency} to {event.currency} "
+            f"while seats are held or sold: {_some(seats)}; open it again when they are available"
+        )
+    return OpeningRefused(
+        f"{event.id}: the file would renumber or drop seats that are held or sold: "
+        f"{_some(seats)}; add new seats at the end of the file"
+    )
 
 
 def _some(seats: Sequence[str]) -> str:
