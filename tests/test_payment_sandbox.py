@@ -514,6 +514,21 @@ def test_nothing_else_can_be_shown_whole(caller):
         ({"amount": "100000000"}, "amount", "amount_too_large"),
         ({"currency": ""}, "currency", "parameter_missing"),
         ({"currency": "pounds"}, "currency", None),
+        ({"currency": "xxz"}, "currency", None),
+        ({"amount": "29"}, "amount", "amount_too_small"),
+        ({"amount": "1", "currency": "usd"}, "amount", "amount_too_small"),
+        ({"amount": "5124", "currency": "kwd"}, "amount", "invalid_charge_amount"),
+        (
+            {"amount": "150050", "currency": "isk"},
+            "amount",
+            "invalid_charge_amount_no_decimal_compatible",
+        ),
+        (
+            {"amount": "5000050", "currency": "ugx"},
+            "amount",
+            "invalid_charge_amount_no_decimal_compatible",
+        ),
+        ({"amount": "10000000000", "currency": "cop"}, "amount", "amount_too_large"),
         ({"confirm": "yes"}, "confirm", None),
         ({"capture_method": "never"}, "capture_method", None),
         ({"payment_method": "pm_card_none"}, "payment_method", "resource_missing"),
@@ -537,6 +552,32 @@ def test_a_wrong_parameter_is_refused_by_name(caller, changes, param, code):
     assert response.status_code == 400
     assert error["type"] == "invalid_request_error"
     assert (error.get("param"), error.get("code")) == (param, code)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [
+        ("30", "gbp"),
+        ("99999999", "gbp"),
+        ("50", "jpy"),
+        ("5120", "kwd"),
+        ("150000", "isk"),
+        ("1045000", "huf"),
+        ("80045", "twd"),
+        ("999999999999", "idr"),
+    ],
+)
+def test_an_amount_that_stripe_takes_is_taken(caller, amount, currency):
+    assert caller.pay(amount=amount, currency=currency).json()["amount"] == int(amount)
+
+
+def test_an_amount_that_is_refused_is_told_its_bound_in_money(caller):
+    small = error_of(caller.pay(amount="29"))["message"]
+    large = error_of(caller.pay(amount="100000000", currency="usd"))["message"]
+    assert (small, large) == (
+        "Amount must be at least 0.30 gbp",
+        "Amount must be no more than 999,999.99 usd",
+    )
 
 
 def test_an_unknown_payment_intent_is_not_found(caller):

@@ -291,7 +291,7 @@ def test_payments_from_before_are_not_listed(gateway, key):
 def test_payments_of_others_on_the_same_account_are_left_out(gateway, sandbox, start):
     foreign = requests.post(
         f"{sandbox.url}/v1/payment_intents",
-        data={"amount": 1, "currency": "eur", "metadata[shop]": "hats"},
+        data={"amount": 50, "currency": "eur", "metadata[shop]": "hats"},
         headers={"Authorization": f"Bearer {API_KEY}"},
         timeout=5,
     ).json()["id"]

@@ -4,7 +4,6 @@ An intent is a dict with the fields of Stripe's object. The functions here chang
 and raise ApiError before they have changed anything.
 """
 
-import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ops.sandbox.cards import CARDS, Decline
 from ops.sandbox.errors import ApiError, invalid_request, no_such
 from ops.sandbox.form import Parameters
+from web.currencies import CURRENCIES, Currency
 
 Intent = dict[str, Any]
 
@@ -19,9 +19,6 @@ CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 DESCRIPTIVE = ("description", "receipt_email", "statement_descriptor_suffix")
 """Parameters that are kept and change nothing."""
-
-MAX_AMOUNT_MINOR = 99_999_999
-"""Stripe's bound: eight digits."""
 
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = (*_CONFIRMABLE, "requires_capture", "processing")
@@ -69,11 +66,7 @@ def read_creation(parameters: Parameters) -> Creation:
         raise invalid_request(
             "This value must be greater than or equal to 1.", "parameter_invalid_integer", "amount"
         )
-    if amount_minor > MAX_AMOUNT_MINOR:
-        message = f"Amount must be no more than {MAX_AMOUNT_MINOR}"
-        raise invalid_request(message, "amount_too_large", "amount")
-    if not re.fullmatch("[A-Za-z]{3}", currency):
-        raise invalid_request(f"Invalid currency: {currency.lower()}.", param="currency")
+    _require_chargeable(amount_minor, currency)
     confirms = parameters.flag("confirm")
     confirmation = read_confirmation(parameters)
     if not confirms and (confirmation.fails_if_owner_needed or confirmation.return_url):
@@ -92,6 +85,36 @@ def read_creation(parameters: Parameters) -> Creation:
     )
     parameters.require_no_more()
     return creation
+
+
+def _require_chargeable(amount_minor: int, currency: str) -> None:
+    """By the shop's own table: https://docs.stripe.com/currencies. Raises ApiError."""
+    rules = CURRENCIES.get(currency.upper())
+    if rules is None:
+        known = ", ".join(CURRENCIES).lower()
+        message = f"Invalid currency: {currency.lower()}. Your account supports: {known}"
+        raise invalid_request(message, param="currency")
+    if amount_minor % rules.step_minor:
+        raise _indivisible(rules)
+    if amount_minor < rules.min_minor:
+        message = f"Amount must be at least {rules.amount(rules.min_minor)} {currency.lower()}"
+        raise invalid_request(message, "amount_too_small", "amount")
+    if amount_minor > rules.max_minor:
+        most = f"{rules.amount(rules.max_minor):,} {currency.lower()}"
+        raise invalid_request(f"Amount must be no more than {most}", "amount_too_large", "amount")
+
+
+def _indivisible(rules: Currency) -> ApiError:
+    if rules.has_no_fractions:
+        return invalid_request(
+            f"Invalid amount. Currency {rules.code} has become effectively zero-decimal and "
+            f"charged amounts must be evenly divisible by {rules.step_minor}. See "
+            "https://stripe.com/docs/currencies#special-cases for more information.",
+            "invalid_charge_amount_no_decimal_compatible",
+            "amount",
+        )
+    message = f"Invalid amount. Amounts in {rules.code} must end in 0."
+    return invalid_request(message, "invalid_charge_amount", "amount")
 
 
 def read_confirmation(parameters: Parameters) -> Confirmation:
