@@ -87,6 +87,12 @@ def test_a_zero_byte_in_the_path_is_a_bad_request(ada):
         ("email", None),
         ("name", {"first": "Ada"}),
         ("email", "a@b.c\n"),
+        ("email", "ada\u200b@example.org"),
+        ("email", "ada@example,org"),
+        ("email", "ada@example."),
+        ("email", "mailto:a@b.c"),
+        ("name", "\u200b\u2060"),
+        ("name", "Ada\u202e"),
         ("payment_method", "pm_card_visa\n"),
         ("name", ""),
         ("name", "  "),
@@ -107,6 +113,18 @@ def test_names_may_be_written_in_any_script(ada, hold):
     assert paid.status_code == 201
     again = ada.pay(hold, name="Ædå Löve-lace 李小龍 👩‍🚀", email="ädä@exämple.org")
     assert again.content == paid.content
+
+
+def test_a_repeat_is_one_letter_for_letter(ada, hold):
+    """What is kept of it has another spelling, with the name composed and the domain in small
+    letters."""
+    typed = {"name": " Ju\u0308rgen", "email": "Ada@EXAMPLE.org"}
+    paid = ada.pay(hold, **typed)
+    assert paid.status_code == 201
+    again = ada.pay(hold, **typed)
+    assert (again.content, again.headers["Idempotent-Replayed"]) == (paid.content, "true")
+    other = ada.pay(hold, name="J\u00fcrgen", email="Ada@example.org")
+    assert_problem(other, 422, "idempotency_key_reused")
 
 
 def test_an_overlong_key_is_named_with_its_limit(ada, hold):

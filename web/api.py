@@ -30,14 +30,14 @@ from web.refusals import counted
 from web.settings import KEPT_STATUS
 from web.tickets import tickets
 from web.validation import (
-    EMAIL,
     MAX_EMAIL_LENGTH,
     MAX_NAME_LENGTH,
     MAX_PAYMENT_METHOD_LENGTH,
     MAX_SEATS_NAMED,
-    NAME,
     PAYMENT_METHOD,
+    email_of,
     field_and_problem,
+    name_of,
     number_of,
 )
 
@@ -61,8 +61,8 @@ class SeatsBody(msgspec.Struct):
 class PayBody(msgspec.Struct):
     """``payment_method`` may be left out when the seats cost nothing."""
 
-    email: Annotated[str, Meta(max_length=MAX_EMAIL_LENGTH, pattern=EMAIL)]
-    name: Annotated[str, Meta(max_length=MAX_NAME_LENGTH, pattern=NAME)]
+    email: Annotated[str, Meta(max_length=MAX_EMAIL_LENGTH)]
+    name: Annotated[str, Meta(max_length=MAX_NAME_LENGTH)]
     payment_method: Annotated[
         str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)
     ] = ""
@@ -173,9 +173,14 @@ def extend_hold(event_id: str, hold_id: str) -> Response:
 @api.post("/<event_id>/holds/<hold_id>/pay")
 def pay(event_id: str, hold_id: str) -> Response:
     key, body = _idempotency_key(), _body(PayBody)
-    buyer = Buyer(payment_method=body.payment_method, email=body.email, name=body.name)
+    buyer = Buyer(
+        payment_method=body.payment_method,
+        email=_checked("email", email_of, body.email),
+        name=_checked("name", name_of, body.name),
+    )
+    sent = (body.payment_method, body.email, body.name)
     try:
-        paid = tickets().checkout.pay(event_id, hold_id, _token(), key, buyer)
+        paid = tickets().checkout.pay(event_id, hold_id, _token(), key, buyer, sent)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending.key_digest)
     response = _json(paid.receipt, 201)
@@ -213,6 +218,13 @@ def _body(kind: type[Body]) -> Body:
         raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
     except RecursionError:
         raise InvalidRequest("body", "is nested too deeply") from None
+
+
+def _checked(field: str, rule: Callable[[str], str], text: str) -> str:
+    try:
+        return rule(text)
+    except ValueError as error:
+        raise InvalidRequest(field, str(error)) from None
 
 
 def _body_bytes() -> bytes:

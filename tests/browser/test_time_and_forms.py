@@ -97,6 +97,14 @@ def test_the_form_can_be_sent_again_when_the_buyer_comes_back_to_it(held):
     expect(page.locator(".pay-button")).to_be_enabled()
 
 
+@pytest.mark.parametrize("address", ["jürgen@example.de", "ada@münchen.example"])
+def test_an_international_address_is_no_hindrance_to_the_browser(held, address):
+    page = held()
+    page.get_by_label("E-mail address").fill(address)
+    page.locator(".pay-button").click()
+    page.wait_for_url("**/receipts/**")
+
+
 def test_offline_the_payment_is_not_sent_and_what_was_typed_stays(held):
     page = held()
     page.context.set_offline(True)

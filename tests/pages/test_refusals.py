@@ -45,7 +45,8 @@ def test_a_section_with_too_few_seats_says_so_and_keeps_what_was_asked(ada, eve,
         browser.get(address).press("Hold the best", section="free", quantity="3")
     refused = ada.get(address).press("Hold the best", section="free", quantity="2")
     assert refused.status == 409
-    assert focused_mistakes(refused) == [("Fewer than 2 seats are available in Free of charge right now", "#best")]
+    words = "Fewer than 2 seats are available in Free of charge right now"
+    assert focused_mistakes(refused) == [(words, "#best")]
     assert {("section", "free"), ("quantity", "2")} <= set(refused.fields("Hold the best"))
 
 
@@ -95,14 +96,36 @@ def test_a_number_of_seats_that_cannot_be_held_says_what_can(ada, address, quant
 def test_mistyped_fields_are_named_and_keep_what_was_typed(held):
     refused = held.press("Pay", name=" ", email="ada at example")
     assert refused.status == 422
-    assert focused_mistakes(refused) == [
-        ("Enter your name.", "#name"),
-        ("Enter an e-mail address such as ada@example.org.", "#email"),
-    ]
+    words = "Enter an e-mail address such as ada@example.org. An email address must have an @-sign."
+    assert focused_mistakes(refused) == [("Enter your name.", "#name"), (words, "#email")]
     email = refused.root.one("input", name="email")
     assert (email["value"], email["aria-invalid"]) == ("ada at example", "true")
     described = [refused.root.one(id=part).text for part in email["aria-describedby"].split()]
-    assert described[0] == "Enter an e-mail address such as ada@example.org."
+    assert described[0] == words
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "words"),
+    [
+        ("name", "Ada\u202e", "like U+202E (right-to-left override)."),
+        ("name", "\u200b\u200b", "Enter your name"),
+        ("name", "...", "Enter your name: it must have a letter or a digit."),
+        ("email", "ada\u200b@example.org", "Enter an e-mail address"),
+        ("email", "ada@example,org", "The part after the @-sign contains invalid characters"),
+        ("email", "a@" + "b." * 130 + "org", "The email address is too long"),
+        ("name", "A" * 201, "Enter your name: it must have at most 200 characters."),
+        ("email", "mailto:a@b.c", "Enter an e-mail address"),
+    ],
+)
+def test_what_the_api_refuses_of_a_buyer_the_page_refuses_in_words(held, field, typed, words):
+    refused = held.press("Pay", **{**BUYER, field: typed})
+    assert refused.status == 422
+    ((told, href),) = focused_mistakes(refused)
+    assert (words in told, href) == (True, f"#{field}")
+
+
+def test_an_international_address_buys_on_the_page_as_by_the_api(held):
+    assert held.press("Pay", name="Jürgen", email="jürgen@münchen.example").title == "You are in"
 
 
 @pytest.mark.parametrize("method", ["", "pm_card_unknown", "pm'card"])

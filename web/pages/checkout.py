@@ -12,7 +12,6 @@ from web.domain import (
     NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
-    Buyer,
     Event,
     EventNotFound,
     Hold,
@@ -118,9 +117,8 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     form = PayForm()
     if not form.validate():
         return _mistyped(event_id, hold_id, form)
-    buyer = Buyer(form.payment_method.data or "", form.email.data, form.name.data)
     try:
-        tickets().checkout.pay(event_id, hold_id, token, form.key.data, buyer)
+        tickets().checkout.pay(event_id, hold_id, token, form.key.data, form.buyer(), form.sent())
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
     except AlreadyBooked:

@@ -2,16 +2,16 @@
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
-from wtforms.validators import DataRequired, InputRequired, Length, Regexp
-
-from web.validation import (
-    EMAIL,
-    MAX_EMAIL_LENGTH,
-    MAX_NAME_LENGTH,
-    MAX_PAYMENT_METHOD_LENGTH,
-    NAME,
-    PAYMENT_METHOD,
+from wtforms.validators import (
+    DataRequired,
+    InputRequired,
+    Length,
+    Regexp,
+    ValidationError,
 )
+
+from web.domain import Buyer
+from web.validation import MAX_PAYMENT_METHOD_LENGTH, PAYMENT_METHOD, email_of, name_of
 
 MAX_KEY_LENGTH = 100
 """Of the key that the server puts into the form; some 40 characters."""
@@ -29,20 +29,12 @@ class PayForm(FlaskForm):
     name = StringField(
         "Name",
         filters=[_stripped],
-        validators=[
-            DataRequired("Enter your name."),
-            Length(max=MAX_NAME_LENGTH, message="Enter a name of at most %(max)d characters."),
-            Regexp(NAME, message="Enter your name on one line."),
-        ],
+        validators=[DataRequired("Enter your name.")],
     )
     email = StringField(
         "E-mail address",
         filters=[_stripped],
-        validators=[
-            DataRequired("Enter your e-mail address."),
-            Length(max=MAX_EMAIL_LENGTH, message="Enter an address of at most %(max)d characters."),
-            Regexp(EMAIL, message="Enter an e-mail address such as ada@example.org."),
-        ],
+        validators=[DataRequired("Enter your e-mail address.")],
     )
     payment_method = StringField(
         validators=[
@@ -50,6 +42,31 @@ class PayForm(FlaskForm):
             Regexp(PAYMENT_METHOD, message="Choose a card."),
         ]
     )
+
+    def validate_name(self, field: StringField) -> None:
+        try:
+            name_of(field.data)
+        except ValueError as error:
+            raise ValidationError(f"Enter your name: it {error}.") from None
+
+    def validate_email(self, field: StringField) -> None:
+        try:
+            email_of(field.data)
+        except ValueError as error:
+            problem = str(error).removeprefix("must be ")
+            raise ValidationError(f"Enter {problem}") from None
+
+    def sent(self) -> tuple[str, str, str]:
+        """Payment method, address and name, as they were typed."""
+        return (self.payment_method.data or "", self.email.data, self.name.data)
+
+    def buyer(self) -> Buyer:
+        """Of a form that is valid."""
+        return Buyer(
+            payment_method=self.payment_method.data or "",
+            email=email_of(self.email.data),
+            name=name_of(self.name.data),
+        )
 
 
 class LoginForm(FlaskForm):

@@ -106,9 +106,9 @@ def problem_page(problem: Problem) -> Response:
         case "rate_limited":
             words = (
                 "Too many requests at once",
-                f"Too many requests came from your connection, which others may share. Wait {wait}, "
-                "then load the page again. If you were paying, that is safe: you are never charged "
-                "twice.",
+                "Too many requests came from your connection, which others may share. Wait "
+                f"{wait}, then load the page again. If you were paying, that is safe: you are "
+                "never charged twice.",
                 "Seats that you hold stay yours meanwhile, until their time is over.",
             )
         case "unavailable":

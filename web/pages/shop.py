@@ -40,7 +40,6 @@ from web.refusals import counted
 from web.tickets import tickets
 from web.validation import MAX_SEATS_NAMED, number_of
 
-
 NEIGHBOURS = Mistake(
     "None of them is yours: somebody who shares your internet connection holds them. Wait until "
     "they are paid for or come back, or use another connection, such as mobile data.",

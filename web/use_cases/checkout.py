@@ -8,7 +8,7 @@ is undone, after it a payment is finished, whatever happens.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -142,9 +142,17 @@ class Checkout:
         self._tokens = tokens
 
     def pay(
-        self, event_id: str, hold_id: str, token: str, idempotency_key: str, buyer: Buyer
+        self,
+        event_id: str,
+        hold_id: str,
+        token: str,
+        idempotency_key: str,
+        buyer: Buyer,
+        sent: Sequence[str] = (),
     ) -> Paid:
         """Charges for a hold and books it, once, however often it is asked with the same key.
+        ``sent`` is payment method, address and name letter for letter, where ``buyer`` has them in
+        another spelling: a repeat must be known again after the rules of spelling have changed.
 
         Raises HoldNotFound, HoldExpired, AlreadyBooked, PaymentDeclined, PaymentInProgress,
         IdempotencyKeyReused, InvalidRequest, SeatTaken, Replayed, PaymentPending when the outcome
@@ -154,7 +162,7 @@ class Checkout:
             raise HoldNotFound
         self._bookings.require_index()
         key_digest = _digest(hold_id, idempotency_key)
-        fingerprint = _digest(buyer.payment_method, buyer.email, buyer.name)
+        fingerprint = _digest(*(sent or (buyer.payment_method, buyer.email, buyer.name)))
 
         begun = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
         if isinstance(begun, Paid):
