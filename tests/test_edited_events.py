@@ -94,9 +94,9 @@ def test_more_seats_can_be_held_by_a_client_once_it_may(warm, hall, edit):
 
 def test_fewer_seats_can_be_held_once_fewer_are_allowed(warm, hall, edit):
     edit(max_seats_per_hold=2, max_held_per_client=4)
-    with pytest.raises(InvalidRequest, match="quantity.*1 to 2"):
+    with pytest.raises(InvalidRequest, match=r"quantity.*1 to 2"):
         warm.hold_best(hall.id, "ada", "stalls", 3)
-    with pytest.raises(InvalidRequest, match="seats.*1 to 2"):
+    with pytest.raises(InvalidRequest, match=r"seats.*1 to 2"):
         warm.hold_seats(hall.id, "ada", ["stalls-A-1", "stalls-A-2", "stalls-A-3"])
 
 

@@ -151,7 +151,9 @@ def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
 
 def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, opening, hall):
     hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
-    with pytest.raises(OpeningRefused, match="from GBP to JPY while seats are held .*: stalls-A-1"):
+    with pytest.raises(
+        OpeningRefused, match=r"from GBP to JPY while seats are held .*: stalls-A-1"
+    ):
         opening.open_events([replace(hall, currency="JPY")])
     seats.release_hold(hall.id, hold.id)
     opening.open_events([replace(hall, currency="JPY")])
@@ -181,7 +183,7 @@ def test_a_check_refuses_what_an_opening_would_and_changes_nothing(seats, bookin
     before = seats.read_seats(hall.id)
     assert opening.check(hall).version == hall.version
     assert opening.check(replace(hall, name="Another name")).name == hall.name
-    with pytest.raises(OpeningRefused, match="renumber or drop .*: stalls-A-1;"):
+    with pytest.raises(OpeningRefused, match=r"renumber or drop .*: stalls-A-1;"):
         opening.check(with_sections(hall, FLOOR, STALLS))
     with pytest.raises(OpeningRefused, match="currency cannot change from GBP to JPY while"):
         opening.check(replace(hall, currency="JPY"))

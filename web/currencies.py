@@ -90,9 +90,9 @@ of the currency in which the account is paid out, "$0.50 US or equivalent"
 next 1, 2 or 5 of its size, because rates move. Stripe may still refuse an amount so small."""
 
 _MAX_DIGITS = {"IDR": 12, "COP": 10, "INR": 9}
-"""Of the minor unit, 8 for all others: what Stripe takes with every payment method. It says that most
-cards may be charged twelve digits and American Express nine, and of a PaymentIntent that its amount
-has at most eight; these are the ones that nothing it says contradicts."""
+"""Of the minor unit, 8 for all others: what Stripe takes with every payment method. It says that
+most cards may be charged twelve digits and American Express nine, and of a PaymentIntent that its
+amount has at most eight; these are the ones that nothing it says contradicts."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def currency_of(code: str) -> Currency:
 
 
 def nearest(code: str, most: int = 3) -> list[str]:
-    """Those that a mistyped code may have meant, likeliest first: as many of the same letters as can
-    be, and then as many in the same place."""
+    """Those that a mistyped code may have meant, likeliest first: as many of the same letters as
+    can be, and then as many in the same place."""
     typed = code.upper()
 
     def unlike(known: str) -> tuple[int, int]:
@@ -168,13 +168,13 @@ def problem_with_price(currency: Currency, price_minor: int, max_seats: int) -> 
         below = price_minor - price_minor % step
         nearby = " or ".join(str(price) for price in (below, below + step) if price >= least)
         return (
-            f"{price_minor} is {written(price_minor)}, and amounts in {currency.code} are multiples "
-            f"of {written(step)} ({step}): take {nearby or least}"
+            f"{price_minor} is {written(price_minor)}, and amounts in {currency.code} are "
+            f"multiples of {written(step)} ({step}): take {nearby or least}"
         )
     if price_minor < least:
         return (
-            f"{price_minor} is {written(price_minor)}, and no payment can be below {written(least)} "
-            f"({least}): take that or more, or 0 for free of charge"
+            f"{price_minor} is {written(price_minor)}, and no payment can be below "
+            f"{written(least)} ({least}): take that or more, or 0 for free of charge"
         )
     total, most = price_minor * max_seats, currency.max_minor
     if total > most:

@@ -97,8 +97,8 @@ class Opening:
         raise OpeningRefused(f"{event.id}: others keep opening it with another definition")
 
     def check(self, event: Event) -> Event | None:
-        """Whether ``open_event`` would open it now, changing nothing. Returns the definition that is
-        on sale, None when there is none. Raises OpeningRefused, Unavailable."""
+        """Whether ``open_event`` would open it now, changing nothing. Returns the definition that
+        is on sale, None when there is none. Raises OpeningRefused, Unavailable."""
         self._check_bookings(event)
         if self._seats.revision(event.id) is None:
             return None
