@@ -173,7 +173,7 @@ class Stack:
                 listen=f"{HOST}:{port}",
                 upstreams=[upstream],
                 state_dir=state_dir,
-                cache_dir=cache_dir,
+                cache_dir=cache_dir / "kept",
                 rate=parse_rate(self.environment.get("RATE_LIMIT") or DEFAULT_RATE_LIMIT),
             )
         )

@@ -76,6 +76,17 @@ def test_an_unchanged_event_is_not_sent_twice(ada):
     assert (again.status_code, again.content) == (304, b"")
 
 
+def test_a_definition_may_be_kept_under_its_version_alone(ada, seats):
+    version = seats.current_event(ada.event_id).version
+    event, of_now, of_before = (
+        ada.call("GET", path) for path in ("", f"versions/{version}", f"versions/{'0' * 16}")
+    )
+    assert event.json() == of_now.json() == of_before.json()
+    assert "immutable" in of_now.headers["Cache-Control"]
+    for answer in (event, of_before):
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
 def test_the_seat_map_has_a_character_a_seat_and_a_rising_revision(ada):
     before = ada.call("GET", "seats").json()
     assert before["seats"] == "0" * 38

@@ -115,6 +115,7 @@ ROOMS = {
         "web.validation",
     },
     "web/seat_maps.py": {
+        "web.answers",
         "web.domain",
         "web.group_commit",
         "web.ports",

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from ops.nginx.render import MAP_MIN_USES
-from tests.behind_nginx import KEEPING_S, NO_ENVELOPE, ask, local_nginx
+from tests.behind_nginx import KEEPING_S, NO_ENVELOPE, ask, assert_problem, local_nginx
 from tests.factories import unique
 
 CROWD = MAP_MIN_USES + 20
@@ -54,6 +54,30 @@ def test_a_few_get_the_map_of_their_moment_and_a_crowd_one_map(nginx, upstream, 
         tags = tags_of_a_crowd(nginx, path)
     assert len(set(tags[:MAP_MIN_USES])) == MAP_MIN_USES
     assert set(tags[MAP_MIN_USES:]) == {tags[MAP_MIN_USES - 1]}
+
+
+def test_open_pages_together_ask_once_a_second(nginx, upstream, path):
+    while time.time() % 1 > 0.5:
+        time.sleep(0.01)
+    with upstream.telling(200, of_the_application()) as heard:
+        for _ in range(5):
+            ask(nginx.port, "GET", path, Cache_Control="max-age=1")
+            time.sleep(KEEPING_S)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("wish", ["no-cache", "max-age=0", "no-store", ""])
+def test_whoever_does_not_ask_for_what_is_kept_gets_the_map_of_the_moment(
+    nginx, upstream, path, wish
+):
+    with upstream.telling(200, of_the_application()):
+        asked = [{"Cache_Control": "max-age=1"}, {"Cache_Control": wish}, {"Cache_Control": wish}]
+        tags = {ask(nginx.port, "GET", path, **headers).headers["ETag"] for headers in asked}
+    assert len(tags) == 3
+
+
+def test_what_is_kept_for_pages_has_no_address_of_its_own(nginx, path):
+    assert_problem(ask(nginx.port, "GET", f"/kept-for-pages{path}"), 404, "not_found")
 
 
 def test_the_next_second_has_a_map_of_its_own(nginx, upstream, path):

@@ -10,9 +10,8 @@ import msgspec
 from flask import Blueprint, Response, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
-from werkzeug.http import parse_accept_header, parse_etags
 
-from web.answers import CLIENT, Answer
+from web.answers import ASKED_EACH_TIME, CLIENT, KEPT_FOR_EVER, Answer, Encoded
 from web.domain import (
     Buyer,
     Event,
@@ -79,25 +78,25 @@ def list_events() -> Response:
 @api.get("/<event_id>")
 def show_event(event_id: str) -> Response:
     event = tickets().box_office.event(event_id)
-    response = Response(_event_json(event), mimetype="application/json")
-    return _revalidated(response, event.version)
+    return _definition(event, ASKED_EACH_TIME)
+
+
+@api.get("/<event_id>/versions/<version>")
+def show_version(event_id: str, version: str) -> Response:
+    """What pages ask for: they name the version that they were made with, so that nginx can keep it
+    for everybody. Whoever names another gets that of now, which nobody keeps."""
+    event = tickets().box_office.event(event_id)
+    return _definition(event, KEPT_FOR_EVER if version == event.version else ASKED_EACH_TIME)
+
+
+def _definition(event: Event, cache_control: str) -> Response:
+    return _event_json(event).answer(request.environ, event.version, cache_control).response()
 
 
 @hot.route("GET", "/<event_id>/seats")
 def show_seats(call: Call, event_id: str) -> Answer:
     seat_map = call.tickets.seat_maps.of(event_id)
-    accepted = parse_accept_header(call.environ.get("HTTP_ACCEPT_ENCODING"))
-    zips = seat_map.is_worth_zipping and accepted["gzip"] > 0
-    tag = f'W/"{seat_map.revision}"' if zips else f'"{seat_map.revision}"'
-    headers = [("Cache-Control", "no-cache"), ("ETag", tag), ("Vary", "Accept-Encoding")]
-    known = parse_etags(call.environ.get("HTTP_IF_NONE_MATCH"))
-    if known.contains_weak(str(seat_map.revision)):
-        return Answer(304, b"", headers)
-    headers.append(("Content-Type", "application/json"))
-    if not zips:
-        return Answer(200, seat_map.body, headers)
-    headers.append(("Content-Encoding", "gzip"))
-    return Answer(200, seat_map.zipped, headers)
+    return seat_map.answer(call.environ, str(seat_map.revision), ASKED_EACH_TIME)
 
 
 # ---------------------------------------------------------------- holds
@@ -275,16 +274,6 @@ def _json_answer(body: Any, status: int = 200) -> Answer:
     return Answer(status, msgspec.json.encode(body), headers)
 
 
-def _revalidated(response: Response, tag: str) -> Response:
-    """Anyone may keep it, and must ask each time whether it is still so."""
-    response.headers["Cache-Control"] = "no-cache"
-    response.set_etag(tag)
-    if request.if_none_match.contains_weak(tag):
-        response.status_code = 304
-        response.set_data(b"")
-    return response
-
-
 def _summary(event: Event) -> dict[str, Any]:
     return {
         "id": event.id,
@@ -296,7 +285,7 @@ def _summary(event: Event) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)  # by identity: a definition that was opened anew is another object
-def _event_json(event: Event) -> bytes:
+def _event_json(event: Event) -> Encoded:
     seats = iter(event.seats)
     sections = [
         {
@@ -311,7 +300,7 @@ def _event_json(event: Event) -> bytes:
         }
         for section in event.sections
     ]
-    return msgspec.json.encode(
+    definition = msgspec.json.encode(
         {
             **_summary(event),
             "hold_ms": event.hold_ms,
@@ -320,6 +309,7 @@ def _event_json(event: Event) -> bytes:
             "sections": sections,
         }
     )
+    return Encoded(definition)
 
 
 def _hold(hold: Hold) -> dict[str, Any]:

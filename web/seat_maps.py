@@ -1,10 +1,10 @@
 """Seat maps as the API sends them, made once for all who ask at the same moment."""
 
-import gzip
 from functools import cached_property
 
 import msgspec
 
+from web.answers import Encoded
 from web.domain import Availability
 from web.group_commit import GroupCommit
 from web.ports import SeatMap
@@ -18,33 +18,19 @@ longest goes first."""
 EVERYBODY = 10_000
 """As many as can wait at one moment share one reading."""
 
-GZIP_MIN_BYTES = 1400
-"""Smaller ones fit one packet as they are, as nginx has it (ops/nginx/compression.conf.j2)."""
 
-GZIP_LEVEL = 1
-"""A map of 50,000 seats, half of them sold, shrinks from 50 KB to 13 in a third of a millisecond;
-level 6 takes ten times as long for 10."""
-
-
-class EncodedMap:
-    """``body`` is the JSON of the contract."""
+class EncodedMap(Encoded):
+    """The JSON of the contract."""
 
     def __init__(self, seat_map: SeatMap):
+        told = {"revision": seat_map.revision, "seats": seat_map.seats}
+        super().__init__(msgspec.json.encode(told))
         self.revision = seat_map.revision
         self._seats = seat_map.seats
-        self.body = msgspec.json.encode({"revision": seat_map.revision, "seats": seat_map.seats})
-
-    @property
-    def is_worth_zipping(self) -> bool:
-        return len(self.body) >= GZIP_MIN_BYTES
 
     @cached_property
     def availability(self) -> Availability:
         return Availability.of(self._seats)
-
-    @cached_property
-    def zipped(self) -> bytes:
-        return gzip.compress(self.body, GZIP_LEVEL, mtime=0)
 
 
 class SeatMaps:

@@ -123,8 +123,9 @@ def local(
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
 
     X-Forwarded-For is believed from loopback, so that a load generator can play many clients.
-    ``listen`` and ``upstreams`` are ``host:port``. Kept refusals are in ``cache_dir``, by default
-    below ``state_dir``. ``rate`` is the application's RATE_LIMIT. Raises ValueError.
+    ``listen`` and ``upstreams`` are ``host:port``. What nginx keeps is in ``cache_dir``, by default
+    below ``state_dir``, and in a folder beside it. ``rate`` is the application's RATE_LIMIT. Raises
+    ValueError.
     """
     state_dir = state_dir.resolve()
     return _render(
@@ -139,7 +140,7 @@ def local(
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
             client_timeout_s=client_timeout_s,
             state_dir=state_dir,
-            cache_dir=cache_dir or state_dir / "refusals",
+            cache_dir=cache_dir or state_dir / "kept",
             web_dir=web_dir.resolve(),
             pid_path=state_dir / "nginx.pid",
             access_log=state_dir / "access.log",
@@ -205,7 +206,7 @@ def server(
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
             state_dir=root / "var/lib/nginx",
             # In memory, and nobody but root can put a folder of that name there before nginx does.
-            cache_dir=root / "run/tickets-refusals",
+            cache_dir=root / "run/tickets-kept",
             web_dir=web_dir.resolve(),
             pid_path=root / "run/nginx.pid",
             access_log=log_dir / "access.log",
@@ -242,7 +243,7 @@ def heroku(
             # As many as the platform allows.
             worker_rlimit_nofile=10_000,
             state_dir=Path("/tmp"),
-            cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-refusals',
+            cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-kept',
             # The buildpack starts nginx in the application's folder.
             web_dir="<%= Dir.pwd %>/web",
             pid_path="/tmp/nginx.pid",

@@ -215,7 +215,7 @@ def _event_page(event_id: str, sent: Sent | None = None) -> Response:
         Availability.of(seat_map.seats),
         sections=sections,
         on_one_page=on_one_page,
-        revision=seat_map.revision,
+        seat_map=seat_map,
     )
 
 
@@ -237,7 +237,7 @@ def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> R
         view=view,
         parts=parts,
         at=at,
-        revision=seat_map.revision,
+        seat_map=seat_map,
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, current_app, url_for
 from flask_wtf import CSRFProtect
 
+from web.answers import KEPT_FOR_EVER
+
 # Their views are on the blueprint once they are imported.
 from web.pages import checkout, organiser, receipts, refusal_pages, shop  # noqa: F401
 from web.pages.blueprint import pages
@@ -39,14 +41,19 @@ def register_pages(app: Flask, settings: Settings, without_cookies: Iterable[Blu
     register_filters(app)
     version = _version_of(Path(app.static_folder))
     app.add_template_global(partial(url_for, "static_version", version=version), "static_url")
-    app.add_url_rule("/static/<version>/<filename>", "static_version", _static_version)
+    file_of = partial(_static_version, version)
+    app.add_url_rule("/static/<version>/<filename>", "static_version", file_of)
     app.register_blueprint(pages)
 
 
-def _static_version(version: str, filename: str) -> Response:
+def _static_version(current: str, version: str, filename: str) -> Response:
     """The file of now, whatever the version: nginx does the same, and a page of before a release
-    is better served with it than without."""
-    return current_app.send_static_file(filename)
+    is better served with it than without. Kept by browsers if it is the right one: without nginx
+    each file counts as a request of its buyer."""
+    response = current_app.send_static_file(filename)
+    if version == current:
+        response.headers["Cache-Control"] = KEPT_FOR_EVER
+    return response
 
 
 def _version_of(folder: Path) -> str:

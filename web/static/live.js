@@ -10,20 +10,22 @@ const LONGEST_WAIT_MS = 30_000;
 
 const jitter = (most) => Math.random() * most;
 
-// `heard` gets {revision, seats} when they changed. `opensAt` is a moment of performance.now().
-// `first` is done when the first of them was heard.
-export function follow(address, heard, opensAt) {
-	let [failures, heardAt] = [0, -Infinity];
-	let timer, hiddenAt, asking, stopped, tag, heardFirst;
-	const first = new Promise((resolve) => (heardFirst = resolve));
+// `heard` gets {revision, seats} when they changed since `revision`, which came with the page.
+// `opensAt` is a moment of performance.now().
+export function follow(address, revision, heard, opensAt) {
+	// The page was made at 0, or a little later.
+	let [failures, heardAt, tag] = [0, 0, `"${revision}"`];
+	let timer, hiddenAt, asking, stopped;
 
 	function later(ms) {
 		clearTimeout(timer);
 		timer = setTimeout(ask, ms);
 	}
 
+	const hiddenNow = () => (document.hidden ? performance.now() : Infinity);
+
 	function visibility() {
-		hiddenAt = document.hidden ? performance.now() : Infinity;
+		hiddenAt = hiddenNow();
 		if (!document.hidden) later(asking ? EVERY_MS : 0);
 	}
 
@@ -39,7 +41,8 @@ export function follow(address, heard, opensAt) {
 	// Returns how long to wait then.
 	async function answered() {
 		const answer = await fetch(address, {
-			headers: tag ? { "If-None-Match": tag } : {},
+			// What nginx has kept of this second will do: it costs nobody behind this address a request.
+			headers: { "Cache-Control": "max-age=1", "If-None-Match": tag },
 			// Or the browser would turn a 304 into the whole map again.
 			cache: "no-store",
 			credentials: "omit",
@@ -48,12 +51,15 @@ export function follow(address, heard, opensAt) {
 		if (answer.status === 200) {
 			heard(await answer.json());
 			tag = answer.headers.get("ETag");
-			heardFirst();
 		} else if (answer.status !== 304) {
 			return 1000 * Number(answer.headers.get("Retry-After")) * (1 + jitter(0.5));
 		}
 		failures = 0;
 		heardAt = performance.now();
+		return pause();
+	}
+
+	function pause() {
 		if (document.hidden) return HIDDEN_MS;
 		const opensIn = opensAt - performance.now();
 		return opensIn > 0 ? Math.min(CLOSED_MS, opensIn + EVERY_MS) : EVERY_MS;
@@ -61,6 +67,7 @@ export function follow(address, heard, opensAt) {
 
 	document.addEventListener("visibilitychange", visibility);
 	window.addEventListener("online", () => later(jitter(1000)));
-	visibility();
-	return { first, ask, stop: () => (stopped = true), ageMs: () => performance.now() - heardAt };
+	hiddenAt = hiddenNow();
+	later(Math.max(0, pause() - performance.now()) + jitter(JITTER_MS));
+	return { ask, stop: () => (stopped = true), ageMs: () => performance.now() - heardAt };
 }

@@ -301,15 +301,15 @@ function showAge() {
 }
 
 async function begin() {
-	const address = `/api/events/${encodeURIComponent(eventId)}`;
-	const answer = await fetch(address, { credentials: "omit" });
+	const answer = await fetch(form.dataset.definition, { credentials: "omit" });
 	if (!answer.ok) return; // The page works without the map.
 	form.hidden = false;
 	const aisles = new Set(JSON.parse(form.dataset.aisles));
 	hall = layOut(await answer.json(), canvas.clientWidth / canvas.clientHeight, only, aisles);
 	const opensInMs = Number(part("opens-in-ms")?.dataset.opensInMs || 0);
-	live = follow(`${address}/seats`, heard, performance.now() + opensInMs);
-	await live.first;
+	heard(form.dataset);
+	const address = `/api/events/${encodeURIComponent(eventId)}/seats`;
+	live = follow(address, form.dataset.revision, heard, performance.now() + opensInMs);
 	const before = remembered().map((id) => hall.positions.get(id));
 	for (const box of all("form[data-list] [name=seats]")) {
 		const position = hall.positions.get(box.value);

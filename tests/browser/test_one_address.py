@@ -1,0 +1,87 @@
+"""People behind one address, who have its ten requests a second together."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.chromium import new_context
+from tests.factories import put_on_sale, small_hall
+from web.domain import Event
+from web.settings import DEFAULT_RATE_LIMIT
+
+PEOPLE = 10
+WATCHED_MS = 4000
+"""Each map asks for the seats again meanwhile, and some do twice."""
+
+GO = "address => void setTimeout(() => location.assign(address))"
+
+_addresses = itertools.count(1)
+
+
+@pytest.fixture
+def hall(seats) -> Event:
+    event = small_hall()
+    put_on_sale(seats, event)
+    return event
+
+
+class People:
+    """Ten browsers behind one address; ``refused`` are the paths that were answered with 429."""
+
+    def __init__(self, pages: list[Page], url: str):
+        self._pages = pages
+        self._url = url
+        self.refused: list[str] = []
+        for page in pages:
+            page.on("response", lambda answer: self._note(answer.status, answer.url))
+
+    def _note(self, status: int, url: str) -> None:
+        if status == 429:
+            self.refused.append(url.removeprefix(self._url))
+
+    def open(self, path: str) -> None:
+        """All at once, and waits until each has its map."""
+        for page in self._pages:
+            page.evaluate(GO, self._url + path)
+        for page in self._pages:
+            page.wait_for_selector("[data-ready]")
+
+    def look_on(self) -> None:
+        self._pages[0].wait_for_timeout(WATCHED_MS)
+
+
+@pytest.fixture
+def ten_people(browser, stack) -> Iterator[Callable[[], People]]:
+    contexts = []
+
+    def made() -> People:
+        headers = {"X-Forwarded-For": f"10.78.0.{next(_addresses)}"}
+        pages = []
+        for _ in range(PEOPLE):
+            contexts.append(new_context(browser, stack.url, extra_http_headers=headers))
+            pages.append(contexts[-1].new_page())
+        return People(pages, stack.url)
+
+    yield made
+    for context in contexts:
+        context.close()
+
+
+def test_ten_people_behind_one_address_see_page_and_map_in_the_same_second(
+    ten_people, page_at, hall
+):
+    assert f"{PEOPLE}/second" == DEFAULT_RATE_LIMIT
+    # Somebody else was there before them: nginx has the definition.
+    page_at(f"/events/{hall.id}").wait_for_selector("[data-ready]")
+    people = ten_people()
+    people.open(f"/events/{hall.id}")
+    people.look_on()
+    assert people.refused == []
+
+
+def test_ten_who_are_the_first_of_all_see_the_page_at_once_and_the_map_soon(ten_people, hall):
+    people = ten_people()
+    people.open(f"/events/{hall.id}")
+    assert not [path for path in people.refused if not path.startswith("/api/")]
