@@ -16,12 +16,14 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page_at(browser, stack) -> Iterator[Callable[..., Page]]:
     """``page_at("/", viewport=PHONE, javascript=False)``: a page of a buyer of its own, open there;
-    arguments are those of ``new_context``. A script that fails in it fails the test."""
+    arguments are those of ``new_context``. A script that fails in it fails the test, unless
+    ``may_fail``."""
     contexts, failures = [], []
 
-    def opened(address: str = "/", **options: object) -> Page:
+    def opened(address: str = "/", *, may_fail: bool = False, **options: object) -> Page:
         contexts.append(context := new_context(browser, stack.url, **options))
-        context.on("weberror", lambda failed: failures.append(str(failed.error)))
+        if not may_fail:
+            context.on("weberror", lambda failed: failures.append(str(failed.error)))
         page = context.new_page()
         page.goto(address)
         return page

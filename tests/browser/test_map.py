@@ -246,11 +246,9 @@ def test_when_the_answer_is_lost_the_same_seats_are_still_ours(page_at, hall):
 
     page.route("**/holds", lose_the_answer, times=1)
     hold_button(page).click()
-    expect(page.locator("[data-message]")).to_contain_text("No answer came")
-    expect(page.locator("#sale")).to_contain_text("37 of 38 seats")
-    expect(hold_button(page)).to_have_text("Hold 1 seat")
-    hold_button(page).click()
     page.wait_for_url("**/holds/hld_*")
+    page.go_back()
+    expect(page.locator("#sale")).to_contain_text("37 of 38 seats")
 
 
 def test_before_the_sale_opens_the_choice_is_kept(page_at, seats):
@@ -446,7 +444,7 @@ def test_scripts_that_import_one_another_are_of_one_version_and_loaded_once(page
     page.goto(f"/events/{hall.id}")
     page.wait_for_selector("[data-ready]")
     scripts = [url for url in asked if url.endswith(".js")]
-    assert len(scripts) == len(set(scripts)) == 5
+    assert len(scripts) == len(set(scripts)) == 6
     versions = {re.search(r"/static/([0-9a-f]{8})/", url)[1] for url in scripts}
     assert len(versions) == 1
 

@@ -39,6 +39,7 @@ const between = (least, value, most) => Math.min(Math.max(value, least), most);
 // `touched` gets a section and a position, -1 where seats have no numbers. `moved` hears that the view changed.
 export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	const context = canvas.getContext("2d");
+	if (!context) throw new Error("this browser draws nothing");
 	const pointers = new Map();
 	let [scale, left, top] = [0, 0, 0]; // the view: a seat's place in px, and where the hall begins
 	let width, height, ratio, smallest;
@@ -214,7 +215,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		const widthOf = (text) => context.measureText(text).width;
 		const lines = [];
 		for (const word of section.name.split(" ")) {
-			const longer = `${lines.at(-1)} ${word}`;
+			const longer = `${lines[lines.length - 1]} ${word}`;
 			if (lines.length && widthOf(longer) <= section.width * 0.85) lines[lines.length - 1] = longer;
 			else lines.push(word);
 		}
@@ -244,7 +245,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 			const size = 1 - 2 * inset;
 			const group = positions.filter((at) => kindOf(at) === kind);
 			context.beginPath();
-			for (const at of group) context.roundRect(hall.x[at] - size / 2, hall.y[at] - size / 2, size, size, 0.2);
+			for (const at of group) square(hall.x[at] - size / 2, hall.y[at] - size / 2, size);
 			context.setLineDash(kind === "on hold" ? [0.16, 0.12] : []);
 			context[`${how}Style`] = colours[colour];
 			context[how]();
@@ -255,12 +256,20 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		}
 	}
 
+	// Its corners are round where the browser can do that.
+	function square(x, y, size) {
+		if (context.roundRect) context.roundRect(x, y, size, size, 0.2);
+		else context.rect(x, y, size, size);
+	}
+
 	function repaint() {
 		const style = getComputedStyle(canvas);
 		family = style.fontFamily;
 		colours = Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 		cell = between(1, Math.floor(Math.sqrt(BITMAP_PIXELS / (hall.width * hall.height))), 8);
-		bitmap = new OffscreenCanvas(Math.ceil(hall.width * cell), Math.ceil(hall.height * cell));
+		bitmap = document.createElement("canvas");
+		bitmap.width = Math.ceil(hall.width * cell);
+		bitmap.height = Math.ceil(hall.height * cell);
 		dots = bitmap.getContext("2d");
 		hall.rowOf.forEach((row, position) => row >= 0 && dot(position));
 		drawSoon();
@@ -288,6 +297,8 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	}
 
 	for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).onchange = repaint;
+	// At once: who called is to hear of it when the hall cannot be drawn.
+	resize();
 	new ResizeObserver(resize).observe(canvas);
 	return { changed, zoom, reveal, toCanvas };
 }

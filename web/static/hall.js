@@ -7,6 +7,7 @@ export const HEAD = 2; // above the first row, for the section's name
 const APART = 1.2;
 
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
+const lastOf = (list) => list[list.length - 1];
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
 // As in the list: 9, 10, Z, AA.
@@ -54,7 +55,7 @@ export function layOut(event, aspect, only, aisles) {
 		});
 		section.rows.sort(naturally);
 		section.height = rows.length + HEAD + 0.5;
-		section.width = Math.max(...section.rows.map((row) => row.places.at(-1) + 1), 8) + 2 * SIDE;
+		section.width = Math.max(...section.rows.map((row) => lastOf(row.places) + 1), 8) + 2 * SIDE;
 		return section;
 	}
 
@@ -87,7 +88,7 @@ export function layOut(event, aspect, only, aisles) {
 		Object.assign(section, { x: left, y: top });
 		if (section.general) rows.push({ section, start: section.start, size: 1, y: top + section.height / 2 });
 		section.rows.forEach((row, line) => {
-			row.left = left + (section.width - row.places.at(-1) - 1) / 2;
+			row.left = left + (section.width - lastOf(row.places) - 1) / 2;
 			row.y = top + HEAD + line + 0.5;
 			row.places.forEach((place, index) => {
 				x[row.start + index] = row.left + place + 0.5;

@@ -1,14 +1,13 @@
 // The seats as the server has them now: asks again and again, politely.
 
+import { jitter, waitMs, within } from "./asking.js";
+
 const EVERY_MS = 2000;
 const JITTER_MS = 800; // or all who were let in at the same moment would ask at the same moment
 const CLOSED_MS = 15_000;
 const HIDDEN_MS = 20_000;
 const HIDDEN_STOP_MS = 5 * 60_000;
 const TIMEOUT_MS = 8000;
-const LONGEST_WAIT_MS = 30_000;
-
-const jitter = (most) => Math.random() * most;
 
 // `heard` gets {revision, seats} when they changed since `revision`, which came with the page.
 // `opensAt` is a moment of performance.now().
@@ -32,34 +31,37 @@ export function follow(address, revision, heard, opensAt) {
 	async function ask() {
 		if (asking || stopped || performance.now() - hiddenAt > HIDDEN_STOP_MS) return;
 		asking = true;
-		// No answer, or not all of it, is one that names no time to wait.
-		const wait = await answered().catch(() => 0);
-		asking = false;
-		later((wait || Math.min(LONGEST_WAIT_MS, EVERY_MS * 2 ** failures++)) + jitter(JITTER_MS));
-	}
-
-	// Returns how long to wait then.
-	async function answered() {
-		const answer = await fetch(address, {
-			// What nginx has kept of this second will do: it costs nobody behind this address a request.
-			headers: { "Cache-Control": "max-age=1", "If-None-Match": tag },
-			// Or the browser would turn a 304 into the whole map again.
-			cache: "no-store",
-			credentials: "omit",
-			signal: AbortSignal.timeout(TIMEOUT_MS),
-		});
-		if (answer.status === 200) {
-			heard(await answer.json());
-			tag = answer.headers.get("ETag");
-		} else if (answer.status !== 304) {
-			return 1000 * Number(answer.headers.get("Retry-After")) * (1 + jitter(0.5));
+		let answer, news;
+		try {
+			news = await within(TIMEOUT_MS, async (signal) => {
+				answer = await fetch(address, {
+					// What nginx has kept of this second will do: it costs nobody behind this address a request.
+					headers: { "Cache-Control": "max-age=1", "If-None-Match": tag },
+					// Or the browser would turn a 304 into the whole map again.
+					cache: "no-store",
+					credentials: "omit",
+					signal,
+				});
+				if (answer.status !== 200) return null;
+				const told = await answer.json();
+				if (typeof told.seats !== "string") throw new Error("no seats");
+				return told;
+			});
+		} catch {
+			// No answer, not all of it, or somebody else's: the page of a hotel's network.
+			answer = null;
 		}
+		asking = false;
+		if (answer?.status !== 200 && answer?.status !== 304) return later(waitMs(failures++, answer));
 		failures = 0;
 		heardAt = performance.now();
-		return pause();
+		later(usualMs() + jitter(JITTER_MS));
+		if (!news) return;
+		tag = answer.headers.get("ETag");
+		heard(news);
 	}
 
-	function pause() {
+	function usualMs() {
 		if (document.hidden) return HIDDEN_MS;
 		const opensIn = opensAt - performance.now();
 		return opensIn > 0 ? Math.min(CLOSED_MS, opensIn + EVERY_MS) : EVERY_MS;
@@ -68,6 +70,15 @@ export function follow(address, revision, heard, opensAt) {
 	document.addEventListener("visibilitychange", visibility);
 	window.addEventListener("online", () => later(jitter(1000)));
 	hiddenAt = hiddenNow();
-	later(Math.max(0, pause() - performance.now()) + jitter(JITTER_MS));
-	return { ask, stop: () => (stopped = true), ageMs: () => performance.now() - heardAt };
+	later(Math.max(0, usualMs() - performance.now()) + jitter(JITTER_MS));
+	return {
+		stop() {
+			stopped = true;
+		},
+		start() {
+			stopped = false;
+			later(0);
+		},
+		ageMs: () => performance.now() - heardAt,
+	};
 }

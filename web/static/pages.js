@@ -1,7 +1,10 @@
 // What every page gets: forms that are sent once and survive a lost connection, and time that runs.
 
+import { within } from "./asking.js";
+
 const TICK_MS = 250;
 const REACHED = "/healthz"; // not limited, and costs nothing
+const REACHED_MS = 2000;
 const TIMEOUT_MS = 6000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
 const OPENING_JITTER_MS = 2000;
@@ -9,11 +12,13 @@ const ASLEEP_MS = 1500;
 const ASK_AGAIN_MS = 1000;
 const ANNOUNCED_S = [120, 60, 30, 10];
 
-async function asked(address, headers) {
-	const answer = await fetch(address, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-	// Too fast, or away.
-	if (answer.status === 429 || answer.status > 499) throw answer;
-	return answer.text();
+function asked(address, ms, headers) {
+	return within(ms, async (signal) => {
+		const answer = await fetch(address, { headers, cache: "no-store", signal });
+		// Too fast, or away.
+		if (answer.status === 429 || answer.status > 499) throw new Error(`${address} answered ${answer.status}`);
+		return answer.text();
+	});
 }
 
 export function words(ms) {
@@ -46,18 +51,32 @@ function warn(within, text) {
 	within.querySelector("[data-offline]").textContent = text;
 }
 
+// A page of the browser's own about the lost connection would take away what was typed. But whether
+// there is a connection nobody knows for certain: only a browser that says by itself that there is
+// none, and does not get through either, keeps the form, and only until it is sent once more.
+const kept = new Set();
+async function isOffline(form) {
+	if (kept.delete(form) || navigator.onLine !== false) return false;
+	const reached = await asked(REACHED, REACHED_MS).then(() => true, () => false);
+	if (!reached) kept.add(form);
+	return !reached;
+}
+
 async function send(form) {
 	warn(form, "");
 	try {
-		// A page of the browser's own about the lost connection would take away what was typed.
-		await asked(REACHED);
-		if (!form.prepare || (await form.prepare())) return form.submit();
-		release(form);
-	} catch {
-		release(form);
-		warn(form, "We cannot be reached; perhaps you are offline. Nothing was sent and nothing was charged. What you typed is still here: press again in a moment.");
-		form.querySelector("[type=submit]").focus();
+		if (!(await isOffline(form))) {
+			if (!form.prepare || (await form.prepare())) return form.submit();
+			return release(form);
+		}
+		warn(form, "Your browser says that it is offline. Nothing was sent and nothing was charged. What you typed is still here: press again when you are back online.");
+	} catch (failure) {
+		// Of the script that has something to do before: without that the form would be of no use.
+		console.error(failure);
+		warn(form, "Something went wrong on this page. Nothing was sent and nothing was charged. Press again, or load the page again.");
 	}
+	release(form);
+	form.querySelector("[type=submit]").focus();
 }
 
 document.addEventListener("submit", (event) => {
@@ -78,7 +97,7 @@ window.addEventListener("pageshow", () => document.querySelectorAll("form[method
 // --- time
 
 // Moments are of performance.now(): it does not follow a clock that is wrong or set anew.
-const answeredAt = performance.getEntriesByType("navigation")[0]?.responseStart || 0;
+const answeredAt = performance.getEntriesByType?.("navigation")[0]?.responseStart || 0;
 
 const left = document.getElementById("time-left");
 if (left) {
@@ -96,12 +115,16 @@ if (left) {
 		if (asking || sent.size) return;
 		asking = true;
 		try {
-			const page = new DOMParser().parseFromString(await asked(here, { Accept: "text/html" }), "text/html");
+			const page = new DOMParser().parseFromString(await asked(here, TIMEOUT_MS, { Accept: "text/html" }), "text/html");
 			const now = page.getElementById("time-left");
 			if (now) deadline = performance.now() + Number(now.dataset.expiresInMs);
 			else if (!sent.size) return location.replace(here);
 		} catch {
-			if (before <= 0) warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
+			if (before <= 0) {
+				warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
+				// What asks by itself may be blocked; a link never is.
+				left.querySelector("p[data-without-script]").hidden = false;
+			}
 		}
 		setTimeout(() => (asking = false), ASK_AGAIN_MS);
 	};

@@ -1,11 +1,13 @@
 // The live map on an event's pages. What is chosen is one set, whether it was chosen on the map or
 // in the list of check boxes, and both are held in the same way.
 
+import { pause, persistently, within } from "./asking.js";
 import { showHall } from "./canvas.js";
 import { layOut } from "./hall.js";
 import { follow } from "./live.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
+const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
 const OLD_MS = 6000;
 const WORDS = { 0: "available", s: "sold" }; // of the API's states; the others are on hold
 
@@ -22,6 +24,7 @@ let hall, picture, live;
 let states = [];
 let cursor, cursorRow; // the seat that is the grid's one tab stop, and its row
 let holding = false;
+let toldOffline = false;
 let unsure = []; // seats that were asked for, and no answer came
 
 const isFree = (position) => states[position] === "0";
@@ -82,7 +85,13 @@ function showStates(changed) {
 function show(view) {
 	part("map").hidden = view !== "map";
 	for (const shown of all("[data-list]")) shown.hidden = view === "map";
-	for (const one of all("[data-view]")) one.ariaPressed = one.dataset.view === view;
+	for (const one of all("[data-view]")) set(one, "aria-pressed", one.dataset.view === view);
+}
+
+// The properties, such as element.ariaPressed, are newer than all else that is used here.
+function set(element, attribute, value) {
+	if (value === null) element.removeAttribute(attribute);
+	else element.setAttribute(attribute, value);
 }
 
 // --- the grid of WAI-ARIA: of its cells only the one that has the focus, or would get it, is in the
@@ -95,8 +104,8 @@ function moveTo(row, position, focus) {
 	[cursorRow, cursor] = [row, position];
 	const old = grid.firstElementChild;
 	grid.append(old.cloneNode(true));
-	grid.lastElementChild.ariaRowIndex = hall.rows.indexOf(row) + 1;
-	cell().ariaColIndex = row.section.general ? 1 : position - row.start + 1;
+	set(grid.lastElementChild, "aria-rowindex", hall.rows.indexOf(row) + 1);
+	set(cell(), "aria-colindex", row.section.general ? 1 : position - row.start + 1);
 	labelCursor();
 	if (focus) {
 		picture.reveal(...cursorPlace());
@@ -117,9 +126,9 @@ function labelCursor() {
 	const { section } = cursorRow;
 	const kind = section.general ? `${number(freeIn(section))} of ${number(section.size)} left` : kindOf(cursor);
 	const name = section.general ? `${section.name}, not numbered` : hall.name(cursor);
-	cell().ariaLabel = `${name}, ${price(section.price)}, ${kind}`;
-	cell().ariaSelected = section.general ? null : kind === "chosen";
-	cell().ariaDisabled = kind === "on hold" || kind === "sold";
+	set(cell(), "aria-label", `${name}, ${price(section.price)}, ${kind}`);
+	set(cell(), "aria-selected", section.general ? null : kind === "chosen");
+	set(cell(), "aria-disabled", kind === "on hold" || kind === "sold");
 }
 
 function placeCursor() {
@@ -149,7 +158,7 @@ const keys = {
 	ArrowUp: () => toRow(-1),
 	ArrowDown: () => toRow(1),
 	Home: (whole) => firstOf(whole ? hall.rows[0] : cursorRow),
-	End: (whole) => lastOf(whole ? hall.rows.at(-1) : cursorRow),
+	End: (whole) => lastOf(whole ? hall.rows[hall.rows.length - 1] : cursorRow),
 	PageUp: () => toSection(-1),
 	PageDown: () => toSection(1),
 };
@@ -176,7 +185,17 @@ function askHowMany(section) {
 	const quantity = dialog.querySelector("select");
 	for (const option of quantity.options) option.disabled = option.value > free;
 	quantity.value = Math.min(quantity.value, free);
-	dialog.showModal();
+	if (dialog.showModal) return dialog.showModal();
+	// Where there are no dialogs it is a part of the page.
+	dialog.setAttribute("open", "");
+	quantity.focus();
+}
+
+function closeDialogs() {
+	for (const dialog of all("dialog[open]")) {
+		if (dialog.close) dialog.close();
+		else dialog.removeAttribute("open");
+	}
 }
 
 // --- holding
@@ -199,27 +218,38 @@ function lock(locked) {
 	for (const one of all("form[method=post] [type=submit]")) one.disabled = locked;
 }
 
+// Done when the buyer can press again.
 async function send(sent, seats) {
-	const body = new URLSearchParams(new FormData(sent));
-	for (const position of seats) body.append("seats", hall.ids[position]);
-	const [headers, signal] = [{ Accept: "application/json" }, AbortSignal.timeout(HOLD_TIMEOUT_MS)];
+	fill(sent, seats);
 	let answer, told;
 	try {
-		answer = await fetch(sent.action, { method: "POST", body, headers, signal });
-		told = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : {};
+		const body = new URLSearchParams(new FormData(sent));
+		told = await within(HOLD_TIMEOUT_MS, async (signal) => {
+			answer = await fetch(sent.action, { method: "POST", body, headers: { Accept: "application/json" }, signal });
+			return answer.json();
+		});
+		if (answer.ok ? !told.address : !told.code) throw new Error("not an answer of ours");
 	} catch {
 		// Perhaps they are ours: the same form gets the same hold again.
 		unsure = seats;
-		return tell("No answer came", "What you chose is kept. Press the button again when you are back online.");
+		if (navigator.onLine !== false || toldOffline) {
+			// As without a script: what a filter or a network keeps from us, the browser may get.
+			sent.submit();
+			return pause(SENT_FOR_MS);
+		}
+		toldOffline = true;
+		return tell("Your browser says that it is offline", "No answer came. What you chose is kept. Press the button again when you are back online.");
 	}
+	toldOffline = false;
 	unsure = [];
-	if (answer.status === 201) {
+	if (answer.ok) {
 		// They show as on hold from now on, and it is we who hold them.
 		live.stop();
 		for (const position of seats) chosen.delete(position);
 		showChosen(seats);
 		location.assign(told.address);
-		return new Promise(() => {});
+		await pause(SENT_FOR_MS);
+		return live.start();
 	}
 	if (told.code === "seat_taken") return lost(told.seats.map((id) => hall.positions.get(id)));
 	const wait = answer.headers.get("Retry-After");
@@ -227,6 +257,14 @@ async function send(sent, seats) {
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
 		`${wait ? `Try again in ${count(Number(wait), "second")}. ` : ""}What you chose is kept.`,
 	);
+}
+
+function fill(sent, seats) {
+	for (const field of sent.querySelectorAll("input[name=seats]")) field.remove();
+	for (const position of seats) {
+		const field = document.createElement("input");
+		sent.append(Object.assign(field, { type: "hidden", name: "seats", value: hall.ids[position] }));
+	}
 }
 
 // Seats of ours that somebody else got: name them, keep the others, offer the nearest.
@@ -249,7 +287,7 @@ function lost(positions) {
 	offer.type = "button";
 	offer.onclick = () => {
 		choose(instead, true);
-		hold();
+		guarded(hold)();
 	};
 }
 
@@ -262,14 +300,14 @@ function add(tag, text) {
 
 function tell(title, ...paragraphs) {
 	const box = part("message");
-	box.replaceChildren();
+	box.textContent = "";
 	add("h3", title);
 	for (const text of paragraphs) if (text) add("p", text);
 	box.hidden = false;
 	// Only what answers the buyer's own press takes the focus.
 	if (holding || !chosen.size) box.scrollIntoView({ block: "nearest" });
 	if (!holding) return;
-	document.querySelector("dialog[open]")?.close();
+	closeDialogs();
 	box.focus();
 }
 
@@ -301,40 +339,85 @@ function showAge() {
 }
 
 async function begin() {
-	const answer = await fetch(form.dataset.definition, { credentials: "omit" });
-	if (!answer.ok) return; // The page works without the map.
+	const definition = await persistently(form.dataset.definition);
+	const working = document.activeElement?.closest("[data-list]");
 	form.hidden = false;
-	const aisles = new Set(JSON.parse(form.dataset.aisles));
-	hall = layOut(await answer.json(), canvas.clientWidth / canvas.clientHeight, only, aisles);
-	const opensInMs = Number(part("opens-in-ms")?.dataset.opensInMs || 0);
+	if (!canvas.clientWidth || !canvas.clientHeight) throw new Error("the map has no room");
 	heard(form.dataset);
+	draw(definition);
+	listen();
+	const opensInMs = Number(part("opens-in-ms")?.dataset.opensInMs || 0);
 	const address = `/api/events/${encodeURIComponent(eventId)}/seats`;
-	live = follow(address, form.dataset.revision, heard, performance.now() + opensInMs);
+	live = follow(address, form.dataset.revision, guarded(heard), performance.now() + opensInMs);
+	// Who chooses in the list already goes on there.
+	show(working ? "list" : "map");
+	form.dataset.ready = "";
+}
+
+function draw(definition) {
+	const aisles = new Set(JSON.parse(form.dataset.aisles));
+	hall = layOut(definition, canvas.clientWidth / canvas.clientHeight, only, aisles);
 	const before = remembered().map((id) => hall.positions.get(id));
 	for (const box of all("form[data-list] [name=seats]")) {
 		const position = hall.positions.get(box.value);
 		boxes.set(position, box);
-		box.onchange = () => choose([position], box.checked);
 		if (box.checked) before.push(position);
 	}
 	picture = showHall(canvas, hall, { kindOf, freeIn, touched, moved: placeCursor });
-	grid.ariaRowCount = hall.rows.length;
-	grid.ariaColCount = Math.max(...hall.rows.map((row) => row.size));
+	set(grid, "aria-rowcount", hall.rows.length);
+	set(grid, "aria-colcount", Math.max(...hall.rows.map((row) => row.size)));
 	moveTo(...firstOf(hall.rows[0]));
 	choose(before.filter((position) => hall.rowOf[position] >= 0), true);
 	showChosen([...boxes.keys()]);
 	showCounts();
-	setInterval(showAge, 1000);
+}
+
+const holdForms = () => all("[data-seat-map], form[data-list], dialog form[method=post]");
+
+function listen() {
+	for (const [position, box] of boxes) box.onchange = () => choose([position], box.checked);
 	// A drag would take the focus away from the grid, and with it the keys and the wheel.
 	canvas.onmousedown = (event) => {
 		event.preventDefault();
 		focusCell();
 	};
-	for (const one of all("[data-seat-map], form[data-list], dialog form[method=post]")) one.onsubmit = hold;
+	for (const one of holdForms()) one.onsubmit = guarded(hold);
 	for (const one of all("[data-zoom]")) one.onclick = () => picture.zoom(Number(one.dataset.zoom));
 	for (const one of all("[data-view]")) one.onclick = () => show(one.dataset.view);
-	show("map");
-	form.dataset.ready = "";
+	for (const one of all("[data-close]")) one.onclick = closeDialogs;
+	setInterval(showAge, 1000);
+	// Back from the page of the hold.
+	window.addEventListener("pageshow", ({ persisted }) => {
+		if (!persisted) return;
+		lock(false);
+		live.start();
+	});
 }
 
-begin();
+// --- what goes wrong in here must not stand in the way of the list
+
+function giveUp(failure) {
+	console.error(failure);
+	live?.stop();
+	closeDialogs();
+	for (const one of holdForms()) one.onsubmit = null;
+	for (const box of boxes.values()) box.onchange = null;
+	for (const shown of all("[data-list]")) shown.hidden = false;
+	form.hidden = true;
+	delete form.dataset.ready;
+	lock(false);
+}
+
+function guarded(work) {
+	return async (told) => {
+		try {
+			await work(told);
+		} catch (failure) {
+			giveUp(failure);
+		}
+	};
+}
+
+const ours = new URL(".", import.meta.url).href;
+window.addEventListener("error", ({ filename, error }) => error && filename.startsWith(ours) && giveUp(error));
+begin().catch(giveUp);
