@@ -79,14 +79,14 @@ class BoxOffice:
     ) -> tuple[Hold, str]:
         """The best seats available. Returns the hold and its token. Raises InvalidRequest,
         SectionNotFound, SoldOut, SaleNotOpen, TooManyHeld."""
-        hold_id = self._tokens.new_hold_id()
+        hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
 
         def hold(event: Event) -> Hold:
             section = event.section_of.get(section_id)
             if section is None:
                 raise SectionNotFound(section_id)
             _check_quantity("quantity", quantity, event)
-            return self._seats.hold_best(event, hold_id, client, section, quantity)
+            return self._seats.hold_best(event, hold_id, tag, section, quantity)
 
         held = with_event(self._seats, event_id, hold)
         return held, self._tokens.token_of(event_id, hold_id)
@@ -94,11 +94,11 @@ class BoxOffice:
     def _hold_at(
         self, event_id: str, client: str, places: Callable[[Event], list[int]]
     ) -> tuple[Hold, str]:
-        hold_id = self._tokens.new_hold_id()
+        hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
         held = with_event(
             self._seats,
             event_id,
-            lambda event: self._seats.hold_seats(event, hold_id, client, places(event)),
+            lambda event: self._seats.hold_seats(event, hold_id, tag, places(event)),
         )
         return held, self._tokens.token_of(event_id, hold_id)
 
