@@ -200,7 +200,8 @@ class Nginx(Process):
 
 class Sandbox(Process):
     """The payment provider's stand-in, ops/sandbox. It tells ``webhook_url`` what has happened,
-    if there is one, and signs that with ``webhook_secret``."""
+    if there is one, and signs that with ``webhook_secret``. It takes ``rate_limit`` calls of one
+    endpoint a second, None for as many as come."""
 
     def __init__(
         self,
@@ -209,6 +210,7 @@ class Sandbox(Process):
         *,
         webhook_url: str | None = None,
         webhook_secret: str = "",
+        rate_limit: int | None = None,
         keep_open: Iterable[int] = (),
     ):
         self.port = free_port(HOST)
@@ -216,6 +218,8 @@ class Sandbox(Process):
         options = ["--port", str(self.port), "--ledger", str(ledger_path)]
         if webhook_url:
             options += ["--webhook-url", webhook_url, "--webhook-secret", webhook_secret]
+        if rate_limit:
+            options += ["--rate-limit", str(rate_limit)]
         command = [sys.executable, "-m", "ops.sandbox", *options]
         super().__init__("sandbox", command, log_path, cwd=REPOSITORY, keep_open=keep_open)
 

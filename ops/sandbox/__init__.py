@@ -4,9 +4,25 @@ separate process with a ledger of its own.
     python -m ops.sandbox
 
 It speaks API version 2026-10-28.endive as far as taking a card payment and giving it back goes:
-create, confirm, capture, cancel, retrieve and list PaymentIntents, refund all of one and list
-refunds, with Stripe's test payment methods (``cards.py``), error objects and idempotency keys
-(https://docs.stripe.com/api). With ``--webhook-url`` it tells what has happened (``webhooks.py``).
+create, confirm, capture, cancel, retrieve and list PaymentIntents, refund one in whole or in part
+and list refunds, with Stripe's test payment methods (``cards.py``), idempotency keys, and error
+objects in Stripe's words (https://docs.stripe.com/api). With ``--webhook-url`` it tells what has
+happened (``webhooks.py``), with ``--rate-limit 25`` it answers no more calls of one endpoint a
+second than Stripe (``rate_limit.py``).
+
+What Stripe refuses is refused here: unknown and wrong parameters, combinations of them that
+exclude each other, amounts, a PaymentMethod that was charged before, what the state of an intent
+does not allow, keys, versions. Of what Stripe takes this is missing, and refused or not found:
+
+- cards whose bank asks: there is no page to confirm on, so ``requires_action`` has no end but to
+  cancel, and no ``return_url`` leads anywhere; ConfirmationTokens
+- customers and whatever is attached to them; other payment methods than cards; calls of
+  PaymentMethods themselves
+- ``update``, ``search`` and ``increment_authorization``; captures in several parts; disputes
+- versions of the API before October 2024, and the differences between those since
+- the limit on all calls of an account together, and on what one intent takes in an hour
+
+A parameter that Stripe has and the sandbox has not is refused by name.
 
 A call goes through four steps, in ``app.py``, ``calls.py`` and ``idempotency.py``:
 

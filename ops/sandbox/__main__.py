@@ -16,9 +16,11 @@ import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 
-from ops.sandbox.app import CONNECTION, TEST_KEY_PREFIX, create_app  # noqa: E402
+from ops.sandbox.access import TEST_KEY_PREFIX  # noqa: E402
+from ops.sandbox.app import CONNECTION, create_app  # noqa: E402
 from ops.sandbox.faults import Faults  # noqa: E402
 from ops.sandbox.ledger import Ledger  # noqa: E402
+from ops.sandbox.rate_limit import RateLimit  # noqa: E402
 from ops.sandbox.webhooks import Webhooks  # noqa: E402
 
 STOP_TIMEOUT_S = 5
@@ -45,6 +47,13 @@ def main() -> None:
     )
     parser.add_argument("--webhook-url", help="where to tell what has happened")
     parser.add_argument("--webhook-secret", help="what the webhooks are signed with")
+    parser.add_argument(
+        "--rate-limit",
+        type=int,
+        metavar="CALLS",
+        help="calls of one endpoint a second, beyond which it says 429 as Stripe does, where it is "
+        "25 by default; none by default",
+    )
     arguments = parser.parse_args()
     if bool(arguments.webhook_url) != bool(arguments.webhook_secret):
         parser.error("--webhook-url and --webhook-secret need each other")
@@ -58,7 +67,8 @@ def main() -> None:
     faults, webhooks = Faults(), None
     if arguments.webhook_url:
         webhooks = Webhooks(arguments.webhook_url, arguments.webhook_secret)
-    calls = CallCounter(create_app(ledger, faults, webhooks))
+    rate_limit = RateLimit(arguments.rate_limit)
+    calls = CallCounter(create_app(ledger, faults, webhooks, rate_limit))
     server = WSGIServer(listener, calls, log=None, handler_class=Handler)
     server.start()
 

@@ -1,27 +1,44 @@
 """The HTTP side: what a call is given and what it is sent back."""
 
 import contextlib
+import secrets
 import socket
 import time
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
+from stripe.params import (
+    PaymentIntentCancelParams,
+    PaymentIntentCaptureParams,
+    PaymentIntentListParams,
+    PaymentIntentRetrieveParams,
+    RefundListParams,
+)
 from werkzeug.exceptions import HTTPException
 
-from ops.sandbox import cards, intents, refunds
+from ops.sandbox import intents, refunds
+from ops.sandbox.access import API_VERSION, asked_version, require_test_key
 from ops.sandbox.calls import Calls, deliver
 from ops.sandbox.charges import charge_of
 from ops.sandbox.control import PREFIX as CONTROL_PREFIX
 from ops.sandbox.control import control_calls
 from ops.sandbox.errors import Answer, ApiError, Event, invalid_request, json_answer
 from ops.sandbox.faults import Dropped, Faults
-from ops.sandbox.form import Parameters
+from ops.sandbox.form import Parameters, decode
+from ops.sandbox.intent_parameters import Confirmation, read_confirmation, read_creation
 from ops.sandbox.intents import Intent
 from ops.sandbox.ledger import Ledger, Window
+from ops.sandbox.payment_methods import PaymentMethod
+from ops.sandbox.rate_limit import RateLimit
+from ops.sandbox.refunds import Refund
 from ops.sandbox.webhooks import Webhooks
 
 INTENTS = "/v1/payment_intents"
 REFUNDS = "/v1/refunds"
-TEST_KEY_PREFIX = "sk_test_"
+
+OF_INTENT = ("latest_charge", "payment_method")
+OF_REFUND = ("charge", "payment_intent")
+"""What can be shown whole."""
+
 DEFAULT_PAGE = 10
 MAX_PAGE = 100
 MAX_BODY_BYTES = 64 * 1024
@@ -31,10 +48,15 @@ CONNECTION = "ops.sandbox.connection"
 """Where the server puts the socket of a request into its WSGI environment."""
 
 
-def create_app(ledger: Ledger, faults: Faults, webhooks: Webhooks | None = None) -> Flask:
+def create_app(
+    ledger: Ledger,
+    faults: Faults,
+    webhooks: Webhooks | None = None,
+    rate_limit: RateLimit | None = None,
+) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    calls = Calls(ledger, faults, webhooks)
+    calls = Calls(ledger, faults, webhooks, rate_limit or RateLimit())
     payments, repayments = PaymentIntents(ledger, calls), Refunds(ledger, calls)
     for method, path, operation, call in (
         ("POST", INTENTS, "create", payments.create),
@@ -48,7 +70,7 @@ def create_app(ledger: Ledger, faults: Faults, webhooks: Webhooks | None = None)
     ):
         app.add_url_rule(path, operation, calls.view(operation, call), methods=[method])
     app.register_blueprint(control_calls(faults))
-    app.before_request(require_test_key)
+    app.before_request(begin_call)
     app.register_error_handler(ApiError, lambda error: deliver(error.answer()))
     app.register_error_handler(Dropped, hang_up)
     app.register_error_handler(HTTPException, lambda error: deliver(_http_error(error)))
@@ -69,56 +91,75 @@ class PaymentIntents:
         self._calls = calls
 
     def create(self) -> Answer:
-        creation = intents.read_creation(_form())
+        parameters = _form()
+        expands = _read_expansion(parameters, OF_INTENT)
+        creation = read_creation(parameters)
 
         def effect() -> Answer:
-            intent = intents.create(creation, _now_s())
+            payment_method = self._payment_method(creation.payment_method)
+            intent = intents.create(creation, payment_method, _now_s())
             if creation.confirmation is None:
-                self._ledger.save(intent)
-                return json_answer(200, intent)
-            return self._confirm(intent, creation.confirmation)
+                self._save(intent, payment_method)
+                return json_answer(200, self._shown(intent, expands))
+            if payment_method is None:
+                # Refuses it, for there is nothing to charge.
+                intents.require_confirmable(intent, creation.confirmation)
+            return self._confirm(intent, creation.confirmation, payment_method, expands)
 
-        takes_s = cards.takes_s(creation.payment_method) if creation.confirmation else 0.0
+        takes_s = self._takes_s(creation.payment_method) if creation.confirmation else 0.0
         return self._calls.change(effect, takes_s)
 
     def confirm(self, intent_id: str) -> Answer:
         parameters = _form()
-        confirmation = intents.read_confirmation(parameters)
-        parameters.require_no_more()
+        expands = _read_expansion(parameters, OF_INTENT)
+        confirmation = read_confirmation(parameters)
 
         def effect() -> Answer:
-            return self._confirm(self._ledger.intent(intent_id), confirmation)
+            intent = self._ledger.intent(intent_id)
+            intents.require_confirmable(intent, confirmation)
+            given = confirmation.payment_method or intent["payment_method"]
+            return self._confirm(intent, confirmation, self._payment_method(given), expands)
 
         payment_method = confirmation.payment_method
         if payment_method is None:
             payment_method = self._ledger.intent(intent_id)["payment_method"]
-        return self._calls.change(effect, cards.takes_s(payment_method))
+        return self._calls.change(effect, self._takes_s(payment_method))
 
-    def _confirm(self, intent: Intent, confirmation: intents.Confirmation) -> Answer:
-        declined = intents.confirm(intent, confirmation)
-        self._ledger.save(intent)
+    def _confirm(
+        self,
+        intent: Intent,
+        confirmation: Confirmation,
+        payment_method: PaymentMethod,
+        expands: set[str],
+    ) -> Answer:
+        declined = intents.confirm(intent, confirmation, payment_method)
+        self._save(intent, payment_method)
         if declined:
             return declined.answer((Event("payment_intent.payment_failed", intent),))
         told = _TOLD_WHEN_CONFIRMED.get(intent["status"])
-        return json_answer(200, intent, (Event(told, intent),) if told else ())
+        events = (Event(told, intent),) if told else ()
+        return json_answer(200, self._shown(intent, expands), events)
 
     def capture(self, intent_id: str) -> Answer:
         parameters = _form()
+        expands = _read_expansion(parameters, OF_INTENT)
         amount_minor = parameters.integer("amount_to_capture")
-        parameters.require_no_more()
+        parameters.require_no_more(PaymentIntentCaptureParams)
 
         def effect() -> Answer:
             intent = self._ledger.intent(intent_id)
             intents.capture(intent, amount_minor)
             self._ledger.save(intent)
-            return json_answer(200, intent, (Event("payment_intent.succeeded", intent),))
+            events = (Event("payment_intent.succeeded", intent),)
+            return json_answer(200, self._shown(intent, expands), events)
 
         return self._calls.change(effect)
 
     def cancel(self, intent_id: str) -> Answer:
         parameters = _form()
+        expands = _read_expansion(parameters, OF_INTENT)
         reason = parameters.text("cancellation_reason", intents.CANCELLATION_REASONS)
-        parameters.require_no_more()
+        parameters.require_no_more(PaymentIntentCancelParams)
 
         def effect() -> Answer:
             intent = self._ledger.intent(intent_id)
@@ -128,22 +169,23 @@ class PaymentIntents:
             charge = charge_of(intent, 0)
             if charge and charge["refunded"]:
                 events += (Event("charge.refunded", charge),)
-            return json_answer(200, intent, events)
+            return json_answer(200, self._shown(intent, expands), events)
 
         return self._calls.change(effect)
 
     def retrieve(self, intent_id: str) -> Answer:
         parameters = _query()
-        expands = _read_expansion(parameters, "latest_charge")
-        parameters.require_no_more()
+        expands = _read_expansion(parameters, OF_INTENT)
+        parameters.require_no_more(PaymentIntentRetrieveParams)
         return self._calls.read(
             lambda: json_answer(200, self._shown(self._ledger.intent(intent_id), expands))
         )
 
     def list(self) -> Answer:
         parameters = _query()
-        expands = _read_expansion(parameters, "data.latest_charge")
+        expands = _read_expansion(parameters, OF_INTENT, of_list=True)
         window = _read_window(parameters)
+        parameters.require_no_more(PaymentIntentListParams)
 
         def effect() -> Answer:
             found, has_more = self._ledger.intents(window)
@@ -151,11 +193,29 @@ class PaymentIntents:
 
         return self._calls.read(effect)
 
-    def _shown(self, intent: Intent, expands_charge: bool) -> Intent:
-        if not expands_charge:
-            return intent
-        refunded_minor = self._ledger.refunded_minor(intent["id"])
-        return {**intent, "latest_charge": charge_of(intent, refunded_minor)}
+    def _payment_method(self, given: str | None) -> PaymentMethod | None:
+        return self._ledger.payment_method(given, _now_s()) if given else None
+
+    def _takes_s(self, given: str | None) -> float:
+        """How long charging takes, in seconds; nothing when it will be refused."""
+        try:
+            payment_method = self._payment_method(given)
+        except ApiError:
+            return 0.0
+        return payment_method.card.takes_s if payment_method else 0.0
+
+    def _save(self, intent: Intent, payment_method: PaymentMethod | None) -> None:
+        self._ledger.save(intent)
+        if payment_method:
+            self._ledger.save_payment_method(payment_method)
+
+    def _shown(self, intent: Intent, expands: set[str]) -> Intent:
+        shown = dict(intent)
+        if "latest_charge" in expands:
+            shown["latest_charge"] = charge_of(intent, self._ledger.refunded_minor(intent["id"]))
+        if "payment_method" in expands and intent["payment_method"]:
+            shown["payment_method"] = self._payment_method(intent["payment_method"]).shown()
+        return shown
 
 
 class Refunds:
@@ -164,27 +224,54 @@ class Refunds:
         self._calls = calls
 
     def create(self) -> Answer:
-        creation = refunds.read_creation(_form())
+        parameters = _form()
+        expands = _read_expansion(parameters, OF_REFUND)
+        creation = refunds.read_creation(parameters)
 
         def effect() -> Answer:
             intent = self._ledger.intent(creation.intent_id, "payment_intent", 400)
             before_minor = self._ledger.refunded_minor(intent["id"])
-            refund = refunds.create(creation, intent, before_minor, _now_s())
+            refunds.require_captured(intent)
+            card = self._ledger.payment_method(intent["payment_method"], _now_s()).card
+            refund = refunds.create(creation, intent, card, before_minor, _now_s())
             self._ledger.add_refund(refund)
             charge = charge_of(intent, before_minor + refund["amount"])
-            return json_answer(200, refund, (Event("charge.refunded", charge),))
+            return json_answer(
+                200, self._shown(refund, expands), (Event("charge.refunded", charge),)
+            )
 
         return self._calls.change(effect)
 
     def list(self) -> Answer:
         parameters = _query()
+        expands = _read_expansion(parameters, OF_REFUND, of_list=True)
         intent_id = parameters.text("payment_intent")
         window = _read_window(parameters)
+        parameters.require_no_more(RefundListParams)
 
         def effect() -> Answer:
-            return _list_answer(REFUNDS, *self._ledger.refunds(window, intent_id))
+            found, has_more = self._ledger.refunds(window, intent_id)
+            return _list_answer(REFUNDS, [self._shown(each, expands) for each in found], has_more)
 
         return self._calls.read(effect)
+
+    def _shown(self, refund: Refund, expands: set[str]) -> Refund:
+        shown = dict(refund)
+        if expands:
+            intent = self._ledger.intent(refund["payment_intent"])
+            charge = charge_of(intent, self._ledger.refunded_minor(intent["id"]))
+            whole = {"payment_intent": intent, "charge": charge}
+            shown |= {name: whole[name] for name in expands}
+        return shown
+
+
+def begin_call() -> None:
+    """Raises ApiError when the call need not be looked at."""
+    g.request_id = f"req_{secrets.token_hex(7)}"
+    g.api_version = API_VERSION
+    if not request.path.startswith(f"{CONTROL_PREFIX}/"):
+        require_test_key()
+        g.api_version = asked_version()
 
 
 def hang_up(_: Dropped) -> Response:
@@ -195,65 +282,55 @@ def hang_up(_: Dropped) -> Response:
     return Response(status=500)
 
 
-def require_test_key() -> None:
-    """Raises ApiError without a test key as bearer token or as user name of basic
-    authentication."""
-    if request.path.startswith(f"{CONTROL_PREFIX}/"):
-        return
-    given = request.authorization
-    key = given and (given.token if given.type == "bearer" else given.username)
-    if not key:
-        raise invalid_request(
-            "You did not provide an API key. You need to provide your API key in the "
-            "Authorization header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')"
-            ".",
-            status=401,
-        )
-    if not key.startswith(TEST_KEY_PREFIX):
-        # Whoever sent a live key here by mistake does not want to find it in a log.
-        raise invalid_request(f"Invalid API Key provided: {key[:8]}…", status=401)
-
-
 def _form() -> Parameters:
-    return Parameters(request.form.items(True))
+    return Parameters(decode(request.form.items(True)))
 
 
 def _query() -> Parameters:
-    return Parameters(request.args.items(True))
+    return Parameters(decode(request.args.items(True)))
 
 
 def _list_answer(url: str, data: list, has_more: bool) -> Answer:
     return json_answer(200, {"object": "list", "url": url, "has_more": has_more, "data": data})
 
 
-def _read_expansion(parameters: Parameters, expandable: str) -> bool:
-    """Whether ``expandable`` is to be shown whole: https://docs.stripe.com/api/expanding_objects.
-    Raises ApiError for anything else."""
-    wanted = set(parameters.group("expand").values())
-    for name in wanted - {expandable}:
-        raise invalid_request(f"This property cannot be expanded ({name}).", param="expand")
-    return bool(wanted)
+def _read_expansion(
+    parameters: Parameters, expandable: tuple[str, ...], *, of_list: bool = False
+) -> set[str]:
+    """Which fields are to be shown whole: https://docs.stripe.com/api/expanding_objects. Raises
+    ApiError for anything else."""
+    wanted = parameters.array("expand") or ()
+    prefix = "data." if of_list else ""
+    for name in wanted:
+        if name.removeprefix(prefix) not in expandable or not name.startswith(prefix):
+            message = f"This property cannot be expanded ({name})."
+            if name in expandable:
+                message += f" You may want to try expanding '{prefix}{name}' instead."
+            raise invalid_request(message, param="expand")
+    return {name.removeprefix(prefix) for name in wanted}
 
 
 def _read_window(parameters: Parameters) -> Window:
     limit = parameters.integer("limit")
     limit = DEFAULT_PAGE if limit is None else limit
     if not 1 <= limit <= MAX_PAGE:
-        raise invalid_request(f"Limit must be between 1 and {MAX_PAGE}.", param="limit")
-    window = Window(
+        bound = "less than or equal to 100" if limit > MAX_PAGE else "greater than or equal to 1"
+        raise invalid_request(f"This value must be {bound}.", "parameter_invalid_integer", "limit")
+    parameters.require_one_at_most("ending_before", "starting_after")
+    return Window(
         limit=limit,
         created=_read_created(parameters),
         starting_after=parameters.text("starting_after"),
         ending_before=parameters.text("ending_before"),
     )
-    if window.starting_after and window.ending_before:
-        raise invalid_request("You can only set one of starting_after and ending_before.")
-    parameters.require_no_more()
-    return window
 
 
 def _read_created(parameters: Parameters) -> dict[str, int]:
-    bounds = Parameters(parameters.group("created").items())
+    """One moment, or bounds."""
+    if not parameters.has_fields("created"):
+        moment_s = parameters.integer("created")
+        return {} if moment_s is None else {"gte": moment_s, "lte": moment_s}
+    bounds = parameters.group("created")
     created = {name: bounds.integer(name) for name in ("gt", "gte", "lt", "lte")}
     bounds.require_no_more()
     return {name: bound_s for name, bound_s in created.items() if bound_s is not None}

@@ -1,6 +1,5 @@
 """The four steps of a call, around what the views do, and the faults at each of them."""
 
-import secrets
 from collections.abc import Callable
 
 from flask import Response, g, request
@@ -9,12 +8,16 @@ from ops.sandbox.errors import Answer
 from ops.sandbox.faults import Faults, Operation, delay_s, spoilt
 from ops.sandbox.idempotency import Executor, Identity
 from ops.sandbox.ledger import Ledger
+from ops.sandbox.rate_limit import RateLimit
 from ops.sandbox.webhooks import Webhooks
 
 
 class Calls:
-    def __init__(self, ledger: Ledger, faults: Faults, webhooks: Webhooks | None):
+    def __init__(
+        self, ledger: Ledger, faults: Faults, webhooks: Webhooks | None, rate_limit: RateLimit
+    ):
         self._executor = Executor(ledger)
+        self._rate_limit = rate_limit
         self._faults = faults
         self._webhooks = webhooks
 
@@ -22,6 +25,7 @@ class Calls:
         """The view that makes the call, with whatever is to go wrong with it."""
 
         def view(**arguments: str) -> Response:
+            self._rate_limit.take(operation)
             g.fault = self._faults.take(operation)
             return deliver(self._faults.around(g.fault, lambda: call(**arguments)))
 
@@ -47,7 +51,9 @@ class Calls:
 def deliver(answer: Answer) -> Response:
     """The last step of every call: what the answer tells is committed by now."""
     response = Response(answer.body, answer.status, mimetype="application/json")
-    response.headers["Request-Id"] = f"req_{secrets.token_hex(7)}"
+    response.headers["Request-Id"] = g.request_id
+    response.headers["Stripe-Version"] = g.api_version
+    response.headers.update(answer.headers)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

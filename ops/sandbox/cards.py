@@ -102,9 +102,3 @@ CARDS = {
     # Not Stripe's.
     "pm_sandbox_slow": Card(takes_s=SLOW_BANK_S),
 }
-
-
-def takes_s(payment_method: str | None) -> float:
-    """How long charging takes, in seconds; nothing for a card that does not exist."""
-    card = CARDS.get(payment_method or "")
-    return card.takes_s if card else 0.0

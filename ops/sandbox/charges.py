@@ -8,6 +8,7 @@ is kept.
 from typing import Any
 
 from ops.sandbox.intents import Intent
+from ops.sandbox.payment_methods import no_billing_details
 
 Charge = dict[str, Any]
 
@@ -21,7 +22,8 @@ def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
     """
     if intent["latest_charge"] is None:
         return None
-    failed = intent["last_payment_error"] is not None
+    error = intent["last_payment_error"]
+    failed = error is not None
     ended = intent["status"] in ("succeeded", "canceled")
     let_go_minor = intent["amount"] - intent["amount_received"] if ended and not failed else 0
     back_minor = let_go_minor + refunded_minor
@@ -31,16 +33,19 @@ def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
         "amount": intent["amount"],
         "amount_captured": intent["amount_received"],
         "amount_refunded": back_minor,
+        "billing_details": no_billing_details(),
         "captured": intent["amount_received"] > 0,
         "created": intent["created"],
         "currency": intent["currency"],
         "disputed": False,
+        "failure_code": error["code"] if failed else None,
+        "failure_message": error["message"] if failed else None,
         "livemode": False,
         # Stripe copies it when the charge is made.
         "metadata": intent["metadata"],
         "paid": not failed,
         "payment_intent": intent["id"],
-        "payment_method": intent["payment_method"],
+        "payment_method": error["payment_method"]["id"] if failed else intent["payment_method"],
         "refunded": back_minor == intent["amount"],
         "status": "failed" if failed else "succeeded",
     }

@@ -8,7 +8,8 @@ error_before   500 before step 1: nothing is done
 error_after    500 in step 4 although it is done; the key keeps the true answer
 error_kept     500 in step 3 although it is done; the key keeps the 500, as it does at
                Stripe: https://docs.stripe.com/api/idempotent_requests
-rate_limited   429 before step 1
+rate_limited   429 before step 1: too many calls
+lock_timeout   429 before step 1: another call has the same object
 drop_before    the connection is closed before step 1
 drop_after     the connection is closed in step 4: it is done, and nobody is told
 slow_before    step 2 takes ``seconds`` more; the effect comes although nobody may wait any more
@@ -29,7 +30,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ops.sandbox.errors import Answer, ApiError, answer_of
+from ops.sandbox.errors import Answer, ApiError, answer_of, lock_timeout, rate_limited
 
 Operation = Literal[
     "create", "confirm", "capture", "cancel", "retrieve", "list", "refund", "list_refunds"
@@ -39,6 +40,7 @@ Kind = Literal[
     "error_after",
     "error_kept",
     "rate_limited",
+    "lock_timeout",
     "drop_before",
     "drop_after",
     "slow_before",
@@ -112,9 +114,11 @@ class Faults:
         Dropped."""
         kind = fault and fault.kind
         if kind == "error_before":
-            return _SERVER_ERROR
+            return _server_error().answer()
         if kind == "rate_limited":
-            return _RATE_LIMITED
+            return rate_limited().answer()
+        if kind == "lock_timeout":
+            return lock_timeout().answer()
         if kind == "drop_before":
             raise Dropped
         if kind == "hang_before":
@@ -123,7 +127,7 @@ class Faults:
         if kind == "duplicate":
             answer = answer_of(call)
         if kind == "error_after":
-            return _SERVER_ERROR
+            return _server_error().answer()
         if kind == "drop_after":
             raise Dropped
         if kind == "hang_after":
@@ -146,15 +150,13 @@ def spoilt(fault: Fault | None, effect: Callable[[], Answer]) -> Callable[[], An
     """The effect as step 3 is to have it."""
     if fault is None or fault.kind != "error_kept":
         return effect
-    return lambda: replace(answer_of(effect), status=_SERVER_ERROR.status, body=_SERVER_ERROR.body)
+
+    def spoil() -> Answer:
+        error = _server_error().answer()
+        return replace(answer_of(effect), status=error.status, body=error.body)
+
+    return spoil
 
 
-_SERVER_ERROR = ApiError(
-    500, "api_error", "An unknown error occurred, as the sandbox was told."
-).answer()
-_RATE_LIMITED = ApiError(
-    429,
-    "invalid_request_error",
-    "Request rate limit exceeded, as the sandbox was told.",
-    "rate_limit",
-).answer()
+def _server_error() -> ApiError:
+    return ApiError(500, "api_error", "An unknown error occurred, as the sandbox was told.")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ops.sandbox.errors import Answer, ApiError, answer_of, invalid_request
+from ops.sandbox.errors import Answer, ApiError, answer_of
 from ops.sandbox.ledger import Ledger
 
 MAX_KEY_LENGTH = 255
@@ -29,7 +29,13 @@ class Identity:
         Raises ApiError when the key is too long.
         """
         if len(key) > MAX_KEY_LENGTH:
-            raise invalid_request(f"Idempotency keys have at most {MAX_KEY_LENGTH} characters.")
+            raise ApiError(
+                400,
+                "idempotency_error",
+                f"Idempotent key length is {len(key)} characters long, which is outside accepted "
+                f"lengths. Idempotent Keys must be 1-{MAX_KEY_LENGTH} characters long. If you're "
+                "looking for a decent generator, try using a UUID defined by IETF RFC 4122.",
+            )
         fingerprint = hashlib.sha256(repr(sorted(pairs)).encode()).hexdigest()
         return cls(key, endpoint, fingerprint)
 

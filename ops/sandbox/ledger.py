@@ -1,5 +1,5 @@
-"""What the sandbox remembers, in SQLite: PaymentIntents, refunds, and the answers to idempotency
-keys."""
+"""What the sandbox remembers, in SQLite: PaymentIntents, PaymentMethods, refunds, and the answers
+to idempotency keys."""
 
 import json
 import sqlite3
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.sandbox.cards import CARDS
 from ops.sandbox.errors import Answer, no_such
 from ops.sandbox.intents import Intent
+from ops.sandbox.payment_methods import PaymentMethod
 from ops.sandbox.refunds import Refund
 
 _SCHEMA = """
@@ -30,6 +32,12 @@ CREATE TABLE IF NOT EXISTS refunds (
     body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS refunds_by_intent ON refunds (intent_id);
+CREATE TABLE IF NOT EXISTS payment_methods (
+    id TEXT PRIMARY KEY,
+    card TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    used INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     endpoint TEXT NOT NULL,
@@ -102,6 +110,31 @@ class Ledger:
             "INSERT INTO intents (id, created, body) VALUES (?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
             (intent["id"], intent["created"], json.dumps(intent, separators=(",", ":"))),
+        )
+
+    def payment_method(self, given: str, now_s: int) -> PaymentMethod:
+        """The one with this id; or a new one, not saved yet, when ``given`` is a test card's name.
+        Raises ApiError when there is neither."""
+        if given in CARDS:
+            return PaymentMethod.of_test_card(given, now_s)
+        row = self._connection.execute(
+            "SELECT id, card, created, used FROM payment_methods WHERE id = ?", (given,)
+        ).fetchone()
+        if row is None:
+            raise no_such("PaymentMethod", given, "payment_method", 400)
+        return PaymentMethod(*row[:3], is_used=bool(row[3]))
+
+    def save_payment_method(self, payment_method: PaymentMethod) -> None:
+        """Add it, or replace what is known of it."""
+        self._connection.execute(
+            "INSERT INTO payment_methods (id, card, created, used) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET used = excluded.used",
+            (
+                payment_method.id,
+                payment_method.card_name,
+                payment_method.created_s,
+                payment_method.is_used,
+            ),
         )
 
     def add_refund(self, refund: Refund) -> None:

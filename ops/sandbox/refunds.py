@@ -1,12 +1,16 @@
-"""Refunds of all that was captured: https://docs.stripe.com/api/refunds."""
+"""Refunds of what was captured, all of it or a part: https://docs.stripe.com/api/refunds."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from ops.sandbox.cards import CARDS
+from stripe.params import RefundCreateParams
+
+from ops.sandbox.cards import Card
 from ops.sandbox.errors import invalid_request
 from ops.sandbox.form import Parameters
-from ops.sandbox.intents import Intent, new_id
+from ops.sandbox.ids import new_id
+from ops.sandbox.intents import Intent
+from web.currencies import CURRENCIES
 
 Refund = dict[str, Any]
 
@@ -15,7 +19,7 @@ REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 @dataclass(frozen=True)
 class RefundCreation:
-    """``amount_minor`` None means all that was captured."""
+    """``amount_minor`` None means all that is left."""
 
     intent_id: str
     amount_minor: int | None
@@ -25,23 +29,23 @@ class RefundCreation:
 
 def read_creation(parameters: Parameters) -> RefundCreation:
     """Raises ApiError for a parameter that is missing, wrong or unknown."""
-    intent_id = parameters.text("payment_intent")
-    if intent_id is None:
-        message = "Missing required param: payment_intent."
-        raise invalid_request(message, "parameter_missing", "payment_intent")
+    parameters.require("payment_intent")
     creation = RefundCreation(
-        intent_id=intent_id,
+        intent_id=parameters.text("payment_intent"),
         amount_minor=parameters.integer("amount"),
         reason=parameters.text("reason", REASONS),
         metadata=parameters.metadata(),
     )
-    parameters.require_no_more()
+    if creation.amount_minor is not None and creation.amount_minor < 1:
+        raise invalid_request(
+            "This value must be greater than or equal to 1.", "parameter_invalid_integer", "amount"
+        )
+    parameters.require_no_more(RefundCreateParams)
     return creation
 
 
-def create(creation: RefundCreation, intent: Intent, refunded_minor: int, created_s: int) -> Refund:
-    """Give the money back. ``refunded_minor`` is the sum of the refunds before; ``created_s`` is
-    in seconds of Unix time. Raises ApiError when there is nothing (any more) to give back."""
+def require_captured(intent: Intent) -> None:
+    """Raises ApiError when no money was taken."""
     if intent["status"] == "requires_capture":
         raise invalid_request(
             f"This uncaptured Charge was created by a PaymentIntent ({intent['id']}). You must "
@@ -52,20 +56,36 @@ def create(creation: RefundCreation, intent: Intent, refunded_minor: int, create
         raise invalid_request(
             f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
         )
-    if refunded_minor:
+
+
+def create(
+    creation: RefundCreation, intent: Intent, card: Card, refunded_minor: int, created_s: int
+) -> Refund:
+    """Give money back. ``card`` is the one that it came from, ``refunded_minor`` the sum of the
+    refunds before; ``created_s`` is in seconds of Unix time. Raises ApiError when there is less
+    to give back."""
+    left_minor = intent["amount_received"] - refunded_minor
+    if not left_minor:
         message = f"Charge {intent['latest_charge']} has already been refunded."
         raise invalid_request(message, "charge_already_refunded")
-    if creation.amount_minor not in (None, intent["amount_received"]):
-        raise invalid_request("The sandbox refunds all of a payment or nothing.", param="amount")
+    amount_minor = left_minor if creation.amount_minor is None else creation.amount_minor
+    if amount_minor > left_minor:
+        money = CURRENCIES[intent["currency"].upper()].amount
+        code = intent["currency"].upper()
+        raise invalid_request(
+            f"Refund amount ({money(amount_minor)} {code}) is greater than unrefunded amount on "
+            f"charge ({money(left_minor)} {code})",
+            param="amount",
+        )
     return {
         "id": new_id("re"),
         "object": "refund",
-        "amount": intent["amount_received"],
+        "amount": amount_minor,
         "charge": intent["latest_charge"],
         "created": created_s,
         "currency": intent["currency"],
         "metadata": creation.metadata,
         "payment_intent": intent["id"],
         "reason": creation.reason,
-        "status": CARDS[intent["payment_method"]].refund_status,
+        "status": card.refund_status,
     }

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 
 import requests
 
+from ops.sandbox.access import API_VERSION
 from ops.sandbox.errors import Event
-from ops.sandbox.intents import new_id
-
-API_VERSION = "2026-10-28.endive"
+from ops.sandbox.ids import new_id
 
 MAX_WAITING = 1000
 """Events. A receiver that is gone must not fill the memory; beyond that they are lost."""
