@@ -9,6 +9,7 @@ from pathlib import Path
 import pymongo
 import pytest
 import redis
+import stripe
 
 from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
@@ -75,6 +76,22 @@ class Site:
             self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
         )
         return gateway.list(datetime.now(UTC) - timedelta(hours=1))
+
+    def used_card(self) -> str:
+        """A PaymentMethod that was charged already, for something else."""
+        client = stripe.StripeClient(
+            self.environment["STRIPE_API_KEY"], base_addresses={"api": self.sandbox.url}
+        )
+        paid = client.v1.payment_intents.create(
+            {
+                "amount": 1200,
+                "currency": "gbp",
+                "payment_method": "pm_card_visa",
+                "confirm": True,
+                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            }
+        )
+        return paid.payment_method
 
     def charges(self, hold_address: str) -> list[int]:
         """What was charged or reserved for the hold that has this address: the amounts."""

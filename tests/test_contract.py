@@ -400,6 +400,18 @@ def test_a_hold_that_is_being_paid_says_so_and_cannot_be_released(ada, bob, seat
         assert repeated.headers["Retry-After"] == "1"
 
 
+def test_a_card_that_was_charged_before_has_to_be_entered_again(stack, ada):
+    hold = ada.held("stalls-A-1")
+
+    refused = ada.pay(hold, "key-1", stack.used_card())
+
+    assert_problem(refused, 422, "invalid_request")
+    assert refused.json()["field"] == "payment_method"
+    assert "enter the card again" in refused.json()["detail"]
+    assert ada.look_up(hold).json()["status"] == "held"
+    assert ada.pay(hold, "key-1").status_code == 201
+
+
 def test_an_unknown_outcome_is_202_and_says_where_to_ask(stack, seats, event, ada, bob):
     hold = ada.held("stalls-A-1")
     stack.sandbox.set_faults(

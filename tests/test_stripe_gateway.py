@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -123,6 +124,17 @@ def test_an_unknown_payment_method_is_the_buyers_mistake(gateway, key, start):
 
     assert invalid.value.field == "payment_method"
     assert gateway.find(key, start) is None
+
+
+def test_a_card_that_was_charged_before_is_the_buyers_mistake(gateway, sandbox, key, start):
+    intents = stripe.StripeClient(API_KEY, base_addresses={"api": sandbox.url}).v1.payment_intents
+    used = intents.retrieve(authorize(gateway, key).payment_id).payment_method
+
+    with pytest.raises(InvalidRequest, match="enter the card again") as invalid:
+        authorize(gateway, f"{key}-again", used)
+
+    assert invalid.value.field == "payment_method"
+    assert gateway.find(f"{key}-again", start) is None
 
 
 def test_a_request_that_stripe_refuses_for_another_reason_was_not_executed(gateway, key, start):
@@ -372,14 +384,69 @@ def test_a_refund_that_arrives_twice_refunds_once(gateway, sandbox, key, set_fau
     assert len(refunds_of(sandbox, payment_id)) == 1
 
 
-def test_a_refund_for_which_stripe_has_no_time_has_done_nothing(gateway, sandbox, key, set_faults):
+@pytest.mark.parametrize("kind", ["rate_limited", "lock_timeout"])
+def test_a_call_for_which_stripe_has_no_time_is_made_again_until_it_has(
+    gateway, sandbox, key, start, set_faults, kind
+):
+    set_faults(
+        *(
+            {"operation": operation, "kind": kind, "calls": 2}
+            for operation in ("create", "capture", "refund", "list")
+        )
+    )
+
     payment_id = captured(gateway, key)
-    set_faults({"operation": "refund", "kind": "rate_limited"})
+    gateway.refund(payment_id, f"{key}-refund")
 
+    assert gateway.find(key, start).status == "refunded"
+    assert [fault["happened"] for fault in sandbox.faults()] == [2] * 4
+    assert len(refunds_of(sandbox, payment_id)) == 1
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "lock_timeout"])
+def test_a_call_for_which_stripe_never_has_time_has_done_nothing(
+    gateway, sandbox, key, start, set_faults, kind
+):
+    payment_id = captured(gateway, key)
+    impatient = StripeGateway(API_KEY, sandbox.url, max_wait_s=0.5)
+    set_faults({"operation": "refund", "kind": kind}, {"operation": "create", "kind": kind})
+
+    began_s = time.monotonic()
     with pytest.raises(NotExecuted):
-        gateway.refund(payment_id, f"{key}-refund")
+        impatient.refund(payment_id, f"{key}-refund")
+    with pytest.raises(NotExecuted):
+        authorize(impatient, f"{key}-late")
 
+    assert time.monotonic() - began_s < 3
     assert refunds_of(sandbox, payment_id) == []
+    assert gateway.find(f"{key}-late", start) is None
+
+
+def test_who_waits_for_stripe_to_have_time_keeps_no_turn(sandbox, key, set_faults):
+    one_at_a_time = StripeGateway(API_KEY, sandbox.url, max_calls=1, max_wait_s=5)
+    payment_id = authorize(one_at_a_time, key).payment_id
+    set_faults({"operation": "create", "kind": "rate_limited"})
+
+    def wait_in_vain():
+        with pytest.raises(NotExecuted):
+            authorize(one_at_a_time, f"{key}-waits")
+
+    waiting = threading.Thread(target=wait_in_vain)
+    waiting.start()
+    eventually(lambda: sandbox.faults()[0]["happened"], "a payment that waits")
+    one_at_a_time.capture(payment_id)
+    assert waiting.is_alive()
+    waiting.join()
+
+
+def test_more_payments_than_stripe_takes_a_second_are_all_made(tmp_path, key):
+    with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log", rate_limit=25) as limited:
+        gateway = StripeGateway(API_KEY, limited.url)
+        with ThreadPoolExecutor(60) as pool:
+            numbers = range(60)
+            paid = list(pool.map(lambda number: captured(gateway, f"{key}-{number}"), numbers))
+
+    assert len(set(paid)) == 60
 
 
 @pytest.mark.parametrize("kind", LOST)
@@ -578,6 +645,7 @@ def test_an_answer_that_makes_no_sense_leaves_the_outcome_unknown(key, status, b
     ("status", "body"),
     [
         (429, stripe_error("invalid_request_error", "rate_limit")),
+        (429, stripe_error("invalid_request_error", "lock_timeout")),
         (429, b"<html>Slow down</html>"),
         (401, stripe_error("invalid_request_error", None)),
         (403, stripe_error("invalid_request_error", None)),
@@ -585,7 +653,7 @@ def test_an_answer_that_makes_no_sense_leaves_the_outcome_unknown(key, status, b
 )
 def test_a_provider_that_did_not_look_has_done_nothing(key, status, body):
     with Provider(status, body) as provider:
-        gateway = StripeGateway(API_KEY, provider.url)
+        gateway = StripeGateway(API_KEY, provider.url, max_wait_s=0)
         with pytest.raises(NotExecuted):
             authorize(gateway, key)
         with pytest.raises(NotExecuted):
@@ -641,7 +709,7 @@ def test_a_refund_that_may_have_been_made_is_unknown(key, status, body):
 )
 def test_a_refund_that_is_refused_has_done_nothing(key, status, body):
     with Provider(status, body) as provider, pytest.raises(NotExecuted):
-        StripeGateway(API_KEY, provider.url).refund("pi_1", key)
+        StripeGateway(API_KEY, provider.url, max_wait_s=0).refund("pi_1", key)
 
 
 def test_a_payment_that_stripe_still_processes_is_neither_found_nor_missing(start):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.pages.browser import HTML, csrf_token_in
+from tests.pages.conftest import BUYER
 from web.pages.rendering import policy
 
 LIVE = {"STRIPE_API_KEY": "sk_live_pages", "STRIPE_PUBLISHABLE_KEY": "pk_live_pages"}
@@ -22,6 +23,24 @@ def hold_page(application, address):
         return browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
 
     return opened
+
+
+def test_a_card_that_was_charged_before_has_to_be_entered_again(application, address, stack):
+    settings = TEST | {"STRIPE_API_KEY": stack.environment["STRIPE_API_KEY"]}
+    browser = application(STRIPE_API_BASE=stack.sandbox.url, **settings)
+    secret = csrf_token_in(browser.get(address, headers=HTML).text)
+    form = {"csrf_token": secret, "seats": "stalls-A-1"}
+    hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+    key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
+    form = {"csrf_token": csrf_token_in(hold.text), "key": key, **BUYER}
+
+    answer = browser.post(
+        f"{hold.request.path}/pay", data=form | {"payment_method": stack.used_card()}, headers=HTML
+    )
+
+    assert answer.status_code == 422
+    assert "Enter the card again. Nothing was charged." in answer.text
+    assert "try again" not in answer.text.lower()
 
 
 def sources(answer, directive: str) -> list[str]:

@@ -132,7 +132,10 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     except PaymentDeclined as refusal:
         return _declined(event_id, hold_id, form, refusal, refusal)
     except InvalidRequest as refusal:
-        mistake = Mistake("Choose a card.", CARD)
+        # The field of Stripe's is empty again: it keeps no number for another try.
+        typed = tickets().settings.stripe_publishable_key
+        words = "Enter the card again. Nothing was charged." if typed else "Choose a card."
+        mistake = Mistake(words, CARD)
         return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
         return _ended(event_id, hold_id, refusal)

@@ -5,12 +5,16 @@ NotExecuted or a refusal; so is a connection that was never made. Everything els
 once the request may have left this host is OutcomeUnknown.
 """
 
+import random
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import requests
@@ -33,12 +37,19 @@ than by a spinner."""
 
 MAX_CALLS = 100
 """Calls at the same time, of one process, each on a connection that is kept. Stripe lets an
-account make 100 calls a second, and one takes about a second. With a thousand at once a process
-would take its own slowness for Stripe's and call outcomes unknown that are not."""
+account make 100 calls a second, 25 of them to one endpoint, and one takes about a second. With a
+thousand at once a process would take its own slowness for Stripe's and call outcomes unknown that
+are not."""
 
-MAX_WAIT_S = 5.0
-"""How long a call waits for its turn. Nothing has been sent yet, so giving up is safe; a buyer
-would not wait much longer."""
+MAX_WAIT_S = 10.0
+"""How long a call waits for its turn and, when Stripe says 429, for Stripe to have time. Nothing
+was done yet, so giving up is safe; a buyer would not wait much longer. A payment that begins its
+last call late still ends within its lease."""
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 2.0
+"""Between calls that hear 429: twice as long each time, and none as long as another's, as Stripe
+advises: https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
 
 PAGE_SIZE = 100
 """Stripe's largest."""
@@ -81,8 +92,14 @@ _STATUSES = {
 }
 """The one status that is missing is ``processing``: nobody knows yet."""
 
-_REFUSED_UNREAD = (401, 403, 429)
-"""Bad credentials, and too many requests: the answer comes before the request is looked at."""
+_REFUSED_UNREAD = (401, 403)
+"""Bad credentials: the answer comes before the request is looked at."""
+
+_USED_BEFORE = "may not be used again"
+"""Of Stripe's error about a PaymentMethod that was charged before; it has neither code nor param.
+Without a customer, and we have none, a PaymentMethod is for one charge."""
+
+_Answer = TypeVar("_Answer")
 
 
 class StripeGateway:
@@ -143,25 +160,28 @@ class StripeGateway:
 
         Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown.
         """
-        with self._call():
-            intent = self._intents.create(
-                {
-                    "amount": amount_minor,
-                    "currency": currency.lower(),
-                    "payment_method": payment_method,
-                    "capture_method": "manual",
-                    "confirm": True,
-                    # Nobody is sent away to confirm, so Stripe asks for no return_url.
-                    "error_on_requires_action": True,
-                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-                    "metadata": {**metadata, **self._tag, KEY_FIELD: key},
-                },
-                {"idempotency_key": key},
-            )
+        wanted = {
+            "amount": amount_minor,
+            "currency": currency.lower(),
+            "payment_method": payment_method,
+            "capture_method": "manual",
+            "confirm": True,
+            # Nobody is sent away to confirm, so Stripe asks for no return_url.
+            "error_on_requires_action": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            "metadata": {**metadata, **self._tag, KEY_FIELD: key},
+        }
+
+        def create() -> Authorization:
+            intent = self._intents.create(wanted, {"idempotency_key": key})
             authorization = _authorization(intent)
-        if authorization.status != "authorized":
-            raise OutcomeUnknown(f"payment {intent.id} is {intent.status} after its authorization")
-        return authorization
+            if authorization.status != "authorized":
+                raise OutcomeUnknown(
+                    f"payment {intent.id} is {intent.status} after its authorization"
+                )
+            return authorization
+
+        return self._ask(create)
 
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was let go before, or
@@ -177,8 +197,7 @@ class StripeGateway:
         """As the port says. A refund may be pending with the bank for days; that counts as done.
         Raises NotExecuted when no money was captured, or its owner disputes it at the bank."""
         try:
-            with self._call():
-                status = self._create_refund(payment_id, key)
+            status = self._ask(lambda: self._create_refund(payment_id, key))
         except PaymentDeclined as declined:
             raise NotExecuted(f"the card of payment {payment_id} takes no refund") from declined
         if status in ("failed", "canceled"):
@@ -260,11 +279,9 @@ class StripeGateway:
         """No idempotency key of ours: the state of the payment makes these calls repeatable, and
         with a key a stored 500 would be repeated for a day."""
         try:
-            with self._call():
-                found = call(payment_id).status
+            found = self._ask(lambda: call(payment_id).status)
         except (_Refused, PaymentDeclined) as refused:
-            with self._call():
-                found = self._intents.retrieve(payment_id).status
+            found = self._ask(lambda: self._intents.retrieve(payment_id).status)
             if found != status:
                 raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
         if found != status:
@@ -272,28 +289,40 @@ class StripeGateway:
 
     def _created_since(self, since: datetime) -> Iterator[PaymentIntent]:
         """Page by page: a turn is held while Stripe answers, not while the caller works."""
-        with self._call():
-            page = self._intents.list(
-                {
-                    "created": {"gte": int(since.timestamp())},
-                    "limit": PAGE_SIZE,
-                    # A PaymentIntent does not say that it was refunded; its charge does.
-                    "expand": ["data.latest_charge"],
-                }
-            )
-            intents, has_more = page.data, page.has_more
-        yield from intents
+        wanted = {
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE_SIZE,
+            # A PaymentIntent does not say that it was refunded; its charge does.
+            "expand": ["data.latest_charge"],
+        }
+        next_page, has_more = lambda: self._intents.list(wanted), True
         while has_more:
-            with self._call():
-                page = page.next_page()
-                intents, has_more = page.data, page.has_more
+            page, intents, has_more = self._ask(partial(_read_page, next_page))
+            next_page = page.next_page
             yield from intents
 
+    def _ask(self, call: Callable[[], _Answer]) -> _Answer:
+        """One call of the SDK and the reading of its answer. While Stripe says that it is asked too
+        often, or that something else has the same object, it has done nothing: ask again, for as
+        long as a call may wait. Others have their turn meanwhile."""
+        until_s = time.monotonic() + self._max_wait_s
+        longest_s = FIRST_PAUSE_S
+        while True:
+            try:
+                with self._turn(until_s):
+                    return call()
+            except _AskedTooOften:
+                pause_s = random.uniform(longest_s / 2, longest_s)
+                if time.monotonic() + pause_s > until_s:
+                    raise
+            time.sleep(pause_s)
+            longest_s = min(2 * longest_s, LONGEST_PAUSE_S)
+
     @contextmanager
-    def _call(self) -> Iterator[None]:
-        """Around one call of the SDK and the reading of its answer: wait for a turn, then put what
-        goes wrong into the words of the port."""
-        if not self._turns.acquire(timeout=self._max_wait_s):
+    def _turn(self, until_s: float) -> Iterator[None]:
+        """Wait for a turn, until ``until_s`` on the monotonic clock, then put what goes wrong into
+        the words of the port."""
+        if not self._turns.acquire(timeout=max(0.0, until_s - time.monotonic())):
             raise NotExecuted("too many calls to the gateway are under way")
         try:
             yield
@@ -312,14 +341,24 @@ class _Refused(NotExecuted):
     """Stripe understood the call and did not carry it out."""
 
 
+class _AskedTooOften(NotExecuted):
+    """429: Stripe has no time for the call now."""
+
+
 def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
     text = str(error)
     if isinstance(error, stripe.CardError):
         return _decline(error)
     if isinstance(error, stripe.InvalidRequestError):
+        if _USED_BEFORE in text:
+            return InvalidRequest(
+                "payment_method", "was used for a payment before: enter the card again"
+            )
         if error.param == "payment_method":
             return InvalidRequest("payment_method", error.user_message or text)
         return _Refused(text)
+    if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _AskedTooOften(text)
     if error.http_status in _REFUSED_UNREAD or _never_connected(error):
         return NotExecuted(text)
     # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
@@ -357,6 +396,13 @@ def _never_connected(error: stripe.StripeError) -> bool:
 def _was_kept(error: stripe.StripeError) -> bool:
     """Whether it is the answer that Stripe kept for the idempotency key."""
     return (error.headers or {}).get("Idempotent-Replayed") == "true"
+
+
+def _read_page(
+    ask: Callable[[], stripe.ListObject[PaymentIntent]],
+) -> tuple[stripe.ListObject[PaymentIntent], list[PaymentIntent], bool]:
+    page = ask()
+    return page, page.data, page.has_more
 
 
 def _authorization(intent: PaymentIntent) -> Authorization:
