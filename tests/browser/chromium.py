@@ -26,11 +26,7 @@ def running_chromium() -> Iterator[Browser]:
     """While it runs, this thread has an event loop and ``asyncio.run`` cannot be used in it."""
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        # As root there is no sandbox to be had. Shared memory is small in containers.
-        options = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
-        # Letters without coloured edges: a third of the size of a picture.
-        options.append("--disable-lcd-text")
-        browser = playwright.chromium.launch(executable_path=_executable(), args=options)
+        browser = playwright.chromium.launch(executable_path=executable(), args=options())
         try:
             yield browser
         finally:
@@ -65,7 +61,15 @@ def new_context(
     return context
 
 
-def _executable() -> str:
+def options() -> list[str]:
+    """Of Chromium's command line."""
+    # As root there is no sandbox to be had. Shared memory is small in containers.
+    root = ["--no-sandbox"] * (os.geteuid() == 0)
+    # Letters without coloured edges: a third of the size of a picture.
+    return ["--disable-dev-shm-usage", "--disable-lcd-text", *root]
+
+
+def executable() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:

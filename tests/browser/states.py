@@ -402,7 +402,7 @@ def form_without_cookie(scene: Scene) -> Page:
     page = scene.held()
     page.context.clear_cookies()
     pay(page)
-    page.get_by_role("heading", name="Please send the form again").wait_for()
+    page.get_by_role("heading", name="This needs a cookie").wait_for()
     return page
 
 

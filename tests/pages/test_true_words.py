@@ -2,9 +2,12 @@
 
 import time
 
+import pytest
+import requests
+
 from tests.factories import FLOOR, STALLS, put_on_sale, small_hall, unique
-from tests.http_client import Client
-from tests.pages.browser import Browser
+from tests.http_client import Client, assert_problem
+from tests.pages.browser import TIMEOUT_S, Browser, Page
 
 
 def card_of(page, event) -> str:
@@ -90,3 +93,45 @@ def test_a_program_is_told_that_a_connection_is_counted_and_not_a_person(stack, 
     assert client.hold_best("stalls", 2).status_code == 201
     refused = client.hold_best("stalls", 1)
     assert refused.json()["detail"].startswith("Your connection holds 2 unpaid seats")
+
+
+# ---------------------------------------------------------------- cookies
+
+
+def sent_without_cookie(ada, page, button: str, **headers: str):
+    """What a browser that keeps no cookies is told when it sends the form."""
+    fields = page.fields(button)
+    action = page.form(button)["action"]
+    ada.cookies.clear()
+    headers = {name: ada.headers[name] for name in ("Accept", "X-Forwarded-For")} | headers
+    url = ada.base_url + action
+    return requests.post(url, fields, headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
+
+
+@pytest.mark.parametrize("button", ["Hold the chosen", "Hold the best"])
+def test_without_cookies_a_form_says_that_it_needs_them_and_how(ada, address, button):
+    refused = Page(ada, sent_without_cookie(ada, ada.get(address), button))
+    assert (refused.status, refused.title) == (400, "This needs a cookie")
+    assert "Allow cookies for this site in the browser's settings" in refused.text
+
+
+@pytest.mark.parametrize("button", ["Pay", "Give me", "Give the seats back"])
+def test_so_does_each_form_of_a_hold(ada, held, button):
+    refused = Page(ada, sent_without_cookie(ada, held, button))
+    assert refused.title == "This needs a cookie"
+
+
+def test_the_map_hears_of_cookies_in_its_own_language(ada, address):
+    page = ada.get(address)
+    refused = sent_without_cookie(ada, page, "Hold the best", Accept="application/json")
+    assert assert_problem(refused, 400, "cookies_needed")["detail"].count("cookie") > 1
+
+
+def test_a_form_of_before_another_cookie_can_be_sent_after_loading_it_again(ada, address):
+    old = ada.get(address)
+    ada.cookies.clear()
+    new = ada.get(address)
+    refused = old.press("Hold the best")
+    assert (refused.status, refused.title) == (400, "Please send the form again")
+    assert "cookies" not in refused.text
+    assert new.press("Hold the best").title == "These seats are yours to buy"

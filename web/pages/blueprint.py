@@ -16,3 +16,9 @@ def client() -> str:
 def browser() -> str:
     """A secret of this browser, the one that its CSRF tokens are made from."""
     return session["csrf_token"]
+
+
+def is_for_script() -> bool:
+    """The map sends the same form and asks for data: it would load the page of the hold twice if
+    it had to follow a redirect to find where it is."""
+    return request.accept_mimetypes.best == "application/json"

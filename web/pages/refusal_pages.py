@@ -2,7 +2,7 @@
 
 Those that the buyer can answer in a form are shown beside that form, by the view that got them."""
 
-from flask import Response, request, url_for
+from flask import Response, current_app, request, url_for
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -17,13 +17,27 @@ from web.domain import (
     SoldOut,
     TooManyHeld,
 )
-from web.pages.blueprint import pages
+from web.pages.blueprint import is_for_script, pages
 from web.pages.locales import duration
 from web.pages.rendering import Step, notice, problem_page
 from web.pages.seating import seat_name
-from web.problems import problem_of
+from web.problems import Problem, problem_of
 from web.refusals import counted
 from web.tickets import tickets
+
+NO_COOKIE = (
+    "Your browser sent no cookie, so we cannot tell that the form is yours. Nothing was done, and "
+    "nothing was charged by it."
+)
+ALLOW_COOKIES = (
+    "Allow cookies for this site in the browser's settings, under privacy, or use a window or a "
+    "browser that allows them. Then load the page again. There is one cookie, and all it does is "
+    "remember the seats that you hold."
+)
+OTHER_COOKIE = (
+    "This form is older than what your browser knows of us. Nothing was done, and nothing was "
+    "charged by it. Load the page with the form again, then send it."
+)
 
 
 def words_of(refusal: Refusal) -> str:
@@ -85,14 +99,18 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
 
 @pages.errorhandler(CSRFError)
 def refuse_forgery(error: CSRFError) -> Response:
-    """The secret in the form is not the cookie's: the form came from elsewhere, or the cookie is
-    gone."""
+    """The secret in the form is not the cookie's: the browser keeps no cookies, or the form came
+    from elsewhere, or the cookie is another by now. Loading the page again mends only the last."""
+    if not request.cookies.get(current_app.session_interface.get_cookie_name(current_app)):
+        code, title, *paragraphs = "cookies_needed", "This needs a cookie", NO_COOKIE, ALLOW_COOKIES
+    else:
+        code, title, *paragraphs = "form_outdated", "Please send the form again", OTHER_COOKIE
+    if is_for_script():
+        return Problem(400, code, " ".join(paragraphs)).response()
     return notice(
         400,
-        "Please send the form again",
-        "We could not tell that this form came from our own page: perhaps it was open for very "
-        "long, or cookies are switched off. Nothing was done, and nothing was charged by it.",
-        "Load the page with the form again, and allow this site's cookies.",
+        title,
+        *paragraphs,
         steps=(
             Step("Back to the page", _page_of_form()),
             Step("Your basket", url_for("pages.show_basket")),

@@ -23,7 +23,7 @@ from web.domain import (
     TooManyHeld,
 )
 from web.pages import basket
-from web.pages.blueprint import browser, client, pages
+from web.pages.blueprint import browser, client, is_for_script, pages
 from web.pages.locales import duration
 from web.pages.refusal_pages import words_of
 from web.pages.rendering import Mistake, page
@@ -126,18 +126,12 @@ def _hold(
     try:
         held = tickets().form_holds.hold_once(event.id, form, hold)
     except (InvalidRequest, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld) as refusal:
-        return counted(refusal).response() if _is_for_script() else refused(refusal)
+        return counted(refusal).response() if is_for_script() else refused(refusal)
     basket.put(held)
     address = url_for("pages.show_hold", event_id=event.id, hold_id=held.id)
-    if _is_for_script():
+    if is_for_script():
         return make_response({"address": address}, 201)
     return redirect(address, 303)
-
-
-def _is_for_script() -> bool:
-    """The map sends the same form and asks for data: it would load the page of the hold twice if
-    it had to follow a redirect to find where it is."""
-    return request.accept_mimetypes.best == "application/json"
 
 
 def _quantity() -> int:
