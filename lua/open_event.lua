@@ -15,6 +15,8 @@
 -- ARGV[9]  seen_revision     the highest revision that anybody has seen, or 0
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
+-- Older entries of the journal have positions of the definition that is replaced: the new entry
+-- keeps it, as `was`.
 -- A seat that is not free never changes its place and is never freed. An event whose revision is
 -- below one that was seen has gone back in time; it goes on at the microsecond of now, or above what
 -- was seen when the clock has gone back too.
@@ -57,8 +59,12 @@ if went_back then
 else
   revision = string.format('%.0f', event[3] + 1)
 end
+local entry = {'change', 'opened', 'map', after}
+if event[1] ~= version then
+  entry[5], entry[6] = 'was', redis.call('HGET', event_key, 'definition')
+end
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
-redis.call('XADD', journal_key, revision .. '-0', 'change', 'opened', 'map', after)
+redis.call('XADD', journal_key, revision .. '-0', unpack(entry))
 return {'opened', revision}

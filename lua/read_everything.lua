@@ -5,14 +5,18 @@
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
 -- KEYS[6]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- returns  everything now_ms revision map holds due clients payments | event_closed | event_missing
+-- ARGV[1]  version           the definition that the caller will name the positions by
+-- returns  everything now_ms revision map holds due clients payments
+--        | event_changed | event_closed | event_missing
 -- The last four are flat lists: name, value, name, value.
 local event_key, seats_key, holds_key, due_key, clients_key, payments_key = unpack(KEYS)
+local version = unpack(ARGV)
 -- include clock
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
+if event[1] ~= version then return {'event_changed'} end
 return {'everything', now_ms(), event[3], redis.call('GET', seats_key),
   redis.call('HGETALL', holds_key), redis.call('ZRANGE', due_key, 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', clients_key), redis.call('ZRANGE', payments_key, 0, -1, 'WITHSCORES')}

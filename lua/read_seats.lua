@@ -6,7 +6,7 @@
 -- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  known_revision   what the caller has already, or ""
--- returns  seats revision map | unchanged revision
+-- returns  seats revision map version | unchanged revision
 --        | sweep_again | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local known_revision = unpack(ARGV)
@@ -17,6 +17,6 @@ if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
 
-local revision = redis.call('HGET', event_key, 'revision')
+local revision = redis.call('HGET', event_key, 'revision') -- the sweep may have raised it
 if revision == known_revision then return {'unchanged', revision} end
-return {'seats', revision, redis.call('GET', seats_key)}
+return {'seats', revision, redis.call('GET', seats_key), event[1]}

@@ -70,12 +70,14 @@ class Site:
     environment: dict[str, str]
     sandbox: Sandbox
 
-    def payments(self) -> Iterator[Authorization]:
-        """What the gateway's ledger says, newest first."""
-        gateway = StripeGateway(
+    def gateway(self) -> StripeGateway:
+        return StripeGateway(
             self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
         )
-        return gateway.list(datetime.now(UTC) - timedelta(hours=1))
+
+    def payments(self) -> Iterator[Authorization]:
+        """What the gateway's ledger says, newest first."""
+        return self.gateway().list(datetime.now(UTC) - timedelta(hours=1))
 
     def used_card(self) -> str:
         """A PaymentMethod that was charged already, for something else."""

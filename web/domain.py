@@ -172,6 +172,28 @@ class Event:
     def seats_at(self, positions: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.seats[position] for position in positions)
 
+    def seat_name(self, seat: str) -> str:
+        """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``. Also of a seat that the event
+        does not have any more."""
+        return seat_name(seat, self.section_of.get(seat.rsplit("-", 2)[0]))
+
+
+GENERAL_ROW = "GA"
+"""The row id of a general-admission section, so that its seats have ids like all others."""
+
+
+def seat_name(seat: str, section: Section | None = None) -> str:
+    """For people. Of a section that nobody remembers, the id says as much as it can."""
+    section_id, row_id, number = seat.rsplit("-", 2)
+    name = section.name if section else name_of_id(section_id)
+    general = section.kind == "general" if section else row_id == GENERAL_ROW
+    return f"{name}, place {number}" if general else f"{name}, row {row_id}, seat {number}"
+
+
+def name_of_id(id_: str) -> str:
+    """``Upper circle`` of ``upper-circle``."""
+    return id_.replace("-", " ").capitalize()
+
 
 def moved_seats(before: Event, after: Event) -> str:
     """The hall of ``before``, a character a seat: "1" where ``after`` has another seat, or none, in
@@ -234,7 +256,8 @@ class HoldStatus(StrEnum):
 class Hold:
     """A temporary claim on seats. ``expires_in_ms`` was true when Redis answered; a payment that
     has begun outlives it. ``payments`` counts those that were begun, ``refused_cards`` those that
-    a bank refused. ``extended``: it got its time once more, and gets no more."""
+    a bank refused. ``extended``: it got its time once more, and gets no more. ``booking`` is what
+    it became."""
 
     id: str
     event_id: str
@@ -247,6 +270,11 @@ class Hold:
     payments: int = 0
     refused_cards: int = 0
     extended: bool = False
+    booking: "Booking | None" = None
+
+    @property
+    def refunded(self) -> bool:
+        return self.booking is not None and self.booking.refunded_at is not None
 
 
 @dataclass(frozen=True)
@@ -300,10 +328,21 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class SoldAs:
+    """What people called things when they were sold. The file may drop, rename or move them later,
+    or be gone. ``seats`` are in the order of the booking's."""
+
+    event: str
+    venue: str
+    seats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Booking:
     """A paid hold: final, one document in MongoDB. ``payment_id`` is None when the seats cost
     nothing. ``booked_at`` is UTC and has no more than milliseconds, which is what MongoDB keeps:
-    a receipt made from a booking that was read back has the same bytes."""
+    a receipt made from a booking that was read back has the same bytes. ``sold_as`` is None where
+    nobody knew the names, and in bookings of before there were any."""
 
     id: str
     hold_id: str
@@ -318,6 +357,7 @@ class Booking:
     key_digest: str
     fingerprint: str
     refunded_at: datetime | None = None
+    sold_as: SoldAs | None = None
 
     def receipt(self) -> Receipt:
         """What the buyer got when it was booked, and gets whenever the payment is repeated."""

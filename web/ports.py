@@ -4,7 +4,7 @@ The adapters in ``web/stores`` implement these; the use cases know nothing else 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -26,10 +26,12 @@ from web.domain import (
 
 @dataclass(frozen=True)
 class SeatMap:
-    """``seats`` has one SeatState character a seat, in layout order. ``revision`` only rises."""
+    """``seats`` has one SeatState character a seat, in the layout order of the definition that has
+    this ``version``. ``revision`` only rises."""
 
     revision: int
     seats: str
+    version: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Upkeep:
 
 @dataclass(frozen=True)
 class Change:
-    """An entry of the journal. ``seats`` is empty when the event was opened."""
+    """An entry of the journal. ``seats`` are named as they were at that time; there are none when
+    the event was opened."""
 
     revision: int
     change: str
@@ -148,6 +151,10 @@ class SeatStore(Protocol):
         """The live map, or None when it still has ``known_revision``."""
         ...
 
+    def read_map(self, event: Event) -> SeatMap:
+        """The live map of this definition."""
+        ...
+
     def newest_changes(self, event: Event, count: int) -> list[Change]:
         """Newest first."""
         ...
@@ -160,7 +167,9 @@ class SeatStore(Protocol):
         """The hold that this form got: ``hold_id``, unless another one was faster."""
         ...
 
-    def forget_form(self, event_id: str, form: str) -> None: ...
+    def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
+        """The form no longer stands for this hold; nothing when it stands for another one."""
+        ...
 
     def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
         """All of them or none. Raises SaleNotOpen, SeatTaken or TooManyHeld."""
@@ -237,7 +246,7 @@ class SeatStore(Protocol):
 class AuditedSeats(SeatStore, Protocol):
     """With what only the audit asks for; the last two read a page at a time."""
 
-    def read_everything(self, event_id: str) -> EventState: ...
+    def read_everything(self, event: Event) -> EventState: ...
 
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
         """The map that the journal leads to. Raises JournalBroken."""

@@ -9,7 +9,7 @@ from tests.factories import SMALL_HALL, STALLS
 from tests.pages.browser import Browser
 from web.domain import Row
 from web.pages.locales import clock_time, day_and_time, duration, money, price
-from web.pages.seating import pages_of, row_anchor, seat_name
+from web.pages.seating import pages_of, row_anchor
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_times_are_those_of_the_venue_and_name_their_zone():
 
 
 def test_seats_are_named_for_people():
-    assert seat_name(SMALL_HALL, "stalls-C-5") == "Stalls, row C, seat 5"
-    assert seat_name(SMALL_HALL, "floor-GA-3") == "Floor, place 3"
+    assert SMALL_HALL.seat_name("stalls-C-5") == "Stalls, row C, seat 5"
+    assert SMALL_HALL.seat_name("floor-GA-3") == "Floor, place 3"
     assert row_anchor("stalls-C-5") == "row-stalls-C"
 
 

@@ -44,7 +44,8 @@ def token_of(event_id: str, hold_id: str) -> str:
 
 
 def standing(entry: Entry) -> Hold | None:
-    """What became of it: held, being paid or booked; None when it ended without a booking."""
+    """What became of it: held, being paid, booked or refunded; None when it ended without a
+    booking. Raises EventNotFound when all that is left of it is this entry."""
     token = token_of(entry.event_id, entry.hold_id)
     try:
         return tickets().box_office.hold(entry.event_id, entry.hold_id, token)
@@ -53,13 +54,13 @@ def standing(entry: Entry) -> Hold | None:
 
 
 def statuses_of(event_id: str) -> set[HoldStatus]:
-    """Of this browser's holds of one event that still stand; none when that cannot be known now,
-    for no page is shown for this alone."""
+    """Of this browser's holds of one event that still stand, refunded ones left out; none when
+    that cannot be known now, for no page is shown for this alone."""
     try:
         holds = [standing(entry) for entry in entries() if entry.event_id == event_id]
     except Unavailable:
         return set()
-    return {hold.status for hold in holds if hold}
+    return {hold.status for hold in holds if hold and not hold.refunded}
 
 
 def put(hold: Hold) -> None:

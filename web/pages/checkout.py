@@ -12,7 +12,6 @@ from web.domain import (
     NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
-    Event,
     EventNotFound,
     Hold,
     HoldExpired,
@@ -30,8 +29,8 @@ from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
+from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import Mistake, page
-from web.pages.seating import seat_name
 from web.refusals import counted
 from web.tickets import tickets
 
@@ -48,9 +47,9 @@ class BasketLine(NamedTuple):
     """``hold`` is None when it ran out; ``seats`` are their names, if they are known."""
 
     entry: basket.Entry
-    event: Event
+    event: EventNames
     hold: Hold | None
-    seats: list[str]
+    seats: Sequence[str]
     receipt: str | None
 
 
@@ -59,14 +58,19 @@ def show_basket() -> Response:
     lines = []
     for entry in basket.entries():
         try:
-            event = tickets().box_office.event(entry.event_id)
+            hold = basket.standing(entry)
         except EventNotFound:
             continue
-        hold = basket.standing(entry)
-        booked = hold is not None and hold.status == HoldStatus.BOOKED
-        seats = hold.seats if hold else entry.seats
-        receipt = _receipt_address(entry.event_id, entry.hold_id) if booked else None
-        lines.append(BasketLine(entry, event, hold, _names(event, seats), receipt))
+        booking = hold.booking if hold else None
+        lines.append(
+            BasketLine(
+                entry,
+                event_names(entry.event_id, booking),
+                hold,
+                names_of_seats(entry.event_id, hold.seats if hold else entry.seats, booking),
+                _receipt_address(entry.event_id, entry.hold_id) if booking else None,
+            )
+        )
     return page("basket.html", lines=lines)
 
 
@@ -202,7 +206,13 @@ def _hold_page(
         return redirect(_receipt_address(event_id, hold_id), 303)
     event = tickets().box_office.event(event_id)
     if hold.status == HoldStatus.PAYING:
-        return page("paying.html", 202, event=event, hold=hold, seats=_names(event, hold.seats))
+        return page(
+            "paying.html",
+            202,
+            event=event,
+            hold=hold,
+            seats=[event.seat_name(seat) for seat in hold.seats],
+        )
     form = form or PayForm(formdata=None)
     form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.payments)
     # Seats that cost nothing need no card, and Stripe need not know of their buyer.
@@ -212,7 +222,7 @@ def _hold_page(
         counted(refusal).status if refusal else 200,
         event=event,
         hold=hold,
-        seats=_names(event, hold.seats),
+        seats=[event.seat_name(seat) for seat in hold.seats],
         now=datetime.now(UTC),
         expires_at=datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC),
         attempts_left=MAX_REFUSED_CARDS - hold.refused_cards,
@@ -231,23 +241,26 @@ def _hold_page(
 
 def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
     """The hold is over and nothing was charged: its time ran out, or it took its last card."""
-    event = tickets().box_office.event(event_id)
+    event, seat_map = tickets().box_office.event_and_map(event_id)
     entry = basket.entry_of(event_id, hold_id)
-    seats = [seat for seat in (entry.seats if entry else ()) if seat in event.positions]
-    hall = tickets().box_office.seat_map(event_id).seats
-    free = [seat for seat in seats if hall[event.positions[seat]] == SeatState.FREE]
+    free, taken, dropped = [], [], []
+    for seat in entry.seats if entry else ():
+        position = event.positions.get(seat)
+        if position is None:
+            dropped.append(event.seat_name(seat))
+        elif seat_map.seats[position] == SeatState.FREE:
+            free.append((seat, event.seat_name(seat)))
+        else:
+            taken.append(event.seat_name(seat))
     return page(
         "ended.html",
         counted(refusal).status,
         event=event,
         refused=isinstance(refusal, PaymentDeclined | Replayed),
-        free=[(seat, seat_name(event, seat)) for seat in free],
-        gone=[seat_name(event, seat) for seat in seats if seat not in free],
+        free=free,
+        taken=taken,
+        dropped=dropped,
     )
-
-
-def _names(event: Event, seats: Sequence[str]) -> list[str]:
-    return [seat_name(event, seat) for seat in seats if seat in event.positions]
 
 
 def _to_hold(event_id: str, hold_id: str) -> WerkzeugResponse:

@@ -13,7 +13,6 @@ from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm
 from web.pages.rendering import page
-from web.pages.seating import seat_name
 from web.tickets import tickets
 from web.use_cases.sale_report import report_sale
 
@@ -64,9 +63,6 @@ def show_sale(event_id: str) -> Response | WerkzeugResponse:
         states=SeatState,
         size=len(event.seats),
         chart=chart_of(report.minutes),
-        changes=[
-            (change, [seat_name(event, seat) for seat in change.seats]) for change in report.changes
-        ],
     )
 
 

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from web.domain import BookingNotFound, booking_id_of
 from web.pages.blueprint import pages
+from web.pages.names import event_names, names_of_seats
 from web.pages.rendering import page
-from web.pages.seating import seat_name
 from web.ticket_codes import BadCode
 from web.tickets import tickets
 
@@ -22,13 +22,12 @@ def show_receipt(link: str) -> Response:
         raise BookingNotFound from None
     token = tickets().tokens.token_of(event_id, hold_id)
     booking = tickets().box_office.booking(event_id, booking_id_of(hold_id), token)
-    event = tickets().box_office.remembered_event(event_id)
     code = tickets().codes.code_of(booking)
     answer = page(
         "receipt.html",
-        event=event,
+        event=event_names(event_id, booking),
         booking=booking,
-        seats=[seat_name(event, seat) for seat in booking.seats],
+        seats=names_of_seats(event_id, booking.seats, booking),
         code=code,
         qr_code=qr_code(code) if not booking.refunded_at else None,
     )

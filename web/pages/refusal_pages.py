@@ -19,11 +19,10 @@ from web.domain import (
 )
 from web.pages.blueprint import is_for_script, pages
 from web.pages.locales import duration
+from web.pages.names import names_of_seats
 from web.pages.rendering import Step, notice, problem_page
-from web.pages.seating import seat_name
 from web.problems import Problem, problem_of
 from web.refusals import counted
-from web.tickets import tickets
 
 NO_COOKIE = (
     "Your browser sent no cookie, so we cannot tell that the form is yours. Nothing was done, and "
@@ -86,8 +85,7 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 steps=(basket,),
             )
         case SeatTaken(seats):
-            event = tickets().box_office.remembered_event(event_id)
-            names = "; ".join(seat_name(event, seat) for seat in seats)
+            names = "; ".join(names_of_seats(event_id, seats))
             return notice(
                 409,
                 "Somebody else has bought these seats",

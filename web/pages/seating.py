@@ -89,15 +89,6 @@ def pages_of(section: Section) -> list[list[Row]]:
     return pages
 
 
-def seat_name(event: Event, seat: str) -> str:
-    """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``."""
-    section_id, row_id, number = seat.rsplit("-", 2)
-    section = event.section_of[section_id]
-    if section.kind == "general":
-        return f"{section.name}, place {number}"
-    return f"{section.name}, row {row_id}, seat {number}"
-
-
 def row_anchor(seat: str) -> str:
     """The id that the seat's row has on its page."""
     return f"row-{seat.rpartition('-')[0]}"

@@ -32,7 +32,6 @@ from web.pages.seating import (
     fits_a_page,
     pages_of,
     row_anchor,
-    seat_name,
     section_of,
     sections_of,
 )
@@ -45,6 +44,10 @@ NEIGHBOURS = Mistake(
     "they are paid for or come back, or use another connection, such as mobile data.",
     "#sale",
 )
+
+
+REFUSED_FORMS = (InvalidRequest, SectionNotFound, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld)
+"""What a form to hold seats can meet, and is told beside the form."""
 
 
 class Sent(NamedTuple):
@@ -92,31 +95,30 @@ def leave_form_address(event_id: str) -> WerkzeugResponse:
 @pages.post("/events/<event_id>/holds")
 def hold_seats(event_id: str) -> Response | WerkzeugResponse:
     seats = request.form.getlist("seats")
-    event = tickets().box_office.event(event_id)
     if not seats:
-        return _refused_seats(event, seats, InvalidRequest("seats", "Choose at least one seat."))
+        nothing = InvalidRequest("seats", "Choose at least one seat.")
+        return _refused_seats(event_id, seats, nothing)
     return _hold(
-        event,
+        event_id,
         [*sorted(seats)],
         lambda: tickets().box_office.hold_seats(event_id, client(), seats),
-        lambda refusal: _refused_seats(event, seats, refusal),
+        lambda refusal: _refused_seats(event_id, seats, refusal),
     )
 
 
 @pages.post("/events/<event_id>/best")
 def hold_best(event_id: str) -> Response | WerkzeugResponse:
     section_id, quantity = request.form.get("section", ""), _quantity()
-    event = tickets().box_office.event(event_id)
     return _hold(
-        event,
+        event_id,
         [section_id, str(quantity), request.form.get("form", "")],
         lambda: tickets().box_office.hold_best(event_id, client(), section_id, quantity),
-        lambda refusal: _refused_best(event, section_id, quantity, refusal),
+        lambda refusal: _refused_best(event_id, section_id, quantity, refusal),
     )
 
 
 def _hold(
-    event: Event,
+    event_id: str,
     wish: list[str],
     hold: Callable[[], tuple[Hold, str]],
     refused: Callable[[Refusal], Response],
@@ -124,11 +126,11 @@ def _hold(
     """``wish`` is what the form asks for: the same wish of the same browser is the same form."""
     form = hashlib.sha256("\n".join([browser(), *wish]).encode()).hexdigest()
     try:
-        held = tickets().form_holds.hold_once(event.id, form, hold)
-    except (InvalidRequest, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld) as refusal:
+        held = tickets().form_holds.hold_once(event_id, form, hold)
+    except REFUSED_FORMS as refusal:
         return counted(refusal).response() if is_for_script() else refused(refusal)
     basket.put(held)
-    address = url_for("pages.show_hold", event_id=event.id, hold_id=held.id)
+    address = url_for("pages.show_hold", event_id=event_id, hold_id=held.id)
     if is_for_script():
         return make_response({"address": address}, 201)
     return redirect(address, 303)
@@ -141,13 +143,14 @@ def _quantity() -> int:
 # ---------------------------------------------------------------- refused forms
 
 
-def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Response:
+def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Response:
+    event = tickets().box_office.event(event_id)
     known = [seat for seat in seats[:MAX_SEATS_NAMED] if seat in event.positions]
     match refusal:
         case SeatTaken(taken):
             title = "Some seats were taken a moment ago"
             mistakes = [
-                Mistake(f"{seat_name(event, seat)} is taken", f"#{row_anchor(seat)}")
+                Mistake(f"{event.seat_name(seat)} is taken", f"#{row_anchor(seat)}")
                 for seat in taken
             ]
         case InvalidRequest(_, problem):
@@ -160,27 +163,32 @@ def _refused_seats(event: Event, seats: Sequence[str], refusal: Refusal) -> Resp
     sent = Sent(refusal, title, mistakes, seats=known)
     section_id = request.form.get("in_section", "")
     if section_id in event.section_of:
-        return _section_page(event.id, section_id, sent)
-    return _event_page(event.id, sent)
+        return _section_page(event_id, section_id, sent)
+    return _event_page(event_id, sent)
 
 
-def _refused_best(event: Event, section_id: str, quantity: int, refusal: Refusal) -> Response:
+def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusal) -> Response:
+    event = tickets().box_office.event(event_id)
+    section = event.section_of.get(section_id)
     match refusal:
-        case SoldOut():
+        case SoldOut() if section:
             title = "Not enough seats left"
-            name = event.section_of[section_id].name
+            name = section.name
             seats = "No seats are" if quantity == 1 else f"Fewer than {quantity} seats are"
             mistakes = [Mistake(f"{seats} available in {name} right now", "#best")]
         case InvalidRequest():
             title = "Please check the number of seats"
             most = event.max_seats_per_hold
             mistakes = [Mistake(f"Choose 1 to {most} seats.", "#quantity")]
+        case SoldOut() | SectionNotFound():
+            title = "That section is not on sale"
+            mistakes = [Mistake("Choose another section", "#best")]
         case _:
             title, mistakes = _common_mistakes(event, refusal, "#best")
     sent = Sent(refusal, title, mistakes, section_id=section_id, quantity=quantity)
-    if request.form.get("in_section", "") == section_id:
-        return _section_page(event.id, section_id, sent)
-    return _event_page(event.id, sent)
+    if section and request.form.get("in_section", "") == section_id:
+        return _section_page(event_id, section_id, sent)
+    return _event_page(event_id, sent)
 
 
 def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
@@ -198,8 +206,7 @@ def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, li
 
 
 def _event_page(event_id: str, sent: Sent | None = None) -> Response:
-    event = tickets().box_office.event(event_id)
-    seat_map = tickets().box_office.seat_map(event_id)
+    event, seat_map = tickets().box_office.event_and_map(event_id)
     on_one_page = fits_a_page(event)
     sections = sections_of(event, seat_map.seats, with_rows=on_one_page)
     return _rendered(
@@ -214,14 +221,13 @@ def _event_page(event_id: str, sent: Sent | None = None) -> Response:
 
 
 def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> Response:
-    event = tickets().box_office.event(event_id)
+    event, seat_map = tickets().box_office.event_and_map(event_id)
     section = event.section_of.get(section_id)
     if section is None:
         raise SectionNotFound(section_id)
     parts = pages_of(section)
     at = number_of(request.values.get("page", ""), digits=3) or 1
     at = min(at, len(parts))
-    seat_map = tickets().box_office.seat_map(event_id)
     view = section_of(event, section, seat_map.seats, parts[at - 1])
     return _rendered(
         "section.html",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import mongoengine
 import pymongo
@@ -16,7 +17,7 @@ from mongoengine import BooleanField, DateTimeField, IntField, ListField, String
 from mongoengine.queryset import QuerySet
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
-from web.domain import Booking, SeatTaken, Unavailable
+from web.domain import Booking, SeatTaken, SoldAs, Unavailable
 from web.group_commit import Abandoned, GroupCommit
 from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
 
@@ -56,6 +57,9 @@ log = logging.getLogger(__name__)
 class BookingDocument(mongoengine.Document):
     """Field names are those of the receipt where they mean the same."""
 
+    # A field that a later release adds must not keep this one from reading its bookings.
+    meta: ClassVar = {"strict": False}
+
     booking_id = StringField(primary_key=True)
     hold_id = StringField(required=True)
     event = StringField(required=True)
@@ -71,6 +75,9 @@ class BookingDocument(mongoengine.Document):
     status = StringField(required=True, choices=("booked", "refunded"), default="booked")
     refunded_at = DateTimeField()
     refund_under_way = BooleanField()
+    event_name = StringField()
+    venue = StringField()
+    seat_names = ListField(StringField())
 
 
 class MongoBookingStore:
@@ -255,6 +262,12 @@ def _reachable() -> Iterator[None]:
 
 
 def _document(booking: Booking) -> BookingDocument:
+    sold_as = booking.sold_as
+    names = (
+        {"event_name": sold_as.event, "venue": sold_as.venue, "seat_names": list(sold_as.seats)}
+        if sold_as
+        else {}
+    )
     return BookingDocument(
         booking_id=booking.id,
         hold_id=booking.hold_id,
@@ -268,6 +281,7 @@ def _document(booking: Booking) -> BookingDocument:
         name=booking.name,
         key_digest=booking.key_digest,
         fingerprint=booking.fingerprint,
+        **names,
     )
 
 
@@ -286,4 +300,7 @@ def _booking(document: BookingDocument | None) -> Booking | None:
         key_digest=document.key_digest,
         fingerprint=document.fingerprint,
         refunded_at=document.refunded_at and document.refunded_at.astimezone(UTC),
+        sold_as=SoldAs(document.event_name, document.venue, tuple(document.seat_names))
+        if document.event_name
+        else None,
     )

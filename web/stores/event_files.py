@@ -11,14 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from web.currencies import CURRENCIES, nearest, problem_with_price
-from web.domain import Event, Row, Section
+from web.domain import GENERAL_ROW, Event, Row, Section
 from web.validation import field_and_problem
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
-
-GENERAL_ROW = "GA"
-"""The row id of a general-admission section, so that its seats have ids like all others."""
 
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]

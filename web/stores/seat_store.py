@@ -4,7 +4,7 @@ import logging
 import secrets
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -266,30 +266,40 @@ class RedisSeatStore:
 
     def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
         known = "" if known_revision is None else known_revision
-        outcome, revision, *seats = self._run("read_seats", event_id, known_revision=known)
-        return None if outcome == "unchanged" else SeatMap(int(revision), *seats)
+        outcome, revision, *changed = self._run("read_seats", event_id, known_revision=known)
+        return None if outcome == "unchanged" else SeatMap(int(revision), *changed)
+
+    def read_map(self, event: Event) -> SeatMap:
+        seat_map = self.read_seats(event.id)
+        self._check_version(event, seat_map.version)
+        return seat_map
 
     # ------------------------------------------------------------ the organiser's look
 
     def newest_changes(self, event: Event, count: int) -> list[Change]:
         with self._reachable():
-            entries = self._redis.xrevrange(_key("journal", event.id), count=count)
-        return [
-            Change(
-                revision=_revision(entry_id),
-                change=entry["change"],
-                hold_id=entry.get("hold", ""),
-                seats=event.seats_at(_positions(entry["seats"])) if "seats" in entry else (),
+            version, entries = (
+                self._redis.pipeline(transaction=True)
+                .hget(_key("event", event.id), "version")
+                .xrevrange(_key("journal", event.id), count=count)
+                .execute()
             )
-            for entry_id, entry in entries
-        ]
+        self._check_version(event, version)
+        changes, then = [], event
+        for entry_id, entry in entries:
+            names = _names(then, entry["seats"]) if "seats" in entry else ()
+            changes.append(
+                Change(_revision(entry_id), entry["change"], entry.get("hold", ""), names)
+            )
+            if "was" in entry:  # What comes next is older than this opening.
+                then = msgspec.json.decode(entry["was"], type=Event)
+        return changes
 
     # ------------------------------------------------------------ the audit's look
 
-    def read_everything(self, event_id: str) -> EventState:
-        event = self.current_event(event_id)
+    def read_everything(self, event: Event) -> EventState:
         _, now_ms, revision, seats, holds, due, clients, payments = self._run(
-            "read_everything", event_id
+            "read_everything", event.id, version=event.version
         )
         stored = {
             hold_id: msgspec.json.decode(hold, type=StoredHold)
@@ -352,9 +362,14 @@ class RedisSeatStore:
             first = self._redis.set(key, hold_id, nx=True, get=True, px=FORM_MS)
         return first or hold_id
 
-    def forget_form(self, event_id: str, form: str) -> None:
-        with self._reachable():
-            self._redis.delete(_key("form", event_id, form))
+    def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
+        key = _key("form", event_id, form)
+        with self._reachable(), self._redis.pipeline() as pipeline, suppress(redis.WatchError):
+            pipeline.watch(key)
+            if pipeline.get(key) == hold_id:
+                pipeline.multi()
+                pipeline.delete(key)
+                pipeline.execute()
 
     # ------------------------------------------------------------ holds
 
@@ -532,9 +547,17 @@ class RedisSeatStore:
         if answer[0] == "event_closed":
             raise Unavailable(PART)
         if answer[0] == "event_changed":
-            self._events.forget(event_id)
-            raise EventChanged(event_id)
+            raise self._changed(event_id)
         return answer
+
+    def _changed(self, event_id: str) -> EventChanged:
+        self._events.forget(event_id)
+        return EventChanged(event_id)
+
+    def _check_version(self, event: Event, version: str | None) -> None:
+        """That what was read is of this definition. Raises EventChanged."""
+        if version != event.version:
+            raise self._changed(event.id)
 
     def _send_calls(self, calls: list[ScriptCall]) -> list[list | Exception]:
         """All in one round trip, and another one for what Redis has not loaded."""
@@ -706,6 +729,17 @@ def _kept(answer: PaymentDeclined | SeatTaken | None) -> bytes:
 def _revision(entry_id: str) -> int:
     """Of an entry of the journal (``lua/include/journal.lua``)."""
     return int(entry_id.partition("-")[0])
+
+
+def _names(event: Event, positions: str) -> tuple[str, ...]:
+    """Of seats in an entry of the journal. A former release left no word of what they were called
+    before the hall was changed."""
+    return tuple(
+        event.seat_name(event.seats[position])
+        if position < len(event.seats)
+        else f"seat {position + 1} of a former seating plan"
+        for position in _positions(positions)
+    )
 
 
 def _text(positions: Iterable[int]) -> str:

@@ -18,6 +18,7 @@ from web.ports import (
     GatewayError,
     IndexMissing,
 )
+from web.use_cases.current_event import with_event
 
 GATEWAY_WINDOW = timedelta(days=1)
 """How far back payments are compared."""
@@ -128,7 +129,10 @@ class _Auditor:
 
     @cached_property
     def _states(self) -> list[EventState]:
-        return [self._seats.read_everything(event_id) for event_id in self._seats.event_ids()]
+        return [
+            with_event(self._seats, event_id, self._seats.read_everything)
+            for event_id in self._seats.event_ids()
+        ]
 
     def _receipts_are_booked(self, check: Check) -> None:
         receipts = self._seats.receipts(self._seats.event_ids())

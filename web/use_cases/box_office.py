@@ -7,6 +7,7 @@ from web.domain import (
     Booking,
     BookingNotFound,
     Event,
+    EventNotFound,
     Hold,
     HoldExpired,
     HoldNotFound,
@@ -47,6 +48,11 @@ class BoxOffice:
     def seat_map(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
         """None when it still has ``known_revision``."""
         return self._seats.read_seats(event_id, known_revision)
+
+    def event_and_map(self, event_id: str) -> tuple[Event, SeatMap]:
+        """An event as it is on sale, and its map at the same moment: each position of the one is
+        that of the other."""
+        return with_event(self._seats, event_id, lambda event: (event, self._seats.read_map(event)))
 
     def hold_seat(self, event_id: str, client: str, seat: str) -> tuple[Hold, str]:
         """Returns the hold and its token. Raises SeatNotFound, SeatTaken, SaleNotOpen,
@@ -110,11 +116,11 @@ class BoxOffice:
                 self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
             )
             refusal = HoldExpired()
-        except Unavailable as unavailable:
-            held, refusal = None, unavailable
+        except (EventNotFound, Unavailable) as unknown:
+            held, refusal = None, unknown
         if held:
             return held
-        # Redis does not know the hold, or knows nothing at all.
+        # Redis does not know the hold, or the event, or knows nothing at all.
         booking = self._bookings.find(booking_id_of(hold_id))
         if booking is None:
             raise refusal
@@ -172,4 +178,5 @@ def _booked_hold(booking: Booking) -> Hold:
         status=HoldStatus.BOOKED,
         expires_at_ms=int(booking.booked_at.timestamp() * 1000),
         expires_in_ms=0,
+        booking=booking,
     )

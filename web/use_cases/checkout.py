@@ -32,6 +32,7 @@ from web.domain import (
     PaymentPending,
     Receipt,
     SeatTaken,
+    SoldAs,
     Unavailable,
     booking_id_of,
 )
@@ -177,7 +178,7 @@ class Checkout:
         try:
             replay = self._seats.read_payment(event_id, hold_id, key_digest)
             return replay and replay.receipt
-        except (PaymentNotFound, Unavailable):
+        except (EventNotFound, PaymentNotFound, Unavailable):
             booking = self._bookings.find(booking_id_of(hold_id))
             if booking is None or booking.key_digest != key_digest:
                 raise
@@ -256,8 +257,8 @@ class Checkout:
                 if asked_s > started_s + REPEAT_WAIT_S:
                     raise
                 time.sleep(REPEAT_POLL_S)
-            except (HoldExpired, Unavailable) as refusal:
-                # Redis does not know the hold, or knows nothing at all.
+            except (EventNotFound, HoldExpired, Unavailable) as refusal:
+                # Redis does not know the hold, or the event, or knows nothing at all.
                 paid = self._booked_before(hold_id, key_digest, fingerprint)
                 if paid is None:
                     raise refusal from None
@@ -388,6 +389,7 @@ class Checkout:
             name=payment.buyer.name,
             key_digest=payment.key_digest,
             fingerprint=payment.fingerprint,
+            sold_as=self._names(payment),
         )
         for _ in range(INSERT_TRIES):
             try:
@@ -398,6 +400,14 @@ class Checkout:
                 self._give_way(attempt, lost)
                 raise
         raise attempt.pending()
+
+    def _names(self, payment: Payment) -> SoldAs | None:
+        """None when nobody knows them now: the sale goes on without."""
+        try:
+            event = self._seats.known_event(payment.event_id)
+        except (EventNotFound, Unavailable):
+            return None
+        return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
 
     def _only_payment(self, attempt: _Attempt, stored: Booking) -> Booking:
         """The booking that is there may be another attempt's of the same hold, which Redis had

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from web.domain import Hold, HoldExpired, SeatTaken, SoldOut, TooManyHeld
+from web.domain import Hold, HoldExpired, HoldStatus, SeatTaken, SoldOut, TooManyHeld
 from web.hold_tokens import HoldTokens
 from web.ports import SeatStore
 from web.use_cases.box_office import BoxOffice
@@ -19,18 +20,25 @@ class FormHolds:
         self._tokens = tokens
 
     def hold_once(self, event_id: str, form: str, hold: Callable[[], tuple[Hold, str]]) -> Hold:
-        """The hold that the same form got before, if it still stands or was booked; otherwise a new
-        one. ``form`` names the form and all that it asks for, and nobody else can have the same.
-        ``hold`` is a call of BoxOffice; raises what that raises."""
-        if earlier := self._earlier(event_id, form):
+        """The hold that the same form got before, while it can be paid; otherwise a new one. Who
+        asks again for the very seats that this form has booked gets the booked hold. ``form`` names
+        the form and all that it asks for, and nobody else can have the same. ``hold`` is a call of
+        BoxOffice; raises what that raises."""
+        earlier = self._earlier(event_id, form)
+        if earlier and earlier.status != HoldStatus.BOOKED:
             return earlier
         try:
             held, token = hold()
-        except (SeatTaken, SoldOut, TooManyHeld):
+        except (SeatTaken, SoldOut, TooManyHeld) as refusal:
+            if earlier and isinstance(refusal, SeatTaken) and {*refusal.seats} <= {*earlier.seats}:
+                return earlier
             time.sleep(TWIN_WAIT_S)
-            if twin := self._earlier(event_id, form):
+            twin = self._earlier(event_id, form)
+            if twin and twin.status != HoldStatus.BOOKED:
                 return twin
             raise
+        if earlier:
+            self._seats.forget_form(event_id, form, earlier.id)
         first_hold_id = self._seats.remember_form(event_id, form, held.id)
         if first_hold_id != held.id:
             # Its twin was faster and has other seats.
@@ -39,14 +47,17 @@ class FormHolds:
         return held
 
     def _earlier(self, event_id: str, form: str) -> Hold | None:
+        """What the form got before: held, being paid or booked. None when it ended, or its booking
+        was refunded: those seats are somebody else's to buy."""
         hold_id = self._seats.hold_of_form(event_id, form)
         if hold_id is None:
             return None
-        try:
-            return self._hold(event_id, hold_id)
-        except HoldExpired:
-            self._seats.forget_form(event_id, form)
-            return None
+        with suppress(HoldExpired):
+            earlier = self._hold(event_id, hold_id)
+            if not earlier.refunded:
+                return earlier
+        self._seats.forget_form(event_id, form, hold_id)
+        return None
 
     def _hold(self, event_id: str, hold_id: str) -> Hold:
         return self._box_office.hold(event_id, hold_id, self._tokens.token_of(event_id, hold_id))

@@ -1,8 +1,9 @@
 """Giving the money back and the seats to somebody else, at the organiser's word."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from web.domain import Booking, BookingNotFound
+from web.domain import Booking, BookingNotFound, Event, EventNotFound
 from web.ports import BookingStore, Gateway, NotExecuted, SeatStore
 from web.use_cases.current_event import with_event
 
@@ -40,15 +41,19 @@ class Refunding:
             self._gateway.void(booking.payment_id)
 
     def return_seats(self, booking: Booking) -> None:
-        """Puts those seats of a refunded booking on sale again that no other booking has."""
+        """Puts those seats of a refunded booking on sale again that no other booking has and the
+        event still has."""
         sold_again = {
             seat
             for other in self._bookings.holding(booking.event_id, booking.seats)
             for seat in other.seats
         }
         seats = [seat for seat in booking.seats if seat not in sold_again]
-        with_event(
-            self._seats,
-            booking.event_id,
-            lambda event: self._seats.return_seats(event, booking, seats),
-        )
+
+        def put_back(event: Event) -> None:
+            there = [seat for seat in seats if seat in event.positions]
+            self._seats.return_seats(event, booking, there)
+
+        # Of an event that was withdrawn nothing is on sale.
+        with suppress(EventNotFound):
+            with_event(self._seats, booking.event_id, put_back)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from web.domain import Event, SeatState
 from web.ports import BookingStore, Change, MinuteOfSales, SeatStore
+from web.use_cases.current_event import with_event
 
 MINUTES_SHOWN = 60
 CHANGES_SHOWN = 25
@@ -28,8 +29,15 @@ class SaleReport:
 
 def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> SaleReport:
     """Raises EventNotFound, Unavailable."""
-    event = seats.current_event(event_id)
-    hall = seats.read_seats(event_id).seats
+    event, hall, changes = with_event(
+        seats,
+        event_id,
+        lambda event: (
+            event,
+            seats.read_map(event).seats,
+            seats.newest_changes(event, CHANGES_SHOWN),
+        ),
+    )
     this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
     minutes = [this_minute - timedelta(minutes=ago) for ago in reversed(range(MINUTES_SHOWN))]
     sales = bookings.sales(event_id, since=minutes[0])
@@ -40,5 +48,5 @@ def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> Sale
         bookings=sales.bookings,
         revenue_minor=sales.revenue_minor,
         minutes=[sold_in.get(minute, MinuteOfSales(minute, 0)) for minute in minutes],
-        changes=seats.newest_changes(event, CHANGES_SHOWN),
+        changes=changes,
     )

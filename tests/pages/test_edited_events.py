@@ -1,0 +1,308 @@
+"""What pages say of an event that was edited meanwhile: history keeps its names, and whatever was
+sold is shown for ever."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import ORGANISER_TOKEN
+from tests.factories import FLOOR, FREE, STALLS, lose_event, numbers
+from tests.http_client import Client, bearer
+from tests.pages.conftest import BUYER
+from web.domain import Row, Section
+from web.stores.seat_store import CATALOGUE_KEY
+from web.use_cases.refunding import Refunding
+
+GALLERY = Section("gallery", "Gallery", "seated", 700, (Row("A", (numbers(1, 4),)),))
+
+
+@pytest.fixture
+def event_id(address):
+    return address.rpartition("/")[2]
+
+
+@pytest.fixture
+def edit(seats, event_id):
+    def edited(**changes):
+        now = seats.current_event(event_id)
+        seats.open_event(replace(now, **changes), sold=[])
+
+    return edited
+
+
+@pytest.fixture
+def booked(ada, address):
+    """Ada's receipt for a place on the floor, the section in the middle."""
+    held = ada.get(address).press("Hold the best", section="floor", quantity="1")
+    return held.press("Pay", **BUYER)
+
+
+@pytest.fixture
+def refund(seats, bookings, stack, event_id):
+    """Refunds the one booking of the event."""
+
+    def refunded():
+        (booking,) = bookings.list(event_id)
+        Refunding(seats, bookings, stack.gateway()).refund(booking.id)
+        return booking
+
+    return refunded
+
+
+@pytest.fixture
+def cold(application, stack):
+    """Another process of the same shop, which has never heard of any event."""
+    return application(SECRET_KEY=stack.environment["SECRET_KEY"], RATE_LIMIT="1000/second")
+
+
+@pytest.fixture
+def withdraw(redis_client, event_id):
+    def withdrawn():
+        lose_event(redis_client, event_id)
+        redis_client.srem(CATALOGUE_KEY, event_id)
+
+    return withdrawn
+
+
+@pytest.fixture
+def journal(eve, address):
+    """Seats by change, as the organiser sees them, newest first."""
+    eve.get("/organiser").press("Log in", token=ORGANISER_TOKEN)
+
+    def rows():
+        page = eve.get(f"/organiser{address}")
+        assert page.status == 200
+        cells = [
+            [cell.text for cell in row.all("td")] for row in page.root.one(id="journal").all("tr")
+        ]
+        return [(row[0], row[2]) for row in cells[1:]]
+
+    return rows
+
+
+# ---------------------------------------------------------------- the organiser's page
+
+
+def test_seats_that_were_dropped_keep_their_names_in_the_journal(ada, address, edit, journal):
+    held = ada.get(address).press("Hold the best", section="floor", quantity="1")
+    held.press("Give the seats back")
+    edit(sections=(STALLS, FREE))
+    assert journal() == [
+        ("opened", ""),
+        ("released", "Floor, place 1"),
+        ("held", "Floor, place 1"),
+        ("opened", ""),
+        ("opened", ""),
+    ]
+
+
+def test_seats_keep_their_names_when_others_come_before_them(ada, address, edit, journal):
+    ada.get(address).press("Hold the chosen", seats="stalls-A-1").press("Give the seats back")
+    edit(sections=(GALLERY, STALLS, FLOOR, FREE))
+    ada.get(address).press("Hold the chosen", seats="gallery-A-1")
+    assert journal()[:4] == [
+        ("held", "Gallery, row A, seat 1"),
+        ("opened", ""),
+        ("released", "Stalls, row A, seat 1"),
+        ("held", "Stalls, row A, seat 1"),
+    ]
+
+
+def test_a_section_that_was_renamed_twice_has_three_names_in_the_journal(
+    ada, address, edit, journal
+):
+    for name in ("Parterre", "Orchestra"):
+        ada.get(address).press("Hold the chosen", seats="stalls-A-1").press("Give the seats back")
+        edit(sections=(replace(STALLS, name=name), FLOOR, FREE))
+    ada.get(address).press("Hold the chosen", seats="stalls-A-1")
+    assert [seats for change, seats in journal() if change == "held"] == [
+        "Orchestra, row A, seat 1",
+        "Parterre, row A, seat 1",
+        "Stalls, row A, seat 1",
+    ]
+
+
+def test_a_journal_of_a_release_without_former_names_is_shown(
+    ada, address, event_id, edit, journal, redis_client
+):
+    ada.get(address).press("Hold the chosen", seats="free-F-6").press("Give the seats back")
+    edit(sections=(STALLS,))
+    key = f"journal:{{{event_id}}}"
+    newest, entry = redis_client.xrevrange(key, count=1)[0]
+    redis_client.xdel(key, newest)
+    entry.pop("was")
+    redis_client.xadd(key, entry, id=f"{newest.partition('-')[0]}-1")
+    assert ("held", "seat 38 of a former seating plan") in journal()
+
+
+# ---------------------------------------------------------------- receipts and the basket
+
+
+def test_a_receipt_outlives_its_section(cold, booked, edit, refund):
+    refund()
+    edit(sections=(STALLS, FREE))
+    page = cold.get(booked.address)
+    assert page.status_code == 200
+    assert "This booking was refunded" in page.text and "Floor, place 1" in page.text
+
+
+def test_a_receipt_has_the_names_that_were_sold(ada, booked, edit):
+    edit(sections=(STALLS, replace(FLOOR, name="Pit"), FREE))
+    assert "Floor, place 1" in ada.get(booked.address).text
+    assert "Floor, place 1" in ada.get("/basket").text
+
+
+def test_a_receipt_outlives_its_event(ada, cold, booked, withdraw):
+    withdraw()
+    for text in (
+        ada.get(booked.address).text,
+        ada.get("/basket").text,
+        cold.get(booked.address).text,
+    ):
+        assert "A small evening" in text and "Floor, place 1" in text
+
+
+def test_what_was_sold_before_names_were_kept_is_shown_as_its_seats_say(
+    cold, booked, bookings, edit, refund
+):
+    booking = refund()
+    edit(sections=(STALLS, FREE))
+    names = {"event_name": 1, "venue": 1, "seat_names": 1}
+    bookings._collection.update_one({"_id": booking.id}, {"$unset": names})
+    page = cold.get(booked.address)
+    assert page.status_code == 200
+    assert "Floor, place 1" in page.text and "A small evening" in page.text
+
+
+def test_a_receipt_of_an_event_that_nobody_remembers_is_shown(
+    cold, booked, event_id, bookings, withdraw
+):
+    (booking,) = bookings.list(event_id)
+    bookings._collection.update_one({"_id": booking.id}, {"$unset": {"event_name": 1}})
+    withdraw()
+    receipt = cold.get(booked.address)
+    assert receipt.status_code == 200
+    assert "Floor, place 1" in receipt.text and "Small hall" in receipt.text
+
+
+def test_a_refund_after_the_event_is_gone_gives_the_money_back(
+    booked, event_id, bookings, refund, seats, withdraw
+):
+    withdraw()
+    seats._events.forget(event_id)
+    refund()
+    (booking,) = bookings.list(event_id)
+    assert booking.refunded_at
+    assert booking.id not in {unfinished.id for unfinished in bookings.unfinished_refunds()}
+
+
+def test_a_refund_is_safe_to_repeat_after_its_section_was_dropped(booked, edit, refund):
+    refund()
+    edit(sections=(STALLS, FREE))
+    refund()
+
+
+def test_the_answer_to_a_key_outlives_its_event(stack, cold, event_id, withdraw):
+    buyer = Client(stack.url, event_id)
+    hold = buyer.held("stalls-A-1")
+    receipt = buyer.pay(hold)
+    withdraw()
+    address = f"/api/events/{event_id}/holds/{hold['hold_id']}"
+    body = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada Lovelace"}
+    again = cold.post(
+        f"{address}/pay", json=body, headers=bearer(hold) | {"Idempotency-Key": "key-1"}
+    )
+    assert (again.status_code, again.data) == (201, receipt.content)
+    assert cold.get(address, headers=bearer(hold)).json["status"] == "booked"
+
+
+def test_seats_that_ran_out_and_were_dropped_are_called_so(ada, hall_with, seats):
+    address = hall_with(hold_ms=300)
+    event_id = address.rpartition("/")[2]
+    held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "free-F-1"])
+    time.sleep(0.4)
+    seats.sweep_holds(event_id)
+    seats.open_event(replace(seats.current_event(event_id), sections=(STALLS, FLOOR)), sold=[])
+    for ended in (ada.get(held.address), ada.get("/basket")):
+        assert "Stalls, row A, seat 1" in ended.text and "Free, row F, seat 1" in ended.text
+    assert "No longer on sale Free, row F, seat 1" in ada.get(held.address).text
+
+
+# ---------------------------------------------------------------- forms
+
+
+@pytest.mark.parametrize("page_of", ["", "/sections/floor"])
+def test_a_section_that_was_dropped_while_its_form_was_open(ada, address, edit, page_of):
+    page = ada.get(address + page_of)
+    edit(sections=(STALLS, FREE))
+    options = {} if page_of else {"section": "floor"}
+    refused = page.press("Hold the best", quantity="1", **options)
+    assert refused.status == 404
+    assert "That section is not on sale" in refused.text
+    assert refused.press("Hold the best", section="stalls", quantity="1").status == 200
+
+
+def test_seats_that_were_dropped_while_their_form_was_open(ada, address, edit):
+    page = ada.get(address)
+    edit(sections=(STALLS, FLOOR))
+    refused = page.press("Hold the chosen", seats=["stalls-A-1", "free-F-1"])
+    assert refused.status == 422
+    assert "this event has no seat free-F-1" in refused.text
+    boxes = refused.root.all("input", name="seats")
+    assert [box["value"] for box in boxes if "checked" in box] == ["stalls-A-1"]
+
+
+# ---------------------------------------------------------------- a refund is not a booking
+
+
+def test_refunded_seats_can_be_held_again_by_the_same_form(ada, address, refund):
+    page = ada.get(address)
+    held = page.press("Hold the chosen", seats="stalls-A-1")
+    held.press("Pay", **BUYER)
+    refund()
+    again = page.press("Hold the chosen", seats="stalls-A-1")
+    assert (again.status, again.title) == (200, "These seats are yours to buy")
+    assert again.address != held.address
+
+
+def test_refunded_best_seats_can_be_held_again_by_the_same_form(ada, address, refund):
+    page = ada.get(address)
+    page.press("Hold the best", section="floor", quantity="2").press("Pay", **BUYER)
+    refund()
+    again = page.press("Hold the best", section="floor", quantity="2")
+    assert (again.status, again.title) == (200, "These seats are yours to buy")
+
+
+def test_refunded_seats_that_somebody_else_bought_are_taken(ada, eve, address, refund):
+    page = ada.get(address)
+    page.press("Hold the chosen", seats="stalls-A-1").press("Pay", **BUYER)
+    refund()
+    eve.get(address).press("Hold the chosen", seats="stalls-A-1")
+    assert page.press("Hold the chosen", seats="stalls-A-1").status == 409
+
+
+def test_seats_that_the_same_form_has_booked_lead_to_their_receipt(ada, address):
+    page = ada.get(address)
+    receipt = page.press("Hold the chosen", seats="stalls-A-1").press("Pay", **BUYER)
+    assert page.press("Hold the chosen", seats="stalls-A-1").address == receipt.address
+
+
+def test_more_places_than_were_booked_with_the_same_form_are_a_new_hold(ada, address):
+    """Back from the receipt, for friends who want to come along."""
+    page = ada.get(address)
+    page.press("Hold the best", section="floor", quantity="2").press("Pay", **BUYER)
+    more = page.press("Hold the best", section="floor", quantity="2")
+    assert more.title == "These seats are yours to buy"
+    assert "Floor, place 3 Floor, place 4" in more.text
+    assert page.press("Hold the best", section="floor", quantity="2").address == more.address
+
+
+def test_the_basket_says_what_was_refunded(ada, address, booked, refund):
+    assert "Booked." in ada.get("/basket").text
+    assert "booked" in ada.get(address).text
+    refund()
+    basket = ada.get("/basket").text
+    assert "Refunded. £15.00" in basket
+    assert "Booked" not in basket
+    assert "your basket" not in ada.get(address).text

@@ -1,0 +1,41 @@
+"""What a page calls an event and its seats: as they were sold, where a booking says so, and also
+when the event is gone."""
+
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import NamedTuple
+
+from web.domain import Booking, EventNotFound, Unavailable, name_of_id, seat_name
+from web.tickets import tickets
+
+
+class EventNames(NamedTuple):
+    """``zone`` is the event's time zone; UTC when nobody remembers it."""
+
+    id: str
+    name: str
+    venue: str
+    zone: tzinfo
+
+
+def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
+    """As this process knows the event. When it was withdrawn or Redis is away: as it was booked."""
+    try:
+        event = tickets().box_office.remembered_event(event_id)
+    except (EventNotFound, Unavailable):
+        sold_as = booking and booking.sold_as
+        name, venue = (sold_as.event, sold_as.venue) if sold_as else (name_of_id(event_id), "")
+        return EventNames(event_id, name, venue, UTC)
+    return EventNames(event_id, event.name, event.venue, event.sale_opens_at.tzinfo)
+
+
+def names_of_seats(
+    event_id: str, seats: Sequence[str], booking: Booking | None = None
+) -> Sequence[str]:
+    if booking and booking.sold_as:
+        return booking.sold_as.seats
+    try:
+        event = tickets().box_office.remembered_event(event_id)
+    except (EventNotFound, Unavailable):
+        return [seat_name(seat) for seat in seats]
+    return [event.seat_name(seat) for seat in seats]
