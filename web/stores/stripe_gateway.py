@@ -41,10 +41,10 @@ account make 100 calls a second, 25 of them to one endpoint, and one takes about
 thousand at once a process would take its own slowness for Stripe's and call outcomes unknown that
 are not."""
 
-MAX_WAIT_S = 10.0
+MAX_WAIT_S = 7.0
 """How long a call waits for its turn and, when Stripe says 429, for Stripe to have time. Nothing
 was done yet, so giving up is safe; a buyer would not wait much longer. A payment that begins its
-last call late still ends within its lease."""
+last call late still ends within its lease, and before nginx loses patience."""
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 2.0
