@@ -162,3 +162,13 @@ def test_no_secret_stands_in_an_address_but_the_receipt_s(ada, address, held):
         assert secret not in page.address
         assert "?" not in page.answer.url
     assert "hold_token" not in held.answer.text
+
+
+def test_the_files_of_a_page_come_without_nginx_too(application):
+    browser = application()
+    linked = re.findall(r'(?:href|src)="(/static/[^"]+)"', browser.get("/", headers=HTML).text)
+    assert linked
+    for path in linked:
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]

@@ -41,19 +41,20 @@ def register_pages(app: Flask, settings: Settings, without_cookies: Iterable[Blu
     register_filters(app)
     version = _version_of(Path(app.static_folder))
     app.add_template_global(partial(url_for, "static_version", version=version), "static_url")
-    file_of = partial(_static_version, version)
-    app.add_url_rule("/static/<version>/<filename>", "static_version", file_of)
+    _serve_static_files(app, version)
     app.register_blueprint(pages)
 
 
-def _static_version(current: str, version: str, filename: str) -> Response:
-    """The file of now, whatever the version: nginx does the same, and a page of before a release
-    is better served with it than without. Kept by browsers if it is the right one: without nginx
-    each file counts as a request of its buyer."""
-    response = current_app.send_static_file(filename)
-    if version == current:
-        response.headers["Cache-Control"] = KEPT_FOR_EVER
-    return response
+def _serve_static_files(app: Flask, current: str) -> None:
+    @app.get("/static/<version>/<filename>")
+    def static_version(version: str, filename: str) -> Response:
+        """The file of now, whatever the version: nginx does the same, and a page of before a
+        release is better served with it than without. Kept by browsers if it is the right one:
+        without nginx each file counts as a request of its buyer."""
+        response = current_app.send_static_file(filename)
+        if version == current:
+            response.headers["Cache-Control"] = KEPT_FOR_EVER
+        return response
 
 
 def _version_of(folder: Path) -> str:
