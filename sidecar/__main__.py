@@ -1,8 +1,7 @@
 """``python -m sidecar COMMAND [ARGUMENT ...]``; see ``supervisor``."""
 
-import os
 import sys
 
 from sidecar.supervisor import main
 
-sys.exit(main(sys.argv[1:], os.environ))
+sys.exit(main(sys.argv[1:]))

@@ -12,25 +12,26 @@ PRESETS_DIR = Path(__file__).with_name("proxies")
 FILE_MARK = "@"
 
 
-def parse_networks(text: str) -> tuple[Network, ...]:
+def parse_networks(text: str, folder: Path = Path()) -> tuple[Network, ...]:
     """What a list names, comma-separated: ``heroku, 10.1.0.0/16, ::1, @/etc/tickets/proxies.txt``.
 
     A network or a single address stands for itself, a name for a preset, and ``@`` begins the path
     of a file with one network a line, blank lines and ``#`` comments apart. IPv4-mapped networks
-    become IPv4, as addresses do. Raises ValueError naming the bad part, also for a network that is
-    the whole Internet: whoever trusts it lets every client choose its own address.
+    become IPv4, as addresses do. A relative path starts from ``folder``. Raises ValueError naming
+    the bad part, also for a network that is the whole Internet: whoever trusts it lets every client
+    choose its own address.
     """
     parts = (part.strip() for part in text.split(","))
-    return tuple(network for part in parts if part for network in _networks(part))
+    return tuple(network for part in parts if part for network in _networks(part, folder))
 
 
 def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS_DIR.glob("*.txt"))
 
 
-def _networks(part: str) -> Iterator[Network]:
+def _networks(part: str, folder: Path) -> Iterator[Network]:
     if part.startswith(FILE_MARK):
-        yield from _read(Path(part.removeprefix(FILE_MARK)))
+        yield from _read(folder / part.removeprefix(FILE_MARK))
     elif part in presets():
         yield from _read(PRESETS_DIR / f"{part}.txt")
     else:

@@ -1,4 +1,4 @@
-"""Every setting of the sidecar: read from the environment once, checked at start.
+"""Every setting of the sidecar: read from the environment and ``.env`` once, checked at start.
 
 The web processes have their own; those that talk to the sidecar read these too, for the path of
 its socket. What a client may do is theirs: the rate comes with each question.
@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from sidecar.env_file import add_env_file
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -75,9 +76,19 @@ def check_socket_path(path: str) -> None:
         )
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises BadSettings."""
-    return settings_of(environ, Settings)
+def environment() -> Mapping[str, str]:
+    """This process's environment with what the ``.env`` file adds, which stays there. Raises
+    BadSettings."""
+    try:
+        add_env_file(os.environ)
+    except ValueError as error:
+        raise BadSettings(str(error)) from None
+    return os.environ
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """By default from ``environment()``. Raises BadSettings."""
+    return settings_of(environment() if environ is None else environ, Settings)
 
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -86,9 +97,22 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
     """The fields of ``kind`` from the variables of their names. An empty variable counts as not
     set. Raises BadSettings."""
-    given = {name: value for name, value in environ.items() if value}
+    given = {}
+    for field in msgspec.structs.fields(kind):
+        if value := environ.get(field.encode_name):
+            _check_no_wrapping(field.encode_name, value)
+            given[field.encode_name] = value
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         missing = re.fullmatch(r"Object missing required field `(\w+)`", str(error))
         raise BadSettings(f"{missing[1]} is required" if missing else str(error)) from None
+
+
+def _check_no_wrapping(name: str, value: str) -> None:
+    """Quotes that a shell would have taken off, and what a copied line brings along: part of the
+    value for whoever reads the environment, and hard to see. Raises BadSettings."""
+    if value != value.strip():
+        raise BadSettings(f"{name} begins or ends with white space: take it out")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"`":
+        raise BadSettings(f"{name} has quotes around its value: take them out")

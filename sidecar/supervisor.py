@@ -35,7 +35,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sidecar.parent_death import die_with_parent
 from sidecar.protocol import MAX_ANSWER_BYTES, STATS
-from sidecar.settings import BadSettings, Settings, check_socket_path, read_settings
+from sidecar.settings import (
+    BadSettings,
+    Settings,
+    check_socket_path,
+    environment,
+    read_settings,
+)
 
 USAGE = """\
 usage: python -m sidecar COMMAND [ARGUMENT ...]
@@ -194,7 +200,7 @@ class Limiter:
         self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
 
 
-def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command that ``arguments`` are. Returns the exit code that USAGE tells of."""
     logging.basicConfig(format="sidecar: %(message)s", level=logging.INFO)
     if arguments[:1] in (["-h"], ["--help"]):
@@ -204,6 +210,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     try:
+        environ = environment()
         return run(arguments, environ, read_settings(environ))
     except BadSettings as error:
         logger.error("%s", error)

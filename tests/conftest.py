@@ -1,5 +1,6 @@
 """Real servers, on ports and in folders of their own, so that a running system is not disturbed."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +16,16 @@ from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
 from tests.behind_nginx import Upstream, local_nginx
-from tests.environment import inherited
+from tests.environment import NO_ENV_FILE, inherited
 from tests.factories import put_on_sale, small_hall
 from web.domain import Event
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
+
+# For processes that a test starts with the environment of its own.
+os.environ.update(NO_ENV_FILE)
 
 WEBHOOK_SECRET = "whsec_of_tests"
 ORGANISER_TOKEN = "the organiser's token of tests"

@@ -46,10 +46,10 @@ while True:
 )
 
 QUICK_SUPERVISOR = """
-import os, sys
+import sys
 from sidecar import supervisor
 supervisor.LOOK_INTERVAL_S = float(sys.argv[1])
-sys.exit(supervisor.main(sys.argv[2:], os.environ))
+sys.exit(supervisor.main(sys.argv[2:]))
 """
 
 PATIENT_LIMITER = """

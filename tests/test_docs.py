@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,22 +21,38 @@ API = (REPOSITORY / "docs/api.md").read_text()
 PAGES = (REPOSITORY / "docs/pages.md").read_text()
 
 
-def rows_of_settings() -> list[str]:
-    """Each setting as a row of the README's table."""
-    rows = []
+def fields_of_settings() -> Iterator[tuple[msgspec.structs.FieldInfo, str]]:
+    """All of them, with their defaults as text, empty where there is none."""
     for kind in (web.settings.Settings, sidecar.settings.Settings):
         for field in msgspec.structs.fields(kind):
-            default = "" if field.default is msgspec.NODEFAULT else field.default
-            shown = "" if default in ("", None) else f"`{default}`"
-            rows.append(f"| `{field.encode_name}` | {shown} | {description_of(field.type)} |")
-    return rows
+            has_default = field.default not in (msgspec.NODEFAULT, None)
+            yield field, str(field.default) if has_default else ""
+
+
+def rows_of_settings() -> Iterator[str]:
+    """Each setting as a row of the README's table."""
+    for field, default in fields_of_settings():
+        shown = f"`{default}`" if default else ""
+        yield f"| `{field.encode_name}` | {shown} | {description_of(field.type)} |"
+
+
+def paragraphs_of_settings() -> Iterator[str]:
+    """Each setting as .env.example has it: those that are required wait for a value."""
+    for field, default in fields_of_settings():
+        mark = "" if field.required else "#"
+        yield f"# {description_of(field.type)}\n{mark}{field.encode_name}={default}"
 
 
 def test_the_readme_lists_exactly_the_settings_there_are():
     table = re.search(
         r"\| variable \| default \| meaning \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", README
     )
-    assert table[1].splitlines() == rows_of_settings()
+    assert table[1].splitlines() == list(rows_of_settings())
+
+
+def test_env_example_lists_exactly_the_settings_there_are():
+    _heading, *paragraphs = (REPOSITORY / ".env.example").read_text().strip().split("\n\n")
+    assert paragraphs == list(paragraphs_of_settings())
 
 
 def test_the_readme_walks_the_procfile_as_it_is():
@@ -79,7 +96,15 @@ def codes_in(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/api.md", "docs/pages.md", "DECISIONS.md", "CHANGELOG.md"]
+    "page",
+    [
+        "README.md",
+        "docs/api.md",
+        "docs/pages.md",
+        "docs/running.md",
+        "DECISIONS.md",
+        "CHANGELOG.md",
+    ],
 )
 def test_files_that_a_page_names_exist(page):
     text = (REPOSITORY / page).read_text()

@@ -28,6 +28,7 @@ from tests.behind_nginx import (
     running_nginx,
     server_config,
 )
+from tests.environment import inherited
 
 NAME = "tickets.example.com"
 
@@ -520,7 +521,7 @@ WEB_COMMAND = [sys.executable, "-m", "sidecar", "gunicorn", "wsgi:app"]
 
 
 def environment_of_a_dyno(folder: Path, redis_url: str, mongodb_uri: str) -> dict[str, str]:
-    return {
+    return inherited() | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "REDIS_URL": redis_url,
         "MONGODB_URI": mongodb_uri,

@@ -16,6 +16,7 @@ from ops.servers import REPOSITORY
 from sidecar.settings import BadSettings
 from tests.application import REQUIRED, application_with
 from tests.commands import flask
+from tests.environment import inherited
 from tests.factories import unique
 from web.answers import CLIENT
 from web.hold_tokens import HoldTokens
@@ -39,7 +40,7 @@ capacity = {capacity}
 
 @pytest.fixture(scope="module")
 def environment(redis_server, mongo_server) -> dict[str, str]:
-    return {
+    return inherited() | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "REDIS_URL": redis_server.url,
         "MONGODB_URI": mongo_server.url,
@@ -153,7 +154,25 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
         ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
         ("STRIPE_API_KEY", "sk_live_key", "STRIPE_PUBLISHABLE_KEY is required"),
         ("STRIPE_PUBLISHABLE_KEY", "pk_live_key", "must both be test keys"),
-        ("STRIPE_PUBLISHABLE_KEY", "sk_test_key", "STRIPE_PUBLISHABLE_KEY"),
+        ("STRIPE_API_KEY", "pk_test_key", "STRIPE_API_KEY is a publishable key (pk_…)"),
+        ("STRIPE_API_KEY", "pk_live_key", "STRIPE_API_KEY is a publishable key (pk_…)"),
+        ("STRIPE_API_KEY", "whsec_key", "STRIPE_API_KEY is a webhook secret"),
+        ("STRIPE_API_KEY", "key", "STRIPE_API_KEY must begin as Stripe's keys do"),
+        ("STRIPE_API_KEY", "sk_tset_key", "STRIPE_API_KEY must begin as Stripe's keys do"),
+        ("STRIPE_API_KEY", "sk_test_a b", "STRIPE_API_KEY has white space"),
+        ("STRIPE_API_KEY", "sk_test_…", "STRIPE_API_KEY has white space or a letter that"),
+        ("STRIPE_API_KEY", " sk_test_key", "STRIPE_API_KEY begins or ends with white space"),
+        ("STRIPE_API_KEY", "sk_test_key\n", "STRIPE_API_KEY begins or ends with white space"),
+        ("STRIPE_API_KEY", "'sk_test_key'", "STRIPE_API_KEY has quotes around its value"),
+        ("STRIPE_API_KEY", "rk_live_key", "STRIPE_PUBLISHABLE_KEY is required"),
+        ("STRIPE_PUBLISHABLE_KEY", "sk_test_key", "STRIPE_PUBLISHABLE_KEY is a secret key"),
+        ("STRIPE_PUBLISHABLE_KEY", "rk_test_key", "STRIPE_PUBLISHABLE_KEY is a restricted key"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_test_a b", "STRIPE_PUBLISHABLE_KEY has white space"),
+        ("STRIPE_WEBHOOK_SECRET", "sk_test_key", "STRIPE_WEBHOOK_SECRET is a secret key"),
+        ("SECRET_KEY", '"a key in quotation marks"', "SECRET_KEY has quotes around its value"),
+        ("SECRET_KEY", " a key with a space", "SECRET_KEY begins or ends with white space"),
+        ("REDIS_URL", "'redis://127.0.0.1'", "REDIS_URL has quotes around its value"),
+        ("WEB_CONCURRENCY", "2 ", "WEB_CONCURRENCY begins or ends with white space"),
         ("TRUSTED_PROXIES", "10.0.0.0/40", "10.0.0.0/40"),
         ("TRUSTED_HOPS", "0", "TRUSTED_HOPS"),
         ("TRUSTED_PROXIES", "herroku", "herroku"),
@@ -168,6 +187,27 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
 def test_a_bad_setting_is_named(name, value, says):
     with pytest.raises(BadSettings, match=re.escape(says)):
         read_settings(REQUIRED | {name: value})
+
+
+def test_swapped_stripe_keys_are_called_so_and_not_shown():
+    swapped = {"STRIPE_API_KEY": "pk_live_shown", "STRIPE_PUBLISHABLE_KEY": "sk_live_precious"}
+    with pytest.raises(BadSettings, match="are swapped") as refused:
+        read_settings(REQUIRED | swapped)
+    assert "precious" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["sk_test_key", "rk_test_key", "sk_live_key", "rk_live_key"])
+def test_money_moves_with_a_live_key_only(key):
+    mode = key.split("_")[1]
+    keys = {"STRIPE_API_KEY": key, "STRIPE_PUBLISHABLE_KEY": f"pk_{mode}_key"}
+    assert read_settings(REQUIRED | keys).is_test_shop == (mode == "test")
+
+
+def test_relative_paths_in_settings_start_from_the_projects_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(REQUIRED | {"TRUSTED_PROXIES": "@sidecar/proxies/private.txt"})
+    assert settings.trusted_networks
+    assert settings.events_path == REPOSITORY / "events"
 
 
 @pytest.mark.parametrize("name", ["WEB_CONCURRENCY", "LIMITER_MAX_CLIENTS"])

@@ -125,7 +125,7 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     parts = tickets()
     try:
         parts.check_at_start()
-        paths = sorted(Path(parts.settings.events_dir).glob("*.toml"))
+        paths = sorted(parts.settings.events_path.glob("*.toml"))
         declared = [read_event_file(path) for path in paths]
     except (IndexMissing, BadEventFile) as error:
         raise click.ClickException(str(error)) from None

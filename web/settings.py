@@ -1,25 +1,34 @@
-"""Every setting of the web and worker processes: read from the environment once, checked at start.
+"""Every setting of the web and worker processes: read from the environment and ``.env`` once,
+checked at start.
 
-The sidecar has its own (``sidecar/settings.py``). README lists them all, and a test compares.
+A relative path starts from the project's folder, wherever a command is called from. The sidecar has
+its own settings (``sidecar/settings.py``). README and ``.env.example`` list them all, and a test
+compares.
 """
 
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
-from sidecar.settings import MAX_SOCKET_PATH_BYTES, parse_rate, settings_of
+from sidecar.settings import MAX_SOCKET_PATH_BYTES, environment, parse_rate, settings_of
 from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
 MIN_KEY_LENGTH = 16
 MAX_TOKEN_LENGTH = 200
 MAKE_ONE = "`openssl rand -hex 32` makes a good one"
-TEST_KEY_PREFIXES = ("sk_test", "rk_test")
+KINDS_OF_STRIPE_KEYS = {
+    "sk": "a secret key",
+    "rk": "a restricted key, which is secret",
+    "pk": "a publishable key",
+    "whsec": "a webhook secret",
+}
 DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
@@ -60,13 +69,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
-    stripe_api_key: Annotated[str, Meta(min_length=1, description="Stripe secret key; required")]
+    stripe_api_key: Annotated[
+        str, Meta(description="Stripe secret or restricted key, `sk_…` or `rk_…`; required")
+    ]
     stripe_publishable_key: Annotated[
         str,
         Meta(
-            pattern="^(pk_(test|live)_.*)?$",
-            description="for the card field on the pages; required with a live secret key, and "
-            "with a test key instead of the choice of test cards",
+            description="`pk_…`, for the card field on the pages; required with a live secret key, "
+            "and with a test key instead of the choice of test cards",
         ),
     ] = ""
     stripe_api_base: Annotated[
@@ -128,15 +138,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 2
 
     def __post_init__(self) -> None:
-        if not self.is_test_shop and not self.stripe_publishable_key:
-            raise ValueError(
-                "STRIPE_PUBLISHABLE_KEY is required with a live STRIPE_API_KEY: without it no page "
-                "can take a card"
-            )
-        if self.stripe_publishable_key.startswith(f"pk_{'live' if self.is_test_shop else 'test'}"):
-            raise ValueError(
-                "STRIPE_PUBLISHABLE_KEY and STRIPE_API_KEY must both be test keys, or both live"
-            )
+        self._check_stripe_keys()
         if len(self.secret_key) < MIN_KEY_LENGTH:
             raise ValueError(
                 f"SECRET_KEY must have at least {MIN_KEY_LENGTH} characters, not "
@@ -153,16 +155,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"ORGANISER_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters in "
                 f"one line, not {len(self.organiser_token)}; {MAKE_ONE}"
             )
-        for name, read in (("TRUSTED_PROXIES", parse_networks), *((n, parse_rate) for n in RATES)):
+        for name, read in (("TRUSTED_PROXIES", _networks), *((n, parse_rate) for n in RATES)):
             try:
                 read(getattr(self, name.lower()))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
 
+    def _check_stripe_keys(self) -> None:
+        """Without showing any: each error is written to a log."""
+        if re.match("pk_", self.stripe_api_key) and re.match("[sr]k_", self.stripe_publishable_key):
+            raise ValueError("STRIPE_API_KEY and STRIPE_PUBLISHABLE_KEY are swapped")
+        _check_stripe_key("STRIPE_API_KEY", self.stripe_api_key, ("sk", "rk"))
+        if self.stripe_publishable_key:
+            _check_stripe_key("STRIPE_PUBLISHABLE_KEY", self.stripe_publishable_key, ("pk",))
+        elif not self.is_test_shop:
+            raise ValueError(
+                "STRIPE_PUBLISHABLE_KEY is required with a live STRIPE_API_KEY: without it no page "
+                "can take a card"
+            )
+        if self.stripe_publishable_key.startswith(f"pk_{'live' if self.is_test_shop else 'test'}"):
+            raise ValueError(
+                "STRIPE_PUBLISHABLE_KEY and STRIPE_API_KEY must both be test keys, or both live"
+            )
+        kind = self.stripe_webhook_secret.partition("_")[0]
+        if kind in ("sk", "rk", "pk"):
+            raise ValueError(
+                f"STRIPE_WEBHOOK_SECRET is {KINDS_OF_STRIPE_KEYS[kind]}: it should be the signing "
+                "secret of the endpoint, whsec_…"
+            )
+
     @property
     def is_test_shop(self) -> bool:
         """Whether no money moves."""
-        return self.stripe_api_key.startswith(TEST_KEY_PREFIXES)
+        return self.stripe_api_key[3:].startswith("test")
 
     @property
     def former_secret_keys(self) -> list[str]:
@@ -174,9 +199,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:
-        return parse_networks(self.trusted_proxies)
+        return _networks(self.trusted_proxies)
+
+    @property
+    def events_path(self) -> Path:
+        return PROJECT / self.events_dir
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises BadSettings of ``sidecar/settings.py``."""
-    return settings_of(environ, Settings)
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """By default from ``environment()``. Raises BadSettings of ``sidecar/settings.py``."""
+    return settings_of(environment() if environ is None else environ, Settings)
+
+
+def _check_stripe_key(name: str, key: str, kinds: Sequence[str]) -> None:
+    """Raises ValueError unless ``key`` is of one of these ``KINDS_OF_STRIPE_KEYS``."""
+    wanted = " or ".join(f"{kind}_test_… or {kind}_live_…" for kind in kinds)
+    kind = key.partition("_")[0]
+    if kind in KINDS_OF_STRIPE_KEYS and kind not in kinds:
+        raise ValueError(
+            f"{name} is {KINDS_OF_STRIPE_KEYS[kind]} ({kind}_…): it should be {wanted}"
+        )
+    if not re.match(f"({'|'.join(kinds)})_(test|live)", key):
+        raise ValueError(f"{name} must begin as Stripe's keys do: {wanted}")
+    if not re.fullmatch("[!-~]+", key):
+        raise ValueError(f"{name} has white space or a letter that no key has: copy it again")
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return parse_networks(text, PROJECT)

@@ -30,6 +30,7 @@ from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY
 from tests.application import application_with
 from tests.commands import flask
+from tests.environment import inherited
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
 from tests.processes import state_of
@@ -190,8 +191,7 @@ def shop_environment(state_dir: Path) -> Iterator[dict[str, str]]:
         redis = servers.enter_context(Redis(state_dir / "redis", state_dir / "redis.log"))
         mongo = servers.enter_context(MongoDB(state_dir / "mongo", state_dir / "mongod.log"))
         sandbox = servers.enter_context(Sandbox(state_dir / "ledger.db", state_dir / "sandbox.log"))
-        yield {
-            "PATH": os.environ["PATH"],
+        yield inherited() | {
             "REDIS_URL": redis.url,
             "MONGODB_URI": mongo.url,
             "STRIPE_API_KEY": SANDBOX_API_KEY,
