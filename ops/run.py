@@ -1,5 +1,8 @@
 """What ``make run`` runs (``python -m ops.run``): the stack until Ctrl-C, with its state in
-``var/``, so that another run finds the bookings of this one."""
+``var/``, so that another run finds the bookings of this one.
+
+Settings are those of the environment and ``.env``, less what a shell has kept of a former run.
+"""
 
 import contextlib
 import fcntl
@@ -9,16 +12,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from ops.first_seat import hold_url_of_a_free_seat
 from ops.processes import ProcessFailed, free_port, port_is_free
-from ops.servers import HOST, REPOSITORY
+from ops.run_settings import LOCK_NAME, STATE_DIR, forget_run_settings
+from ops.servers import HOST
 from ops.stack import Stack
 from sidecar.parent_death import die_with_parent
-
-STATE_DIR = REPOSITORY / "var"
+from sidecar.settings import BadSettings, environment
 
 DEFAULT_PORT = 8080
+
+LOG_PATH = STATE_DIR / "logs" / "run.log"
 
 LOCK_TIMEOUT_S = 5
 """Servers of a run that was killed need a moment to end."""
@@ -29,8 +35,11 @@ class CannotRun(Exception):
     """Something on this machine is in the way; the message says what, and what to do."""
 
 
-def say(line: str = "") -> None:
-    print(line, flush=True)
+def say(line: str = "", terminal: TextIO = sys.stdout) -> None:
+    print(line, file=terminal, flush=True)
+    # A run in the background has no terminal. Before the first start there is no such folder.
+    with contextlib.suppress(OSError), LOG_PATH.open("a") as log:
+        print(line, file=log)
 
 
 def port_of_nginx() -> int:
@@ -81,12 +90,16 @@ def greet(stack: Stack) -> None:
         say(f"  curl -i -X POST {hold_url}")
     else:
         say("No seat is on sale now; events/*.toml say when.")
+    say(f"Metrics: {stack['web'].url}/metrics")
+    say("The organiser's commands: ./tickets --help")
     say(f"Logs are in {stack.log_dir}. Ctrl-C stops everything.")
 
 
 def run() -> None:
-    """Raises CannotRun, ProcessFailed, KeyboardInterrupt."""
-    with only_run(STATE_DIR / "run.lock") as lock_fd:
+    """Raises CannotRun, BadSettings, ProcessFailed, OSError, KeyboardInterrupt."""
+    with only_run(STATE_DIR / LOCK_NAME) as lock_fd:
+        forget_run_settings(os.environ, STATE_DIR)
+        environment()
         port = port_of_nginx()
         # Whoever has the state open holds the lock too: as long as a server of a killed run is
         # left, no other run starts a second one on the same files.
@@ -119,8 +132,13 @@ def main() -> int:
     except KeyboardInterrupt:
         say("Stopped")
         return 0
-    except (CannotRun, ProcessFailed, OSError) as error:
+    except BadSettings as error:
+        print(f"settings: {error}", file=sys.stderr)
+    except CannotRun as error:
+        # Not into the log, which may be that of another run.
         print(error, file=sys.stderr)
+    except (ProcessFailed, OSError) as error:
+        say(str(error), sys.stderr)
     return 1
 
 

@@ -7,24 +7,35 @@ Procfile, then nginx; stopped the other way round.
 import hashlib
 import os
 import secrets
-import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
+from ops.run_settings import FILE_NAME, write_private, write_run_settings
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from sidecar.settings import parse_rate
-from web.settings import DEFAULT_RATE_LIMIT
+from sidecar.settings import read_settings as read_limiter_settings
+from web.settings import DEFAULT_RATE_LIMIT, MIN_KEY_LENGTH, Settings, read_settings
 
 SANDBOX_API_KEY = "sk_test_sandbox"
 
-TOLD = ("REDIS_URL", "MONGODB_URI", "STRIPE_API_KEY", "STRIPE_API_BASE", "SECRET_KEY")
-"""The settings that differ from run to run; ``environment`` in the state folder has them."""
+TOLD = tuple(
+    field.encode_name
+    for field in msgspec.structs.fields(Settings)
+    if not field.encode_name.startswith(("PORT", "WEB_"))
+)
+"""The settings that the organiser's commands need as the application has them: all but where it
+listens."""
+
+KEPT_LOGS = 5
+"""Starts whose logs are kept, the last one's included."""
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -63,11 +74,16 @@ class Stack:
         return self._state_dir / "logs"
 
     def start(self, port: int) -> None:
-        """Start everything, nginx on ``port``, and wait until it is ready. Raises ProcessFailed."""
+        """Start everything, nginx on ``port``, and wait until it is ready. Raises ProcessFailed,
+        and BadSettings before anything is started."""
+        self._check_settings()
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.log_dir, ignore_errors=True)
+        _keep_former_logs(self.log_dir)
+        # Nobody may take the former ports for those of this run.
+        (self._state_dir / FILE_NAME).unlink(missing_ok=True)
         self.environment = self._start_what_is_missing()
-        _write_private(self._state_dir / "environment", _exports(self.environment))
+        told = {name: self.environment[name] for name in TOLD if name in self.environment}
+        write_run_settings(self._state_dir, told, self._environ)
         procfile = read_procfile(REPOSITORY / "Procfile")
 
         self._say("Opening the events (release)")
@@ -77,6 +93,8 @@ class Stack:
         self._start(self._of_procfile("worker", procfile))
 
         web_port = free_port()
+        # Behind this nginx, wherever the user's own gunicorn listens.
+        listening = {"PORT": str(web_port), "WEB_HOST": HOST, "WEB_SOCKET": ""}
         self._say(f"Starting the application on port {web_port}")
         web = HttpServer(
             "web",
@@ -84,7 +102,7 @@ class Stack:
             self.log_dir / "web.log",
             web_port,
             ready_path="/readyz",
-            env=self.environment | {"PORT": str(web_port), "WEB_HOST": HOST},
+            env=self.environment | listening,
             cwd=REPOSITORY,
             keep_open=self._keep_open,
         )
@@ -120,6 +138,13 @@ class Stack:
     def _free_memory(self) -> None:
         if self._memory_dir is not None:
             shutil.rmtree(self._memory_dir, ignore_errors=True)
+
+    def _check_settings(self) -> None:
+        given = {name: value for name, value in self._environ.items() if value}
+        read_settings(
+            {"STRIPE_API_KEY": SANDBOX_API_KEY, "SECRET_KEY": "x" * MIN_KEY_LENGTH} | given
+        )
+        read_limiter_settings(given)
 
     def _start_what_is_missing(self) -> dict[str, str]:
         """Returns the environment for the processes of the Procfile."""
@@ -174,6 +199,7 @@ class Stack:
                 upstreams=[upstream],
                 state_dir=state_dir,
                 cache_dir=cache_dir / "kept",
+                access_log=self.log_dir / "access.log",
                 rate=parse_rate(self.environment.get("RATE_LIMIT") or DEFAULT_RATE_LIMIT),
             )
         )
@@ -184,6 +210,15 @@ class Stack:
         # Before it is started: an interruption in the middle finds it here.
         self._processes.append(process)
         process.start()
+
+
+def _keep_former_logs(log_dir: Path) -> None:
+    """Make room for the logs of this start: those of the former are in ``logs.1`` then."""
+    shutil.rmtree(log_dir.with_suffix(f".{KEPT_LOGS - 1}"), ignore_errors=True)
+    for number in reversed(range(KEPT_LOGS - 1)):
+        former = log_dir.with_suffix(f".{number}") if number else log_dir
+        if former.exists():
+            former.rename(log_dir.with_suffix(f".{number + 1}"))
 
 
 def _private_memory_dir(state_dir: Path) -> Path:
@@ -205,20 +240,5 @@ def _private_memory_dir(state_dir: Path) -> Path:
 def _kept_secret_key(path: Path) -> str:
     """The key that makes hold tokens, made once, so that tokens outlive a restart."""
     if not path.exists():
-        _write_private(path, secrets.token_hex(32))
+        write_private(path, secrets.token_hex(32))
     return path.read_text()
-
-
-def _exports(environment: Mapping[str, str]) -> str:
-    """For a shell that wants to run the organiser's commands beside this stack."""
-    given = (name for name in TOLD if name in environment)
-    return "".join(f"export {name}={shlex.quote(environment[name])}\n" for name in given)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """All of it or nothing, for nobody else to read."""
-    unfinished = path.with_suffix(".new")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
-    with open(descriptor, "w") as file:
-        file.write(text)
-    unfinished.rename(path)

@@ -1,12 +1,9 @@
 """`make run` after its installation, as a newcomer uses it: from a copy of the repository, because
 it keeps its state there."""
 
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,81 +11,30 @@ import pytest
 import requests
 
 from ops.processes import free_port
-from ops.servers import REPOSITORY
+from tests.clone import MakeRun, clone  # noqa: F401
 from tests.environment import inherited
 from tests.http_client import Client
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
-    """The files of the repository, those that git ignores left out."""
-    folder = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (REPOSITORY / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
-    return folder
-
-
-class MakeRun:
-    """Runs in ``clone`` until stopped; ``greeting`` is what it printed up to the last line."""
-
-    def __init__(self, clone: Path, port: int):
-        self._clone = clone
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ops.run"],
-            cwd=clone,
-            env=inherited() | {"PORT": str(port)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("Logs are in"):
-                break
-        self.greeting = "".join(lines)
-
-    def stop(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
-        try:
-            return self.process.wait(60)
-        finally:
-            self.process.stdout.close()
-
-    def left_running(self) -> list[str]:
-        """Commands of processes that have the clone as their working folder or in their command."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                folder = os.readlink(process / "cwd")
-            except OSError:
-                continue
-            if folder.startswith(str(self._clone)) or str(self._clone) in command:
-                found.append(command)
-        return found
-
-
 def organiser(clone: Path, command: str) -> subprocess.CompletedProcess:
     """As the README says it."""
-    flask = Path(sys.executable).with_name("flask")
     return subprocess.run(
-        ["sh", "-c", f". var/environment && exec {flask} --app wsgi {command}"],
+        ["sh", "-c", f"./tickets {command}"],
         cwd=clone,
+        env=inherited(),
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+def sourced(clone: Path) -> dict[str, str]:
+    """The environment of a shell that had `. var/environment`."""
+    shell = ["sh", "-c", ". var/environment && exec env -0"]
+    printed = subprocess.run(
+        shell, cwd=clone, env=inherited(), capture_output=True, text=True, check=True
+    ).stdout
+    return dict(entry.split("=", 1) for entry in printed.split("\0") if entry)
 
 
 @pytest.mark.timeout(300)
@@ -106,12 +52,16 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         assert receipt.status_code == 201, receipt.text
         assert len(buyer.call("GET", "/api/events").json()["events"]) == 3
         assert len(first.left_running()) > 5, "the look for processes finds them while they run"
+        metrics = re.search(r"^Metrics: (\S+)$", first.greeting, re.M)[1]
+        assert "tickets_answers_total" in requests.get(metrics, timeout=10).text
+        shell = sourced(clone)
     finally:
         exit_code = first.stop(signal.SIGINT)
     assert exit_code == 0
     assert first.left_running() == []
 
-    second = MakeRun(clone, port)
+    # In the shell that has the ports of the first.
+    second = MakeRun(clone, port, shell)
     try:
         assert buyer.booking(receipt.json(), hold).content == receipt.content
         assert buyer.pay(hold).content == receipt.content
@@ -130,11 +80,26 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         time.sleep(0.1)
     assert second.left_running() == [], "nothing outlives even a kill -9"
 
-    third = MakeRun(clone, port)
+    port = free_port()
+    buyer.base_url = f"http://127.0.0.1:{port}"
+    third = MakeRun(clone, port, shell)
     try:
         assert buyer.booking(receipt.json(), hold).content == receipt.content
     finally:
         third.stop(signal.SIGTERM)
+    assert_the_logs_of_each_start_are_there(clone / "var")
+
+
+def assert_the_logs_of_each_start_are_there(state_dir: Path) -> None:
+    starts = [state_dir / "logs.2", state_dir / "logs.1", state_dir / "logs"]
+    for logs in starts:
+        assert {"access.log", "mongo.log", "nginx.log", "redis.log", "release.log", "run.log"} <= {
+            log.name for log in logs.iterdir()
+        }
+        assert "Metrics: http://127.0.0.1:" in (logs / "run.log").read_text()
+    assert "/pay" in (starts[0] / "access.log").read_text(), "of the first start"
+    ports = {re.search(r"Metrics: (\S+)", (logs / "run.log").read_text())[1] for logs in starts}
+    assert len(ports) == 3
 
 
 def test_a_busy_port_is_named(clone, redis_server):

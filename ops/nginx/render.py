@@ -116,6 +116,7 @@ def local(
     upstreams: Sequence[str],
     state_dir: Path,
     cache_dir: Path | None = None,
+    access_log: Path | None = None,
     web_dir: Path = WEB_DIR,
     rate: Rate = DEFAULT_RATE,
     client_timeout_s: int = CLIENT_TIMEOUT_S,
@@ -123,9 +124,9 @@ def local(
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
 
     X-Forwarded-For is believed from loopback, so that a load generator can play many clients.
-    ``listen`` and ``upstreams`` are ``host:port``. What nginx keeps is in ``cache_dir``, by default
-    below ``state_dir``, and in a folder beside it. ``rate`` is the application's RATE_LIMIT. Raises
-    ValueError.
+    ``listen`` and ``upstreams`` are ``host:port``. What nginx keeps is in ``cache_dir`` and in a
+    folder beside it; this and ``access_log`` are by default below ``state_dir``. ``rate`` is the
+    application's RATE_LIMIT. Raises ValueError.
     """
     state_dir = state_dir.resolve()
     return _render(
@@ -143,7 +144,7 @@ def local(
             cache_dir=cache_dir or state_dir / "kept",
             web_dir=web_dir.resolve(),
             pid_path=state_dir / "nginx.pid",
-            access_log=state_dir / "access.log",
+            access_log=(access_log or state_dir / "access.log").resolve(),
             error_log="stderr",
             # As root the workers stay root: nobody else may be able to enter the folder.
             user="root" if os.geteuid() == 0 else None,

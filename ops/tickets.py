@@ -1,0 +1,69 @@
+"""``./tickets COMMAND``: the application's commands, as ``flask --app wsgi COMMAND`` has them.
+
+While ``make run`` runs in this folder they have its settings, otherwise those of the environment
+and ``.env``, like any process. What the environment names explicitly wins over both.
+"""
+
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+
+from flask.cli import ScriptInfo
+
+from ops.run_settings import STATE_DIR, forget_run_settings, is_running, read_run_settings
+from sidecar.env_file import ENV_FILE
+from sidecar.settings import BadSettings, environment
+
+REQUIRED = ("SECRET_KEY", "STRIPE_API_KEY")
+"""Whoever has a system of their own has set these: they have no defaults."""
+
+WITHOUT_SERVERS = ["tickets", "verify"]
+
+
+class NotRunning(Exception):
+    """There is nothing that the command could ask; the message says what to do."""
+
+
+def settle_environment(
+    environ: MutableMapping[str, str], state_dir: Path, command: Sequence[str]
+) -> None:
+    """Put the settings for ``command`` into ``environ``. Raises NotRunning, BadSettings and
+    OSError."""
+    forget_run_settings(environ, state_dir)
+    of_run = read_run_settings(state_dir)
+    if is_running(state_dir):
+        if not of_run:
+            raise NotRunning("TicketS is starting; try again in a few seconds.")
+        settings = of_run
+        # `make run` has read it.
+        environ[ENV_FILE] = ""
+    else:
+        environment()
+        missing = [name for name in REQUIRED if not environ.get(name)]
+        if not missing:
+            return
+        if not of_run or list(command[:2]) != WITHOUT_SERVERS:
+            raise NotRunning(
+                f"TicketS is not running in {state_dir.parent}: `make run` starts it. (To use one "
+                f"that runs elsewhere, set {' and '.join(missing)} in the environment or in .env.)"
+            )
+        settings = of_run
+    for name, value in settings.items():
+        environ.setdefault(name, value)
+
+
+def main() -> None:
+    try:
+        settle_environment(os.environ, STATE_DIR, sys.argv[1:])
+    except (NotRunning, BadSettings, OSError) as error:
+        sys.exit(str(error))
+    # Not at the top: it reads the settings.
+    from wsgi import app
+
+    script = ScriptInfo(create_app=lambda: app, load_dotenv_defaults=False)
+    app.cli.main(prog_name="tickets", obj=script)
+
+
+if __name__ == "__main__":
+    main()
