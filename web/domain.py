@@ -159,6 +159,11 @@ class Event:
         return spans
 
     @cached_property
+    def block_starts(self) -> frozenset[int]:
+        """The positions at which a run of adjacent seats begins."""
+        return frozenset(block.start for span in self.spans.values() for block in span.blocks)
+
+    @cached_property
     def _prices_by_position(self) -> tuple[int, ...]:
         return tuple(
             section.price_minor

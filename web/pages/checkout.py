@@ -31,6 +31,7 @@ from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import Mistake, page
+from web.pages.seating import runs_of
 from web.refusals import counted
 from web.tickets import tickets
 
@@ -223,6 +224,7 @@ def _hold_page(
         event=event,
         hold=hold,
         seats=[event.seat_name(seat) for seat in hold.seats],
+        runs=runs_of(event, hold.seats),
         now=datetime.now(UTC),
         expires_at=datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC),
         attempts_left=MAX_REFUSED_CARDS - hold.refused_cards,

@@ -89,6 +89,30 @@ def pages_of(section: Section) -> list[list[Row]]:
     return pages
 
 
+def runs_of(event: Event, seats: Sequence[str]) -> list[str]:
+    """The runs of seats side by side that these are, for people: ``Stalls, row A, seats 1, 2``. One
+    run has no aisle, pillar or seat of somebody else inside. Places without numbers are in none."""
+    runs: list[list[int]] = []
+    for position in sorted(event.positions[seat] for seat in seats if _has_number(event, seat)):
+        begins_block = position in event.block_starts
+        if runs and runs[-1][-1] == position - 1 and not begins_block:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+    return [_run_name(event, event.seats_at(run)) for run in runs]
+
+
+def _has_number(event: Event, seat: str) -> bool:
+    return event.section_of[seat.rsplit("-", 2)[0]].kind == "seated"
+
+
+def _run_name(event: Event, seats: Sequence[str]) -> str:
+    section_id, row_id, _ = seats[0].rsplit("-", 2)
+    numbers = ", ".join(seat.rpartition("-")[2] for seat in seats)
+    name = event.section_of[section_id].name
+    return f"{name}, row {row_id}, {'seat' if len(seats) == 1 else 'seats'} {numbers}"
+
+
 def row_anchor(seat: str) -> str:
     """The id that the seat's row has on its page."""
     return f"row-{seat.rpartition('-')[0]}"
