@@ -48,7 +48,10 @@ def test_a_payment_under_way_is_no_problem(shop):
 def test_a_booking_without_money_is_found(shop):
     booking = a_booking(shop.event.id, "stalls-A-1", payment_id="pi_never")
     shop.bookings.insert(booking)
-    assert f"booking {booking.id} of 2500 GBP: None" in problems(shop)
+    assert (
+        f"booking {booking.id} is GBP 25.00, and its payment pi_never does not exist"
+        in problems(shop)
+    )
 
 
 def test_a_booking_of_another_amount_is_found(shop):
@@ -56,7 +59,9 @@ def test_a_booking_of_another_amount_is_found(shop):
     shop.bookings._target._collection.update_one(
         {"_id": receipt.booking_id}, {"$inc": {"amount": -1}}
     )
-    assert f"booking {receipt.booking_id} of 2499 GBP" in problems(shop)
+    found = problems(shop)
+    assert f"booking {receipt.booking_id} is GBP 24.99, and its payment " in found
+    assert "is GBP 25.00, captured" in found
 
 
 def test_captured_money_without_a_booking_and_a_receipt_of_nothing_are_found(shop):
@@ -64,8 +69,11 @@ def test_captured_money_without_a_booking_and_a_receipt_of_nothing_are_found(sho
     shop.bookings._target._collection.delete_one({"_id": receipt.booking_id})
     found = problems(shop)
     assert f"{receipt.payment_id} is captured for no booking" in found
-    assert f"booking_id='{receipt.booking_id}'" in found
-    assert "stalls-B-1 is 's', not <SeatState.FREE: '0'>" in found
+    assert (
+        f"a receipt was given for booking {receipt.booking_id} of stalls-B-1, "
+        "and there is no such booking"
+    ) in found
+    assert "stalls-B-1 is sold, and should be free" in found
 
 
 def test_money_that_stays_reserved_is_found(shop):
@@ -82,10 +90,11 @@ def test_money_that_stays_reserved_is_found(shop):
 @pytest.mark.parametrize(
     ("position", "state", "says"),
     [
-        (0, "s", "stalls-A-1 is 's'"),
-        (0, "h", "stalls-A-1 is 'h'"),
-        (8, "0", "stalls-B-1 is '0'"),
-        (8, "p", "stalls-B-1 is 'p'"),
+        (0, "s", "stalls-A-1 is sold, and should be free"),
+        (0, "h", "stalls-A-1 is held, and should be free"),
+        (8, "0", "stalls-B-1 is free, and should be held"),
+        (8, "p", "stalls-B-1 is paying, and should be held"),
+        (8, "x", "stalls-B-1 is 'x', and should be held"),
     ],
 )
 def test_a_seat_without_a_reason_is_found_and_the_journal_knows_better(shop, position, state, says):
@@ -104,7 +113,7 @@ def test_a_journal_with_a_gap_is_found(shop):
     shop.pay()
     entries = shop.redis.xrange(key(shop, "journal"))
     shop.redis.xdel(key(shop, "journal"), entries[-2][0])
-    assert "JournalBroken" in problems(shop)
+    assert f"{shop.event.id}: the journal is broken: revision" in problems(shop)
 
 
 def test_a_miscounted_client_is_found(shop):
@@ -134,10 +143,10 @@ def test_a_part_that_cannot_be_read_is_a_problem_and_not_a_crash(shop):
     shop.seats.fail("read_everything", Unavailable(PART))
     checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, DownGateway())
     told = [problem for check in checks for problem in check.problems]
-    assert len([p for p in told if "cannot be checked: NotExecuted" in p]) >= 1
-    assert len([p for p in told if "cannot be checked: Unavailable" in p]) >= 4
+    assert told.count("cannot be checked: the gateway is down") >= 1
+    assert told.count("cannot be checked: the seat store cannot be reached") >= 4
 
 
 class DownGateway:
     def list(self, since):
-        raise NotExecuted("down")
+        raise NotExecuted("the gateway is down")

@@ -126,7 +126,13 @@ ROOMS = {
     "web/shop_tags.py": set(),
     "web/ticket_codes.py": {"web.domain"},
     "web/validation.py": set(),
-    "web/use_cases": {"web.domain", "web.ports", "web.hold_tokens", "web.use_cases"},
+    "web/use_cases": {
+        "web.currencies",
+        "web.domain",
+        "web.hold_tokens",
+        "web.ports",
+        "web.use_cases",
+    },
     # What it is kept in.
     "web/group_commit.py": set(),
     "web/recently_used.py": set(),

@@ -5,6 +5,7 @@ currency's minor unit (pence, cents); moments are milliseconds of Unix time or a
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -396,9 +397,18 @@ def rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 class Refusal(Exception):
     """An expected no: part of a sale, not an accident. ``web/problems.py`` says how each one
-    looks to a client."""
+    looks to a client, ``str()`` what logs and terminals say."""
+
+    def __str__(self) -> str:
+        """``seat taken: stalls-A-1``."""
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower()
+        return ": ".join([words, *(_listed(value) for value in vars(self).values())])
 
 
 @dataclass(eq=False)
@@ -460,6 +470,9 @@ class EventChanged(Exception):
     """The event was opened again with another definition since the caller looked it up: what the
     caller knows of positions and prices is out of date, nothing was done, and it should look again.
     """
+
+    def __str__(self) -> str:
+        return "the event was opened with another definition meanwhile"
 
 
 class HoldExpired(Refusal):
@@ -525,3 +538,6 @@ class Unavailable(Refusal):
 
     part: str
     retry_after_s: int = 1
+
+    def __str__(self) -> str:
+        return f"the {self.part} cannot be reached"

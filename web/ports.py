@@ -268,6 +268,9 @@ class IndexMissing(Exception):
 class InsertUnknown(Exception):
     """The booking may be in MongoDB or not: the answer to its insert did not arrive."""
 
+    def __str__(self) -> str:
+        return "the booking store did not say whether the booking was stored"
+
 
 @dataclass(frozen=True)
 class MinuteOfSales:

@@ -29,5 +29,5 @@ def hear_stripe() -> Response:
         try:
             tickets().checkout.hurry(payment)
         except Refusal as error:
-            log.warning("webhook not heeded: %r", error)
+            log.warning("webhook not heeded: %s", error)
     return Response(status=204)

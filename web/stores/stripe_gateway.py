@@ -346,7 +346,7 @@ class _AskedTooOften(NotExecuted):
 
 
 def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
-    text = str(error)
+    text = _line_of(error)
     if isinstance(error, stripe.CardError):
         return _decline(error)
     if isinstance(error, stripe.InvalidRequestError):
@@ -364,6 +364,17 @@ def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | I
     # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
     # payment, which may well have been made.
     return OutcomeUnknown(text)
+
+
+def _line_of(error: stripe.StripeError) -> str:
+    """What happened, for logs and terminals. Of a connection the SDK says in three lines that one
+    may write to Stripe's support, and then repeats the whole call."""
+    if not isinstance(error, stripe.APIConnectionError):
+        return " ".join(str(error).split())
+    cause = error.__cause__
+    reason = getattr(cause.args[0], "reason", cause) if cause and cause.args else cause or error
+    said = " ".join(str(reason).split())
+    return f"no connection to the payment gateway: {said.partition('): ')[2] or said}"
 
 
 def _decline(error: stripe.CardError) -> PaymentDeclined:

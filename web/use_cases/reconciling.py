@@ -411,6 +411,6 @@ def patience(subject: str) -> Iterator[None]:
     try:
         yield
     except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
-        log.warning("%s: %r, trying again in the next round", subject, error)
+        log.warning("%s: %s; trying again in the next round", subject, error)
     except Exception:
         log.exception("%s: unexpected, trying again in the next round", subject)
