@@ -65,6 +65,17 @@ def app():
     return application_with()
 
 
+def test_the_readme_lists_each_command_of_ours(app):
+    commands = {
+        f"{group} {name}" if name else group
+        for group, command in app.cli.commands.items()
+        for name in getattr(command, "commands", [""])
+    }
+    assert len(commands) >= 9
+    for command in commands:
+        assert re.search(rf"^(\S+ )+{command}\b", README, re.MULTILINE), command
+
+
 @pytest.mark.parametrize(("page", "of_pages"), [(API, False), (PAGES, True)])
 def test_each_route_is_described_on_its_page_and_no_other(app, page, of_pages):
     documented = set(re.findall(r"^\| `(GET|POST|DELETE) (\S+?)`", page, re.MULTILINE))
@@ -198,13 +209,22 @@ ROOMS = {
         "web.use_cases",
         "web.validation",
     },
+    "web/event_text.py": {
+        "web.currencies",
+        "web.domain",
+        "web.pages.locales",
+        "web.use_cases",
+    },
     "web/cli.py": {
         "web.domain",
+        "web.event_text",
+        "web.pages.locales",
         "web.ports",
         "web.stores",
         "web.ticket_codes",
         "web.tickets",
         "web.use_cases",
+        "web.validation",
     },
     "web/health.py": {"web.metrics", "web.tickets"},
     "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},

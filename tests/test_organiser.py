@@ -16,12 +16,14 @@ def test_the_organiser_shows_lists_and_refunds(stack, event):
     shown = bookings("show", booking_id).stdout
     assert '"email": "ada@example.org"' in shown
     listed = bookings("list", "--event", event.id).stdout
-    assert listed.split()[1:6] == [booking_id, "booked", event.id, "5000", "GBP"]
-    assert bookings("list", "--event", "nowhere").stdout == ""
+    assert listed.split()[1:5] == [booking_id, "booked", event.id, "£50.00"]
 
     for _ in range(2):
-        assert bookings("refund", booking_id).stdout == f"refunded: {booking_id}, 5000 GBP\n"
+        assert bookings("refund", booking_id).stdout == f"refunded: {booking_id}, £50.00\n"
     assert buyer.booking(receipt, hold).json() == receipt | {"status": "refunded"}
     assert buyer.seat_map()[:2] == "00"
     absent = bookings("refund", "bkg_nobody")
-    assert (absent.returncode, absent.stderr) == (1, "Error: there is no such booking\n")
+    assert (absent.returncode, absent.stderr) == (
+        1,
+        "Error: there is no booking 'bkg_nobody'\n",
+    )

@@ -77,7 +77,10 @@ def test_events_open_says_what_it_did_and_again_is_fine(environment, event_file)
     opened = flask(environment, "events", "open", event_file)
     assert opened.returncode == 0, opened.stderr
     assert opened.stdout.startswith("opened: evening-")
-    assert opened.stdout.endswith(", 5 seats\n")
+    assert (
+        "    5 seats, on sale from Thursday 1 January 2026, 10:00 UTC (open already)\n"
+        in opened.stdout
+    )
     assert flask(environment, "events", "open", event_file).stdout.startswith("unchanged: ")
 
 

@@ -3,90 +3,267 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
 
-from web.domain import BookingNotFound, Unavailable
+from web.domain import (
+    Booking,
+    BookingNotFound,
+    Event,
+    EventNotFound,
+    Refusal,
+    Unavailable,
+    booking_id_of,
+    hold_id_of,
+)
+from web.event_text import (
+    LIST_NUMBERS,
+    LIST_TITLES,
+    changes,
+    described,
+    listed,
+    opening_time,
+    reported,
+    table,
+    warnings,
+)
+from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing
+from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import BadEventFile, read_event_file
+from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciling import Reconciler
 from web.use_cases.refunding import Refunding
+from web.use_cases.sale_report import report_sale
+from web.validation import did_you_mean
 
 ROUND_S = 1.0
 """How often the worker looks: a hold's seats are back on the screen a second after it ran out."""
 
-SETTING_OF_PART = {"seat store": "REDIS_URL", "booking store": "MONGODB_URI"}
+SHOWN_OF_CODE = 40
+"""Of a ticket's code that is refused: enough to see what was scanned."""
 
 PROBLEMS_SHOWN = 10
 """Of each check; where there are more, they have one cause."""
+
+MAX_HOURS = 10 * 365 * 24
+"""Ten years, longer than gateways keep payments in their lists."""
 
 events_cli = AppGroup("events", help="Declared events.")
 bookings_cli = AppGroup("bookings", help="What was sold.")
 tickets_cli = AppGroup("tickets", help="What buyers show at the door.")
 
 
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Around a command: what is refused or out of reach is one line on standard error and exit
+    code 1."""
+    # They log what they meet, which is in that line.
+    logging.getLogger("web.stores").addHandler(logging.NullHandler())
+    try:
+        yield
+    except (BadEventFile, OpeningRefused, IndexMissing) as error:
+        raise click.ClickException(str(error)) from None
+    except EventNotFound as error:
+        ids = tickets().seats.event_ids()
+        raise click.ClickException(
+            f"there is no event {error.event_id!r}{did_you_mean(error.event_id, ids)}"
+        ) from None
+    except Unavailable as error:
+        raise click.ClickException(_out_of_reach(error)) from None
+    except Refusal as error:
+        raise click.ClickException(str(error)) from None
+    except GatewayError as error:
+        raise click.ClickException(
+            f"the gateway did not confirm it: {error}; the worker goes on, or try again"
+        ) from None
+
+
+def _out_of_reach(error: Unavailable) -> str:
+    """What to look at. A Redis that has lost its events is there and cannot serve."""
+    parts = tickets()
+    if error.part == BOOKING_STORE:
+        return f"cannot reach {_bare(parts.settings.mongodb_uri)}; is MONGODB_URI right?"
+    if error.part != SEAT_STORE:
+        return str(error)
+    try:
+        parts.seats.ping()
+    except Unavailable:
+        return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
+    return (
+        "Redis does not have it now: nothing was opened yet, or Redis has lost it; run "
+        "`events open` with the event's file, as the worker does by itself"
+    )
+
+
+def _bare(url: str) -> str:
+    """Without what is secret in it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+# ---------------------------------------------------------------- events
+
+
 @events_cli.command("open")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def open_command(files: tuple[Path, ...]) -> None:
-    """Put the events of FILES on sale, or bring them up to date. Again is fine."""
+@click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
+@_told_plainly()
+def open_command(files: tuple[Path, ...], dry_run: bool) -> None:
+    """Put the events of FILES on sale, or bring them up to date. Safe to repeat."""
     parts = tickets()
-    try:
-        events = [read_event_file(path) for path in files]
-        opening = Opening(parts.seats, parts.bookings, parts.gateway)
-        changed = opening.open_events(events)
-    except (BadEventFile, OpeningRefused) as error:
-        raise click.ClickException(str(error)) from None
-    except Unavailable as error:
-        raise click.ClickException(
-            f"not opened: cannot reach the {error.part}; is {SETTING_OF_PART[error.part]} right?"
-        ) from None
+    events = [read_event_file(path) for path in files]
+    opening = Opening(parts.seats, parts.bookings, parts.gateway)
+    if dry_run:
+        return _rehearse(opening, events)
+    before = {event.id: opening.check(event) for event in events}
+    changed = opening.open_events(events)
     for event in events:
-        state = "opened" if changed[event.id] else "unchanged"
-        click.echo(f"{state}: {event.id}, {len(event.seats)} seats")
+        _tell_opened(event, before[event.id], changed[event.id])
+
+
+def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
+    """``before`` is what was on sale."""
+    seats = f"{event.id}, {count(len(event.seats))} seats"
+    if before is None:
+        _tell(f"opened: {seats}", described(event))
+    elif changed:
+        lines = changes(before, event) or ["sold seats brought up to date with the bookings"]
+        _tell(f"changed: {seats}", [*lines, opening_time(event)])
+    else:
+        _tell(f"unchanged: {seats}", [])
+    _warn(event)
+
+
+def _rehearse(opening: Opening, events: Sequence[Event]) -> None:
+    """Ends with 1 when one would be refused."""
+    unchecked, refused = None, False
+    for event in events:
+        seats = f"{event.id}, {count(len(event.seats))} seats"
+        try:
+            before = opening.check(event)
+        except OpeningRefused as error:
+            refused = True
+            _tell(f"would be refused: {error}", described(event))
+        except Unavailable as error:
+            unchecked = error
+            _tell(f"would open: {seats}", described(event))
+        else:
+            if before is None:
+                _tell(f"would open: {seats}", described(event))
+            elif lines := changes(before, event):
+                _tell(f"would change: {seats}", [*lines, opening_time(event)])
+            else:
+                _tell(f"would stay as it is: {seats}", described(event))
+        _warn(event)
+    if unchecked:
+        click.echo(f"Not compared with what is on sale: {_out_of_reach(unchecked)}", err=True)
+    if refused:
+        raise SystemExit(1)
+
+
+def _tell(headline: str, lines: Sequence[str]) -> None:
+    click.echo("\n    ".join([headline, *lines]))
+
+
+def _warn(event: Event) -> None:
+    for warning in warnings(event):
+        click.echo(f"Warning: {event.id}: {warning}", err=True)
+
+
+@events_cli.command("list")
+@_told_plainly()
+def list_events_command() -> None:
+    """Print the events on sale: state, seats, opening."""
+    seats, now = tickets().seats, datetime.now(UTC)
+    ids = seats.event_ids()
+    events = {event.id: event for event in seats.current_events(ids)}
+    rows = [LIST_TITLES]
+    for event_id in ids:
+        try:
+            rows.append(listed(events[event_id], seats.read_seats(event_id).seats, now))
+        except (KeyError, Unavailable):
+            rows.append((event_id, "lost by Redis; the worker reopens it", *[""] * 5))
+    for line in table(rows, right=LIST_NUMBERS):
+        click.echo(line)
+
+
+@events_cli.command("show")
+@click.argument("event_id")
+@_told_plainly()
+def show_event_command(event_id: str) -> None:
+    """Print one event: prices, seats by section and state, times, sales."""
+    parts = tickets()
+    for line in reported(report_sale(parts.seats, parts.bookings, event_id), datetime.now(UTC)):
+        click.echo(line)
+
+
+# ---------------------------------------------------------------- bookings and tickets
 
 
 @bookings_cli.command("show")
 @click.argument("booking_id")
+@_told_plainly()
 def show_booking_command(booking_id: str) -> None:
     """Print one booking as JSON."""
-    with _told_plainly():
-        booking = tickets().bookings.find(booking_id)
-        if booking is None:
-            raise BookingNotFound
+    booking = tickets().bookings.find(booking_id)
+    if booking is None:
+        raise _no_such_booking(booking_id)
     click.echo(msgspec.json.format(msgspec.json.encode(booking)))
 
 
 @bookings_cli.command("list")
 @click.option("--event", "event_id", help="Only of this event.")
+@_told_plainly()
 def list_bookings_command(event_id: str | None) -> None:
     """Print the bookings, oldest first, a line each."""
-    with _told_plainly():
-        for booking in tickets().bookings.list(event_id):
-            receipt = booking.receipt_now()
-            click.echo(
-                f"{receipt.booked_at}  {receipt.booking_id}  {receipt.status:<8}  {receipt.event}  "
-                f"{receipt.amount} {receipt.currency}  {','.join(receipt.seats)}"
-            )
+    parts = tickets()
+    found = False
+    for booking in parts.bookings.list(event_id):
+        found = True
+        receipt = booking.receipt_now()
+        click.echo(
+            f"{receipt.booked_at}  {receipt.booking_id}  {receipt.status:<8}  {receipt.event}  "
+            f"{_paid(booking)}  {','.join(receipt.seats)}"
+        )
+    if not found:
+        if event_id is not None:
+            parts.seats.current_event(event_id)  # or there is no such event
+        click.echo("no bookings yet", err=True)
 
 
 @bookings_cli.command("refund")
 @click.argument("booking_id")
+@_told_plainly()
 def refund_command(booking_id: str) -> None:
-    """Give the money of a booking back and its seats to somebody else. Again is fine."""
+    """Give the money of a booking back and put its seats on sale again. Safe to repeat."""
     parts = tickets()
-    with _told_plainly():
+    try:
         booking = Refunding(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
-    click.echo(f"refunded: {booking.id}, {booking.amount_minor} {booking.currency}")
+    except BookingNotFound:
+        raise _no_such_booking(booking_id) from None
+    click.echo(f"refunded: {booking.id}, {_paid(booking)}")
+
+
+def _paid(booking: Booking) -> str:
+    return money(booking.amount_minor, booking.currency)
+
+
+def _no_such_booking(booking_id: str) -> click.ClickException:
+    bookings = tickets().bookings
+    meant = booking_id_of(hold_id_of(booking_id.strip()))  # or the hold's id was given
+    near = [meant] if bookings.find(meant) else bookings.ids_like(meant)
+    return click.ClickException(f"there is no booking {booking_id!r}{did_you_mean(meant, near)}")
 
 
 @tickets_cli.command("verify")
@@ -94,24 +271,20 @@ def refund_command(booking_id: str) -> None:
 def verify_command(code: str) -> None:
     """Say what a scanned code admits; asks no server. Exits with 1 when it is not ours."""
     try:
-        ticket = tickets().codes.read_code(code)
+        ticket = tickets().codes.read_code(code.strip())
     except BadCode:
-        raise click.ClickException("this is not a ticket of ours") from None
+        raise click.ClickException(
+            f"{_short(code)!r} is not a ticket of ours: it is cut short or changed, or was made "
+            "with another SECRET_KEY"
+        ) from None
     click.echo(f"{ticket.booking_id}  {ticket.event_id}  {','.join(ticket.seats)}")
 
 
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    try:
-        yield
-    except BookingNotFound:
-        raise click.ClickException("there is no such booking") from None
-    except Unavailable as error:
-        raise click.ClickException(f"cannot reach the {error.part} now; try again") from None
-    except GatewayError as error:
-        raise click.ClickException(
-            f"the gateway did not confirm it: {error}; the worker goes on, or try again"
-        ) from None
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_OF_CODE else f"{text[:SHOWN_OF_CODE]}…"
+
+
+# ---------------------------------------------------------------- the worker and the audit
 
 
 @click.command("reconcile")
@@ -123,12 +296,10 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
     parts = tickets()
-    try:
+    with _told_plainly():
         parts.check_at_start()
         paths = sorted(parts.settings.events_path.glob("*.toml"))
         declared = [read_event_file(path) for path in paths]
-    except (IndexMissing, BadEventFile) as error:
-        raise click.ClickException(str(error)) from None
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
@@ -148,22 +319,33 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
             stop.wait(ROUND_S)
         elif not reconciler.has_more:
             break
-    for kind, count in sorted(reconciler.repairs.items()):
-        click.echo(f"{kind}: {count}")
+    for kind, number in sorted(reconciler.repairs.items()):
+        click.echo(f"{kind}: {number}")
 
 
 @click.command("audit")
-@click.option("--hours", default=24, show_default=True, help="How far back payments are compared.")
+@click.option(
+    "--hours",
+    type=click.IntRange(1, MAX_HOURS),
+    default=24,
+    show_default=True,
+    help="How far back payments are compared.",
+)
 @with_appcontext
 def audit_command(hours: int) -> None:
     """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference."""
+    # They log what they meet, which is among the problems.
+    logging.getLogger("web.stores").addHandler(logging.NullHandler())
     parts = tickets()
     window = timedelta(hours=hours)
     checks = audit(parts.seats, parts.bookings, parts.gateway, window)
     for check in checks:
-        verdict = f"{len(check.problems)} PROBLEMS" if check.problems else "ok"
+        number = len(check.problems)
+        verdict = f"{number} PROBLEM{'S' * (number != 1)}" if number else "ok"
         click.echo(f"{check.rule:<60} {check.looked_at:>8} looked at   {verdict}")
         for problem in check.problems[:PROBLEMS_SHOWN]:
             click.echo(f"    {problem}")
+        if number > PROBLEMS_SHOWN:
+            click.echo(f"    and {count(number - PROBLEMS_SHOWN)} more")
     if any(check.problems for check in checks):
         raise SystemExit(1)

@@ -310,6 +310,10 @@ class BookingStore(Protocol):
 
     def find(self, booking_id: str) -> Booking | None: ...
 
+    def ids_like(self, booking_id: str) -> list[str]:
+        """Of bookings whose ids begin like this one, a few."""
+        ...
+
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         """Those that there are, by id."""
         ...

@@ -1,6 +1,8 @@
 """What the API and the pages both ask of what a buyer sends, and what msgspec says of bad data."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 import email_validator
 import msgspec
@@ -109,3 +111,10 @@ def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     """``("sections[0].price", "Expected `int`, got `str`")``; the field is "" for the whole."""
     problem, _, place = str(error).partition(" - at ")
     return place.strip("`").removeprefix("$").removeprefix("."), problem
+
+
+def did_you_mean(given: str, choices: Iterable[str], most: int = 3) -> str:
+    """The end of a sentence about a name that does not exist: ``; did you mean price?``, or "" when
+    no choice is like it."""
+    near = difflib.get_close_matches(given, choices, n=most)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

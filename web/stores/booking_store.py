@@ -4,6 +4,7 @@ It holds bookings and nothing else, one document each, written once.
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ INDEX_SEEN_FOR_S = 5.0
 INSERTS_IN_A_GROUP = 100
 """Bookings written together: MongoDB needs some milliseconds for them, most of it to make the
 journal safe on the disk, which one alone would wait for as well."""
+
+LIKE_CHARACTERS, LIKE_MOST = 8, 100
+"""How much of an id has to be right when one like it is looked for: ``bkg_`` and four more."""
 
 DUPLICATE_KEY = 11000
 """MongoDB's code of an insert that a unique index refused."""
@@ -176,6 +180,12 @@ class MongoBookingStore:
         with _reachable():
             return _booking(self._bookings.filter(booking_id=booking_id).first())
 
+    def ids_like(self, booking_id: str) -> list[str]:
+        begins_like_it = {"$regex": f"^{re.escape(booking_id[:LIKE_CHARACTERS])}"}
+        with _reachable():
+            found = self._collection.find({"_id": begins_like_it}, {"_id": 1}).limit(LIKE_MOST)
+            return [booking["_id"] for booking in found]
+
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         with _reachable():
             found = self._bookings.filter(booking_id__in=list(booking_ids))
@@ -240,7 +250,7 @@ class MongoBookingStore:
             self._collection.update_one({"_id": booking_id, **condition}, {"$set": changes})
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
-        wanted = {"event": event_id} if event_id else {}
+        wanted = {} if event_id is None else {"event": event_id}
         with _reachable():
             for document in self._bookings.filter(**wanted).order_by("booked_at"):
                 yield _booking(document)

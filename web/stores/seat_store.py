@@ -157,6 +157,10 @@ class RedisSeatStore:
         self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
+    def ping(self) -> None:
+        with self._reachable():
+            self._redis.ping()
+
     # ------------------------------------------------------------ events
 
     def announce(self, event_ids: Iterable[str]) -> None:

@@ -1,11 +1,14 @@
 """Giving the money back and the seats to somebody else, at the organiser's word."""
 
+import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from web.domain import Booking, BookingNotFound, Event, EventNotFound
 from web.ports import BookingStore, Gateway, NotExecuted, SeatStore
 from web.use_cases.current_event import with_event
+
+log = logging.getLogger(__name__)
 
 
 class Refunding:
@@ -26,6 +29,7 @@ class Refunding:
             self._give_money_back(booking)
             now = datetime.now(UTC)
             self._bookings.mark_refunded(booking_id, now.replace(microsecond=0))
+            log.info("refunded: %s of %s", booking_id, booking.event_id)
         self.return_seats(booking)
         self._bookings.end_refund(booking_id)
         return self._bookings.find(booking_id)

@@ -14,12 +14,14 @@ CHANGES_SHOWN = 25
 
 @dataclass(frozen=True)
 class SaleReport:
-    """``seats`` counts them by state: from Redis, which knows who tries. What was sold and for how
-    much is from MongoDB, which knows who bought; ``minutes`` has one entry for each of the last
-    MINUTES_SHOWN, oldest first, the one under way last. ``changes`` are the newest, newest first.
+    """``seat_map`` has a SeatState character a seat, in layout order, and ``seats`` counts them by
+    state: from Redis, which knows who tries. What was sold and for how much is from MongoDB, which
+    knows who bought; ``minutes`` has one entry for each of the last MINUTES_SHOWN, oldest first,
+    the one under way last. ``changes`` are the newest, newest first.
     """
 
     event: Event
+    seat_map: str
     seats: dict[SeatState, int]
     bookings: int
     revenue_minor: int
@@ -44,6 +46,7 @@ def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> Sale
     sold_in = {sale.minute: sale for sale in sales.minutes}
     return SaleReport(
         event=event,
+        seat_map=hall,
         seats={state: hall.count(state) for state in SeatState},
         bookings=sales.bookings,
         revenue_minor=sales.revenue_minor,

@@ -1,0 +1,183 @@
+"""Events in lines of text, as the organiser reads them in a terminal: what a file declares, what it
+changes, and how its sale goes."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from babel import dates
+
+from web.currencies import currency_of
+from web.domain import Availability, Event, SeatState, Section
+from web.pages.locales import count, duration, locale_of, money
+from web.use_cases.sale_report import SaleReport
+
+FREE_OF_CHARGE = "free of charge"
+
+COLUMN_GAP = "  "
+
+
+def described(event: Event) -> list[str]:
+    """What buyers will meet: prices, seats and times, a line each."""
+    sizes = [count(_size(event, section)) for section in event.sections]
+    widest = max(map(len, sizes))
+    sections = [
+        (section.name, f"{size.rjust(widest)} × {_price(section.price_minor, event)}")
+        for section, size in zip(event.sections, sizes, strict=True)
+    ]
+    return [
+        f"{event.name}, {event.venue}",
+        *table(sections),
+        f"{count(len(event.seats))} seats, {opening_time(event)}",
+        f"at most {event.max_seats_per_hold} seats in a hold, for {duration(event.hold_ms)}; "
+        f"at most {event.max_held_per_client} unpaid for one connection",
+    ]
+
+
+def warnings(event: Event) -> Iterator[str]:
+    """What is allowed and rarely meant."""
+    currency = currency_of(event.currency)
+    unit = 10**currency.digits
+    for section in event.sections:
+        if 0 < section.price_minor < unit:
+            price = section.price_minor
+            yield (
+                f"{section.name} costs {money(price, event.currency)} a seat; prices are in the "
+                f"smallest unit, so that {money(price * unit, event.currency)} is {price * unit}"
+            )
+
+
+def changes(before: Event, after: Event) -> list[str]:
+    """What opening the file changed, a line each; none when nothing of the definition did."""
+    lines = [
+        f"{what} {new}, was {old}"
+        for what, old, new in (
+            ("name", before.name, after.name),
+            ("venue", before.venue, after.venue),
+            ("currency", before.currency, after.currency),
+            ("opening", _when(before.sale_opens_at), _when(after.sale_opens_at)),
+            ("time of a hold", duration(before.hold_ms), duration(after.hold_ms)),
+            ("seats in a hold, at most", before.max_seats_per_hold, after.max_seats_per_hold),
+            (
+                "unpaid seats of one connection, at most",
+                before.max_held_per_client,
+                after.max_held_per_client,
+            ),
+        )
+        if old != new
+    ]
+    for section in after.sections:
+        former = before.section_of.get(section.id)
+        size = _size(after, section)
+        if former is None:
+            lines.append(
+                f"{section.name}: new, {count(size)} × {_price(section.price_minor, after)}"
+            )
+            continue
+        if former.name != section.name:
+            lines.append(f"{section.name}: new name, was {former.name}")
+        if (former.price_minor, before.currency) != (section.price_minor, after.currency):
+            lines.append(
+                f"{section.name}: {_price(section.price_minor, after)}, "
+                f"was {_price(former.price_minor, before)}"
+            )
+        if size != (former_size := _size(before, former)):
+            lines.append(f"{section.name}: {count(size)} seats, was {count(former_size)}")
+        elif (former.kind, former.rows) != (section.kind, section.rows):
+            lines.append(f"{section.name}: {count(size)} seats as before, in other rows or places")
+    lines += [
+        f"{former.name}: gone, with {count(_size(before, former))} seats"
+        for former in before.sections
+        if former.id not in after.section_of
+    ]
+    if not lines and before.version != after.version:
+        lines.append("sections in another order")
+    return lines
+
+
+def listed(event: Event, states: str, now: datetime) -> tuple[str, ...]:
+    """A row of LIST_TITLES; ``states`` has a SeatState character a seat."""
+    seats = Availability.of(states)
+    return (
+        event.id,
+        state_of_sale(event, seats, now),
+        count(seats.free),
+        count(seats.on_hold),
+        count(seats.size - seats.free - seats.on_hold),
+        _when(event.sale_opens_at),
+        event.name,
+    )
+
+
+LIST_TITLES = ("id", "state", "available", "held", "sold", "opens", "name")
+LIST_NUMBERS = (2, 3, 4)
+
+
+def reported(report: SaleReport, now: datetime) -> list[str]:
+    """The whole of an event and its sale."""
+    event, states = report.event, report.seat_map
+    rows = [("section", "price", "seats", "available", "held", "being paid", "sold", "id")]
+    for section in event.sections:
+        span = event.spans[section.id]
+        part = states[span.start : span.start + span.length]
+        price = _price(section.price_minor, event)
+        rows.append((section.name, price, *_counts(part), section.id))
+    rows.append(("all", "", *_counts(states), ""))
+    return [
+        f"{event.name}, {event.venue}",
+        f"{state_of_sale(event, Availability.of(states), now)}, "
+        f"{'opens' if event.sale_opens_at > now else 'opened'} {_when(event.sale_opens_at)}",
+        "",
+        *table(rows, right=(1, 2, 3, 4, 5, 6)),
+        "",
+        f"bookings {count(report.bookings)}, {money(report.revenue_minor, event.currency)}",
+        f"at most {event.max_seats_per_hold} seats in a hold, for {duration(event.hold_ms)}; "
+        f"at most {event.max_held_per_client} unpaid for one connection",
+    ]
+
+
+def state_of_sale(event: Event, seats: Availability, now: datetime) -> str:
+    if event.sale_opens_at > now:
+        return "not open yet"
+    if seats.sold_out:
+        return "sold out"
+    return "on sale" if seats.free else "none available"
+
+
+def opening_time(event: Event) -> str:
+    """``on sale from Saturday 10 January 2026, 10:00 UTC``, in the zone of the file."""
+    is_open = event.sale_opens_at <= datetime.now(UTC)
+    return f"on sale from {_when(event.sale_opens_at)}{' (open already)' if is_open else ''}"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Columns of their contents' width, those of ``right`` with what they have at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        COLUMN_GAP.join(
+            text.rjust(width) if number in right else text.ljust(width)
+            for number, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _counts(states: str) -> tuple[str, ...]:
+    """Of all seats, and of those in each state."""
+    return tuple(count(number) for number in (len(states), *map(states.count, SeatState)))
+
+
+def _size(event: Event, section: Section) -> int:
+    return event.spans[section.id].length
+
+
+def _price(minor: int, event: Event) -> str:
+    """Always with its decimals: a missing factor of a hundred has to be seen."""
+    return money(minor, event.currency) if minor else FREE_OF_CHARGE
+
+
+def _when(moment: datetime) -> str:
+    text = dates.format_datetime(
+        moment, "EEEE d MMMM y, HH:mm", tzinfo=moment.tzinfo, locale=locale_of()
+    )
+    seconds = moment.strftime(":%S") if moment.second else ""
+    return f"{text}{seconds} {moment.tzname()}"
