@@ -458,6 +458,13 @@ class TooManyHeld(Refusal):
     limit: int
 
 
+@dataclass(eq=False)
+class BasketFull(Refusal):
+    """A browser remembers ``limit`` holds, and none of them has ended."""
+
+    limit: int
+
+
 class HoldNotFound(Refusal):
     """No such hold, or not with this token: which of the two is nobody's business."""
 

@@ -88,6 +88,14 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "or release them, or wait until their time is over.",
                 extra={"held": held, "max_held_per_client": limit},
             )
+        case domain.BasketFull(limit):
+            return Problem(
+                409,
+                "basket_full",
+                f"This browser holds {limit} times seats that are not paid for, and that is the "
+                "most. Nothing more was held: first pay for some of them or give some back.",
+                extra={"max_holds": limit},
+            )
         case domain.HoldNotFound():
             return Problem(
                 404, "hold_not_found", "There is no such hold, or this is not its token."

@@ -2,11 +2,20 @@
 derived when they are needed."""
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 from flask import session
 
-from web.domain import Hold, HoldExpired, HoldNotFound, HoldStatus, Unavailable
+from web.domain import (
+    BasketFull,
+    EventNotFound,
+    Hold,
+    HoldExpired,
+    HoldNotFound,
+    HoldStatus,
+    Unavailable,
+)
 from web.tickets import tickets
 
 FIELD = "holds"
@@ -15,8 +24,19 @@ MAX_HOLDS = 8
 """Remembered, booked ones too. More than one buyer has under way, and they fit a cookie."""
 
 MAX_SEATS_LENGTH = 1200
-"""Characters of seat ids in all; a cookie has 4096, and they are the largest part. The oldest
-entries are remembered without."""
+"""Characters of seat ids as JSON, in all; a cookie has 4096, and they are the largest part. The
+oldest entries are remembered without."""
+
+QUOTES_AND_COMMA = 3
+
+
+class Worth(IntEnum):
+    """What becomes of an entry when there is no room: the lowest goes first."""
+
+    ENDED = 1
+    REFUNDED = 2
+    BOOKED = 3
+    LIVE = 4
 
 
 class Entry(NamedTuple):
@@ -63,21 +83,52 @@ def statuses_of(event_id: str) -> set[HoldStatus]:
     return {hold.status for hold in holds if hold and not hold.refunded}
 
 
+def require_room() -> None:
+    """Raises BasketFull when one more hold would push out another that can still be paid."""
+    _with_room(entries())
+
+
 def put(hold: Hold) -> None:
-    """A hold that was just made, or a booking that was found again."""
+    """A hold that was just made, or a booking that was found again. Raises BasketFull."""
     others = [entry for entry in entries() if entry.hold_id != hold.id]
-    _keep([Entry(hold.event_id, hold.id, list(hold.seats)), *others])
+    _keep([Entry(hold.event_id, hold.id, list(hold.seats)), *_with_room(others)])
 
 
 def take_out(event_id: str, hold_id: str) -> None:
     _keep([entry for entry in entries() if entry[:2] != (event_id, hold_id)])
 
 
+def _with_room(known: list[Entry]) -> list[Entry]:
+    """Those to keep beside one more. The first to go is one that ended without a booking, then one
+    that was refunded, then the oldest booking: its receipt has an address of its own."""
+    if len(known) < MAX_HOLDS:
+        return known
+    oldest = {}
+    for entry in known:
+        oldest[_worth(entry)] = entry
+    least = min(oldest)
+    if least == Worth.LIVE:
+        raise BasketFull(MAX_HOLDS)
+    return [entry for entry in known if entry is not oldest[least]]
+
+
+def _worth(entry: Entry) -> Worth:
+    try:
+        hold = standing(entry)
+    except EventNotFound:
+        hold = None
+    if hold is None:
+        return Worth.ENDED
+    if hold.status != HoldStatus.BOOKED:
+        return Worth.LIVE
+    return Worth.REFUNDED if hold.refunded else Worth.BOOKED
+
+
 def _keep(kept: Sequence[Entry]) -> None:
     room = MAX_SEATS_LENGTH
     fitting = []
-    for entry in kept[:MAX_HOLDS]:
-        room -= sum(map(len, entry.seats))
+    for entry in kept:
+        room -= sum(len(seat) + QUOTES_AND_COMMA for seat in entry.seats)
         fitting.append(entry if room >= 0 else entry._replace(seats=[]))
     session[FIELD] = fitting
     session.permanent = True

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
     Availability,
+    BasketFull,
     Event,
     Hold,
     HoldStatus,
@@ -46,7 +47,15 @@ NEIGHBOURS = Mistake(
 )
 
 
-REFUSED_FORMS = (InvalidRequest, SectionNotFound, SeatTaken, SoldOut, SaleNotOpen, TooManyHeld)
+REFUSED_FORMS = (
+    BasketFull,
+    InvalidRequest,
+    SectionNotFound,
+    SeatTaken,
+    SoldOut,
+    SaleNotOpen,
+    TooManyHeld,
+)
 """What a form to hold seats can meet, and is told beside the form."""
 
 
@@ -124,12 +133,17 @@ def _hold(
     refused: Callable[[Refusal], Response],
 ) -> Response | WerkzeugResponse:
     """``wish`` is what the form asks for: the same wish of the same browser is the same form."""
+
+    def hold_what_fits() -> tuple[Hold, str]:
+        basket.require_room()
+        return hold()
+
     form = hashlib.sha256("\n".join([browser(), *wish]).encode()).hexdigest()
     try:
-        held = tickets().form_holds.hold_once(event_id, form, hold)
+        held = tickets().form_holds.hold_once(event_id, form, hold_what_fits)
+        basket.put(held)
     except REFUSED_FORMS as refusal:
         return counted(refusal).response() if is_for_script() else refused(refusal)
-    basket.put(held)
     address = url_for("pages.show_hold", event_id=event_id, hold_id=held.id)
     if is_for_script():
         return make_response({"address": address}, 201)
@@ -195,6 +209,9 @@ def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, li
     match refusal:
         case SaleNotOpen(wait_ms):
             return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]
+        case BasketFull():
+            step = Mistake("Look into your basket", url_for("pages.show_basket"))
+            return "Your basket is full", [step]
         case TooManyHeld():
             mine = basket.statuses_of(event.id) - {HoldStatus.BOOKED}
             step = Mistake("Look into your basket", url_for("pages.show_basket"))
