@@ -200,6 +200,7 @@ ROOMS = {
     },
     "web/pages": {
         "web.answers",
+        "web.currencies",
         "web.domain",
         "web.pages",
         "web.ports",

@@ -1,9 +1,14 @@
 """What is written in Python and again in JavaScript: both say the same."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from flask import Flask
+
+from tests.factories import FREE, STALLS, put_on_sale, small_hall
+from web.currencies import CURRENCIES
 from web.domain import Row, Section
-from web.pages.locales import duration
+from web.pages.locales import LOCALES, duration, money_format, price
 from web.pages.seating import pages_of
 
 DURATIONS = {
@@ -34,6 +39,57 @@ def module(page_at):
 def test_a_duration_is_written_alike_by_the_server_and_by_the_page(module):
     shown = module("pages.js").evaluate("({ words }, all) => all.map(words)", [*DURATIONS])
     assert shown == [duration(ms) for ms in DURATIONS] == [*DURATIONS.values()]
+
+
+@pytest.mark.parametrize("tag", LOCALES)
+def test_every_currency_is_written_alike_by_the_server_and_on_the_map(module, tag):
+    with Flask(__name__).test_request_context(headers={"Accept-Language": tag}):
+        by_server = {
+            code: [price(minor, code) for minor in amounts_of(currency)]
+            for code, currency in CURRENCIES.items()
+        }
+        formats = {code: money_format(code)._asdict() for code in CURRENCIES}
+    amounts = {code: amounts_of(currency) for code, currency in CURRENCIES.items()}
+    on_the_map = module("money.js").evaluate(
+        """({ priceWriter }, [formats, amounts]) => {
+            const written = (code) => amounts[code].map(priceWriter(formats[code]));
+            return Object.fromEntries(Object.keys(formats).map((code) => [code, written(code)]));
+        }""",
+        [formats, amounts],
+    )
+    assert on_the_map == by_server
+
+
+def amounts_of(currency) -> list[int]:
+    """Whole and not, short and long; also what no payment can be, like 12.345 in the minor unit."""
+    return [0, 1, 10, 12_345, 100_000, 1_250_000, 1_250_050, currency.min_minor, currency.max_minor]
+
+
+@pytest.mark.parametrize(
+    ("currency", "price_minor", "shown"),
+    [
+        ("HUF", 1_250_000, "HUF 12,500"),
+        ("COP", 35_000_000, "COP 350,000"),
+        ("IDR", 150_000_000, "IDR 1,500,000"),
+        ("PKR", 250_050, "PKR 2,500.50"),
+        ("ISK", 150_000, "ISK 1,500"),
+        ("JPY", 5000, "JP¥5,000"),
+        ("KWD", 5120, "KWD 5.120"),
+        ("GPB", 2500, "GPB 25"),
+    ],
+)
+def test_a_price_is_the_same_in_the_list_and_on_the_map(
+    page_at, seats, currency, price_minor, shown
+):
+    stalls = replace(STALLS, price_minor=price_minor)
+    event = small_hall(currency=currency, sections=(stalls, FREE))
+    put_on_sale(seats, event)
+    page = page_at(f"/events/{event.id}")
+    page.wait_for_selector("[data-ready]")
+    page.get_by_role("gridcell").focus()
+    on_the_map = page.get_by_role("gridcell").get_attribute("aria-label")
+    in_the_list = page.locator("label", has=page.locator("[value=stalls-A-1]")).text_content()
+    assert [shown in text.replace("\xa0", " ") for text in (on_the_map, in_the_list)] == [True] * 2
 
 
 def test_rows_stand_in_the_same_order_in_the_list_and_on_the_map(module):

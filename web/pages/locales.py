@@ -1,12 +1,15 @@
 """Money, times and numbers as the reader writes them. The words are English."""
 
 import math
+import unicodedata
 from datetime import datetime, tzinfo
-from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from babel import Locale, dates, numbers
 from flask import Flask, g, has_request_context, request
+
+from web.currencies import currency_of
 
 LOCALES = {
     tag: Locale.parse(tag, sep="-")
@@ -25,30 +28,58 @@ def locale_tag() -> str:
     return g.locale
 
 
-def amount(minor: int, currency: str) -> Decimal:
-    """In the currency's own unit; a yen has no smaller one."""
-    return Decimal(minor).scaleb(-numbers.get_currency_precision(currency))
-
-
 def money(minor: int, currency: str) -> str:
-    """``£90.00``."""
-    return numbers.format_currency(amount(minor, currency), currency, locale=locale_of())
+    """``£90.00``, ``ISK 9,000``."""
+    decimals = not currency_of(currency).has_no_fractions
+    return _money(minor, currency, locale_tag(), decimals)
 
 
 def price(minor: int, currency: str) -> str:
     """``£45``, ``£45.50`` or ``free of charge``: short, for it stands at every seat."""
-    return _price(minor, currency, locale_tag())
+    return _money(minor, currency, locale_tag(), decimals=False) if minor else "free of charge"
+
+
+class MoneyFormat(NamedTuple):
+    """How money is written around and within the number, and the decimals of its minor unit."""
+
+    before: str
+    after: str
+    group: str
+    decimal: str
+    digits: int
+
+
+def money_format(currency: str) -> MoneyFormat:
+    """For the map, which writes what ``price`` does: browsers differ in symbols and digits."""
+    locale = locale_of()
+    pattern = numbers.parse_pattern(_pattern(currency, locale, digits=0))
+    symbol = numbers.get_currency_symbol(currency, locale)
+    before, after = (part[0].replace("¤", symbol) for part in (pattern.prefix, pattern.suffix))
+    group, decimal = numbers.get_group_symbol(locale), numbers.get_decimal_symbol(locale)
+    return MoneyFormat(before, after, group, decimal, currency_of(currency).digits)
 
 
 @lru_cache(maxsize=1024)
-def _price(minor: int, currency: str, tag: str) -> str:
-    if not minor:
-        return "free of charge"
-    value, locale = amount(minor, currency), LOCALES[tag]
-    if value != value.to_integral_value():
-        return numbers.format_currency(value, currency, locale=locale)
-    pattern = locale.currency_formats["standard"].pattern.replace(".00", "")
-    return numbers.format_currency(value, currency, pattern, locale=locale, currency_digits=False)
+def _money(minor: int, code: str, tag: str, decimals: bool) -> str:
+    """Without ``decimals`` only when there is none."""
+    currency, locale = currency_of(code), LOCALES[tag]
+    digits = currency.digits if decimals or minor % 10**currency.digits else 0
+    return numbers.format_currency(
+        currency.amount(minor),
+        code,
+        _pattern(code, locale, digits),
+        locale=locale,
+        currency_digits=False,
+    )
+
+
+def _pattern(code: str, locale: Locale, digits: int) -> str:
+    """The locale's, with so many decimals."""
+    pattern = locale.currency_formats["standard"].pattern
+    # CLDR's spacing, which babel does not know: a letter does not touch a digit.
+    if unicodedata.category(numbers.get_currency_symbol(code, locale)[-1])[0] not in "SZ":
+        pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")
+    return pattern.replace(".00", "." + "0" * digits if digits else "")
 
 
 def count(number: int) -> str:
@@ -94,3 +125,4 @@ def register_filters(app: Flask) -> None:
     for filter_ in (money, price, count, day_and_time, clock_time, duration):
         app.add_template_filter(filter_)
     app.add_template_global(locale_tag)
+    app.add_template_global(money_format)

@@ -5,6 +5,7 @@ import { pause, persistently, within } from "./asking.js";
 import { showHall } from "./canvas.js";
 import { layOut } from "./hall.js";
 import { follow } from "./live.js";
+import { priceWriter } from "./money.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
@@ -14,7 +15,7 @@ const WORDS = { 0: "available", s: "sold" }; // of the API's states; the others 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const part = (name) => document.querySelector(`[data-${name}]`);
 const form = part("seat-map");
-const { event: eventId, section: only, locale, currency } = form.dataset;
+const { event: eventId, section: only, locale } = form.dataset;
 const most = Number(form.dataset.most);
 const canvas = form.querySelector("canvas");
 const grid = form.querySelector("[role=grid]");
@@ -35,9 +36,7 @@ const freeIn = ({ start, size }) => states.slice(start, start + size).filter((st
 const number = (n) => n.toLocaleString(locale);
 const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const names = (seats) => seats.map(hall.name).join("; ");
-const money = new Intl.NumberFormat(locale, { style: "currency", currency, trailingZeroDisplay: "stripIfInteger" });
-const unit = 10 ** money.resolvedOptions().maximumFractionDigits;
-const price = (minor) => (minor ? money.format(minor / unit) : "free of charge");
+const price = priceWriter(JSON.parse(form.dataset.money));
 
 // What was chosen, for a reload. A browser may forbid storage: then it is forgotten, no more.
 function remembered(seats) {
