@@ -19,6 +19,7 @@ from tests.private_stores import bookings, private_redis_url, raw_redis, seats  
 from tests.shop import TOKENS, Shop, lose
 from web.domain import (
     DEFAULT_LEASE_S,
+    MAX_REFUSED_CARDS,
     AlreadyBooked,
     EventNotFound,
     HoldExpired,
@@ -30,7 +31,7 @@ from web.domain import (
     Unavailable,
     booking_id_of,
 )
-from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
+from web.ports import InsertUnknown, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.stripe_gateway import (
@@ -212,6 +213,43 @@ def test_a_gateway_that_was_not_reached_charges_nothing_and_the_key_stays_good(s
     shop.gateway.heal()
     assert not shop.pay().replayed
     assert shop.charges() == ["captured"]
+
+
+def test_what_the_gateway_refuses_for_good_is_final_and_uses_up_no_card(shop):
+    shop.gateway.fail("authorize", NotAccepted("Amount must be at least £0.30 gbp"))
+    for number in range(MAX_REFUSED_CARDS + 1):
+        with pytest.raises(PaymentDeclined) as declined:
+            shop.pay(f"key-{number}")
+        assert (declined.value.reason, declined.value.attempts_left) == ("not_accepted", 5)
+    assert shop.state() == "h"
+    assert shop.charges() == []
+    with pytest.raises(Replayed) as replayed:
+        shop.pay("key-0")
+    assert replayed.value.refusal.message == declined.value.message
+    shop.gateway.heal()
+    assert not shop.pay("another key").replayed
+
+
+def test_a_refusal_for_good_after_a_lost_answer_is_looked_up_first(shop):
+    errors = iter([OutcomeUnknown("reset"), NotAccepted("no")])
+    authorize = shop.gateway._target.authorize
+
+    def lost_then_refused(*arguments):
+        authorize(*arguments)
+        raise next(errors)
+
+    shop.gateway.authorize = lost_then_refused
+    shop.pay()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_shop_that_the_gateway_does_not_let_in_asks_its_buyers_to_wait_longer(shop):
+    shop.gateway.fail("authorize", NotAllowed("Expired API Key"))
+    with pytest.raises(Unavailable) as unavailable:
+        shop.pay()
+    assert unavailable.value.retry_after_s == 30
+    shop.gateway.heal()
+    assert not shop.pay().replayed
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -18,7 +18,7 @@ from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
 from tests.waiting import eventually
 from web.domain import InvalidRequest, PaymentDeclined
-from web.ports import BadSignature, NotExecuted, OutcomeUnknown
+from web.ports import BadSignature, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown
 from web.stores import stripe_gateway
 from web.stores.stripe_gateway import StripeGateway
 
@@ -137,9 +137,22 @@ def test_a_card_that_was_charged_before_is_the_buyers_mistake(gateway, sandbox, 
     assert gateway.find(f"{key}-again", start) is None
 
 
-def test_a_request_that_stripe_refuses_for_another_reason_was_not_executed(gateway, key, start):
-    with pytest.raises(NotExecuted, match="currency"):
-        authorize(gateway, key, currency="POUNDS")
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "says"),
+    [
+        (20, "GBP", "at least 0.30 gbp"),
+        (10**8, "GBP", "no more than 999,999.99 gbp"),
+        (5124, "KWD", "must end in 0"),
+        (150_050, "ISK", "divisible by 100"),
+        (4200, "GPB", "Invalid currency: gpb"),
+    ],
+)
+def test_a_payment_that_stripe_never_takes_is_refused_for_good(
+    gateway, key, start, amount_minor, currency, says
+):
+    with pytest.raises(NotAccepted, match=says):
+        authorize(gateway, key, amount_minor=amount_minor, currency=currency)
+    assert gateway.find(key, start) is None
 
 
 def test_the_key_of_another_payment_says_nothing_about_this_one(gateway, key, start):
@@ -555,8 +568,9 @@ def intent(**changes):
     return json.dumps(document).encode()
 
 
-def stripe_error(kind, code):
-    return json.dumps({"error": {"type": kind, "code": code, "message": "No."}}).encode()
+def stripe_error(kind, code, **details):
+    error = {"type": kind, "code": code, "message": "No.", **details}
+    return json.dumps({"error": error}).encode()
 
 
 def test_a_refused_connection_has_done_nothing(key):
@@ -661,6 +675,73 @@ def test_a_provider_that_did_not_look_has_done_nothing(key, status, body):
         with pytest.raises(NotExecuted):
             next(gateway.list(datetime.now(UTC)))
         assert len(provider.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "resource_missing", "param": "payment_method"},
+        {"code": "payment_method_currency_mismatch"},
+        {"code": "payment_method_unsupported_type"},
+        {"code": "payment_intent_incompatible_payment_method"},
+    ],
+)
+def test_what_is_wrong_with_the_card_is_the_buyers_mistake(key, error):
+    body = stripe_error("invalid_request_error", **error)
+    with Provider(400, body) as provider, pytest.raises(InvalidRequest) as invalid:
+        authorize(StripeGateway(API_KEY, provider.url), key)
+    assert invalid.value.field == "payment_method"
+    assert invalid.value.problem == "No."
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        ("amount_too_small", {"param": "amount"}),
+        ("amount_too_large", {"param": "amount"}),
+        ("invalid_charge_amount", {"param": "amount"}),
+        ("parameter_invalid_integer", {"param": "amount"}),
+        ("parameter_unknown", {"param": "error_on_requires_action"}),
+        (None, {"param": "currency"}),
+        ("testmode_charges_only", {}),
+        ("country_unsupported", {}),
+        ("capability_not_active", {}),
+        ("payment_method_unactivated", {}),
+        (None, {}),
+    ],
+)
+def test_what_is_wrong_with_the_shop_is_refused_for_good(key, code, details):
+    body = stripe_error("invalid_request_error", code, **details)
+    with Provider(400, body) as provider, pytest.raises(NotAccepted):
+        authorize(StripeGateway(API_KEY, provider.url), key)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_shop_that_is_not_let_in_is_told_apart_from_one_that_is_too_fast(key, status):
+    body = stripe_error("invalid_request_error", "api_key_expired")
+    with Provider(status, body) as provider, pytest.raises(NotAllowed):
+        authorize(StripeGateway(API_KEY, provider.url), key)
+    body = stripe_error("invalid_request_error", "lock_timeout")
+    with Provider(429, body) as provider, pytest.raises(NotExecuted) as told:
+        authorize(StripeGateway(API_KEY, provider.url, max_wait_s=0), key)
+    assert not isinstance(told.value, NotAccepted | NotAllowed)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "amount_too_small"), (401, None), (403, "account_invalid")]
+)
+def test_why_payments_are_refused_is_logged_once_for_each_cause(caplog, key, status, code):
+    body = stripe_error("invalid_request_error", code)
+    with Provider(status, body, {"Request-Id": "req_7"}) as provider:
+        gateway = StripeGateway(API_KEY, provider.url)
+        for event in ("gala", "gala", "finale"):
+            with pytest.raises(NotExecuted):
+                authorize(gateway, key, metadata={"event": event})
+    logged = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert len(logged) == 2
+    for line, event in zip(logged, ("gala", "finale"), strict=True):
+        assert f"payments for {event}" in line
+        assert "req_7" in line and "No." in line and str(code or status) in line
 
 
 @pytest.mark.parametrize("status", ["succeeded", "canceled", "requires_action", "processing"])

@@ -29,6 +29,10 @@ all time-outs of its steps add up to."""
 NOT_COMPLETED = "not_completed"
 """The reason of a decline that no bank gave: the payment broke off before the card was charged."""
 
+NOT_ACCEPTED = "not_accepted"
+"""Another that no bank gave: the gateway takes no payment like this from this shop, whatever the
+card."""
+
 
 class SeatState(StrEnum):
     """What one character of a seat map says; the packed string in Redis uses the same."""
@@ -515,13 +519,18 @@ class PaymentNotFound(Refusal):
 
 @dataclass(eq=False)
 class PaymentDeclined(Refusal):
-    """The card was refused, or the payment was not completed; nothing was charged. ``reason`` is
-    the gateway's code for it or NOT_COMPLETED, ``attempts_left`` how many more cards this hold
-    takes (0: its seats were given back)."""
+    """The card was refused, or the payment was not completed or not accepted; nothing was charged.
+    ``reason`` is the gateway's code for it, NOT_COMPLETED or NOT_ACCEPTED, ``attempts_left`` how
+    many more cards this hold takes (0: its seats were given back)."""
 
     reason: str
     message: str
     attempts_left: int = MAX_REFUSED_CARDS
+
+    @property
+    def is_of_the_card(self) -> bool:
+        """Whether it counts as a refused card of its hold."""
+        return self.reason not in (NOT_COMPLETED, NOT_ACCEPTED)
 
 
 @dataclass(eq=False)

@@ -31,6 +31,10 @@ HOLDS_LOST = Counter(
     "tickets_holds_lost_to_refused_cards",
     "Holds that ended with a refused card: their last, or their time was over.",
 )
+NOT_ACCEPTED_PAYMENTS = Counter(
+    "tickets_payments_not_accepted",
+    "Payments that the gateway takes with no card; the log says why.",
+)
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks", "Questions that a worker decided alone: the sidecar was gone."
 )

@@ -383,7 +383,17 @@ class GatewayError(Exception):
 
 
 class NotExecuted(GatewayError):
-    """Definitely nothing happened: connection refused, told to slow down, bad credentials."""
+    """Definitely nothing happened: connection refused, told to slow down."""
+
+
+class NotAccepted(NotExecuted):
+    """Nothing happened, and nothing will however often it is asked: an amount that is too small, a
+    currency or a kind of payment that this shop's account cannot take."""
+
+
+class NotAllowed(NotExecuted):
+    """Nothing happened, and nothing will until the operator has mended the shop's key or account at
+    the gateway."""
 
 
 class OutcomeUnknown(GatewayError):
@@ -408,7 +418,8 @@ class Gateway(Protocol):
         metadata: Mapping[str, str],
     ) -> Authorization:
         """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
-        step by its owner, InvalidRequest when there is no such payment method."""
+        step by its owner, InvalidRequest when there is no such payment method or it cannot be used
+        for this, NotAccepted and NotAllowed when no other one could either."""
         ...
 
     def capture(self, payment_id: str) -> None:

@@ -137,11 +137,12 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "There is no such payment, or nothing came of it. Nothing was charged.",
             )
         case domain.PaymentDeclined(reason, message, attempts_left):
-            after = (
-                f"You can try {attempts_left} more with a new Idempotency-Key."
-                if attempts_left
-                else "The seats were given back."
-            )
+            if not attempts_left:
+                after = "The seats were given back."
+            elif reason == domain.NOT_ACCEPTED:
+                after = "No other card can change that; please tell the organiser."
+            else:
+                after = f"You can try {attempts_left} more with a new Idempotency-Key."
             return Problem(
                 402,
                 "payment_declined",

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from web.domain import NOT_COMPLETED, PaymentDeclined, Refusal
-from web.metrics import CARDS_REFUSED, HOLDS_LOST, count_refusal
+from web.domain import NOT_ACCEPTED, PaymentDeclined, Refusal
+from web.metrics import CARDS_REFUSED, HOLDS_LOST, NOT_ACCEPTED_PAYMENTS, count_refusal
 from web.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
@@ -15,10 +15,13 @@ def counted(refusal: Refusal) -> Problem:
     """How the refusal looks, which is about to be told."""
     problem = problem_of(refusal)
     count_refusal(problem.code)
-    if isinstance(refusal, PaymentDeclined) and refusal.reason != NOT_COMPLETED:
-        CARDS_REFUSED.inc()
-        if not refusal.attempts_left:
-            HOLDS_LOST.inc()
+    if isinstance(refusal, PaymentDeclined):
+        if refusal.reason == NOT_ACCEPTED:
+            NOT_ACCEPTED_PAYMENTS.inc()
+        elif refusal.is_of_the_card:
+            CARDS_REFUSED.inc()
+            if not refusal.attempts_left:
+                HOLDS_LOST.inc()
     return problem
 
 

@@ -1,6 +1,8 @@
 """Each no has its own words and its own next step, and says that nothing was charged."""
 
+import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +10,7 @@ import requests
 
 from ops.processes import free_port
 from tests.factories import BUYER as PAYER
-from tests.factories import a_booking
+from tests.factories import STALLS, a_booking
 from tests.http_client import PROBLEM_TYPE
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
@@ -38,6 +40,48 @@ def test_taken_seats_are_named_and_the_others_stay_chosen(ada, eve, address):
     assert "checked" in boxes["Row B, seat 3, £25, available"]
     assert "disabled" in boxes["Row A, seat 2, £25, on hold"]
     assert refused.press("Hold the chosen").status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"currency": "GPB"}, "GPB 50.00"),
+        ({"sections": (replace(STALLS, price_minor=10),)}, "£0.20"),
+        ({"sections": (replace(STALLS, price_minor=12_562),), "currency": "KWD"}, "KWD 25.124"),
+    ],
+)
+def test_an_event_that_was_opened_with_a_price_that_cannot_be_paid_is_shown_and_says_so_for_good(
+    ada, hall_with, charges, stack, changes, shown
+):
+    before = not_accepted_payments(stack)
+    page = ada.get(hall_with(**changes)).press(
+        "Hold the chosen", seats=["stalls-A-1", "stalls-A-2"]
+    )
+    assert shown in page.text.replace("\xa0", " ")
+    for _ in range(6):
+        page = page.press("Pay", payment_method="pm_card_visa", **BUYER)
+        assert page.status == 402
+        assert "Retry-After" not in page.headers
+        assert page.root.one(id="mistakes").one("h2").text == (
+            "These seats cannot be paid for at the moment"
+        )
+        assert focused_mistakes(page) == [
+            (
+                "The payment provider does not take payments for these seats at the moment. "
+                "Nothing was charged.",
+                "#summary-title",
+            )
+        ]
+        assert "Please tell the organiser." in page.text
+        assert "more card" not in page.text and "You can try" not in page.text
+    assert charges(page) == []
+    assert not_accepted_payments(stack) == before + 6
+
+
+def not_accepted_payments(stack) -> float:
+    metrics = requests.get(f"{stack.web_url}/metrics", timeout=TIMEOUT_S).text
+    counted = re.search(r"^tickets_payments_not_accepted_total (\S+)$", metrics, re.M)
+    return float(counted[1]) if counted else 0
 
 
 def test_a_section_with_too_few_seats_says_so_and_keeps_what_was_asked(ada, eve, address):

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
     MAX_REFUSED_CARDS,
+    NOT_ACCEPTED,
     NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
@@ -163,10 +164,17 @@ def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | Werkzeug
 def _declined(
     event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
 ) -> Response | WerkzeugResponse:
-    broke_off = declined.reason == NOT_COMPLETED
-    title = "The payment was not completed" if broke_off else "The card was refused"
-    mistake = Mistake(f"{declined.message} Nothing was charged.", CARD)
+    title, place = "The card was refused", CARD
     words = f"You can try {declined.attempts_left} more before the seats are given back."
+    if declined.reason == NOT_COMPLETED:
+        title = "The payment was not completed"
+    elif declined.reason == NOT_ACCEPTED:
+        title, place = "These seats cannot be paid for at the moment", "#summary-title"
+        words = (
+            "No other card can change that. Please tell the organiser. The seats stay yours until "
+            "their time is over."
+        )
+    mistake = Mistake(f"{declined.message} Nothing was charged.", place)
     return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
 
 
@@ -258,11 +266,16 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
         "ended.html",
         counted(refusal).status,
         event=event,
-        refused=isinstance(refusal, PaymentDeclined | Replayed),
+        refused=_took_the_last_card(refusal),
         free=free,
         taken=taken,
         dropped=dropped,
     )
+
+
+def _took_the_last_card(refusal: Refusal) -> bool:
+    declined = refusal.refusal if isinstance(refusal, Replayed) else refusal
+    return isinstance(declined, PaymentDeclined) and declined.is_of_the_card
 
 
 def _to_hold(event_id: str, hold_id: str) -> WerkzeugResponse:

@@ -17,7 +17,6 @@ from redis.retry import Retry
 from web.domain import (
     DEFAULT_LEASE_S,
     MAX_REFUSED_CARDS,
-    NOT_COMPLETED,
     AlreadyExtended,
     Booking,
     Buyer,
@@ -476,7 +475,7 @@ class RedisSeatStore:
         return None if outcome == "paying" else self._replay(values[0])
 
     def undo_payment(self, payment: Payment, answer: PaymentDeclined | SeatTaken | None) -> int:
-        by_bank = isinstance(answer, PaymentDeclined) and answer.reason != NOT_COMPLETED
+        card_refused = isinstance(answer, PaymentDeclined) and answer.is_of_the_card
         outcome, *attempts_left = self._run(
             "undo_payment",
             payment.event_id,
@@ -485,7 +484,7 @@ class RedisSeatStore:
             attempt=payment.attempt,
             fingerprint=payment.fingerprint,
             answer=_kept(answer),
-            card_refused=int(by_bank),
+            card_refused=int(card_refused),
             max_refused=MAX_REFUSED_CARDS,
             receipt_ms=RECEIPT_MS,
         )

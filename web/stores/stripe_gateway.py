@@ -5,6 +5,7 @@ NotExecuted or a refusal; so is a connection that was never made. Everything els
 once the request may have left this host is OutcomeUnknown.
 """
 
+import logging
 import random
 import threading
 import time
@@ -24,8 +25,18 @@ from requests.adapters import HTTPAdapter
 from stripe import PaymentIntent
 from urllib3.exceptions import NewConnectionError
 
+from web.currencies import currency_of
 from web.domain import InvalidRequest, PaymentDeclined
-from web.ports import Authorization, BadSignature, GatewayError, NotExecuted, OutcomeUnknown
+from web.ports import (
+    Authorization,
+    BadSignature,
+    GatewayError,
+    NotAccepted,
+    NotAllowed,
+    NotExecuted,
+    OutcomeUnknown,
+)
+from web.recently_used import RecentlyUsed
 
 CONNECT_TIMEOUT_S = 2.0
 """A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer
@@ -92,12 +103,31 @@ _STATUSES = {
 }
 """The one status that is missing is ``processing``: nobody knows yet."""
 
-_REFUSED_UNREAD = (401, 403)
-"""Bad credentials: the answer comes before the request is looked at."""
+_NOT_LET_IN = (401, 403)
+"""A key that is wrong, revoked or restricted, an account that is closed or may not charge."""
+
+_OF_THE_CARD = frozenset(
+    {
+        "payment_intent_incompatible_payment_method",
+        "payment_method_currency_mismatch",
+        "payment_method_not_available",
+        "payment_method_unexpected_state",
+        "payment_method_unsupported_type",
+    }
+)
+"""Codes of a request that another payment method would make good.
+https://docs.stripe.com/error-codes"""
 
 _USED_BEFORE = "may not be used again"
 """Of Stripe's error about a PaymentMethod that was charged before; it has neither code nor param.
 Without a customer, and we have none, a PaymentMethod is for one charge."""
+
+CAUSES_KEPT = 1000
+TELL_AGAIN_S = 3600
+"""One line of the log for each event and cause of refused payments, and another when it lasts this
+long: each of ten thousand buyers meets it."""
+
+log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
@@ -142,6 +172,7 @@ class StripeGateway:
         self._webhook_secret = webhook_secret
         self._tag = {SHOP_FIELD: shop} if shop else {}
         self._shops = frozenset((shop, *former_shops)) if shop else None
+        self._told_at_s: RecentlyUsed[float] = RecentlyUsed(CAUSES_KEPT)
         self._max_wait_s = max_wait_s
         self._turns = threading.BoundedSemaphore(max_calls)
 
@@ -158,9 +189,11 @@ class StripeGateway:
         Stripe keeps the answer to ``key`` for a day, a decline and a 500 too: asking again after
         OutcomeUnknown may bring the same 500, and only ``find`` tells more.
 
-        Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown.
+        Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown. Why Stripe takes no
+        payment is in the log.
         """
         wanted = {
+            # In the minor unit that web/currencies.py counts, which is Stripe's.
             "amount": amount_minor,
             "currency": currency.lower(),
             "payment_method": payment_method,
@@ -181,7 +214,12 @@ class StripeGateway:
                 )
             return authorization
 
-        return self._ask(create)
+        try:
+            return self._ask(create)
+        except (NotAccepted, NotAllowed) as refused:
+            amount = currency_of(currency.upper()).written(amount_minor)
+            self._tell(refused.__cause__, metadata.get("event", "an unknown event"), amount)
+            raise
 
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was let go before, or
@@ -251,6 +289,20 @@ class StripeGateway:
             return None
         return told.authorization()
 
+    def _tell(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
+        cause = error.code or getattr(error.error, "code", None) or error.http_status
+        name, now_s = f"{event_id} {cause}", time.monotonic()
+        told_at_s = self._told_at_s.get(name)
+        if told_at_s is None or now_s > told_at_s + TELL_AGAIN_S:
+            self._told_at_s.put(name, now_s)
+            log.error(
+                "Stripe refuses payments for %s, now one of %s: %s, %s",
+                event_id,
+                amount,
+                cause,
+                error,
+            )
+
     def _key_of(self, metadata: Mapping[str, str]) -> str | None:
         """None when the payment is not ours. To a shop with a tag one without is not: to overlook
         one of ours leaves money reserved for some days, to refund one of theirs undoes a sale."""
@@ -280,7 +332,7 @@ class StripeGateway:
         with a key a stored 500 would be repeated for a day."""
         try:
             found = self._ask(lambda: call(payment_id).status)
-        except (_Refused, PaymentDeclined) as refused:
+        except (NotAccepted, PaymentDeclined) as refused:
             found = self._ask(lambda: self._intents.retrieve(payment_id).status)
             if found != status:
                 raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
@@ -337,10 +389,6 @@ class StripeGateway:
             self._turns.release()
 
 
-class _Refused(NotExecuted):
-    """Stripe understood the call and did not carry it out."""
-
-
 class _AskedTooOften(NotExecuted):
     """429: Stripe has no time for the call now."""
 
@@ -354,12 +402,14 @@ def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | I
             return InvalidRequest(
                 "payment_method", "was used for a payment before: enter the card again"
             )
-        if error.param == "payment_method":
+        if error.param == "payment_method" or error.code in _OF_THE_CARD:
             return InvalidRequest("payment_method", error.user_message or text)
-        return _Refused(text)
+        return NotAccepted(text)
+    if error.http_status in _NOT_LET_IN:
+        return NotAllowed(text)
     if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
         return _AskedTooOften(text)
-    if error.http_status in _REFUSED_UNREAD or _never_connected(error):
+    if _never_connected(error):
         return NotExecuted(text)
     # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
     # payment, which may well have been made.

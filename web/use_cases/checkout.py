@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from web.domain import (
     DEFAULT_LEASE_S,
+    NOT_ACCEPTED,
     NOT_COMPLETED,
     AlreadyBooked,
     Booking,
@@ -43,6 +44,8 @@ from web.ports import (
     Gateway,
     GatewayError,
     InsertUnknown,
+    NotAccepted,
+    NotAllowed,
     NotExecuted,
     OutcomeUnknown,
     Replay,
@@ -91,6 +94,11 @@ REPEAT_POLL_S = 0.05
 
 NOT_CHARGED = PaymentDeclined(NOT_COMPLETED, "The payment broke off before the card was charged.")
 """The final answer to a key whose payment was taken over and undone."""
+
+CANNOT_BE_PAID = "The payment provider does not take payments for these seats at the moment."
+
+MENDING_S = 30
+"""When a buyer may ask again while the gateway does not let the shop in: that takes a person."""
 
 log = logging.getLogger(__name__)
 
@@ -292,9 +300,14 @@ class Checkout:
         except InvalidRequest:
             self._seats.undo_payment(payment, None)
             raise
+        except NotAccepted as error:
+            declined = PaymentDeclined(NOT_ACCEPTED, CANNOT_BE_PAID)
+            declined.attempts_left = self._seats.undo_payment(payment, declined)
+            raise declined from error
         except NotExecuted as error:
             self._seats.undo_payment(payment, None)
-            raise Unavailable("payment gateway", retry_after_s=2) from error
+            wait_s = MENDING_S if isinstance(error, NotAllowed) else 2
+            raise Unavailable("payment gateway", retry_after_s=wait_s) from error
         self._reach("authorized")
         self._check_own(attempt)
         self._reach("own")
