@@ -1,8 +1,10 @@
+import logging
+import os
 from pathlib import Path
 
 import pytest
 
-from web.stores.event_files import BadEventFile, read_event_file
+from web.stores.event_files import BadEventFile, EventFolder, read_event_file, read_event_files
 
 EVENTS_DIR = Path(__file__).parents[1] / "events"
 
@@ -83,6 +85,13 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ('currency = "GBP"', 'currency = "gbp"', 'currency: no payment can be in "gbp"; take GBP,'),
         ('currency = "GBP"', 'currency = "pounds"', 'currency: no payment can be in "pounds"'),
         ("10:00:00Z", "10:00:00", "sale_opens_at: Expected `datetime` with a timezone"),
+        ("2026-01-01T", "9999-12-31T", "sale_opens_at: the year must be 2000 to 2100, not 9999"),
+        ("2026-01-01T", "0001-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 1"),
+        ("2026-01-01T", "2101-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 2101"),
+        ("2026-01-01T10:00:00Z", "2026-02-30T10:00:00Z", "not TOML: Invalid date or datetime"),
+        ('ids = "10-11", seats = "1-5/2"', 'ids = "1-9999", seats = "1-9999"', "at most 100000"),
+        ("price = 1200", f"price = {'9' * 5000}", "not TOML: "),
+        ("price = 1200", f"price = {'[' * 5000}", "not TOML: "),
         ('id = "evening"', 'id = "An Evening"', "id: Expected `str` matching"),
         ('ids = "A-B, D"', 'ids = "A-B, B"', 'sections[0].rows: row "B" stands here twice'),
         ('ids = "A-B, D"', 'ids = "A-B,"', 'sections[0].rows[0].ids: "" is no row id'),
@@ -111,6 +120,128 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
         read_event_file(tmp_path / "nothing.toml")
     with pytest.raises(BadEventFile, match="not UTF-8 at byte 8"):
         read(tmp_path, b'name = "\xff"')
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    assert read(tmp_path, b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()).id == "evening"
+
+
+def test_what_is_no_file_of_a_sensible_size_is_refused_without_being_read(tmp_path):
+    (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "nowhere.toml").symlink_to(tmp_path / "gone")
+    with (tmp_path / "huge.toml").open("wb") as huge:
+        huge.truncate(100 * 1024 * 1024)
+    for name, says in [
+        ("folder", "is a folder or a device, not a file"),
+        ("pipe", "is a folder or a device, not a file"),
+        ("nowhere", "a link to a file that is not there"),
+        ("huge", "is larger than 1,000,000 bytes"),
+    ]:
+        with pytest.raises(BadEventFile, match=says):
+            read_event_file(tmp_path / f"{name}.toml")
+
+
+# ---------------------------------------------------------------- several files
+
+
+def write(folder, name: str, event_id: str, text: str = GOOD) -> Path:
+    path = folder / name
+    path.write_text(text.replace('id = "evening"', f'id = "{event_id}"'))
+    return path
+
+
+def test_a_bad_file_hides_no_other(tmp_path):
+    paths = [
+        write(tmp_path, "a.toml", "a"),
+        write(tmp_path, "half.toml", "half", GOOD[:100]),
+        write(tmp_path, "z.toml", "z"),
+    ]
+    events, problems = read_event_files(paths)
+    assert [event.id for event in events] == ["a", "z"]
+    assert len(problems) == 1 and "half.toml: not TOML" in problems[0]
+
+
+def test_of_two_files_with_one_id_neither_is_taken_and_both_are_named(tmp_path):
+    paths = [write(tmp_path, f"{name}.toml", "evening") for name in ("first", "second")]
+    events, problems = read_event_files([*paths, write(tmp_path, "other.toml", "other")])
+    assert [event.id for event in events] == ["other"]
+    (problem,) = problems
+    assert "first.toml and" in problem and 'second.toml: all declare "evening"' in problem
+
+
+def test_a_file_that_is_named_twice_is_one_file(tmp_path):
+    path = write(tmp_path, "a.toml", "a")
+    (tmp_path / "b.toml").symlink_to(path)
+    events, problems = read_event_files([path, path, tmp_path / "b.toml"])
+    assert [event.id for event in events] == ["a"] and not problems
+
+
+def test_hidden_files_are_left_out(tmp_path):
+    paths = [write(tmp_path, name, "a", "not TOML") for name in (".a.toml", "._a.toml")]
+    assert read_event_files(paths) == ([], [])
+
+
+# ---------------------------------------------------------------- the folder of the worker
+
+
+@pytest.fixture
+def told(caplog):
+    """What was logged since the last call."""
+    caplog.set_level(logging.INFO)
+
+    def messages():
+        said = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return said
+
+    return messages
+
+
+def ids(folder: EventFolder) -> list[str]:
+    return [event.id for event in folder.events()]
+
+
+def test_a_folder_has_its_good_files_and_names_a_bad_one_once(tmp_path, told):
+    write(tmp_path, "a.toml", "a")
+    write(tmp_path, ".a.toml", "a", "not TOML")
+    bad = write(tmp_path, "bad.toml", "bad", "not TOML")
+    folder = EventFolder(tmp_path)
+    assert [ids(folder) for _ in range(3)] == [["a"]] * 3
+    (said,) = told()
+    assert said.startswith(f"left out: {bad}: not TOML")
+    bad.write_text("nor this")
+    ids(folder), ids(folder), ids(folder)
+    assert len(told()) <= 1
+    write(tmp_path, "bad.toml", "b")
+    ids(folder)
+    assert ids(folder) == ["a", "b"]
+    assert told() == ["all event files can be read again"]
+
+
+def test_a_file_that_is_still_being_written_is_left_for_the_next_look(tmp_path, told):
+    folder = EventFolder(tmp_path)
+    assert ids(folder) == []
+    path = write(tmp_path, "a.toml", "a", GOOD[:100])
+    assert ids(folder) == []
+    write(tmp_path, "a.toml", "a")
+    assert ids(folder) == [], "it has changed since the last look"
+    assert ids(folder) == ["a"]
+    path.unlink()
+    ids(folder)
+    assert ids(folder) == []
+    assert not told()
+
+
+def test_a_folder_that_is_not_there_is_told_and_taken_when_it_is(tmp_path, told):
+    folder = EventFolder(tmp_path / "events")
+    assert ids(folder) == ids(folder) == []
+    (said,) = told()
+    assert said == f"left out: {folder._folder}: No such file or directory; no event is declared"
+    (tmp_path / "events").mkdir()
+    write(tmp_path / "events", "a.toml", "a")
+    ids(folder)
+    assert ids(folder) == ["a"]
 
 
 def priced(tmp_path, currency: str, price: int, **fields: int):

@@ -423,6 +423,61 @@ def test_money_that_is_gone_from_a_booking_is_reported(shop, reconciler, caplog)
     assert f"{shop.booking().id} is booked, and its payment" in caplog.text
 
 
+# ---------------------------------------------------------------- events that others open
+
+
+def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
+    shop, reconciler, seats, caplog, monkeypatch
+):
+    reconciler.round()
+    caplog.set_level(logging.INFO)
+    hall = small_hall()
+    seats.announce([hall.id])
+    reconciler.round()
+    seats.build_event(hall, payments=[])
+    reconciler.round()
+    assert hall.id not in caplog.text
+    seats.open_event(hall, sold=[])
+    reconciler.round()
+    assert hall.id not in caplog.text
+    lose_event(shop.redis, hall.id)
+    reconciler.round()
+    assert f"reopened: {hall.id} (Redis has lost it)" in caplog.text
+
+
+def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
+    shop, reconciler, seats, caplog, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "OPENING_PATIENCE", timedelta(0))
+    listed = small_hall().id
+    seats.announce([listed])
+    for _ in range(3):
+        reconciler.round()
+    assert caplog.text.count(listed) == 1
+
+
+def test_an_event_whose_file_came_later_is_opened(shop, reconciler, caplog):
+    caplog.set_level(logging.INFO)
+    hall = small_hall()
+    reconciler.round()
+    reconciler.declare([shop.event, hall])
+    reconciler.round()
+    assert shop.seats._target.read_seats(hall.id).seats == "0" * 38
+    assert "has lost it" not in caplog.text
+
+
+def test_an_event_goes_on_as_it_was_on_sale_whatever_its_file_says(shop, reconciler):
+    reconciler.round()
+    reconciler.declare([replace(shop.event, name="Not opened yet")])
+    lose(shop)
+    reconciler.round()
+    assert shop.seats._target.current_event(shop.event.id).name == shop.event.name
+    reconciler.declare([])
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "0"
+
+
 # ---------------------------------------------------------------- how it goes about it
 
 

@@ -112,6 +112,29 @@ def test_one_round_of_the_worker_ends_by_itself(environment, event_file):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_worker_leaves_bad_files_out_and_opens_the_others(
+    environment, event_file, tmp_path, redis_client
+):
+    (tmp_path / "bad.toml").write_text("id = ")
+    (tmp_path / "._bad.toml").write_text("not a file of events")
+    (tmp_path / "marked.toml").write_text(
+        GOOD_FILE.format(id=(marked := unique("evening")), capacity=3), "utf-8-sig"
+    )
+    done = flask(environment | {"EVENTS_DIR": str(tmp_path)}, "reconcile")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("left out: ") == 1
+    assert f"left out: {tmp_path / 'bad.toml'}: not TOML" in done.stderr
+    listed = redis_client.smembers(CATALOGUE_KEY)
+    assert marked in listed
+    assert [name for name in listed if f'"{name}"' in event_file.read_text()]
+
+
+def test_the_worker_works_without_event_files(environment, tmp_path):
+    done = flask(environment | {"EVENTS_DIR": str(tmp_path / "nothing")}, "reconcile")
+    assert done.returncode == 0, done.stderr
+    assert "nothing: No such file or directory; no event is declared" in done.stderr
+
+
 def test_the_worker_ends_on_sigterm(environment, tmp_path):
     command = shell_command(read_procfile(REPOSITORY / "Procfile")["worker"])
     worker = Process("worker", command, tmp_path / "log", env=environment, cwd=REPOSITORY)

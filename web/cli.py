@@ -36,7 +36,7 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import BadEventFile, read_event_file
+from web.stores.event_files import BadEventFile, EventFolder, read_event_file
 from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
@@ -298,8 +298,7 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     parts = tickets()
     with _told_plainly():
         parts.check_at_start()
-        paths = sorted(parts.settings.events_path.glob("*.toml"))
-        declared = [read_event_file(path) for path in paths]
+    folder = EventFolder(parts.settings.events_path)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
@@ -308,12 +307,13 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         parts.bookings,
         parts.gateway,
         parts.checkout,
-        declared,
+        folder.events(),
         parts.settings.payment_lease_s,
         dry_run,
         stop.is_set,
     )
     while not stop.is_set():
+        reconciler.declare(folder.events())
         reconciler.round()
         if forever:
             stop.wait(ROUND_S)

@@ -1,9 +1,12 @@
 """Events as they are declared: TOML files, read strictly, with errors that name file and field."""
 
+import logging
+import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,11 +20,25 @@ from web.validation import field_and_problem
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
 
+MAX_FILE_BYTES = 1_000_000
+"""A hundred times the largest that we ship."""
+
+YEARS = range(2000, 2101)
+"""In which a sale can open. Others are mistakes, and the last day of the year 9999 is a date that
+cannot be converted to another time zone."""
+
+EVENT_FILES = "*.toml"
+
+_State = tuple[tuple, ...]
+
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]
 _ROW_ID = re.compile(r"[A-Za-z0-9]{1,8}")
 _LETTER_RANGE = re.compile(r"([A-Z])-([A-Z])")
 _NUMBER_RANGE = re.compile(r"(\d{1,4})-(\d{1,4})(?:/(\d{1,2}))?")
+
+
+log = logging.getLogger(__name__)
 
 
 class BadEventFile(Exception):
@@ -57,15 +74,104 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
 def read_event_file(path: Path) -> Event:
     """The event that a file declares; the README describes the format. Raises BadEventFile."""
     try:
-        return _event(tomllib.loads(path.read_text("utf-8")))
+        return _event(tomllib.loads(_text_of(path)))
     except OSError as error:
-        raise BadEventFile(f"{path}: {error.strerror}") from None
+        dangling = path.is_symlink() and not path.exists()
+        problem = "a link to a file that is not there" if dangling else error.strerror
+        raise BadEventFile(f"{path}: {problem}") from None
     except UnicodeDecodeError as error:
         raise BadEventFile(f"{path}: not UTF-8 at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # tomllib has an error of its own, and lets others through: of a number of 5,000 digits, of
+        # lists in lists in lists.
         raise BadEventFile(f"{path}: not TOML: {error}") from None
     except _BadField as error:
         raise BadEventFile(f"{path}: {error}") from None
+
+
+def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
+    """The events that the files declare, and what is wrong with the others, a message each. A file
+    that is named twice is read once. Two files with one id are both refused: nobody knows which is
+    meant. Hidden files are left out: editors and archives make them beside the real ones."""
+    files = {path.resolve(): path for path in paths if not is_hidden(path)}
+    events: dict[str, list[tuple[Path, Event]]] = {}
+    problems = []
+    for path in files.values():
+        try:
+            event = read_event_file(path)
+        except BadEventFile as error:
+            problems.append(str(error))
+        else:
+            events.setdefault(event.id, []).append((path, event))
+    for event_id, declared in events.items():
+        if len(declared) > 1:
+            names = " and ".join(str(path) for path, _ in declared)
+            problems.append(f'{names}: all declare "{event_id}"; an event has one file')
+    return [declared[0][1] for declared in events.values() if len(declared) == 1], problems
+
+
+def is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+class EventFolder:
+    """The event files of a folder, read again when one of them has changed. What is wrong with one
+    is logged when it appears, and once: it keeps no other event from being sold."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._seen: _State | None = None
+        self._read: _State | None = None
+        self._events: list[Event] = []
+        self._problems: set[str] = set()
+
+    def events(self) -> list[Event]:
+        """Those that are declared now. A file that is still being written is looked at again in the
+        next call."""
+        found, problem = self._look()
+        still, self._seen = self._read is None or found == self._seen, found
+        if still and found != self._read:
+            self._read = found
+            self._events, problems = read_event_files(self._folder / name for name, *_ in found)
+            self._tell({*problems, *problem})
+        return self._events
+
+    def _look(self) -> "tuple[_State, list[str]]":
+        """What names the state of each file, and why there are none."""
+        try:
+            with os.scandir(self._folder) as entries:
+                names = sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES))
+        except OSError as error:
+            return (), [f"{self._folder}: {error.strerror}; no event is declared"]
+        return tuple((name, *_state_of(self._folder / name)) for name in names), []
+
+    def _tell(self, problems: set[str]) -> None:
+        for problem in sorted(problems - self._problems):
+            log.error("left out: %s", problem)
+        if self._problems and not problems:
+            log.info("all event files can be read again")
+        self._problems = problems
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    """Another one after each change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _text_of(path: Path) -> str:
+    """Raises OSError, UnicodeDecodeError, _BadField. Some editors begin a file with a byte-order
+    mark, which is no part of its text."""
+    if path.exists() and not path.is_file():
+        raise _BadField("is a folder or a device, not a file")
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise _BadField(f"is larger than {MAX_FILE_BYTES:,} bytes, so it is no event file")
+    return content.decode("utf-8-sig")
 
 
 class _BadField(Exception):
@@ -78,6 +184,11 @@ def _event(table: dict) -> Event:
     except msgspec.ValidationError as error:
         field, problem = field_and_problem(error)
         raise _BadField(f"{field}: {problem}" if field else problem) from None
+    if declared.sale_opens_at.year not in YEARS:
+        raise _BadField(
+            f"sale_opens_at: the year must be {YEARS[0]} to {YEARS[-1]}, not "
+            f"{declared.sale_opens_at.year}"
+        )
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
     _refuse_what_cannot_be_paid(declared)
@@ -96,8 +207,10 @@ def _event(table: dict) -> Event:
         max_held_per_client=declared.max_held_per_client,
         sections=sections,
     )
-    if len(event.seats) > MAX_SEATS:
-        raise _BadField(f"sections: {len(event.seats)} seats, at most {MAX_SEATS} are possible")
+    # Counted before they are made: one digit too many in a range may be a hundred million seats.
+    seats = sum(len(block) for section in sections for row in section.rows for block in row.blocks)
+    if seats > MAX_SEATS:
+        raise _BadField(f"sections: {seats} seats, at most {MAX_SEATS} are possible")
     return event
 
 
@@ -122,11 +235,11 @@ def _section(field: str, declared: _SectionTable) -> Section:
     else:
         if declared.capacity is not None or not declared.rows:
             raise _BadField(f"{field}: a seated section has rows and no capacity")
-        rows = [
-            Row(row_id, _blocks(f"{field}.rows[{index}].seats", group.seats))
-            for index, group in enumerate(declared.rows)
-            for row_id in _row_ids(f"{field}.rows[{index}].ids", group.ids)
-        ]
+        rows = []
+        for index, group in enumerate(declared.rows):
+            blocks = _blocks(f"{field}.rows[{index}].seats", group.seats)
+            ids = _row_ids(f"{field}.rows[{index}].ids", group.ids)
+            rows += [Row(row_id, blocks) for row_id in ids]
         _refuse_duplicates(f"{field}.rows", "row", [row.id for row in rows])
     return Section(declared.id, declared.name, declared.kind, declared.price, tuple(rows))
 

@@ -71,6 +71,10 @@ a page a second; few enough to be ended within a lease."""
 SETTLED_LEASES = 2
 """After so many leases surely nobody is at work on a payment any more."""
 
+OPENING_PATIENCE = timedelta(seconds=10)
+"""How long an event may be listed and not there before it is called lost: whoever opens one reads
+its bookings and the gateway's list in between."""
+
 NOT_ENDED = "its payment was not ended in time"
 
 log = logging.getLogger(__name__)
@@ -116,7 +120,9 @@ class Reconciler:
         self._checkout = checkout
         self._opening = Opening(seats, bookings, gateway)
         self._refunding = Refunding(seats, bookings, gateway)
-        self._events = {event.id: event for event in declared}
+        self._declared: dict[str, Event] = {}
+        self._on_sale: dict[str, Event] = {}
+        self._missing_since: dict[str, datetime] = {}
         self._dry_run = dry_run
         self._stopped = stopped
         self._seen_revisions: dict[str, int] = {}
@@ -126,6 +132,12 @@ class Reconciler:
         self._compared: dict[str, _Comparison] = {}
         self.has_more = False
         self.repairs: Counter[str] = Counter()
+        self.declare(declared)
+
+    def declare(self, events: Sequence[Event]) -> None:
+        """The events of the files now. What was on sale goes on as it was, whatever they say: a
+        change is opened by the organiser's command."""
+        self._declared = {event.id: event for event in events}
 
     def round(self) -> None:
         """Looks at everything once. What cannot be repaired now is left for the next round; so is
@@ -138,7 +150,7 @@ class Reconciler:
             under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
                 with patience(event_id):
-                    self._mend_event(event_id, needed, under_way)
+                    self._mend_event(now, event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
@@ -165,7 +177,7 @@ class Reconciler:
             listed = set(self._seats.event_ids())
         except Refusal:
             listed = set()
-        missing = self._events.keys() - listed
+        missing = (self._declared.keys() | self._on_sale.keys()) - listed
         if missing:
             with patience("events"):
                 self._repair(
@@ -176,29 +188,41 @@ class Reconciler:
                 )
         return sorted(listed | missing)
 
-    def _mend_event(self, event_id: str, upkeep: Upkeep | None, under_way: UnderWay) -> None:
+    def _mend_event(
+        self, now: datetime, event_id: str, upkeep: Upkeep | None, under_way: UnderWay
+    ) -> None:
         seen = self._seen_revisions.get(event_id, 0)
         if upkeep is None:
-            return self._reopen(event_id, "Redis has lost it", under_way, seen)
+            return self._open_missing(now, event_id, under_way, seen)
+        self._missing_since.pop(event_id, None)
         if upkeep.revision < seen:
             reason = f"revision {upkeep.revision} is below {seen}, seen before"
             return self._reopen(event_id, reason, under_way, seen)
         self._seen_revisions[event_id] = upkeep.revision
-        known = self._events.get(event_id)
+        known = self._on_sale.get(event_id)
         if known is None or known.version != upkeep.version:
-            # A file may have been opened since this process read it.
-            self._events[event_id] = self._seats.current_event(event_id)
+            self._on_sale[event_id] = self._seats.current_event(event_id)
 
         if upkeep.expired_holds and not self._dry_run:
             self._seats.sweep_holds(event_id)
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
 
+    def _open_missing(self, now: datetime, event_id: str, under_way: UnderWay, seen: int) -> None:
+        """An event that is listed, and not there or not open."""
+        if event_id in self._on_sale:
+            self._reopen(event_id, "Redis has lost it", under_way, seen)
+        elif event_id in self._declared:
+            self._reopen(event_id, "it has a file, and is not in Redis", under_way, seen)
+        else:
+            # Most likely the organiser's command is opening it at this moment.
+            since = self._missing_since.setdefault(event_id, now)
+            if now - since >= OPENING_PATIENCE:
+                log.error("%s: it is listed, not in Redis, and has no file", event_id)
+                self._missing_since[event_id] = datetime.max.replace(tzinfo=UTC)
+
     def _reopen(self, event_id: str, reason: str, under_way: UnderWay, seen: int) -> None:
-        event = self._events.get(event_id)
-        if event is None:
-            log.error("%s: %s, and there is no file to open it from", event_id, reason)
-            return
+        event = self._on_sale.get(event_id) or self._declared[event_id]
         self._repair("reopened", event_id, reason, partial(self._open, event, under_way, seen))
 
     def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
