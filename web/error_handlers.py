@@ -2,9 +2,10 @@
 people. The pages' own refusals are in ``web/pages/refusal_pages.py``."""
 
 import logging
+from urllib.parse import quote
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from web.answers import wants_page
 from web.domain import Refusal
@@ -41,11 +42,30 @@ def _http_error(error: HTTPException) -> Response:
     # Flask's redirects are HTTPExceptions too.
     if error.code is None or error.code < 400:
         return error.get_response()
+    if error is request.routing_exception and (address := _without_slash()):
+        # Not Flask's own redirect, which leads to whatever the Host header says.
+        return Response(status=308, headers={"Location": address, "Cache-Control": "no-store"})
     code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     return page_or_problem(
         Problem(error.code, code, error.description or error.name, headers=headers)
     )
+
+
+def _without_slash() -> str:
+    """The address that was asked for without the slashes at its end; "" when nothing is there. It
+    begins with a name of ours: "//evil.example" has no route."""
+    path = request.path.rstrip("/")
+    if not request.path.endswith("/") or not path:
+        return ""
+    try:
+        current_app.create_url_adapter(request).match(path, method=request.method)
+    except MethodNotAllowed:
+        pass  # which is told there
+    except HTTPException:
+        return ""
+    query = request.query_string.decode("latin-1")
+    return quote(path) + (f"?{query}" if query else "")
 
 
 def _index_missing(error: IndexMissing) -> Response:
