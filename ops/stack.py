@@ -51,6 +51,8 @@ class Stack:
     State and logs are in ``state_dir``; another stack finds there what this one kept. What
     ``environ`` names by REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not started.
     ``say`` hears what is being done. ``keep_open`` are file descriptors that each process inherits.
+    ``sandbox_rate_limit`` is how many calls of one endpoint a second the payment sandbox takes,
+    None for as many as come.
     Once started, ``environment`` is that of the Procfile's processes.
     """
 
@@ -61,11 +63,13 @@ class Stack:
         *,
         say: Callable[[str], None] = lambda line: None,
         keep_open: Iterable[int] = (),
+        sandbox_rate_limit: int | None = None,
     ):
         self._state_dir = state_dir
         self._environ = environ
         self._say = say
         self._keep_open = tuple(keep_open)
+        self._sandbox_rate_limit = sandbox_rate_limit
         self._processes: list[Process] = []
         self._memory_dir: Path | None = None
 
@@ -170,7 +174,12 @@ class Stack:
             environment["MONGODB_URI"] = mongodb.url
         if not environment.get("STRIPE_API_KEY"):
             ledger_path = self._state_dir / "sandbox.sqlite"
-            sandbox = Sandbox(ledger_path, self.log_dir / "sandbox.log", keep_open=self._keep_open)
+            sandbox = Sandbox(
+                ledger_path,
+                self.log_dir / "sandbox.log",
+                rate_limit=self._sandbox_rate_limit,
+                keep_open=self._keep_open,
+            )
             self._say(f"Starting the payment sandbox on port {sandbox.port}")
             self._start(sandbox)
             environment |= {"STRIPE_API_KEY": SANDBOX_API_KEY, "STRIPE_API_BASE": sandbox.url}

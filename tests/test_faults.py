@@ -295,6 +295,17 @@ def test_the_gateway_misbehaves(site, kind, seconds):
             site.sandbox.set_faults()
 
 
+@pytest.mark.parametrize("kind", ["rate_limited", "lock_timeout"])
+def test_the_gateway_has_no_time_for_a_while(site, kind):
+    with site.crowd() as crowd:
+        site.sandbox.set_faults({"operation": "any", "kind": kind})
+        try:
+            eventually(lambda: site.sandbox.faults()[0]["happened"] >= 10, "ten calls", WAITS_S)
+        finally:
+            site.sandbox.set_faults()
+    assert "503 unavailable" not in crowd.told.answers, "all payments waited for it"
+
+
 # ---------------------------------------------------------------- processes
 
 

@@ -35,6 +35,10 @@ LEASE_IN_CHAOS_S = 15
 """After which the worker ends what a killed process left; by default a minute, which nobody wants
 to wait for. Far longer than a payment takes here."""
 
+STRIPE_RATE_LIMIT = 25
+"""Calls of one endpoint a second that Stripe takes of an account that has not asked for more:
+https://docs.stripe.com/rate-limits. A sale on such an account must go well, too."""
+
 QUIET_S = 20.0
 """Until nothing is under way any more, and a lease and more when parts were killed."""
 
@@ -52,7 +56,12 @@ class Stage:
         if plan.chaos:
             environ["PAYMENT_LEASE_S"] = str(LEASE_IN_CHAOS_S)
         self.state_dir = folder / "stack"
-        self.stack = Stack(self.state_dir, environ, say=lambda line: print(line, flush=True))
+        self.stack = Stack(
+            self.state_dir,
+            environ,
+            say=lambda line: print(line, flush=True),
+            sandbox_rate_limit=STRIPE_RATE_LIMIT,
+        )
 
     def __enter__(self) -> Self:
         self._events_dir.mkdir()
