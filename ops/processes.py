@@ -17,6 +17,8 @@ from sidecar.parent_death import die_with_parent
 
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_LINES = 20
+CAUSE_TAIL_LINES = 500
+"""mongod writes a hundred lines between a cause and its end."""
 
 FREE_PORTS = range(20_000, 32_000)
 """Below 32768, where Linux takes the ports of outgoing connections from: none of those can move
@@ -27,7 +29,8 @@ FREE_PORT_TRIES = 100
 class ProcessFailed(Exception):
     """A process did not start, did not get ready or ended by itself.
 
-    The message has the last lines of its log, which is what one wants to see.
+    The message says why in one line, or has the last lines of its log, which is what one wants to
+    see then.
     """
 
 
@@ -41,7 +44,8 @@ class Process:
     ``env`` is the child's whole environment, by default this process's. Output and errors are
     appended to ``log_path``. ``keep_open`` are file descriptors that it inherits.
 
-    A subclass that serves something says in ``is_ready`` how to find out that it does.
+    A subclass that serves something says in ``is_ready`` how to find out that it does, and in
+    ``cause_in`` what its log says about why it does not.
     """
 
     ready_timeout_s: float = 30
@@ -107,6 +111,10 @@ class Process:
     def is_ready(self) -> bool:
         """Whether it serves now. Asked again and again by start(); False while it does not."""
         return True
+
+    def cause_in(self, log: str) -> str | None:
+        """Why it ended or is not ready, if the log has something that people need not read."""
+        return None
 
     def wait_until_ready(self) -> None:
         """Raises ProcessFailed when it ends, or is not ready within ``ready_timeout_s``."""
@@ -180,7 +188,10 @@ class Process:
         return b"".join(tail).decode(errors="replace").rstrip()
 
     def failure(self, what: str) -> ProcessFailed:
-        """An error that says what happened to this process, with the end of its log."""
+        """An error that says what happened to this process, and why."""
+        cause = self.cause_in(self.log_tail(CAUSE_TAIL_LINES))
+        if cause:
+            return ProcessFailed(f"{self.name} {what}: {cause}. Its log: {self.log_path}")
         tail = self.log_tail() or "(it wrote nothing)"
         return ProcessFailed(f"{self.name} {what}. The end of {self.log_path}:\n{tail}")
 

@@ -10,6 +10,8 @@ import http.client
 import importlib.metadata
 import json
 import os
+import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -41,8 +43,48 @@ NOT_YET_INITIALIZED = 94
 INVALID_REPLICA_SET_CONFIG = 93
 
 
-class Redis(Process):
+class Server(Process):
+    """A server whose files are in ``state_dir`` and that listens on ``port``."""
+
+    port: int
+    state_dir: Path
+
+    causes: Sequence[tuple[str, str]] = ()
+    """Regular expressions that its own log may match, each with what that means."""
+
+    def cause_in(self, log: str) -> str | None:
+        for pattern, meaning in (*COMMON_CAUSES, *self.causes):
+            if re.search(pattern, log):
+                return meaning.format(port=self.port, folder=self.state_dir, user=_user())
+        return None
+
+
+COMMON_CAUSES = (
+    ("No space left on device|disk is full", "no space is left on the disk of {folder}"),
+    ("Address already in use", "another program listens on port {port}"),
+    ("bind.*Permission denied", "port {port} needs root"),
+    (
+        "Permission denied|Operation not permitted|Read-only file system|readonly database",
+        "{user} may not read and write everything in {folder}",
+    ),
+)
+"""What the kernel says, in whatever words around it, most telling first: mongod, when the disk is
+full, also suspects another version's files."""
+
+
+class Redis(Server):
     """A Redis as the box office needs it: append-only file on, and nothing is ever evicted."""
+
+    causes = (
+        (
+            r"Can't handle RDB format version",
+            "{folder} was written by a newer Redis; install that version",
+        ),
+        (
+            r"Bad file format reading the append only file",
+            "a file in {folder} is damaged; `redis-check-aof --fix` repairs it",
+        ),
+    )
 
     def __init__(
         self,
@@ -54,7 +96,7 @@ class Redis(Process):
     ):
         self.port = port or free_port(HOST)
         self.url = f"redis://{HOST}:{self.port}/0"
-        self._state_dir = state_dir
+        self.state_dir = state_dir
         options = {
             "--port": str(self.port),
             "--bind": HOST,
@@ -74,7 +116,7 @@ class Redis(Process):
         super().__init__("redis", command, log_path, keep_open=keep_open)
 
     def spawn(self) -> None:
-        self._state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir.mkdir(parents=True, exist_ok=True)
         super().spawn()
 
     def is_ready(self) -> bool:
@@ -88,11 +130,25 @@ class Redis(Process):
                 return False
 
 
-class MongoDB(Process):
+class MongoDB(Server):
     """A replica set of one member: with it, and not with a lone mongod, there are majority
     writes and transactions."""
 
     replica_set = "tickets"
+
+    causes = (
+        (r"DBPathInUse", "another mongod uses {folder}"),
+        (
+            r"WT_TRY_SALVAGE|corruption detected",
+            "a file in {folder} is damaged; `mongod --repair` may repair it",
+        ),
+        (
+            r"unsupported WiredTiger file version|under any compatibility version"
+            r"|Version incompatibility detected|[Ii]nvalid feature ?[Cc]ompatibility ?[Vv]ersion",
+            "{folder} was written by another version of MongoDB, probably a newer one; "
+            "put that mongod on PATH",
+        ),
+    )
 
     def __init__(
         self,
@@ -106,7 +162,7 @@ class MongoDB(Process):
         self.port = port or free_port(HOST)
         self.member = f"{HOST}:{self.port}"
         self.url = f"mongodb://{self.member}/{database}?replicaSet={self.replica_set}"
-        self._state_dir = state_dir
+        self.state_dir = state_dir
         command = [
             find_mongod(),
             *("--port", str(self.port), "--bind_ip", HOST, "--nounixsocket"),
@@ -120,7 +176,7 @@ class MongoDB(Process):
         super().__init__("mongod", command, log_path, keep_open=keep_open)
 
     def spawn(self) -> None:
-        self._state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir.mkdir(parents=True, exist_ok=True)
         super().spawn()
 
     def is_ready(self) -> bool:
@@ -159,7 +215,7 @@ class MongoDB(Process):
                 raise
 
 
-class Nginx(Process):
+class Nginx(Server):
     """nginx with a configuration that ops/nginx/render.py made, in the foreground.
 
     ``port`` is one that the configuration listens on. Ready means that it listens, or, when
@@ -171,6 +227,7 @@ class Nginx(Process):
     ):
         self.port = port
         self.url = f"http://{HOST}:{port}"
+        self.state_dir = config_path.resolve().parent
         self._ready_path = ready_path
         command = [
             *(_executable("nginx"), "-c", str(config_path.resolve())),
@@ -198,7 +255,7 @@ class Nginx(Process):
         return http_status(self.port, self._ready_path) == http.HTTPStatus.OK
 
 
-class Sandbox(Process):
+class Sandbox(Server):
     """The payment provider's stand-in, ops/sandbox. It tells ``webhook_url`` what has happened,
     if there is one, and signs that with ``webhook_secret``. It takes ``rate_limit`` calls of one
     endpoint a second, None for as many as come."""
@@ -215,6 +272,7 @@ class Sandbox(Process):
     ):
         self.port = free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
+        self.state_dir = ledger_path.parent
         options = ["--port", str(self.port), "--ledger", str(ledger_path)]
         if webhook_url:
             options += ["--webhook-url", webhook_url, "--webhook-secret", webhook_secret]
@@ -304,3 +362,10 @@ def _executable(name: str) -> str:
     if path is None:
         raise ProcessFailed(f"There is no {name} on this machine: install Debian's {name} package.")
     return path
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"

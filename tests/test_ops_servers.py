@@ -1,20 +1,26 @@
 """The children that `make run`, the tests and the benchmark start: they keep what they are told,
 end when they are told, and end when nobody is left to tell them."""
 
+import contextlib
 import os
+import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pymongo
 import pytest
 import redis
 
+from ops.nginx import render
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
-from ops.servers import HOST, HttpServer, MongoDB, Redis
+from ops.servers import HOST, HttpServer, MongoDB, Nginx, Redis
 from tests.processes import is_alive
 from tests.waiting import eventually
 
@@ -215,3 +221,159 @@ def test_mongodb_serves_the_data_of_a_run_on_another_port(tmp_path):
             bookings.insert_one({"_id": 2})
             assert bookings.count_documents({}) == 2
             assert client.admin.command("hello")["hosts"] == [server.member]
+
+
+# ---------------------------------------------------------------- why a server did not start
+
+
+def why_not(server: Process) -> str:
+    """What is said to whoever starts it: one line."""
+    with pytest.raises(ProcessFailed) as failed:
+        server.start()
+    said = str(failed.value)
+    assert "\n" not in said
+    assert str(server.log_path) in said
+    return said
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server((HOST, 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", [Redis, MongoDB])
+def test_a_port_in_use_is_named(kind, tmp_path, taken_port):
+    said = why_not(kind(tmp_path / "state", tmp_path / "log", taken_port))
+    assert f"another program listens on port {taken_port}" in said
+
+
+@pytest.fixture
+def full_disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small disk needs root")
+    try:
+        with contextlib.suppress(OSError), (folder / "all").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("kind", [Redis, MongoDB])
+def test_a_full_disk_is_called_so(kind, tmp_path, full_disk):
+    said = why_not(kind(full_disk / "state", tmp_path / "log"))
+    assert f"no space is left on the disk of {full_disk / 'state'}" in said
+
+
+class AsNobody(Process):
+    """Started by root, and then another user."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.command = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            *self.command,
+        ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("kind", [Redis, MongoDB])
+def test_a_folder_of_another_user_is_named(kind, tmp_path):
+    class Theirs(kind, AsNobody):
+        pass
+
+    said = why_not(Theirs(tmp_path / "state", tmp_path / "log"))
+    assert f"may not read and write everything in {tmp_path / 'state'}" in said
+
+
+def test_a_mongod_that_uses_the_same_files_is_named(tmp_path):
+    with MongoDB(tmp_path / "state", tmp_path / "first.log"):
+        said = why_not(MongoDB(tmp_path / "state", tmp_path / "second.log"))
+    assert f"another mongod uses {tmp_path / 'state'}" in said
+
+
+def crc32c(data: bytes) -> int:
+    """Castagnoli's, which WiredTiger has in each block."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def make_newer(path: Path) -> None:
+    """Give a file of WiredTiger another major version (block.h: struct __wt_block_desc)."""
+    content = bytearray(path.read_bytes())
+    description = content[:4096]
+    struct.pack_into("<HHI", description, 4, 99, 0, 0)
+    struct.pack_into("<I", description, 8, crc32c(description))
+    path.write_bytes(description + content[4096:])
+
+
+def test_files_of_a_newer_mongodb_are_called_so(tmp_path):
+    with MongoDB(tmp_path / "state", tmp_path / "log"):
+        pass
+    make_newer(tmp_path / "state/WiredTiger.wt")
+    said = why_not(MongoDB(tmp_path / "state", tmp_path / "log"))
+    assert "was written by another version of MongoDB, probably a newer one" in said
+
+
+def test_files_of_a_newer_redis_are_called_so(tmp_path):
+    server = Redis(tmp_path / "state", tmp_path / "log")
+    with server:
+        client = redis.Redis.from_url(server.url)
+        client.bgrewriteaof()
+        eventually(lambda: not client.info()["aof_rewrite_in_progress"], "the rewriting")
+    newest = max((tmp_path / "state/appendonlydir").glob("*.base.rdb"))
+    newest.write_bytes(re.sub(rb"^REDIS\d{4}", b"REDIS0099", newest.read_bytes()))
+    assert "was written by a newer Redis" in why_not(server)
+
+
+@pytest.mark.parametrize("kind", [Redis, MongoDB])
+def test_damaged_files_are_called_so(kind, tmp_path):
+    server = kind(tmp_path / "state", tmp_path / "log")
+    with server:
+        if kind is Redis:
+            redis.Redis.from_url(server.url).set("seat", "held" * 100)
+    damaged = "appendonlydir/appendonly.aof.1.incr.aof" if kind is Redis else "WiredTiger.wt"
+    path = tmp_path / "state" / damaged
+    path.write_bytes(b"x" * len(path.read_bytes()))
+    assert f"a file in {tmp_path / 'state'} is damaged" in why_not(server)
+
+
+def test_a_cause_of_an_earlier_start_is_not_told_again(tmp_path):
+    log_path = tmp_path / "log"
+    log_path.write_text("bind: Address already in use\n")
+    server = Redis(tmp_path / "state", log_path)
+    server.command.append("--no-such-option")
+    with pytest.raises(ProcessFailed, match=r"The end of .*\n") as failed:
+        server.start()
+    assert "another program" not in str(failed.value)
+
+
+def nginx_in(folder: Path, port: int, log_path: Path) -> Nginx:
+    folder.mkdir(exist_ok=True)
+    config_path = log_path.with_suffix(".conf")
+    config_path.write_text(
+        render.local(listen=f"{HOST}:{port}", upstreams=[f"{HOST}:1"], state_dir=folder)
+    )
+    return Nginx(config_path, log_path, port, ready_path="/healthz")
+
+
+def test_nginx_says_that_its_port_is_in_use(tmp_path, taken_port):
+    said = why_not(nginx_in(tmp_path / "state", taken_port, tmp_path / "log"))
+    assert f"another program listens on port {taken_port}" in said
+
+
+def test_nginx_says_that_the_disk_is_full(full_disk, tmp_path):
+    said = why_not(nginx_in(full_disk / "state", free_port(), tmp_path / "log"))
+    assert "no space is left on the disk" in said
