@@ -116,7 +116,8 @@ def ready_to_pay(page: Page) -> Page:
     """From an event's page: two seats of the stalls held, the buyer's name and address typed in."""
     page.get_by_label("Section").select_option("stalls")
     page.get_by_role("button", name="Hold the best seats").click()
-    page.wait_for_url("**/holds/hld_*")
+    # Its scripts have run; what comes from elsewhere may not have.
+    page.wait_for_url("**/holds/hld_*", wait_until="domcontentloaded")
     page.get_by_label("Name").fill("Ada Lovelace")
     page.get_by_label("E-mail address").fill("ada@example.org")
     return page

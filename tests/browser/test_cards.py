@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from werkzeug.serving import make_server
 
 from tests.application import application_with
@@ -14,24 +14,45 @@ from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
 
 STAND_IN = """
-window.Stripe = (key) => ({
+window.Stripe = (key) => (window.stripe = {
     elements: () => ({ create: (kind) => ({
         mount: (place) => {
             const frame = document.createElement("iframe");
             frame.src = `https://js.stripe.com/v3/${kind}.html`;
+            frame.onload = () => window.ready();
             place.append(frame);
         },
-        update() {}, on() {}, focus() { window.focused = true; },
+        unmount() { document.querySelector(".card-field").replaceChildren(); },
+        on(what, heard) { window[what] = heard; },
+        update() {}, focus() { window.focused = true; },
     }) }),
-    createPaymentMethod: async ({ billing_details }) => {
+    __proto__: { createPaymentMethod: async ({ billing_details }) => {
         (window.asked ||= []).push({ key, ...billing_details });
         return window.refused
             ? { error: { message: "Your card number is incomplete." } }
             : { paymentMethod: { id: window.card || "pm_card_visa" } };
-    },
+    } },
 });
 """
 """Answers as https://docs.stripe.com/js says."""
+
+
+def a_field(route: Route) -> None:
+    route.fulfill(content_type="text/html", body="<input>")
+
+
+def stand_in(route: Route) -> None:
+    route.fulfill(content_type="text/javascript", body=STAND_IN)
+
+
+NO_SCRIPT = {
+    "blocked": lambda route: route.abort(),
+    "an error": lambda route: route.fulfill(status=503, body="later"),
+    "somebody else's page": lambda route: route.fulfill(content_type="text/html", body="<h1>Hi"),
+    "no Stripe in it": lambda route: route.fulfill(content_type="text/javascript", body="let a"),
+    "no answer": lambda route: None,
+}
+"""What may come instead of Stripe's script."""
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +71,25 @@ def shop(stack) -> Iterator[str]:
 def held(page_at, seats, shop) -> Callable[..., Page]:
     """A page with a hold, and the buyer's name and address typed in."""
 
-    def hold(script: str | None = STAND_IN, **options: object) -> Page:
+    def hold(
+        script: Callable[[Route], None] = stand_in,
+        frames: Callable[[Route], None] = a_field,
+        without: str = "",
+        **options: object,
+    ) -> Page:
         put_on_sale(seats, event := small_hall())
         page = page_at("about:blank", **options)
+        page.clock.install()
+        if without:
+            page.route(f"**/{without}", lambda route: route.abort())
 
         def answer(route):
-            if script is None:
-                return route.abort()
-            is_frame = route.request.url.endswith(".html")
             page.stripe.append(route.request.url)
-            kind, body = ("text/html", "<input>") if is_frame else ("text/javascript", script)
-            return route.fulfill(content_type=kind, body=body)
+            is_frame = route.request.url.endswith(".html")
+            (page.frames_answer if is_frame else page.answer)(route)
 
         page.stripe = []
+        page.answer, page.frames_answer = script, frames
         page.context.route(re.compile("^https://"), answer)
         page.goto(f"{shop}/events/{event.id}")
         return ready_to_pay(page)
@@ -70,8 +97,13 @@ def held(page_at, seats, shop) -> Callable[..., Page]:
     return hold
 
 
+def pass_seconds(page: Page, seconds: int) -> None:
+    page.clock.run_for(1000 * seconds)
+
+
 def pay(page: Page) -> None:
-    page.locator(".pay-button").click()
+    # Not with the mouse: while text comes and goes above it the button moves.
+    page.locator(".pay-button").press("Enter")
 
 
 def test_a_card_that_is_typed_into_the_field_of_stripe_pays(held):
@@ -100,8 +132,7 @@ def test_a_card_that_stripe_does_not_take_is_told_at_the_field_and_can_be_typed_
     expect(told).to_have_text("Your card number is incomplete. Nothing was charged.")
     assert page.evaluate("focused")
     page.evaluate("window.refused = false")
-    # Not with the mouse: for a moment Chromium takes the frame to be where it was.
-    page.locator(".pay-button").press("Enter")
+    pay(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -131,19 +162,86 @@ def test_without_a_name_stripe_is_not_asked_and_the_card_stays(held):
     assert page.evaluate("window.asked") is None
 
 
-def test_when_the_field_cannot_be_loaded_nothing_is_sent(held):
-    page = held(script=None)
-    expect(page.locator("#card-wrong")).to_contain_text("could not be loaded")
+@pytest.mark.parametrize("what", NO_SCRIPT)
+def test_when_the_field_cannot_be_loaded_it_says_so_and_loads_again_with_all_that_was_typed(
+    held, what
+):
+    page = held(NO_SCRIPT[what], may_fail=True)
+    if what == "no answer":
+        pass_seconds(page, 10)
+    wrong = page.locator("#card-wrong")
+    expect(wrong).to_contain_text("could not be loaded. Nothing was charged")
+    expect(wrong).to_contain_text("js.stripe.com")
+    again = page.get_by_role("button", name="Load the card field again")
     sent = []
-    page.on("request", lambda request: sent.append(request.url.rpartition("/")[2]))
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
     pay(page)
-    page.wait_for_timeout(500)
+    expect(again).to_be_focused()
     expect(page.locator(".pay-button")).to_be_enabled()
     expect(page.locator(".pay [data-offline]")).to_be_hidden()
-    assert sent == ["healthz"]
+    assert sent == []
+    page.answer = stand_in
+    again.click()
+    expect(page.frame_locator(".card-field iframe").locator("input")).to_be_visible()
+    expect(again).to_be_hidden()
+    expect(wrong).to_be_empty()
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+
+
+def test_a_field_that_is_still_being_loaded_is_waited_for(held):
+    routes = []
+    page = held(routes.append)
+    pay(page)
+    expect(page.locator("#card-wrong")).to_contain_text("still being loaded. Nothing was charged")
+    stand_in(routes[0])
+    expect(page.locator(".card-field iframe")).to_be_visible()
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+
+
+def test_a_field_of_stripe_that_stays_empty_is_told_and_put_in_again(held):
+    page = held(frames=lambda route: None)
+    expect(page.locator(".card-field iframe")).to_be_attached()
+    pass_seconds(page, 10)
+    expect(page.locator("#card-wrong")).to_contain_text("could not be loaded")
+    page.frames_answer = a_field
+    page.get_by_role("button", name="Load the card field again").click()
+    expect(page.frame_locator(".card-field iframe").locator("input")).to_be_visible()
+    expect(page.locator("#card-wrong")).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    "answer", ["new Promise(() => {})", "Promise.reject(new Error('lost'))", "Promise.resolve({})"]
+)
+def test_when_stripe_does_not_answer_about_the_card_the_buyer_hears_it_and_can_go_on(held, answer):
+    page = held()
+    page.evaluate(
+        f"""() => {{
+            stripe.createPaymentMethod = () => {{
+                delete stripe.createPaymentMethod;
+                return {answer};
+            }};
+        }}"""
+    )
+    pay(page)
+    if "new Promise" in answer:
+        pass_seconds(page, 20)
+    expect(page.locator("#card-wrong")).to_contain_text("has not answered about this card")
+    expect(page.locator("#card-wrong")).to_contain_text("Nothing was charged")
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+
+
+@pytest.mark.parametrize("missing", ["card.js", "pages.js", "asking.js"])
+def test_without_one_of_the_sites_own_scripts_the_card_field_is_what_is_named(held, missing):
+    page = held(without=missing)
+    pay(page)
+    expect(page.locator("#mistakes")).to_contain_text("the card field of Stripe was not loaded")
 
 
 def test_without_javascript_nothing_is_charged(held):
     page = held(javascript=False)
     pay(page)
-    expect(page.locator("#mistakes")).to_contain_text("Choose a card.")
+    expect(page.locator("#mistakes")).to_contain_text("Nothing was charged.")
+    expect(page.locator("#mistakes")).to_contain_text("needs JavaScript")

@@ -138,10 +138,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     except PaymentDeclined as refusal:
         return _declined(event_id, hold_id, form, refusal, refusal)
     except InvalidRequest as refusal:
-        # The field of Stripe's is empty again: it keeps no number for another try.
-        typed = tickets().settings.stripe_publishable_key
-        words = "Enter the card again. Nothing was charged." if typed else "Choose a card."
-        mistake = Mistake(words, CARD)
+        mistake = Mistake(_no_card(form), CARD)
         return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
         return _ended(event_id, hold_id, refusal)
@@ -149,6 +146,18 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 
 
 # ---------------------------------------------------------------- refused payments
+
+
+def _no_card(form: PayForm) -> str:
+    if not tickets().settings.stripe_publishable_key:
+        return "Choose a card."
+    if form.payment_method.data:
+        # The field of Stripe's is empty again: it keeps no number for another try.
+        return "Enter the card again. Nothing was charged."
+    return (
+        "No card came with the form, because the card field of Stripe was not loaded. Nothing was"
+        " charged. The field needs JavaScript, and no filter in the way of js.stripe.com."
+    )
 
 
 def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | WerkzeugResponse:

@@ -1,40 +1,105 @@
-// The field for a card: Stripe's own, from Stripe, so that no number comes near this site.
+// The field for a card: Stripe's own, from Stripe, so that no number comes near this site. Stripe's
+// script is put into the page from here: as a part of the page one that never comes would keep this
+// one from running.
+
+import { within } from "./asking.js";
+
+const SCRIPT = "https://js.stripe.com/v3/";
+const SHOWN_MS = 10_000; // how long the field may take; one that comes later is good, too
+const ANSWER_MS = 20_000;
 
 const form = document.querySelector(".pay");
 const place = form.querySelector("[data-key]");
 const wrong = document.getElementById("card-wrong");
+const again = document.getElementById("card-again");
+let tries = 0;
+let stripe, card, timer;
 
-const stripe = window.Stripe?.(place.dataset.key);
-const card = stripe?.elements().create("card", { hidePostalCode: true });
+function load() {
+	tell("");
+	again.hidden = true;
+	clearTimeout(timer);
+	timer = setTimeout(missing, SHOWN_MS);
+	if (card) {
+		// The script is here, and what it put into the page is not.
+		card.unmount();
+		return card.mount(place);
+	}
+	const script = document.createElement("script");
+	// Or a browser would go on waiting for the answer that does not come.
+	script.src = tries++ ? `${SCRIPT}?try=${tries}` : SCRIPT;
+	script.onload = show;
+	script.onerror = missing;
+	document.head.append(script);
+}
+
+function show() {
+	if (card) return;
+	try {
+		stripe = window.Stripe(place.dataset.key);
+		card = stripe.elements().create("card", { hidePostalCode: true });
+		card.on("ready", shown);
+		card.on("change", ({ error }) => tell(error ? error.message : ""));
+		card.mount(place);
+		dress();
+	} catch (failure) {
+		// Not Stripe's script: what a filter or a network has sent instead.
+		console.error(failure);
+		card = null;
+		missing();
+	}
+}
+
+function shown() {
+	clearTimeout(timer);
+	if (again.hidden) return;
+	again.hidden = true;
+	tell("");
+}
+
+function missing() {
+	clearTimeout(timer);
+	again.hidden = false;
+	tell("Stripe’s field for the card could not be loaded. Nothing was charged, and what you typed stays. If a filter or an extension of your browser blocks js.stripe.com, allow it for this page; then load the field again.");
+}
+
+function tell(text) {
+	wrong.textContent = text;
+}
 
 // A frame of another site: it knows our colours only when it is told.
 function dress() {
 	const { color, fontFamily, fontSize } = getComputedStyle(form.elements.name);
-	card.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
-}
-
-function refuse(text) {
-	wrong.textContent = `${text} Nothing was charged.`;
-	card.focus();
-	return false;
+	card?.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
 }
 
 // Of pages.js, before the form is sent. Its own mistakes first: what is typed here does not
 // outlive this page.
 form.prepare = async () => {
 	if (!form.reportValidity()) return false;
-	if (!card) return false;
+	if (!card) {
+		if (again.hidden) tell("Stripe’s field for the card is still being loaded. Nothing was charged; one moment, please.");
+		else again.focus();
+		return false;
+	}
 	const { name, email } = form.elements;
 	const billing_details = { name: name.value, email: email.value };
-	const { paymentMethod, error } = await stripe.createPaymentMethod({ type: "card", card, billing_details });
-	if (error) return refuse(error.message);
-	form.elements.payment_method.value = paymentMethod.id;
-	return true;
+	const asked = { type: "card", card, billing_details };
+	let paymentMethod, error;
+	try {
+		({ paymentMethod, error } = await within(ANSWER_MS, () => stripe.createPaymentMethod(asked)));
+		if (!error) form.elements.payment_method.value = paymentMethod.id;
+	} catch (failure) {
+		console.error(failure);
+		tell("Stripe has not answered about this card. Nothing was charged. Press again in a moment.");
+		return false;
+	}
+	if (!error) return true;
+	tell(`${error.message} Nothing was charged.`);
+	card.focus();
+	return false;
 };
 
-if (card) {
-	card.mount(place);
-	card.on("change", ({ error }) => (wrong.textContent = error?.message));
-	matchMedia("(prefers-color-scheme: dark)").onchange = dress;
-	dress();
-} else wrong.textContent = "The field for the card could not be loaded. Nothing was charged. Please load the page again.";
+again.onclick = load;
+matchMedia("(prefers-color-scheme: dark)").onchange = dress;
+load();
