@@ -92,7 +92,8 @@ def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
     refused = flask(environment, "events", "open", event_file, bad)
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"Error: {bad}: sections[0].capacity: Expected `int | null`, got `str`\n"
+        f"Error: {bad}: sections[0].capacity: must be a whole number from 1 to 100000, as in 250, "
+        'not "many"\n'
     )
     listed = redis_client.smembers(CATALOGUE_KEY)
     assert not [name for name in listed if name in event_file.read_text()]

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from web.currencies import CURRENCIES, nearest, problem_with_price
 from web.domain import GENERAL_ROW, Event, Row, Section
-from web.validation import field_and_problem
+from web.stores.event_file_words import problem_with
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
@@ -182,8 +182,7 @@ def _event(table: dict) -> Event:
     try:
         declared = msgspec.convert(table, _EventTable)
     except msgspec.ValidationError as error:
-        field, problem = field_and_problem(error)
-        raise _BadField(f"{field}: {problem}" if field else problem) from None
+        raise _BadField(problem_with(error, table)) from None
     if declared.sale_opens_at.year not in YEARS:
         raise _BadField(
             f"sale_opens_at: the year must be {YEARS[0]} to {YEARS[-1]}, not "
@@ -291,5 +290,5 @@ def _refuse_duplicates(field: str, what: str, ids: list[str]) -> None:
     seen = set()
     for id_ in ids:
         if id_ in seen:
-            raise _BadField(f'{field}: {what} "{id_}" stands here twice')
+            raise _BadField(f'{field}: {what} "{id_}" is listed twice')
         seen.add(id_)

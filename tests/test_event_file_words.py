@@ -1,0 +1,179 @@
+"""Whatever is wrong with a field, the organiser reads its name, what it must be, and an example."""
+
+import re
+import tomllib
+from typing import get_args, get_origin
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from web.stores import event_file_words as words
+from web.stores.event_files import (
+    BadEventFile,
+    _EventTable,
+    _Rows,
+    _SectionTable,
+    read_event_file,
+)
+
+GOOD = """
+id = "evening"
+name = "An evening"
+venue = "Hall"
+currency = "GBP"
+sale_opens_at = 2026-01-01T10:00:00Z
+hold_seconds = 300
+max_seats_per_hold = 8
+max_held_per_client = 16
+[[sections]]
+id = "stalls"
+name = "Stalls"
+price = 1200
+kind = "seated"
+rows = [{ ids = "A-B", seats = "1-3" }]
+[[sections]]
+id = "floor"
+name = "Floor"
+kind = "general"
+price = 900
+capacity = 3
+"""
+
+JARGON = re.compile(r"`|Expected|Object|got |null|array|\bstr\b|\bint\b|regex")
+
+
+def problem(tmp_path, text: str) -> str:
+    """What is said of a bad file, without its path."""
+    tomllib.loads(text)  # it is TOML
+    path = tmp_path / "event.toml"
+    path.write_text(text)
+    with pytest.raises(BadEventFile) as refused:
+        read_event_file(path)
+    said = str(refused.value).removeprefix(f"{path}: ")
+    assert not JARGON.search(said), said
+    assert len(said) < 250 and "\n" not in said
+    return said
+
+
+def changed(line: str, by: str) -> str:
+    assert f"\n{line}\n" in GOOD
+    return GOOD.replace(f"\n{line}\n", f"\n{by}\n", 1)
+
+
+WRONG_TYPES = (
+    '""',
+    "[]",
+    "{}",
+    "true",
+    "-1",
+    "1e30",
+    "nan",
+    '"£1"',
+    "[1]",
+    "1979-05-27",
+    "07:32:00",
+)
+
+LINES = list(dict.fromkeys(line for line in GOOD.splitlines() if " = " in line))
+
+
+WRONG = [
+    (line, value)
+    for line in LINES
+    for value in WRONG_TYPES
+    if not (value == '"£1"' and line.startswith(("name", "venue")))  # That is a name.
+]
+
+HAVE_DEFAULTS = ("hold_", "max_", 'kind = "seated"')
+
+
+@pytest.mark.parametrize(("line", "value"), WRONG)
+def test_a_value_of_a_wrong_type_is_told_in_words(tmp_path, line, value):
+    name = line.partition(" = ")[0]
+    said = problem(tmp_path, changed(line, f"{name} = {value}"))
+    assert re.match(r"(sections\[[01]\][.:] ?)?" + name, said) or said.startswith("sections[0]: a ")
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if not line.startswith(HAVE_DEFAULTS)])
+def test_a_field_that_is_missing_is_named_with_an_example(tmp_path, line):
+    said = problem(tmp_path, changed(line, ""))
+    name = line.partition(" = ")[0]
+    assert f"{name}: is missing; it must be " in said or "section has" in said
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "says"),
+    [
+        ("38.00", "GBP", "(pence, cents): 3800 for GBP 38.00, not 38.0"),
+        ("38.5", "EUR", "(pence, cents): 3850 for EUR 38.50, not 38.5"),
+        ("5000.0", "JPY", "smallest unit: 5000 for JPY 5,000, not 5000.0"),
+        ("5.12", "KWD", "smallest unit: 5120 for KWD 5.120, not 5.12"),
+        ('"12"', "JPY", 'smallest unit: 38 for JPY 38, not "12"'),
+        ("38.00", "XYZ", "(pence, cents): 3800 for GBP 38.00"),
+    ],
+)
+def test_a_price_in_pounds_is_told_in_pence_of_the_files_currency(tmp_path, price, currency, says):
+    text = changed("price = 1200", f"price = {price}").replace("GBP", currency)
+    assert says in problem(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "says"),
+    [
+        (
+            "price = 1200",
+            "pirce = 1200",
+            'sections[0]: there is no field "pirce"; did you mean price',
+        ),
+        ('venue = "Hall"', 'vneue = "Hall"', 'there is no field "vneue"; did you mean venue?'),
+        ('venue = "Hall"', 'venue = "Hall"\ncolour = 1', '"colour"; there are id, name, venue,'),
+        ('venue = "Hall"', 'venue = "Hall"\nprice = 1', "price is a field of a section"),
+        ("price = 1200", "price = 1200\nhold_seconds = 9", "must be above the first [[sections]]"),
+        (
+            'rows = [{ ids = "A-B", seats = "1-3" }]',
+            'rows = [{ ids = "A-B", seat = "1-3" }]',
+            'sections[0].rows[0]: there is no field "seat"; did you mean seats?',
+        ),
+        (
+            'rows = [{ ids = "A-B", seats = "1-3" }]',
+            'rows = ["A-B"]',
+            'sections[0].rows[0]: must be a table with the fields ids, seats, not "A-B"',
+        ),
+        (
+            'rows = [{ ids = "A-B", seats = "1-3" }]',
+            'rows = [{ ids = "A-B", seats = 12 }]',
+            "sections[0].rows[0].seats: must be numbers of seats in quotes, as in",
+        ),
+    ],
+)
+def test_a_field_that_does_not_exist_or_is_elsewhere_is_told(tmp_path, line, by, says):
+    assert says in problem(tmp_path, changed(line, by))
+
+
+def test_one_pair_of_brackets_is_told(tmp_path):
+    one_section = GOOD[: GOOD.rindex("[[")].replace("[[sections]]", "[sections]")
+    assert "two pairs of brackets" in problem(tmp_path, one_section)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (_EventTable, words.OF_EVENT),
+        (_SectionTable, words.OF_SECTION),
+        (_Rows, words.OF_ROWS),
+    ],
+)
+def test_each_field_has_words_with_the_bounds_that_are_checked(kind, told):
+    assert set(kind.__struct_fields__) == set(told)
+    for field in msgspec.structs.fields(kind):
+        for bound in bounds_of(field.type):
+            assert str(bound) in told[field.name] or field.name == "price", field.name
+
+
+def bounds_of(annotation) -> list[float]:
+    metas = [part for part in get_args(annotation) if isinstance(part, Meta)]
+    bounds = [bound for meta in metas for bound in (meta.ge, meta.le) if bound is not None]
+    if get_origin(annotation) and not metas:
+        bounds += [bound for part in get_args(annotation) for bound in bounds_of(part)]
+    return bounds
