@@ -17,6 +17,7 @@ from tests.factories import (
     unique,
 )
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.shop import Faulty
 from web.domain import (
     Booking,
     EventChanged,
@@ -134,7 +135,7 @@ def test_a_file_that_renumbers_a_taken_seat_is_refused_and_changes_nothing(
     row_0 = Row("0", (numbers(1, 2),))
     renumbered = with_sections(hall, replace(STALLS, rows=(row_0, *STALLS.rows)), FLOOR, FREE)
     with pytest.raises(OpeningRefused, match="stalls-B-3"):
-        opening.open_events([renumbered])
+        opening.open_event(renumbered)
     assert seats.read_seats(hall.id) == before
     assert seats.current_event(hall.id).version == hall.version
 
@@ -146,13 +147,13 @@ def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
     lose_event(raw_redis, hall.id)
     smaller = with_sections(hall, STALLS, FLOOR)
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
-        opening.open_events([smaller])
+        opening.open_event(smaller)
 
 
 def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, opening, hall):
     hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
     with pytest.raises(OpeningRefused, match=r"from GBP to JPY while seats are held .*: stalls-A"):
-        opening.open_events([replace(hall, currency="JPY")])
+        opening.open_event(replace(hall, currency="JPY"))
     seats.release_hold(hall.id, hold.id)
     opening.open_events([replace(hall, currency="JPY")])
     assert seats.current_event(hall.id).currency == "JPY"
@@ -170,7 +171,7 @@ def test_another_currency_is_refused_after_sales_and_the_currency_is_the_reason(
             look(in_yen)
     lose_event(raw_redis, hall.id)
     with pytest.raises(OpeningRefused, match=says):
-        opening.open_events([in_yen])
+        opening.open_event(in_yen)
     bookings.mark_refunded(booking.id, booking.booked_at)
     opening.open_events([in_yen])
     assert seats.current_event(hall.id).currency == "JPY"
@@ -205,13 +206,38 @@ def test_a_hold_that_is_sent_again_after_a_new_price_has_the_old_one(seats, open
     assert seats.hold_seats(dearer, hold.id, "ada", [0]).amount_minor == 2500
 
 
-def test_a_refused_file_lists_no_other(seats, opening, hall):
+def test_a_refused_event_keeps_no_other_from_being_opened(seats, opening, hall):
     seats.hold_seats(hall, unique("hld"), "ada", [0])
     other = small_hall()
-    with pytest.raises(OpeningRefused):
-        opening.open_events([with_sections(hall, FLOOR), other])
-    with pytest.raises(EventNotFound):
-        seats.current_event(other.id)
+    outcomes = opening.open_events([with_sections(hall, FLOOR), other])
+    assert "stalls-A-1" in str(outcomes[hall.id])
+    assert outcomes[other.id] is True
+    assert seats.current_event(other.id).id == other.id
+
+
+def test_a_shop_without_events_is_not_one_that_has_lost_them(seats, opening, raw_redis):
+    catalogue = raw_redis.smembers(CATALOGUE_KEY)
+    raw_redis.delete(CATALOGUE_KEY)
+    try:
+        opening.open_events([])
+        assert seats.event_ids() == []
+    finally:
+        raw_redis.sadd(CATALOGUE_KEY, *catalogue)
+
+
+def test_a_seat_that_is_bought_while_a_file_drops_it_keeps_that_file_closed(
+    seats, bookings, opening, hall
+):
+    class Selling(Faulty):
+        """Somebody buys between the first look at the bookings and the opening."""
+
+        def announce(self, event_ids):
+            sell(hall, bookings, "free-F-6")
+            return seats.announce(event_ids)
+
+    opening._seats = Selling(seats)
+    with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
+        opening.open_event(with_sections(hall, STALLS, FLOOR))
 
 
 def test_an_event_that_this_process_knew_is_never_not_found(seats, hall, raw_redis):

@@ -165,15 +165,17 @@ def test_a_dry_run_says_what_would_be_refused_and_why(environment, write, bookin
     )
 
 
-def test_a_refused_file_keeps_all_others_from_being_opened(environment, write, bookings, tmp_path):
+def test_a_refused_file_keeps_no_other_from_being_opened(environment, write, bookings, tmp_path):
     path = write()
     flask(environment, "events", "open", path)
     bookings.insert(a_booking(path.stem, "stalls-A-1"))
     other = tmp_path / "other.toml"
     other.write_text(path.read_text().replace(path.stem, unique("other")))
     write(currency="EUR")
-    one_line(flask(environment, "events", "open", other, path))
-    assert flask(environment, "events", "open", "--dry-run", other).stdout.startswith("would open")
+    opened = flask(environment, "events", "open", path, other)
+    assert (opened.returncode, opened.stderr.count("Error: ")) == (1, 1)
+    assert f"Error: {path.stem}: the currency cannot change to EUR" in opened.stderr
+    assert opened.stdout.startswith("opened: other-")
 
 
 @pytest.mark.parametrize("setting", ["REDIS_URL", "MONGODB_URI"])

@@ -84,19 +84,49 @@ def test_events_open_says_what_it_did_and_again_is_fine(environment, event_file)
     assert flask(environment, "events", "open", event_file).stdout.startswith("unchanged: ")
 
 
-def test_events_open_refuses_a_bad_file_in_one_line_and_opens_none(
-    environment, event_file, tmp_path, redis_client
+def test_events_open_names_a_bad_file_in_one_line_and_opens_the_others(
+    environment, event_file, tmp_path
 ):
     bad = tmp_path / "bad.toml"
     bad.write_text(GOOD_FILE.format(id="bad-one", capacity='"many"'))
-    refused = flask(environment, "events", "open", event_file, bad)
-    assert refused.returncode == 1
-    assert refused.stderr == (
+    opened = flask(environment, "events", "open", bad, event_file)
+    assert opened.returncode == 1, "a release learns of it"
+    assert opened.stderr.startswith(
         f"Error: {bad}: sections[0].capacity: must be a whole number from 1 to 100000, as in 250, "
         'not "many"\n'
     )
-    listed = redis_client.smembers(CATALOGUE_KEY)
-    assert not [name for name in listed if name in event_file.read_text()]
+    assert opened.stderr.count("Error: ") == 1
+    assert opened.stdout.startswith("opened: evening-")
+
+
+def test_events_open_refuses_two_files_with_one_id_and_opens_the_others(
+    environment, event_file, tmp_path, redis_client
+):
+    twins = [tmp_path / "first.toml", tmp_path / "second.toml"]
+    for twin in twins:
+        twin.write_text(GOOD_FILE.format(id=(twin_id := unique("twin")), capacity=2))
+    twins[0].write_text(twins[1].read_text())
+    opened = flask(environment, "events", "open", *twins, event_file)
+    assert opened.returncode == 1
+    assert opened.stderr.count("Error: ") == 1
+    assert all(str(twin) in opened.stderr for twin in twins)
+    assert opened.stdout.startswith("opened: evening-")
+    assert twin_id not in redis_client.smembers(CATALOGUE_KEY)
+
+
+def test_events_open_skips_hidden_files_and_a_folder_without_files_is_no_mistake(
+    environment, event_file, tmp_path
+):
+    hidden = tmp_path / "._evening.toml"
+    hidden.write_bytes(b"\x00\x05\x16\x07")
+    opened = flask(environment, "events", "open", hidden, event_file)
+    assert (opened.returncode, "Error" in opened.stderr) == (0, False), opened.stderr
+    nothing = flask(environment, "events", "open", tmp_path / "none" / "*.toml")
+    assert (nothing.returncode, "No such file" in nothing.stderr) == (1, True)
+    (tmp_path / "none").mkdir()
+    nothing = flask(environment, "events", "open", tmp_path / "none" / "*.toml")
+    assert nothing.returncode == 0
+    assert nothing.stderr.startswith("Nothing to open: no file is called ")
 
 
 def test_events_open_names_a_database_that_cannot_be_reached(environment, event_file):

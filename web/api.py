@@ -22,6 +22,7 @@ from web.domain import (
     SaleNotOpen,
     SeatTaken,
     SoldOut,
+    in_utc,
     rfc3339,
 )
 from web.hot_calls import Call, HotCalls
@@ -280,7 +281,7 @@ def _summary(event: Event) -> dict[str, Any]:
         "name": event.name,
         "venue": event.venue,
         "currency": event.currency,
-        "sale_opens_at": rfc3339(event.sale_opens_at.astimezone(UTC)),
+        "sale_opens_at": rfc3339(in_utc(event.sale_opens_at)),
     }
 
 

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import BadEventFile, EventFolder, read_event_file
+from web.stores.event_files import EventFolder, read_event_files
 from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
@@ -72,7 +72,7 @@ def _told_plainly() -> Iterator[None]:
     logging.getLogger("web.stores").addHandler(logging.NullHandler())
     try:
         yield
-    except (BadEventFile, OpeningRefused, IndexMissing) as error:
+    except IndexMissing as error:
         raise click.ClickException(str(error)) from None
     except EventNotFound as error:
         ids = tickets().seats.event_ids()
@@ -120,16 +120,41 @@ def _bare(url: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
 @_told_plainly()
 def open_command(files: tuple[Path, ...], dry_run: bool) -> None:
-    """Put the events of FILES on sale, or bring them up to date. Safe to repeat."""
+    """Put the events of FILES on sale, or bring them up to date. Safe to repeat. A file that cannot
+    be opened is named, and keeps no other from it; the command ends with 1 then."""
     parts = tickets()
-    events = [read_event_file(path) for path in files]
+    events, problems = read_event_files(path for path in files if not _matched_nothing(path))
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
     opening = Opening(parts.seats, parts.bookings, parts.gateway)
-    if dry_run:
-        return _rehearse(opening, events)
-    before = {event.id: opening.check(event) for event in events}
-    changed = opening.open_events(events)
+    all_well = _rehearse(opening, events) if dry_run else _open(opening, events)
+    if problems or not all_well:
+        raise SystemExit(1)
+
+
+def _matched_nothing(path: Path) -> bool:
+    """A shell that finds no file hands its pattern on: there is nothing to open then, which is no
+    mistake in a folder that is there."""
+    nothing = "*" in path.name and path.parent.is_dir() and not path.exists()
+    if nothing:
+        click.echo(f"Nothing to open: no file is called {path}", err=True)
+    return nothing
+
+
+def _open(opening: Opening, events: Sequence[Event]) -> bool:
+    """Opens those that can be opened. Returns whether all can."""
+    before: dict[str, Event | None] = {}
     for event in events:
-        _tell_opened(event, before[event.id], changed[event.id])
+        with suppress(OpeningRefused):
+            before[event.id] = opening.check(event)
+    outcomes = opening.open_events(events)
+    for event in events:
+        outcome = outcomes[event.id]
+        if isinstance(outcome, OpeningRefused):
+            click.echo(f"Error: {outcome}", err=True)
+        else:
+            _tell_opened(event, before.get(event.id), outcome)
+    return not any(isinstance(outcome, OpeningRefused) for outcome in outcomes.values())
 
 
 def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
@@ -145,8 +170,8 @@ def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
     _warn(event)
 
 
-def _rehearse(opening: Opening, events: Sequence[Event]) -> None:
-    """Ends with 1 when one would be refused."""
+def _rehearse(opening: Opening, events: Sequence[Event]) -> bool:
+    """Returns whether all would be opened."""
     unchecked, refused = None, False
     for event in events:
         seats = f"{event.id}, {count(len(event.seats))} seats"
@@ -168,8 +193,7 @@ def _rehearse(opening: Opening, events: Sequence[Event]) -> None:
         _warn(event)
     if unchecked:
         click.echo(f"Not compared with what is on sale: {_out_of_reach(unchecked)}", err=True)
-    if refused:
-        raise SystemExit(1)
+    return not refused
 
 
 def _tell(headline: str, lines: Sequence[str]) -> None:

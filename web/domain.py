@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
@@ -394,6 +394,16 @@ def booking_id_of(hold_id: str) -> str:
 
 def hold_id_of(booking_id: str) -> str:
     return f"hld_{booking_id.removeprefix('bkg_')}"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The nearest there is: the last evening of the year 9999 in America is none in UTC. Files may
+    no longer say so, but may have said it when their events were opened."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        nearest = datetime.max if moment.year > 1 else datetime.min
+        return nearest.replace(tzinfo=UTC)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -103,7 +103,8 @@ class SeatStore(Protocol):
     take an Event raise EventChanged when it is out of date."""
 
     def announce(self, event_ids: Iterable[str]) -> None:
-        """Lists events as being on sale. Whoever asks for one that is listed but not there yet
+        """Lists events as being on sale, none too: then it is known that there are none. Whoever
+        asks for one that is listed but not there yet
         is told to come back, not that it does not exist."""
         ...
 

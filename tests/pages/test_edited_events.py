@@ -3,11 +3,12 @@ sold is shown for ever."""
 
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from tests.conftest import ORGANISER_TOKEN
-from tests.factories import FLOOR, FREE, STALLS, lose_event, numbers
+from tests.factories import FLOOR, FREE, STALLS, lose_event, numbers, small_hall, unique
 from tests.http_client import Client, bearer
 from tests.pages.conftest import BUYER
 from web.domain import Row, Section
@@ -306,3 +307,55 @@ def test_the_basket_says_what_was_refunded(ada, address, booked, refund):
     assert "Refunded. £15.00" in basket
     assert "Booked" not in basket
     assert "your basket" not in ada.get(address).text
+
+
+# ---------------------------------------------------------------- lists of events
+
+
+@pytest.fixture
+def lists(cold):
+    """What both lists of events say of one."""
+
+    def of(name):
+        assert cold.get("/api/events").status_code == cold.get("/").status_code == 200
+        listed = [e for e in cold.get("/api/events").json["events"] if e["name"] == name]
+        return listed, name in cold.get("/").text
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("opens_at", "told"),
+    [
+        ("9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59.999Z"),
+        ("0001-01-01T00:00:00+05:00", "1-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_opening_that_no_file_may_have_any_more_is_shown(cold, hall_with, lists, opens_at, told):
+    name = unique("The end of time")
+    address = hall_with(name=name, sale_opens_at=datetime.fromisoformat(opens_at))
+    (event,), on_page = lists(name)
+    assert on_page and event["sale_opens_at"] == told
+    assert cold.get(address).status_code == 200
+
+
+def test_an_event_that_cannot_be_read_hides_no_other(cold, hall_with, lists, redis_client, caplog):
+    broken, good = unique("broken"), unique("good")
+    address, _ = hall_with(name=broken), hall_with(name=good)
+    key = f"event:{{{address.rpartition('/')[2]}}}"
+    redis_client.hset(key, "definition", '{"id": 1}')
+    assert lists(broken) == ([], False)
+    assert lists(good)[1]
+    assert cold.get(address).status_code == 503
+    assert caplog.text.count("its definition in Redis cannot be read") == 1
+    redis_client.delete(key)
+
+
+def test_an_event_that_is_being_built_hides_no_other(seats, hall_with, lists):
+    name = unique("good")
+    hall_with(name=name)
+    building = small_hall()
+    seats.announce([building.id])
+    seats.build_event(building, payments=[])
+    assert lists(name)[1]
+    seats.open_event(building, sold=[])

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from web.domain import (
     Availability,
     BasketFull,
     Event,
+    EventNotFound,
     Hold,
     HoldStatus,
     InvalidRequest,
@@ -22,6 +24,7 @@ from web.domain import (
     SectionNotFound,
     SoldOut,
     TooManyHeld,
+    Unavailable,
 )
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
@@ -76,8 +79,11 @@ class Sent(NamedTuple):
 @pages.get("/")
 def list_events() -> Response:
     now = datetime.now(UTC)
-    events = sorted(tickets().box_office.events(), key=lambda event: event.name)
-    listed = [(event, tickets().seat_maps.of(event.id).availability) for event in events]
+    listed = []
+    for event in sorted(tickets().box_office.events(), key=lambda event: event.name):
+        # One that was lost or closed a moment ago hides no other.
+        with suppress(EventNotFound, Unavailable):
+            listed.append((event, tickets().seat_maps.of(event.id).availability))
     return page("events.html", events=listed, now=now)
 
 

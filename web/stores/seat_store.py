@@ -63,6 +63,9 @@ CATALOGUE_KEY = "events"
 """Set of the ids on sale. When it is missing, Redis has lost its memory, and that an event is not
 in it says nothing."""
 
+NO_EVENT = ""
+"""Is in that set, too: a shop without events is not a Redis that has lost them."""
+
 RECEIPT_MS = 24 * 60 * 60 * 1000
 """How long the answer to an idempotency key is kept, as Stripe does. Later the booking answers."""
 
@@ -154,6 +157,7 @@ class RedisSeatStore:
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._looks = GroupCommit(self._look, CALLS_IN_A_GROUP)
         self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
+        self._unreadable: set[str] = set()
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
     def ping(self) -> None:
@@ -164,14 +168,14 @@ class RedisSeatStore:
 
     def announce(self, event_ids: Iterable[str]) -> None:
         with self._reachable():
-            self._redis.sadd(CATALOGUE_KEY, *event_ids)
+            self._redis.sadd(CATALOGUE_KEY, *event_ids, NO_EVENT)
 
     def event_ids(self) -> list[str]:
         with self._reachable():
             ids = self._redis.smembers(CATALOGUE_KEY)
         if not ids:
             raise Unavailable(PART)
-        return sorted(ids)
+        return sorted(ids - {NO_EVENT})
 
     def known_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
@@ -197,10 +201,22 @@ class RedisSeatStore:
         ]
         events = {event_id: self._events.get(event_id) for event_id in versions}
         for event_id, definition in self._fields_of(outdated, "definition").items():
-            events[event_id] = definition and msgspec.json.decode(definition, type=Event)
-            if definition:
-                self._events.put(event_id, events[event_id])
+            events[event_id] = self._decoded(event_id, definition) if definition else None
         return [events[event_id] for event_id in event_ids]
+
+    def _decoded(self, event_id: str, definition: str) -> Event | None:
+        """None, and a line in the log, for a definition that no release of this one can have
+        written: it must not shut the events beside it."""
+        try:
+            event = msgspec.json.decode(definition, type=Event)
+        except msgspec.DecodeError as error:
+            if event_id not in self._unreadable:
+                log.error("%s: its definition in Redis cannot be read: %s", event_id, error)
+            self._unreadable.add(event_id)
+            return None
+        self._unreadable.discard(event_id)
+        self._events.put(event_id, event)
+        return event
 
     def _fields_of(self, event_ids: Iterable[str], field: str) -> dict[str, str | None]:
         event_ids = dict.fromkeys(event_ids)
@@ -592,7 +608,9 @@ class RedisSeatStore:
                 .sismember(CATALOGUE_KEY, event_id)
                 .execute()
             )
-        return EventNotFound(event_id) if known and not listed else Unavailable(PART)
+        if known and (not listed or event_id == NO_EVENT):
+            return EventNotFound(event_id)
+        return Unavailable(PART)
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:

@@ -66,20 +66,28 @@ class Opening:
         self._bookings = bookings
         self._gateway = gateway
 
-    def open_events(self, events: Sequence[Event]) -> dict[str, bool]:
-        """Opens each event, or brings it up to date with its definition and its bookings; again is
-        fine. Returns event id to whether anything changed. Raises OpeningRefused when a definition
-        would lose or renumber a seat that is held or sold; that event stays as it was."""
+    def open_events(self, events: Sequence[Event]) -> dict[str, bool | OpeningRefused]:
+        """Opens each event, or brings it up to date with its definition and its bookings; safe to
+        repeat. Returns event id to whether anything changed, or why that event stays as it was,
+        which keeps no other from being opened."""
         self._bookings.create_indexes()
+        self._seats.announce([])
         under_way = UnderWay(self._gateway)
-        return {event.id: self.open_event(event, under_way) for event in events}
+        outcomes: dict[str, bool | OpeningRefused] = {}
+        for event in events:
+            try:
+                outcomes[event.id] = self.open_event(event, under_way)
+            except OpeningRefused as refused:
+                outcomes[event.id] = refused
+        return outcomes
 
     def open_event(
         self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
     ) -> bool:
-        """As ``open_events``, for one. ``under_way`` is read now unless it is given.
-        ``seen_revision`` is the highest that anybody has seen: an event whose revision is lower has
-        gone back in time, and gets one above."""
+        """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
+        renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
+        unless it is given. ``seen_revision`` is the highest that anybody has seen: an event whose
+        revision is lower has gone back in time, and gets one above."""
         self._check_bookings(event)
         self._seats.announce([event.id])
         if self._seats.revision(event.id) is None:
@@ -87,7 +95,8 @@ class Opening:
             # seats of a booking that is made meanwhile are marked by that booking's own process.
             self._seats.build_event(event, self._open_payments(event, under_way))
         for _ in range(OPENING_TRIES):
-            sold = self._bookings.sold_seats(event.id)
+            # A seat that the file drops may have been bought since the first look.
+            sold = self._check_bookings(event)
             try:
                 return self._seats.open_event(event, sold, seen_revision)
             except EventChanged:
@@ -115,8 +124,8 @@ class Opening:
             raise _moves(event, before, in_the_way)
         return before
 
-    def _check_bookings(self, event: Event) -> None:
-        """Redis may have lost them."""
+    def _check_bookings(self, event: Event) -> list[str]:
+        """Redis may have lost them. Returns the seats that are sold."""
         sold = self._bookings.sold_seats(event.id)
         if lost := [seat for seat in sold if seat not in event.positions]:
             raise OpeningRefused(
@@ -129,6 +138,7 @@ class Opening:
                 f"seats are sold in {' and '.join(sorted(currencies))}: {_some(sold)}; "
                 "sell in another currency under another id"
             )
+        return sold
 
     def _open_payments(self, event: Event, under_way: UnderWay | None) -> list[Payment]:
         """Those under way for seats of the event that nobody has booked."""
