@@ -117,12 +117,23 @@ def duration(ms: int) -> str:
     return " ".join(words[:2]) or "no time"
 
 
+def isolated(text: str) -> str:
+    """For where no markup can be, such as a page's title: right-to-left text takes no part of what
+    stands beside it along, as <bdi> has it. Other text as it is."""
+    is_right_to_left = any(
+        unicodedata.bidirectional(character) in ("R", "AL") for character in text
+    )
+    return (
+        f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if is_right_to_left else text
+    )
+
+
 def locale_of() -> Locale:
     return LOCALES[locale_tag()]
 
 
 def register_filters(app: Flask) -> None:
-    for filter_ in (money, price, count, day_and_time, clock_time, duration):
+    for filter_ in (money, price, count, isolated, day_and_time, clock_time, duration):
         app.add_template_filter(filter_)
     app.add_template_global(locale_tag)
     app.add_template_global(money_format)

@@ -196,7 +196,8 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	function write(text, x, y, px, colour, room) {
 		font(px);
 		context.fillStyle = colours[colour];
-		context.fillText(text, x, y, room);
+		// Isolated: it runs in the direction of its own first letter, as <bdi> has it.
+		context.fillText(`\u2068${text}\u2069`, x, y, room);
 	}
 
 	function box(colour, ...place) {

@@ -294,6 +294,7 @@ function lost(positions) {
 function add(tag, text) {
 	const made = document.createElement(tag);
 	made.textContent = text;
+	made.dir = "auto";
 	part("message").append(made);
 	return made;
 }
