@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import requests
 import stripe
 from stripe.params import (
     PaymentIntentCancelParams,
@@ -531,6 +532,19 @@ def test_a_wrong_key_is_told_so_far_that_its_owner_knows_it(sandbox):
 
     error = refused(client.payment_intents.list, kind=stripe.AuthenticationError)
     assert error.user_message == "Invalid API Key provided: sk_live_************cdef"
+
+
+def test_an_idempotency_key_that_is_empty_is_none(sandbox):
+    answer = requests.post(
+        f"{sandbox.url}/v1/payment_intents",
+        data={"amount": 1200, "currency": "gbp"},
+        headers={"Authorization": "Bearer sk_test_refusals", "Idempotency-Key": ""},
+        timeout=5,
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "idempotency_error"
+    assert "key length is 0 characters long" in answer.json()["error"]["message"]
 
 
 def test_an_idempotency_key_has_at_most_255_characters(intents):

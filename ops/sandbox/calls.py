@@ -35,7 +35,9 @@ class Calls:
         """Wait, then commit the effect, once for each idempotency key; tell the webhook of it.
         Raises ApiError."""
         key = request.headers.get("Idempotency-Key")
-        identity = Identity.of(key, request.path, list(request.form.items(True))) if key else None
+        identity = None
+        if key is not None:
+            identity = Identity.of(key, request.path, list(request.form.items(True)))
         answer = self._executor.execute(
             identity, spoilt(g.fault, effect), takes_s + delay_s(g.fault)
         )

@@ -26,9 +26,9 @@ class Identity:
     def of(cls, key: str, endpoint: str, pairs: list[tuple[str, str]]) -> "Identity":
         """``pairs`` are the parameters as they came; their order does not matter.
 
-        Raises ApiError when the key is too long.
+        Raises ApiError when the key is empty or too long.
         """
-        if len(key) > MAX_KEY_LENGTH:
+        if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ApiError(
                 400,
                 "idempotency_error",

@@ -58,7 +58,7 @@ was done yet, so giving up is safe; a buyer would not wait much longer. A paymen
 last call late still ends within its lease, and before nginx loses patience."""
 
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 1.0
 """Between calls that hear 429: twice as long each time, and none as long as another's, as Stripe
 advises: https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
 
