@@ -6,7 +6,7 @@ and change nothing here, because there is neither a customer nor a page of a ban
 """
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, Literal, get_args, get_origin
 
 from stripe.params import PaymentIntentConfirmParams, PaymentIntentCreateParams
 
@@ -32,14 +32,16 @@ METHOD_CHOICES = (
 """Ways to say which payment methods there are; an intent takes one of them.
 https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter"""
 
-((_METHOD_TYPES, _),) = map(
-    get_args,
-    get_args(
-        get_args(PaymentIntentCreateParams.__annotations__["allowed_payment_method_types"])[0]
-    ),
-)
-METHOD_TYPES: tuple[str, ...] = get_args(_METHOD_TYPES)
-"""As the SDK declares them: ``NotRequired[List[Union[Literal["acss_debit", ...], str]]]``."""
+
+def _values_of(annotation: Any) -> tuple[str, ...]:
+    """Of the Literals anywhere in a type."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(value for part in get_args(annotation) for value in _values_of(part))
+
+
+METHOD_TYPES = _values_of(PaymentIntentCreateParams.__annotations__["allowed_payment_method_types"])
+"""``acss_debit`` and so on, as the SDK declares them."""
 
 HERE = ("card",)
 """The types of payment methods that the sandbox has activated."""
