@@ -3,12 +3,13 @@
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 
-from tests.factories import lose_event, put_on_sale, small_hall
+from tests.factories import STALLS, lose_event, put_on_sale, small_hall
 from tests.http_client import Client, assert_problem, bearer
 from tests.waiting import eventually
 
@@ -358,6 +359,40 @@ def test_after_five_refused_cards_the_seats_go_back(ada, bob):
         assert assert_problem(declined, 402, "payment_declined")["attempts_left"] == 4 - number
     assert_problem(ada.pay(hold, "key-6"), 410, "hold_expired")
     assert bob.hold_seat("stalls-A-1").status_code == 201
+
+
+def test_a_payment_that_no_card_can_make_is_refused_for_good_and_the_hold_stays(stack, seats):
+    """As in an event that was opened when its price was still taken."""
+    event = open_hall(seats, sections=(replace(STALLS, price_minor=20),))
+    ada = Client(stack.url, event.id)
+    hold = ada.held("stalls-A-1")
+    refused = ada.pay(hold)
+    problem = assert_problem(refused, 402, "payment_declined")
+    assert (problem["reason"], problem["attempts_left"]) == ("not_accepted", 5)
+    assert "Nothing was charged. No other card can change that" in problem["detail"]
+    assert "Retry-After" not in refused.headers
+    again = ada.pay(hold)
+    assert (again.status_code, again.content) == (402, refused.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert ada.look_up(hold).json()["status"] == "held"
+    assert ada.release(hold).status_code == 204
+
+
+def test_twelve_digits_go_from_the_hold_to_the_receipt_and_the_gateway(stack, seats):
+    event = open_hall(
+        seats,
+        currency="IDR",
+        sections=(replace(STALLS, price_minor=166_666_666_666),),
+        max_seats_per_hold=6,
+    )
+    ada = Client(stack.url, event.id)
+    hold = ada.held(*(f"stalls-A-{number}" for number in range(1, 7)))
+    assert (hold["amount"], hold["currency"]) == (999_999_999_996, "IDR")
+    receipt = ada.pay(hold).json()
+    assert (receipt["amount"], receipt["currency"]) == (999_999_999_996, "IDR")
+    assert ada.pay(hold).json() == receipt
+    assert ada.booking(receipt, hold).json() == receipt
+    assert stack.charges(f"/holds/{hold['hold_id']}") == [999_999_999_996]
 
 
 def test_a_key_is_not_good_for_another_payment(ada):

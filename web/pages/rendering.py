@@ -114,7 +114,7 @@ def problem_page(problem: Problem) -> Response:
         case "unavailable":
             words = (
                 "We are back in a moment",
-                f"A part of the shop is being restarted. Wait {wait}, then load the page again. If "
+                f"A part of the shop cannot be reached. Wait {wait}, then load the page again. If "
                 "you were paying, that is safe: you are never charged twice.",
                 # Only of what was sent: an earlier payment may have gone through.
                 "What you just sent did nothing, and nothing was charged by it."
