@@ -15,6 +15,7 @@ from tests.application import REQUIRED
 from tests.commands import flask
 from tests.factories import a_booking, unique
 from web.domain import booking_id_of
+from web.stores.booking_store import MongoBookingStore
 
 FILE = """
 id = "{id}"
@@ -45,11 +46,24 @@ def own_redis(tmp_path_factory) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def environment(own_redis, mongo_server, sandbox) -> dict[str, str]:
+def own_database(mongo_server) -> str:
+    """Without bookings that the audits of other tests would stumble over."""
+    return mongo_server.url.replace("/tickets", "/organiser-commands")
+
+
+@pytest.fixture(scope="module")
+def bookings(own_database) -> MongoBookingStore:
+    store = MongoBookingStore(own_database)
+    store.create_indexes()
+    return store
+
+
+@pytest.fixture(scope="module")
+def environment(own_redis, own_database, sandbox) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "REDIS_URL": own_redis.url,
-        "MONGODB_URI": mongo_server.url,
+        "MONGODB_URI": own_database,
         **REQUIRED,
         "STRIPE_API_BASE": sandbox.url,
     }
@@ -308,6 +322,20 @@ def test_a_server_that_is_away_is_one_line_with_its_address_and_without_its_pass
     away = environment | {setting: f"{scheme}://user:secret@{address}/0"}
     line = one_line(flask(away, *command))
     assert line == f"Error: cannot reach {scheme}://{address}/0; is {setting} right?"
+
+
+def test_a_refund_without_the_gateway_says_who_goes_on(environment, bookings):
+    booking = a_booking(unique("evening"), "a-1", payment_id="pi_1")
+    bookings.insert(booking)
+    away = environment | {"STRIPE_API_BASE": nobody("http")}
+    line = one_line(flask(away, "bookings", "refund", booking.id))
+    assert line.startswith(
+        "Error: the payment gateway did not confirm it: no connection to the payment gateway: "
+    )
+    assert line.endswith("; the worker tries again, and you may")
+    refused = one_line(flask(environment, "bookings", "refund", booking.id))
+    assert refused.startswith("Error: the payment gateway refuses it: ")
+    assert "pi_1" in refused and "again" not in refused
 
 
 def test_a_redis_without_events_is_not_called_away(environment, own_redis):

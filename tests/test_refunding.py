@@ -129,7 +129,7 @@ def test_a_refund_that_the_gateway_refuses_is_not_tried_each_second(shop):
     receipt = shop.pay().receipt
     shop.gateway.fail("refund", NotExecuted("disputed"))
     shop.gateway.fail("void", NotExecuted("captured"))
-    with pytest.raises(NotExecuted):
+    with pytest.raises(NotExecuted, match="disputed"):
         shop.refunding.refund(receipt.booking_id)
     reconciler, tries = reconciler_of(shop), shop.gateway.calls.count("refund")
     for _ in range(3):

@@ -34,7 +34,7 @@ from web.event_text import (
     warnings,
 )
 from web.pages.locales import count, money
-from web.ports import GatewayError, IndexMissing
+from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import EventFolder, read_event_files
 from web.stores.seat_store import PART as SEAT_STORE
@@ -75,18 +75,25 @@ def _told_plainly() -> Iterator[None]:
     except IndexMissing as error:
         raise click.ClickException(str(error)) from None
     except EventNotFound as error:
-        ids = tickets().seats.event_ids()
-        raise click.ClickException(
-            f"there is no event {error.event_id!r}{did_you_mean(error.event_id, ids)}"
-        ) from None
+        raise click.ClickException(_no_such_event(error.event_id)) from None
     except Unavailable as error:
         raise click.ClickException(_out_of_reach(error)) from None
     except Refusal as error:
         raise click.ClickException(str(error)) from None
+    except (NotAccepted, NotAllowed) as error:
+        raise click.ClickException(f"the payment gateway refuses it: {error}") from None
     except GatewayError as error:
         raise click.ClickException(
-            f"the gateway did not confirm it: {error}; the worker goes on, or try again"
+            f"the payment gateway did not confirm it: {error}; the worker tries again, and you may"
         ) from None
+
+
+def _no_such_event(event_id: str) -> str:
+    with suppress(Unavailable):
+        return (
+            f"there is no event {event_id!r}{did_you_mean(event_id, tickets().seats.event_ids())}"
+        )
+    return f"there is no event {event_id!r}"
 
 
 def _out_of_reach(error: Unavailable) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import time
 
 from flask import Response, flash, redirect, session, url_for
@@ -17,6 +18,8 @@ from web.tickets import tickets
 from web.use_cases.sale_report import report_sale
 
 FIELD = "organiser"
+
+log = logging.getLogger(__name__)
 
 LOGIN_S = 12 * 60 * 60
 """A day of sale. Cookies cannot be called back, except by changing the token."""
@@ -37,7 +40,9 @@ def log_in() -> Response | WerkzeugResponse:
     token = tickets().settings.organiser_token
     given = form.token.data or ""
     if not form.validate() or not hmac.compare_digest(given.encode(), token.encode()):
+        log.warning("organiser: a wrong token was refused")
         return page("organiser_login.html", 403, form=form, wrong=True)
+    log.info("organiser: logged in")
     session[FIELD] = [int(time.time()) + LOGIN_S, _proof()]
     return redirect(url_for("pages.show_organiser"), 303)
 

@@ -39,10 +39,13 @@ class Refunding:
             return
         try:
             self._gateway.refund(booking.payment_id, f"refund-{booking.id}")
-        except NotExecuted:
+        except NotExecuted as refused:
             # It may not have been captured yet: then there is nothing to give back but the hold on
-            # the card. When that is not it, this is refused too.
-            self._gateway.void(booking.payment_id)
+            # the card. When that is not it, this is refused too, and the first refusal says why.
+            try:
+                self._gateway.void(booking.payment_id)
+            except NotExecuted:
+                raise refused from None
 
     def return_seats(self, booking: Booking) -> None:
         """Puts those seats of a refunded booking on sale again that no other booking has and the
