@@ -1,5 +1,7 @@
 """What Stripe refuses, the sandbox refuses: asked through Stripe's own SDK."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -18,7 +20,7 @@ from stripe.params import (
 )
 
 from ops.sandbox.form import names_of
-from ops.servers import Sandbox
+from ops.servers import REPOSITORY, Sandbox
 
 NO_REDIRECTS = {"enabled": True, "allow_redirects": "never"}
 PAID = {
@@ -595,6 +597,14 @@ def test_no_endpoint_is_called_more_than_25_times_a_second(limited):
     assert client.payment_intents.list({"limit": 1}).data
     time.sleep(1)
     assert client.payment_intents.create(PAID).status == "succeeded"
+
+
+def test_a_limit_that_lets_nothing_through_is_refused_at_the_start():
+    command = [sys.executable, "-m", "ops.sandbox", "--rate-limit", "0"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "at least 1 call a second" in ended.stderr
 
 
 def test_by_default_it_takes_as_many_calls_as_come(intents):

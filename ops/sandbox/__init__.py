@@ -21,6 +21,7 @@ does not allow, keys, versions. Of what Stripe takes this is missing, and refuse
 - ``update``, ``search`` and ``increment_authorization``; captures in several parts; disputes
 - versions of the API before October 2024, and the differences between those since
 - the limit on all calls of an account together, and on what one intent takes in an hour
+- a dashboard: errors have a ``request_log_url``, which leads nowhere
 
 A parameter that Stripe has and the sandbox has not is refused by name.
 

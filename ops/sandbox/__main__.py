@@ -57,6 +57,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.webhook_url) != bool(arguments.webhook_secret):
         parser.error("--webhook-url and --webhook-secret need each other")
+    if arguments.rate_limit is not None and arguments.rate_limit < 1:
+        parser.error("--rate-limit: at least 1 call a second, or leave it out for no limit")
 
     arguments.ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(arguments.ledger)
