@@ -444,7 +444,7 @@ def test_scripts_that_import_one_another_are_of_one_version_and_loaded_once(page
     page.goto(f"/events/{hall.id}")
     page.wait_for_selector("[data-ready]")
     scripts = [url for url in asked if url.endswith(".js")]
-    assert len(scripts) == len(set(scripts)) == 6
+    assert len(scripts) == len(set(scripts)) == 7
     versions = {re.search(r"/static/([0-9a-f]{8})/", url)[1] for url in scripts}
     assert len(versions) == 1
 
