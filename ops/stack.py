@@ -200,6 +200,8 @@ class Stack:
     def _start_nginx(self, port: int, upstream: str) -> None:
         state_dir = self._state_dir / "nginx"
         state_dir.mkdir(exist_ok=True)
+        # For its access log, which its check of the configuration opens.
+        self.log_dir.mkdir(exist_ok=True)
         cache_dir = self._memory_dir = _private_memory_dir(state_dir)
         config_path = state_dir / "nginx.conf"
         config_path.write_text(

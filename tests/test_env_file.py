@@ -252,7 +252,7 @@ def test_every_process_checks_what_the_file_sets(clone, process):
 def test_flask_reads_nothing_else(clone, tmp_path):
     """It would by itself: `.flaskenv`, folders above, and `.env` when another file is named."""
     (clone / ".env").unlink(missing_ok=True)
-    not_ours = "Error: this is not a ticket of ours"
+    not_ours = "is not a ticket of ours"
     assert not_ours in run(clone, *VERIFY, **REQUIRED).stderr
     write(clone / ".env", GOOD + "RATE_LIMIT=of-the-file\n")
     good = write(tmp_path / "good.env", GOOD)
