@@ -122,12 +122,13 @@ def test_the_pages_say_it_as_the_application_does():
         assert f"<h1>{heading_of(code)}</h1>" in said.get_data(as_text=True), code
 
 
-def test_the_access_log_does_not_have_what_opens_a_ticket(nginx):
-    for path in ("/receipts/the-secret-link", "/receipts/the-secret-link?a=b"):
+@pytest.mark.parametrize("kind", ["receipts", "holds"])
+def test_the_access_log_does_not_have_what_opens_a_ticket_or_a_hold(nginx, kind):
+    for path in (f"/{kind}/the-secret-link", f"//{kind}//the-secret-link?a=b"):
         ask(nginx.port, "GET", path, **BROWSER)
-    ask(nginx.port, "POST", "/receipts/the-secret-link", LARGE)
+    ask(nginx.port, "POST", f"/{kind}/the-secret-link", LARGE)
     log_path = nginx.log_path.parent / "access.log"
-    lines = '"path":"/receipts/-"'
+    lines = f'"path":"/{kind}/-"'
     # Each of nginx's processes writes what it has in memory once a second.
     eventually(lambda: log_path.read_text().count(lines) >= 3, "three lines")
     log = log_path.read_text()

@@ -44,6 +44,7 @@ ROUTES_OF_FORMS = (
     "pages.hold_best",
     "pages.extend_hold",
     "pages.release_hold",
+    "pages.take_linked_hold",
     "pages.log_out",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)

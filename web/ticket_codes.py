@@ -1,5 +1,5 @@
-"""What a buyer is handed as proof, signed under the service's secret key: the link of the receipt,
-and the code on the ticket that the door reads."""
+"""What a buyer is handed as proof, signed under the service's secret key: the link of a hold, the
+link of the receipt, and the code on the ticket that the door reads."""
 
 import hashlib
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ class TicketCodes:
     def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
         # The last key is the one that signs.
         keys = [*reversed(fallbacks), secret_key]
-        self._codes, self._links = (
+        self._codes, self._links, self._hold_links = (
             URLSafeSerializer(keys, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
-            for salt in ("ticket", "receipt")
+            for salt in ("ticket", "receipt", "hold link")
         )
 
     def code_of(self, booking: Booking) -> str:
@@ -50,6 +50,16 @@ class TicketCodes:
     def read_link(self, link: str) -> tuple[str, str]:
         """The event's id and the hold's. Raises BadCode."""
         event_id, hold_id = _read(self._links, link)
+        return event_id, hold_id
+
+    def hold_link_of(self, event_id: str, hold_id: str) -> str:
+        """The last part of an address that carries a hold to another browser. Whoever has it may
+        pay for the hold; it is of no use for the receipt."""
+        return self._hold_links.dumps([event_id, hold_id])
+
+    def read_hold_link(self, link: str) -> tuple[str, str]:
+        """The event's id and the hold's. Raises BadCode."""
+        event_id, hold_id = _read(self._hold_links, link)
         return event_id, hold_id
 
 

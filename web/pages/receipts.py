@@ -1,14 +1,11 @@
 """The receipt, by an address that cannot be guessed: whoever has it may see and print it."""
 
-import io
-
-import segno
 from flask import Response
-from markupsafe import Markup
 
 from web.domain import BookingNotFound, booking_id_of
 from web.pages.blueprint import pages
 from web.pages.names import event_names, names_of_seats
+from web.pages.qr_codes import qr_code
 from web.pages.rendering import page
 from web.ticket_codes import BadCode
 from web.tickets import tickets
@@ -29,27 +26,8 @@ def show_receipt(link: str) -> Response:
         booking=booking,
         seats=names_of_seats(event_id, booking.seats, booking),
         code=code,
-        qr_code=qr_code(code) if not booking.refunded_at else None,
+        qr_code=qr_code(code, title="Ticket code") if not booking.refunded_at else None,
     )
     # The address is the key to this page: no other site may learn it.
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer
-
-
-def qr_code(text: str) -> Markup:
-    """As an SVG element. Error correction M: a crease or a scratch of a seventh of it is read
-    over."""
-    svg = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(
-        svg,
-        kind="svg",
-        xmldecl=False,
-        svgns=False,
-        svgclass="qr",
-        lineclass=None,
-        omitsize=True,
-        border=4,
-        light="#fff",
-        title="Ticket code",
-    )
-    return Markup(svg.getvalue().decode())

@@ -7,6 +7,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain import (
+    BasketFull,
     BookingNotFound,
     EventNotFound,
     HoldNotFound,
@@ -77,6 +78,8 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 "If you paid for them, the address of your receipt still opens it.",
                 steps=(basket, Step("The event", url_for("pages.show_event", event_id=event_id))),
             )
+        case BasketFull():
+            return notice(409, "Your basket is full", problem.detail, steps=(basket,))
         case BookingNotFound():
             return notice(
                 404,

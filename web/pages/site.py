@@ -11,7 +11,7 @@ from flask_wtf import CSRFProtect
 from web.answers import KEPT_FOR_EVER
 
 # Their views are on the blueprint once they are imported.
-from web.pages import checkout, organiser, receipts, refusal_pages, shop  # noqa: F401
+from web.pages import checkout, hold_links, organiser, receipts, refusal_pages, shop  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
