@@ -84,7 +84,7 @@ def test_the_map_of_the_theatre_is_light(stack):
     assert page.headers["Content-Encoding"] == "gzip"
     linked = re.findall(r'<link [^>]*href="(/static/[^"]+)"', page.text)
     linked += re.findall(r'<script [^>]*src="([^"]+)"', page.text)
-    assert len([path for path in linked if ".js" in path]) == 6
+    assert len([path for path in linked if ".js" in path]) == 7
     parts = [page, *(requests.get(stack.url + path, timeout=TIMEOUT_S) for path in linked)]
     assert sum(len(gzip.compress(part.content)) for part in parts) < FIRST_VIEW_BYTES
 
