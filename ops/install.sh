@@ -81,6 +81,13 @@ missing_packages() {
         # Its sandbox is a package of its own, for whoever is not root.
         echo chromium chromium-sandbox
     fi
+    if [[ $target == test ]]; then
+        # What tests/browser/engines.py runs. The driver of WebKitGTK brings its MiniBrowser.
+        has_command chromedriver || echo chromium-driver
+        has_command firefox-esr || echo firefox-esr
+        has_command WebKitWebDriver || echo webkit2gtk-driver
+        has_command Xvfb || echo xvfb
+    fi
     if [[ $target == screenshots ]]; then
         has_command pngquant || echo pngquant
         # Pictures look the same from every machine.

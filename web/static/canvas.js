@@ -167,14 +167,14 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		toHall();
 		box("surface", -left / scale, -top / scale, width / scale, height / scale);
 		box("sold", hall.width / 2 - hall.stage * 8, 0.4, hall.stage * 16, hall.stage);
-		write("Stage", hall.width / 2, 0.4 + hall.stage / 2, Math.min(15, hall.stage * scale * 0.7), "quiet");
+		write(Math.min(15, hall.stage * scale * 0.7), "quiet", ["Stage", hall.width / 2, 0.4 + hall.stage / 2]);
 		const positions = [];
 		if (scale < NEAR_PX) context.drawImage(bitmap, 0, 0, bitmap.width / cell, bitmap.height / cell);
 		else {
 			for (const row of hall.rows) {
 				const y = top + row.y * scale;
 				if (row.section.general || y < -scale || y > height + scale) continue;
-				write(row.id, row.left - 0.7, row.y, Math.min(13, scale * 0.5), "quiet");
+				write(Math.min(13, scale * 0.5), "quiet", [row.id, row.left - 0.7, row.y]);
 				for (let at = row.start; at < row.start + row.size; at++) positions.push(at);
 			}
 			seats(positions);
@@ -190,14 +190,20 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	}
 
 	function font(px) {
-		context.font = `600 ${px / scale}px ${family}`;
+		context.font = `600 ${px}px ${family}`;
 	}
 
-	function write(text, x, y, px, colour, room) {
+	// Texts and their places in the hall. In the hall's units a letter is less than a pixel wide, and
+	// WebKitGTK rounds that before it is enlarged: so letters are drawn in the page's pixels.
+	function write(px, colour, ...texts) {
+		context.setTransform(ratio, 0, 0, ratio, 0, 0);
 		font(px);
 		context.fillStyle = colours[colour];
-		// Isolated: it runs in the direction of its own first letter, as <bdi> has it.
-		context.fillText(`\u2068${text}\u2069`, x, y, room);
+		for (const [text, x, y, room] of texts) {
+			// Isolated: it runs in the direction of its own first letter, as <bdi> has it.
+			context.fillText(`\u2068${text}\u2069`, left + x * scale, top + y * scale, room && room * scale);
+		}
+		toHall();
 	}
 
 	function box(colour, ...place) {
@@ -210,10 +216,10 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		const x = section.x + section.width / 2;
 		if (section.general) return bar(section, x);
 		if (HEAD * scale >= 14) {
-			return write(section.name, x, section.y + HEAD / 2, between(12, scale * 0.7, 17), "ink", section.width);
+			return write(between(12, scale * 0.7, 17), "ink", [section.name, x, section.y + HEAD / 2, section.width]);
 		}
 		font(11);
-		const widthOf = (text) => context.measureText(text).width;
+		const widthOf = (text) => context.measureText(text).width / scale;
 		const lines = [];
 		for (const word of section.name.split(" ")) {
 			const longer = `${lines[lines.length - 1]} ${word}`;
@@ -225,7 +231,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		for (const line of lines) {
 			const wide = widthOf(line) + 8 / scale;
 			box("surface", x - wide / 2, y - step / 2, wide, step);
-			write(line, x, y, 11, "ink");
+			write(11, "ink", [line, x, y]);
 			y += step;
 		}
 	}
@@ -236,8 +242,8 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		const px = Math.min(18, height * scale * 0.25);
 		box("sold", x, y, width, height);
 		box("accent", x, y + height * 0.85, (width * free) / size, height * 0.15);
-		write(section.name, middle, y + height * 0.25, px, "ink", width);
-		write(`${free} of ${size} left`, middle, y + height * 0.6, px * 0.85, "ink", width);
+		write(px, "ink", [section.name, middle, y + height * 0.25, width]);
+		write(px * 0.85, "ink", [`${free} of ${size} left`, middle, y + height * 0.6, width]);
 	}
 
 	function seats(positions) {
@@ -251,9 +257,8 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 			context[`${how}Style`] = colours[colour];
 			context[how]();
 			if (!sign && scale < NUMBERS_PX) continue;
-			font(sign ? scale * 0.6 : Math.min(14, scale * 0.42));
-			context.fillStyle = colours[ink];
-			for (const at of group) context.fillText(sign || hall.number(at), hall.x[at], hall.y[at] + 0.02);
+			const numbers = group.map((at) => [sign || hall.number(at), hall.x[at], hall.y[at] + 0.02]);
+			write(sign ? scale * 0.6 : Math.min(14, scale * 0.42), ink, ...numbers);
 		}
 	}
 
