@@ -4,21 +4,20 @@ They are checked before anything starts, and one that nobody reads is refused: a
 minutes and ignores what was asked for is worse than none.
 """
 
-import difflib
-import shlex
+import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
-from web.validation import field_and_problem
+from web.validation import did_you_mean, field_and_problem
 
 INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
 """Variables that make itself reads, or ops/install.sh."""
 
-NEAR = 0.8
-"""How much alike, to difflib, two names are of which one is probably the other misspelt."""
+MISSPELT = 0.8
+"""How much alike two names are of which one is probably the other misspelt."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -44,12 +43,6 @@ def read_parameters(
         ) from None
 
 
-def did_you_mean(text: str, choices: Iterable[str]) -> str:
-    """The end of a sentence: ``; did you mean harbour-arena?``, or a full stop."""
-    near = difflib.get_close_matches(text, choices, n=1, cutoff=NEAR)
-    return f"; did you mean {near[0]}?" if near else "."
-
-
 def _refuse_unknown(environ: Mapping[str, str], names: Mapping[str, str], others: set[str]) -> None:
     """make exports the variables of its command line, and says in MAKEFLAGS which those are. Of the
     environment's most are somebody else's; only what looks like a parameter is taken for one."""
@@ -57,16 +50,17 @@ def _refuse_unknown(environ: Mapping[str, str], names: Mapping[str, str], others
     for name in [*on_command_line, *environ]:
         if name in names or name in others:
             continue
-        meant = did_you_mean(name.upper(), names)
-        if name in on_command_line or meant != ".":
+        meant = did_you_mean(name.upper(), names, most=1, alike=MISSPELT)
+        if name in on_command_line or meant:
             known = ", ".join(names) or "none"
-            raise BadParameter(f"{name} is no parameter{meant} The parameters are: {known}")
+            raise BadParameter(f"{name} is no parameter{meant or '.'} The parameters are: {known}")
 
 
 def _of_command_line(makeflags: str) -> list[str]:
-    """The names of the variables in ``s -j2 -- BOTS=5 EVENT=a``."""
-    _, separator, variables = f" {makeflags}".partition(" -- ")
-    return [word.partition("=")[0] for word in shlex.split(variables)] if separator else []
+    """The names of the variables in ``s -j2 -- BOTS=5 EVENT:=a``, where a space in a value has a
+    backslash before it."""
+    variables = f" {makeflags}".partition(" -- ")[2]
+    return [re.split(r"[:+?!]*=", word)[0] for word in re.findall(r"(?:\\.|\S)+", variables)]
 
 
 def _must_be(kind: type[msgspec.Struct], field: str) -> str:

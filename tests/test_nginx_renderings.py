@@ -286,7 +286,7 @@ def test_a_certificate_that_is_not_on_this_machine_is_named_and_may_be_on_nginxs
     done = rendered(*SERVER, *certificates, "--output", tmp_path / "nginx.conf")
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
-    assert "/nowhere/cert.pem is not here; nginx's host must have it" in line
+    assert "/nowhere/cert.pem was not found; nginx's host must have it" in line
     assert "'/nowhere/cert.pem'" in (tmp_path / "nginx.conf").read_text()
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.application import REQUIRED
 from tests.commands import flask
-from tests.factories import a_booking, unique
+from tests.factories import a_booking, lose_event, unique
 from web.domain import booking_id_of
 from web.stores.booking_store import MongoBookingStore
 
@@ -226,6 +227,18 @@ def test_the_list_has_each_event_with_its_state_and_its_seats(environment, write
     ]
 
 
+def test_an_event_that_redis_has_lost_is_listed_as_such(environment, write, own_redis):
+    path = write()
+    flask(environment, "events", "open", path)
+    with redis.Redis.from_url(own_redis.url) as client:
+        lose_event(client, path.stem)
+    rows = flask(environment, "events", "list").stdout.splitlines()
+    (row,) = [row for row in rows if path.stem in row]
+    assert re.split(r"\s{2,}", row) == [path.stem, "lost by Redis; the worker reopens it"]
+    line = one_line(flask(environment, "events", "show", path.stem))
+    assert "Redis answers and does not have the event" in line
+
+
 def test_an_event_is_shown_whole(environment, write, bookings):
     path = write(opens="2026-01-10T10:00:00Z")
     bookings.insert(a_booking(path.stem, "stalls-A-1", "floor-GA-7"))
@@ -341,7 +354,7 @@ def test_a_refund_without_the_gateway_says_who_goes_on(environment, bookings):
 def test_a_redis_without_events_is_not_called_away(environment, own_redis):
     empty = environment | {"REDIS_URL": own_redis.url.replace("/0", "/1")}
     line = one_line(flask(empty, "events", "list"))
-    assert "nothing was opened yet, or Redis has lost it; run `events open`" in line
+    assert "it was not opened yet, or Redis has lost it; run `events open`" in line
 
 
 def test_an_audit_says_what_is_away_in_words_and_counts_one_problem_as_one(environment):

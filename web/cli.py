@@ -108,8 +108,8 @@ def _out_of_reach(error: Unavailable) -> str:
     except Unavailable:
         return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
     return (
-        "Redis does not have it now: nothing was opened yet, or Redis has lost it; run "
-        "`events open` with the event's file, as the worker does by itself"
+        "Redis answers and does not have the event: it was not opened yet, or Redis has lost it; "
+        "run `events open` with its file, as the worker does by itself"
     )
 
 

@@ -113,8 +113,8 @@ def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     return place.strip("`").removeprefix("$").removeprefix("."), problem
 
 
-def did_you_mean(given: str, choices: Iterable[str], most: int = 3) -> str:
+def did_you_mean(given: str, choices: Iterable[str], most: int = 3, alike: float = 0.6) -> str:
     """The end of a sentence about a name that does not exist: ``; did you mean price?``, or "" when
-    no choice is like it."""
-    near = difflib.get_close_matches(given, choices, n=most)
+    no choice is ``alike``, which is difflib's ratio."""
+    near = difflib.get_close_matches(given, choices, n=most, cutoff=alike)
     return f"; did you mean {' or '.join(near)}?" if near else ""

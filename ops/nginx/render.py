@@ -422,8 +422,11 @@ def main() -> None:
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {given.output}: {error.strerror}; nothing was written\n")
     for path in (vars(given).get("certificate"), vars(given).get("certificate_key")):
-        if path and not path.exists():
-            print(f"{parser.prog}: {path} is not here; nginx's host must have it", file=sys.stderr)
+        # Not Path.exists(), which raises for a folder that only root may enter.
+        if path and not os.path.exists(path):
+            print(
+                f"{parser.prog}: {path} was not found; nginx's host must have it", file=sys.stderr
+            )
 
 
 def _rendered(given: argparse.Namespace) -> str:

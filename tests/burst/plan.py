@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from ops.servers import REPOSITORY
-from tests.parameters import BadParameter, did_you_mean, read_parameters
+from tests.parameters import BadParameter, read_parameters
 from web.stores.event_files import BadEventFile, read_event_file
+from web.validation import did_you_mean
 
 EVENTS_DIR = REPOSITORY / "events"
 
@@ -91,7 +92,7 @@ def read_plan(environ: Mapping[str, str]) -> Plan:
     if plan.event not in events:
         raise BadParameter(
             f"EVENT={plan.event}: there is no such file in events/"
-            f"{did_you_mean(plan.event, events)} There are: {', '.join(events)}"
+            f"{did_you_mean(plan.event, events, most=1) or '.'} There are: {', '.join(events)}"
         )
     try:
         read_event_file(EVENTS_DIR / f"{plan.event}.toml")

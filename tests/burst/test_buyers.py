@@ -119,7 +119,8 @@ def test_a_parameter_that_cannot_be_is_named_with_what_can(name, value, says):
 
 
 def test_what_is_no_parameter_of_ours_may_be_set():
-    environ = {"LANG": "C", "MAKEFLAGS": "w -- BOTS=5 PYTHON=python3", "BOTS": "5"}
+    makeflags = "w -- BOTS:=5 PYTHON=a\\ python\\ of=it's"
+    environ = {"LANG": "C", "MAKEFLAGS": makeflags, "BOTS": "5"}
     assert read_plan(environ) == Plan(bots=5)
 
 
