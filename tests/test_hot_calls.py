@@ -54,7 +54,7 @@ def halls(seats):
 DIFFERS = ("Content-Length", "ETag", "Location", "X-Accel-Expires")
 """Headers with what is different in two halls or at two moments."""
 
-DIFFERS_IN_BODY = r'("(?:hold_id|hold_token|expires_at|expires_in_ms|revision)":)[^,}]+'
+DIFFERS_IN_BODY = r'("(?:hold_id|hold_token|expires_at|expires_in_ms|revision|version)":)[^,}]+'
 
 
 def look(response, hall):

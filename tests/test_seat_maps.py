@@ -63,8 +63,12 @@ def test_whoever_asks_later_gets_what_has_changed(box_office, seat_maps):
     box_office.may_answer.set()
     first = seat_maps.of("evening")
     assert seat_maps.of("evening") is first
-    box_office.now = SeatMap(2, "h0")
-    assert msgspec.json.decode(seat_maps.of("evening").body) == {"revision": 2, "seats": "h0"}
+    box_office.now = SeatMap(2, "h0", "a version")
+    assert msgspec.json.decode(seat_maps.of("evening").body) == {
+        "revision": 2,
+        "seats": "h0",
+        "version": "a version",
+    }
     assert box_office.asked == [None, 1, 1]
 
 

@@ -304,6 +304,7 @@ def _event_json(event: Event) -> Encoded:
     definition = msgspec.json.encode(
         {
             **_summary(event),
+            "version": event.version,
             "hold_ms": event.hold_ms,
             "max_seats_per_hold": event.max_seats_per_hold,
             "max_held_per_client": event.max_held_per_client,

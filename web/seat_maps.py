@@ -23,7 +23,11 @@ class EncodedMap(Encoded):
     """The JSON of the contract."""
 
     def __init__(self, seat_map: SeatMap):
-        told = {"revision": seat_map.revision, "seats": seat_map.seats}
+        told = {
+            "revision": seat_map.revision,
+            "seats": seat_map.seats,
+            "version": seat_map.version,
+        }
         super().__init__(msgspec.json.encode(told))
         self.revision = seat_map.revision
         self._seats = seat_map.seats

@@ -251,6 +251,32 @@ def test_when_the_answer_is_lost_the_same_seats_are_still_ours(page_at, hall):
     expect(page.locator("#sale")).to_contain_text("37 of 38 seats")
 
 
+def test_a_price_that_changed_while_the_map_was_open_is_told_before_paying(page_at, seats, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    dearer = replace(hall, sections=(replace(hall.sections[0], price_minor=9900),))
+    seats.open_event(dearer, sold=[])
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator("main")).to_contain_text(
+        "The price has changed since you chose these seats. It was £25.00 and is £99.00 now."
+    )
+
+
+def test_a_map_of_an_event_that_was_changed_says_so_and_keeps_the_choice(page_at, seats, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    first, *others = hall.sections
+    front = replace(first, id="front", name="Front", rows=first.rows[:1])
+    seats.open_event(replace(hall, sections=(front, first, *others)), sold=[])
+    message = page.locator("[data-message]")
+    expect(message).to_contain_text("This event was changed", timeout=10_000)
+    expect(hold_button(page)).to_have_text("Hold 1 seat")
+    message.get_by_role("button", name="Load the page again").click()
+    expect(page.locator("[data-chosen]")).to_contain_text("Stalls, row A, seat 1")
+    expect(page.locator("#section-front")).to_have_count(1)
+
+
 def test_before_the_sale_opens_the_choice_is_kept(page_at, seats):
     event = small_hall(sale_opens_at=datetime.now(UTC) + timedelta(hours=1))
     put_on_sale(seats, event)

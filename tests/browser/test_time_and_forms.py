@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
+from web.domain import rfc3339
 
 
 @pytest.fixture
@@ -151,6 +153,33 @@ def test_a_refused_card_leaves_a_form_that_ends_at_the_page_of_the_hold(held):
     # Not by sending the refused form once more.
     page.wait_for_url("**/holds/hld_*", timeout=12_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
+
+
+def test_an_opening_that_was_moved_is_told_when_its_time_comes(page_at, seats):
+    opens_at = datetime.now(UTC) + timedelta(seconds=3)
+    event = small_hall(sale_opens_at=opens_at)
+    put_on_sale(seats, event)
+    page = page_at(f"/events/{event.id}")
+    later = replace(event, sale_opens_at=opens_at + timedelta(seconds=6))
+    seats.open_event(later, sold=[])
+    said = page.locator("main > [role=status].unseen")
+    expect(said).to_contain_text("The opening was moved. The sale opens in", timeout=10_000)
+    sale = page.locator("#sale")
+    expect(sale).to_contain_text("Not on sale yet.")
+    expect(sale).to_contain_text(re.compile("in [1-6] seconds?"))
+    assert sale.locator("time").get_attribute("datetime") == rfc3339(later.sale_opens_at)
+    expect(sale).to_have_text("On sale now.", timeout=15_000)
+
+
+def test_an_opening_that_nobody_can_be_asked_about_is_not_claimed(page_at, seats):
+    event = small_hall(sale_opens_at=datetime.now(UTC) + timedelta(seconds=3))
+    put_on_sale(seats, event)
+    page = page_at(f"/events/{event.id}")
+    page.route("**/seats", lambda route: route.fulfill(status=429))
+    expect(page.locator("#sale")).to_contain_text("about now", timeout=10_000)
+    assert "On sale now" not in page.locator("#sale").inner_text()
+    page.unroute("**/seats")
+    expect(page.locator("#sale")).to_have_text("On sale now.", timeout=15_000)
 
 
 def test_the_opening_is_counted_down_and_nothing_is_loaded_for_it(page_at, seats):

@@ -254,6 +254,61 @@ def test_seats_that_were_dropped_while_their_form_was_open(ada, address, edit):
     assert [box["value"] for box in boxes if "checked" in box] == ["stalls-A-1"]
 
 
+# ---------------------------------------------------------------- prices
+
+CHANGED = "The price has changed since you chose these seats."
+DEARER = (replace(STALLS, price_minor=9900), replace(FLOOR, price_minor=1000), FREE)
+
+
+@pytest.mark.parametrize("page_of", ["", "/sections/stalls"])
+@pytest.mark.parametrize(
+    ("button", "wish"),
+    [("Hold the chosen", {"seats": "stalls-A-1"}), ("Hold the best", {"quantity": "1"})],
+)
+def test_a_price_that_changed_while_the_page_was_open_is_told_before_paying(
+    ada, address, edit, page_of, button, wish
+):
+    page = ada.get(address + page_of)
+    edit(sections=DEARER)
+    if button == "Hold the best" and not page_of:
+        wish = wish | {"section": "stalls"}
+    held = page.press(button, **wish)
+    assert f"{CHANGED} It was £25.00 and is £99.00 now. Nothing has been charged." in held.text
+    assert CHANGED in ada.get(held.address).text, "also when it is loaded again"
+    assert CHANGED in held.press("Pay", name="").text
+    assert held.press("Pay £99.00", **BUYER).title == "You are in"
+
+
+def test_a_price_that_fell_is_told_too(ada, address, edit):
+    page = ada.get(address)
+    edit(sections=DEARER)
+    held = page.press("Hold the best", section="floor", quantity="2")
+    assert f"{CHANGED} It was £30.00 and is £20.00 now." in held.text
+
+
+def test_a_price_that_did_not_change_is_no_news(ada, address, edit):
+    page = ada.get(address)
+    edit(name="Another name", sections=(STALLS, replace(FLOOR, price_minor=9), FREE))
+    assert CHANGED not in page.press("Hold the chosen", seats="stalls-A-1").text
+
+
+@pytest.mark.parametrize("prices", ["", "GBP", "GBP stalls:x", "XXX stalls:1", "£ :: é", "GBP :1"])
+def test_a_form_that_says_nonsense_of_prices_holds_all_the_same(ada, address, prices):
+    held = ada.get(address).press("Hold the chosen", seats="stalls-A-1", prices=prices)
+    assert held.status == 200 and CHANGED not in held.text
+
+
+def test_the_time_that_ran_out_does_not_hide_a_new_price(ada, hall_with, seats):
+    address = hall_with(hold_ms=500)
+    held = ada.get(address).press("Hold the chosen", seats="stalls-A-1")
+    time.sleep(0.6)
+    ended = ada.get(held.address)
+    assert "£25.00" in ended.text
+    event = seats.current_event(address.rpartition("/")[2])
+    seats.open_event(replace(event, sections=DEARER), sold=[])
+    assert CHANGED in ended.press("Hold the same seats again").text
+
+
 # ---------------------------------------------------------------- a refund is not a booking
 
 

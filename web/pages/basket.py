@@ -40,11 +40,14 @@ class Worth(IntEnum):
 
 
 class Entry(NamedTuple):
-    """``seats`` are for a hold that ran out, whose seats nobody else remembers. May be empty."""
+    """``seats`` are for a hold that ran out, whose seats nobody else remembers. May be empty.
+    ``price_seen`` is the amount and currency that the page had shown, where the hold has another
+    price."""
 
     event_id: str
     hold_id: str
     seats: list[str]
+    price_seen: tuple[int, str] | None = None
 
 
 def entries() -> list[Entry]:
@@ -88,10 +91,10 @@ def require_room() -> None:
     _with_room(entries())
 
 
-def put(hold: Hold) -> None:
+def put(hold: Hold, price_seen: tuple[int, str] | None = None) -> None:
     """A hold that was just made, or a booking that was found again. Raises BasketFull."""
     others = [entry for entry in entries() if entry.hold_id != hold.id]
-    _keep([Entry(hold.event_id, hold.id, list(hold.seats)), *_with_room(others)])
+    _keep([Entry(hold.event_id, hold.id, list(hold.seats), price_seen), *_with_room(others)])
 
 
 def take_out(event_id: str, hold_id: str) -> None:
@@ -130,5 +133,6 @@ def _keep(kept: Sequence[Entry]) -> None:
     for entry in kept:
         room -= sum(len(seat) + QUOTES_AND_COMMA for seat in entry.seats)
         fitting.append(entry if room >= 0 else entry._replace(seats=[]))
-    session[FIELD] = fitting
+    # Most have no other price, and releases before this one know three fields.
+    session[FIELD] = [entry if entry.price_seen else entry[:3] for entry in fitting]
     session.permanent = True

@@ -250,6 +250,7 @@ def _hold_page(
         mistakes=mistakes,
         form=form,
         card_key=card_key,
+        price_seen=entry.price_seen if (entry := basket.entry_of(event_id, hold_id)) else None,
         is_test_shop=tickets().settings.is_test_shop,
         test_cards=TEST_CARDS,
     )
@@ -277,6 +278,7 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
         event=event,
         refused=_took_the_last_card(refusal),
         free=free,
+        amount_minor=event.amount_minor([event.positions[seat] for seat, _ in free]),
         taken=taken,
         dropped=dropped,
     )

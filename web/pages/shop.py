@@ -10,6 +10,7 @@ from typing import NamedTuple
 from flask import Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from web.currencies import CURRENCIES
 from web.domain import (
     Availability,
     BasketFull,
@@ -60,6 +61,10 @@ REFUSED_FORMS = (
     TooManyHeld,
 )
 """What a form to hold seats can meet, and is told beside the form."""
+
+
+MAX_PRICES = 1000
+"""As many as an event may have sections."""
 
 
 class Sent(NamedTuple):
@@ -147,13 +152,26 @@ def _hold(
     form = hashlib.sha256("\n".join([browser(), *wish]).encode()).hexdigest()
     try:
         held = tickets().form_holds.hold_once(event_id, form, hold_what_fits)
-        basket.put(held)
+        basket.put(held, _other_price_seen(held))
     except REFUSED_FORMS as refusal:
         return counted(refusal).response() if is_for_script() else refused(refusal)
     address = url_for("pages.show_hold", event_id=event_id, hold_id=held.id)
     if is_for_script():
         return make_response({"address": address}, 201)
     return redirect(address, 303)
+
+
+def _other_price_seen(held: Hold) -> tuple[int, str] | None:
+    """The amount and currency that the form had shown for these seats, if it was another."""
+    currency, *prices = request.form.get("prices", "").split()[: MAX_PRICES + 1] or [""]
+    shown = {}
+    for price in prices:
+        section_id, _, minor = price.rpartition(":")
+        shown[section_id] = number_of(minor, digits=12)
+    seen = [shown.get(seat.rsplit("-", 2)[0]) for seat in held.seats]
+    if None in seen or (sum(seen), currency) == (held.amount_minor, held.currency):
+        return None
+    return (sum(seen), currency) if currency in CURRENCIES else None
 
 
 def _quantity() -> int:

@@ -8,6 +8,7 @@ const REACHED_MS = 2000;
 const TIMEOUT_MS = 6000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
 const OPENING_JITTER_MS = 2000;
+const OPENING_AGAIN_MS = 5000;
 const ASLEEP_MS = 1500;
 const ASK_AGAIN_MS = 1000;
 const ANNOUNCED_S = [120, 60, 30, 10];
@@ -148,16 +149,54 @@ if (left) {
 
 const sale = document.querySelector("[data-opens-in-ms]");
 if (sale) {
-	const opensAt = answeredAt + Number(sale.dataset.opensInMs);
+	const { address } = sale.dataset;
+	let { version } = sale.dataset;
+	let opensAt = answeredAt + Number(sale.dataset.opensInMs);
+	let askAt, timer;
 	const shown = sale.querySelector("[data-opens]");
-	// Nothing is loaded again when the sale opens: the forms are good already.
-	const openAt = opensAt + Math.random() * OPENING_JITTER_MS;
-	const timer = setInterval(() => {
+	const moment = sale.querySelector("time");
+
+	// The page itself is not loaded again: its forms are good already. But the opening may have been
+	// moved since it was made, and only the server knows. What nginx has kept of this second will do:
+	// that costs nobody behind this address a request.
+	const ask = async () => {
+		try {
+			const seats = JSON.parse(await asked(`${address}/seats`, TIMEOUT_MS, { "Cache-Control": "max-age=1" }));
+			if (seats.version !== version) {
+				const event = JSON.parse(await asked(`${address}/versions/${seats.version}`, TIMEOUT_MS));
+				const moved = Date.parse(event.sale_opens_at) - Date.parse(moment.dateTime);
+				version = event.version;
+				opensAt += moved;
+				moment.dateTime = event.sale_opens_at;
+				if (performance.now() < opensAt) return moveTo(event.sale_opens_at);
+			}
+			sale.textContent = "On sale now.";
+			status.textContent = "The sale is open.";
+		} catch {
+			shown.textContent = "about now";
+			wait(performance.now() + OPENING_AGAIN_MS);
+		}
+	};
+
+	const moveTo = (opening) => {
+		const format = { day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+		moment.textContent = new Date(opening).toLocaleString(moment.lang, format);
+		status.textContent = `The opening was moved. The sale opens in ${words(opensAt - performance.now())}.`;
+		wait(opensAt);
+	};
+
+	const wait = (until) => {
+		askAt = until + Math.random() * OPENING_JITTER_MS;
+		timer = setInterval(tick, TICK_MS);
+	};
+
+	const tick = () => {
 		const now = performance.now();
 		if (now < opensAt) shown.textContent = `in ${words(opensAt - now)}`;
-		if (now < openAt) return;
+		if (now < askAt) return;
 		clearInterval(timer);
-		sale.textContent = "On sale now.";
-		status.textContent = "The sale is open.";
-	}, TICK_MS);
+		ask();
+	};
+
+	wait(opensAt);
 }

@@ -25,6 +25,7 @@ let hall, picture, live;
 let states = [];
 let cursor, cursorRow; // the seat that is the grid's one tab stop, and its row
 let holding = false;
+let isOutdated = false;
 let toldOffline = false;
 let unsure = []; // seats that were asked for, and no answer came
 
@@ -312,7 +313,18 @@ function tell(title, ...paragraphs) {
 	box.focus();
 }
 
-function heard({ seats }) {
+// Positions and prices of this page are another definition's: nothing here would be true.
+function outdated() {
+	if (isOutdated) return;
+	isOutdated = true;
+	tell("This event was changed", "Seats or prices are no longer those on this page. Load it again; what you chose is kept.");
+	const again = add("button", "Load the page again");
+	again.type = "button";
+	again.onclick = () => location.reload();
+}
+
+function heard({ seats, version }) {
+	if (version !== form.dataset.version) return outdated();
 	const changed = [];
 	for (let seat = 0; seat < seats.length; seat++) if (states[seat] !== seats[seat]) changed.push(seat);
 	states = [...seats];
@@ -341,6 +353,7 @@ function showAge() {
 
 async function begin() {
 	const definition = await persistently(form.dataset.definition);
+	if (definition.version !== form.dataset.version) throw new Error("the event was changed since this page was made");
 	const working = document.activeElement?.closest("[data-list]");
 	form.hidden = false;
 	if (!canvas.clientWidth || !canvas.clientHeight) throw new Error("the map has no room");
