@@ -86,7 +86,7 @@ def look(response, hall):
         ("GET", "seats", {"If-None-Match": 'garbage, "17"'}, 200),
         ("HEAD", "seats", {}, 200),
         ("PUT", "seats", {}, 405),
-        ("GET", "seats/", {}, 404),
+        ("GET", "seats/", {}, 308),
         ("GET", "seats/stalls-A-1/hold", {}, 405),
     ],
 )
