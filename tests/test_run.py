@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from ops.processes import free_port
+from ops.stack import _keep_former_logs
 from tests.clone import MakeRun, clone  # noqa: F401
 from tests.environment import inherited
 from tests.http_client import Client
@@ -100,6 +101,15 @@ def assert_the_logs_of_each_start_are_there(state_dir: Path) -> None:
     assert "/pay" in (starts[0] / "access.log").read_text(), "of the first start"
     ports = {re.search(r"Metrics: (\S+)", (logs / "run.log").read_text())[1] for logs in starts}
     assert len(ports) == 3
+
+
+def test_the_logs_of_no_more_than_five_starts_are_kept(tmp_path):
+    for number in range(7):
+        _keep_former_logs(tmp_path / "logs")
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "logs/run.log").write_text(str(number))
+    kept = {logs.name: (logs / "run.log").read_text() for logs in tmp_path.iterdir()}
+    assert kept == {"logs": "6", "logs.1": "5", "logs.2": "4", "logs.3": "3", "logs.4": "2"}
 
 
 def test_a_busy_port_is_named(clone, redis_server):
