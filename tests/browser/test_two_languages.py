@@ -8,7 +8,7 @@ from flask import Flask
 from tests.factories import FREE, STALLS, put_on_sale, small_hall
 from web.currencies import CURRENCIES
 from web.domain import Row, Section
-from web.pages.locales import LOCALES, duration, money_format, price
+from web.pages.locales import LOCALES, count, duration, money_format, price
 from web.pages.seating import pages_of
 
 DURATIONS = {
@@ -56,6 +56,18 @@ def test_every_currency_is_written_alike_by_the_server_and_on_the_map(module, ta
             return Object.fromEntries(Object.keys(formats).map((code) => [code, written(code)]));
         }""",
         [formats, amounts],
+    )
+    assert on_the_map == by_server
+
+
+@pytest.mark.parametrize("tag", LOCALES)
+def test_a_number_is_written_alike_by_the_server_and_on_the_map(module, tag):
+    numbers = [0, 7, 999, 1000, 4500, 50_000, 1_234_567]
+    with Flask(__name__).test_request_context(headers={"Accept-Language": tag}):
+        by_server, group = [count(number) for number in numbers], money_format("GBP").group
+    on_the_map = module("money.js").evaluate(
+        "({ grouped }, [numbers, group]) => numbers.map((number) => grouped(number, group))",
+        [numbers, group],
     )
     assert on_the_map == by_server
 

@@ -1,5 +1,7 @@
-// Prices as the server writes them, which sends the format along (web/pages/locales.py): browsers have
-// other digits and symbols for some currencies.
+// Prices and numbers as the server writes them, which sends the format along (web/pages/locales.py):
+// browsers have other digits and symbols for some currencies, and write 4500 for 4.500 in some languages.
+
+export const grouped = (whole, group) => String(whole).replace(/\B(?=(\d{3})+$)/g, group);
 
 export const priceWriter =
 	({ before, after, group, decimal, digits }) =>
@@ -7,7 +9,7 @@ export const priceWriter =
 		if (!minor) return "free of charge";
 		const text = String(minor).padStart(digits + 1, "0");
 		const point = text.length - digits;
-		const whole = text.slice(0, point).replace(/\B(?=(\d{3})+$)/g, group);
+		const whole = grouped(text.slice(0, point), group);
 		const part = text.slice(point);
 		return before + whole + (Number(part) ? decimal + part : "") + after;
 	};

@@ -5,7 +5,7 @@ import { pause, persistently, within } from "./asking.js";
 import { showHall } from "./canvas.js";
 import { layOut } from "./hall.js";
 import { follow } from "./live.js";
-import { priceWriter } from "./money.js";
+import { grouped, priceWriter } from "./money.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
@@ -34,10 +34,11 @@ const stateOf = (position) => WORDS[states[position]] || "on hold";
 const kindOf = (position) => (chosen.has(position) ? "chosen" : stateOf(position));
 const freeIn = ({ start, size }) => states.slice(start, start + size).filter((state) => state === "0").length;
 
-const number = (n) => n.toLocaleString(locale);
+const format = JSON.parse(form.dataset.money);
+const number = (n) => grouped(n, format.group);
 const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const names = (seats) => seats.map(hall.name).join("; ");
-const price = priceWriter(JSON.parse(form.dataset.money));
+const price = priceWriter(format);
 
 // What was chosen, for a reload. A browser may forbid storage: then it is forgotten, no more.
 function remembered(seats) {
