@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.factories import numbers, put_on_sale, small_hall
+from tests.factories import STALLS, numbers, put_on_sale, small_hall
 from tests.http_client import assert_problem
 from tests.pages.browser import Browser, Page
 from tests.pages.conftest import BUYER
@@ -112,6 +112,16 @@ def test_two_tabs_fill_one_basket(ada, full):
     address, _ = full
     tabs = [ada.get(address) for _ in range(2)]
     assert [tab.press("Hold the best", section="floor").status for tab in tabs] == [409, 409]
+
+
+def test_also_for_a_hall_that_sold_out_meanwhile_the_way_leads_to_the_basket(ada, seats, full):
+    event = small_hall(sections=(STALLS,))
+    put_on_sale(seats, event)
+    page = ada.get(f"/events/{event.id}")
+    seats.open_event(event, sold=event.seats)
+    refused = page.press("Hold the best", section="stalls", quantity="1")
+    assert "Sold out." in refused.text
+    assert refused.link("Look into your basket").title == "Your basket"
 
 
 def test_the_longest_names_fit_the_cookie(stack, seats):

@@ -66,6 +66,9 @@ REFUSED_FORMS = (
 MAX_PRICES = 1000
 """As many as an event may have sections."""
 
+BEST_FORM = ("#best", "#quantity")
+"""Places in the form that asks for the best seats."""
+
 
 class Sent(NamedTuple):
     """What came with a form that was refused, so that nobody has to fill it in again."""
@@ -288,8 +291,12 @@ def _rendered(
     """A page with the forms of an event, and what was refused in one of them. ``seats`` are those
     that the page is about."""
     if sent and seats.sold_out:
-        # The forms that the mistakes lead to are gone.
-        sent = sent._replace(mistakes=[m._replace(href="#sale") for m in sent.mistakes])
+        # The form that some mistakes lead to is gone.
+        mistakes = [
+            mistake._replace(href="#sale") if mistake.href in BEST_FORM else mistake
+            for mistake in sent.mistakes
+        ]
+        sent = sent._replace(mistakes=mistakes)
     mine = basket.statuses_of(event.id)
     problem = counted(sent.refusal) if sent else None
     answer = page(
