@@ -314,11 +314,11 @@ function tell(title, ...paragraphs) {
 	box.focus();
 }
 
-// Positions and prices of this page are another definition's: nothing here would be true.
+// The positions of another definition: shown on this map, they would be wrong.
 function outdated() {
 	if (isOutdated) return;
 	isOutdated = true;
-	tell("This event was changed", "Seats or prices are no longer those on this page. Load it again; what you chose is kept.");
+	tell("This event was changed", "Its seats, prices or times may not be those on this page any more. Load it again; what you chose is kept.");
 	const again = add("button", "Load the page again");
 	again.type = "button";
 	again.onclick = () => location.reload();
