@@ -1,6 +1,8 @@
 """The whole purchase in browsers that lack what newer ones have, or where something is in the way:
 each time one thing is taken away before the page's own scripts run."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -104,6 +106,11 @@ def hold_from_the_map(page: Page) -> None:
     page.get_by_role("button", name="Hold 1 seat").click()
 
 
+def hold_from_the_list(page: Page) -> None:
+    choose(page, "stalls-A-2")
+    page.get_by_role("button", name="Hold the chosen seats").click()
+
+
 def buy(page: Page) -> None:
     page.wait_for_url("**/holds/hld_*")
     expect(page.locator(".seat-list")).to_contain_text("Stalls, row A, seat 2")
@@ -132,6 +139,162 @@ def test_seats_are_bought_somehow_whatever_is_in_the_way(open_without, missing):
     if page.locator("[data-seat-map]").is_visible():
         hold_from_the_map(page)
     else:
-        choose(page, "stalls-A-2")
-        page.get_by_role("button", name="Hold the chosen seats").click()
+        hold_from_the_list(page)
+    buy(page)
+
+
+def test_places_without_numbers_are_held_by_a_browser_without_dialogs(open_without):
+    page = open_without(
+        NEWER["dialog"]
+        + """
+        // As for any element that a browser does not know.
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync("dialog { display: inline; position: static; }");
+        document.adoptedStyleSheets = [sheet];
+        """
+    )
+    page.wait_for_selector("[data-ready]")
+    dialog = page.locator("dialog")
+    expect(dialog).to_be_hidden()
+    page.locator(".cell").focus()
+    page.keyboard.press("PageDown")
+    page.get_by_role("gridcell", name="Floor").press("Enter")
+    expect(dialog.get_by_label("How many")).to_be_focused()
+    dialog.get_by_role("button", name="Not now").click()
+    expect(dialog).to_be_hidden()
+    page.get_by_role("gridcell", name="Floor").press("Enter")
+    dialog.get_by_label("How many").select_option("3")
+    dialog.get_by_role("button", name="Hold the places").click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator(".seat-list li")).to_have_count(3)
+
+
+PIXELS_THAT_ARE_NOT_EMPTY = """(canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.filter((value, at) => at % 4 === 0 && value !== data[0]).length / (data.length / 4);
+}"""
+
+
+def test_a_stadium_is_drawn_by_a_browser_without_offscreen_canvas(page_at):
+    page = page_at("about:blank")
+    page.add_init_script(NEWER["OffscreenCanvas"])
+    page.goto("/events/meridian-stadium-final")
+    page.wait_for_selector("[data-ready]")
+    assert page.locator("canvas").evaluate(PIXELS_THAT_ARE_NOT_EMPTY) > 0.2
+
+
+REFUSALS = {
+    "too many requests": {"status": 429, "headers": {"Retry-After": "1"}, "body": "too fast"},
+    "away": {"status": 502, "body": "<h1>Bad gateway</h1>", "content_type": "text/html"},
+    "somebody else's page": {"status": 200, "body": "<h1>Log in</h1>"},
+    "no connection": None,
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_the_map_comes_by_itself_after_its_first_questions_were_refused(page_at, seats, refusal):
+    put_on_sale(seats, event := small_hall())
+    page = page_at("about:blank")
+    refused = []
+
+    def refuse(route):
+        refused.append(route.request.url)
+        if REFUSALS[refusal]:
+            route.fulfill(**REFUSALS[refusal])
+        else:
+            route.abort()
+
+    page.route("**/api/**", refuse)
+    page.goto(f"/events/{event.id}")
+    choose(page, "stalls-A-2")
+    while not refused:
+        page.wait_for_timeout(50)
+    expect(page.get_by_role("button", name="Hold the chosen seats")).to_be_visible()
+    page.unroute("**/api/**")
+    page.locator("h1").click()
+    page.wait_for_selector("[data-ready]")
+    # What was chosen in the list meanwhile is chosen in the map.
+    page.get_by_role("button", name="Hold 1 seat").click()
+    buy(page)
+
+
+def test_who_chooses_in_the_list_is_not_taken_away_from_it_by_a_late_map(page_at, seats):
+    put_on_sale(seats, event := small_hall())
+    page = page_at("about:blank")
+    page.route("**/api/**", lambda route: route.fulfill(status=429), times=1)
+    page.goto(f"/events/{event.id}")
+    box = page.locator('input[value="stalls-A-2"]')
+    box.focus()
+    page.wait_for_selector("[data-ready]", state="attached")
+    expect(box).to_be_focused()
+    expect(page.get_by_role("button", name="List", pressed=True)).to_be_visible()
+    hold_from_the_list(page)
+    buy(page)
+
+
+FAILURES = {
+    "drawing": "CanvasRenderingContext2D.prototype.fillText = () => { throw new Error('broken') }",
+    "painting a seat": "CanvasRenderingContext2D.prototype.fillRect = null",
+    "marking": "Element.prototype.setAttribute = () => { throw new Error('broken') }",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_when_the_map_fails_in_use_the_list_is_there_with_what_was_chosen(page_at, seats, failure):
+    put_on_sale(seats, event := small_hall())
+    page = page_at(f"/events/{event.id}", may_fail=True)
+    page.wait_for_selector("[data-ready]")
+    page.locator(".cell").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Hold 1 seat")).to_be_visible()
+    page.evaluate(f"void ({FAILURES[failure]})")
+    page.keyboard.press("Space")
+    expect(page.locator("[data-seat-map]")).to_be_hidden()
+    expect(page.get_by_role("button", name="Hold the chosen seats")).to_be_enabled()
+    hold_from_the_list(page)
+    buy(page)
+
+
+HOLDS_THAT_GET_NO_ANSWER = {
+    "blocked": lambda route: route.abort(),
+    "somebody else's page": lambda route: route.fulfill(status=200, body="<h1>Log in</h1>"),
+    "a refusal that is not ours": lambda route: route.fulfill(status=403, json={"blocked": True}),
+    "no address": lambda route: route.fulfill(status=201, json={}),
+    "nothing at all": lambda route: None,
+}
+
+
+@pytest.mark.parametrize("answer", HOLDS_THAT_GET_NO_ANSWER)
+def test_a_hold_from_the_map_that_gets_no_answer_of_ours_is_sent_as_a_form(page_at, seats, answer):
+    put_on_sale(seats, event := small_hall())
+    page = page_at("about:blank")
+    page.clock.install()
+    page.goto(f"/events/{event.id}")
+    asked_by_script = re.compile("/holds$")
+
+    def handle(route):
+        if route.request.resource_type == "fetch":
+            return HOLDS_THAT_GET_NO_ANSWER[answer](route)
+        return route.continue_()
+
+    page.route(asked_by_script, handle)
+    hold_from_the_map(page)
+    if answer == "nothing at all":
+        page.clock.run_for(15_000)
+    buy(page)
+
+
+def test_back_from_the_page_of_a_hold_the_map_can_be_used_again(page_at, seats):
+    put_on_sale(seats, event := small_hall())
+    page = page_at(f"/events/{event.id}")
+    page.wait_for_selector("[data-ready]")
+    page.route("**/holds", lambda route: route.fulfill(status=201, json={"address": "#held"}))
+    hold_from_the_map(page)
+    page.wait_for_url("**#held")
+    page.unroute("**/holds")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    page.locator(".cell").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Hold 1 seat").click()
     buy(page)

@@ -434,5 +434,8 @@ function guarded(work) {
 }
 
 const ours = new URL(".", import.meta.url).href;
-window.addEventListener("error", ({ filename, error }) => error && filename.startsWith(ours) && giveUp(error));
+window.addEventListener("error", ({ filename, error }) => {
+	// The stack too: what throws may be an extension's, in the place of something that we call.
+	if (error && `${filename} ${error.stack}`.includes(ours)) giveUp(error);
+});
 begin().catch(giveUp);
