@@ -254,10 +254,10 @@ async function send(sent, seats) {
 		return live.start();
 	}
 	if (told.code === "seat_taken") return lost(told.seats.map((id) => hall.positions.get(id)));
-	const wait = answer.headers.get("Retry-After");
+	const wait = Number(answer.headers.get("Retry-After")); // none, or a date, is no number of seconds
 	tell(
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
-		`${wait ? `Try again in ${count(Number(wait), "second")}. ` : ""}What you chose is kept.`,
+		`${wait ? `Try again in ${count(wait, "second")}. ` : ""}What you chose is kept.`,
 	);
 }
 
