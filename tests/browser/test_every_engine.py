@@ -33,7 +33,7 @@ http {{
         location / {{
             proxy_pass {stack};
             proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For 10.78.0.$number;
+            proxy_set_header X-Forwarded-For 10.79.0.$number;
             proxy_set_header Accept-Encoding "";
             sub_filter <head> '<head><script src="/errors.js"></script>';
         }}

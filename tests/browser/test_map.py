@@ -503,15 +503,15 @@ def test_a_tab_that_nobody_looks_at_asks_seldom_and_then_no_more(page_at, hall):
             hidden,
         )
 
-    def asked_in(seconds: int) -> int:
+    def asked_in(seconds: int, **step: int) -> int:
         asked.clear()
-        pass_seconds(page, seconds)
+        pass_seconds(page, seconds, **step)
         return len(asked)
 
     look(hidden=True)
-    assert 2 <= asked_in(100) <= 6
-    pass_seconds(page, 220)
-    assert asked_in(60) == 0
+    assert 2 <= asked_in(100, step_ms=5000) <= 6
+    pass_seconds(page, 220, step_ms=5000)
+    assert asked_in(60, step_ms=5000) == 0
     look(hidden=False)
     assert asked_in(6) >= 2
 

@@ -2,9 +2,10 @@
 each time one thing is taken away before the page's own scripts run."""
 
 import re
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.browser.states import choose, pay
 from tests.factories import put_on_sale, small_hall
@@ -77,6 +78,9 @@ BASIC = {
 """What every browser that runs the scripts has, unless something is in the way. The map may be
 missing then; seats can be bought all the same."""
 
+TIME_FOR_A_MAP_MS = 700
+"""After which there is none."""
+
 
 @pytest.fixture
 def open_without(page_at, seats):
@@ -134,8 +138,8 @@ def test_seats_are_bought_from_the_map_by_a_browser_that_has_nothing_newer(open_
 @pytest.mark.parametrize("missing", BASIC)
 def test_seats_are_bought_somehow_whatever_is_in_the_way(open_without, missing):
     page = open_without(BASIC[missing], may_fail=True)
-    # Long enough for a map to be drawn, or not.
-    page.wait_for_timeout(700)
+    with suppress(TimeoutError):
+        page.wait_for_selector("[data-ready]", timeout=TIME_FOR_A_MAP_MS)
     if page.locator("[data-seat-map]").is_visible():
         hold_from_the_map(page)
     else:
