@@ -30,6 +30,18 @@ def test_what_may_be_kept_for_ever_is_asked_for_once(nginx, upstream, path):
     assert heard_of(nginx, upstream, paths, KEPT_FOR_EVER) == [path, other]
 
 
+def test_browsers_that_take_gzip_share_one_copy_however_they_say_so(nginx, upstream, path):
+    kept = {"Cache-Control": KEPT_FOR_EVER, "Vary": "Accept-Encoding"}
+    accepted = ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip", "br;q=1.0, gzip;q=0.8"]
+    plain = ["", "identity", "br", "gzip;q=0", "gzip; q=0.0, br", "*"]
+    with upstream.telling(200, lambda: kept) as heard:
+        for encodings in (accepted, plain):
+            for encoding in encodings:
+                ask(nginx.port, "GET", path, Accept_Encoding=encoding)
+                time.sleep(KEEPING_S)
+    assert len(heard) == 2
+
+
 def test_what_may_change_is_asked_for_each_time(nginx, upstream, path):
     assert heard_of(nginx, upstream, [path, path], ASKED_EACH_TIME) == [path, path]
 
