@@ -1,5 +1,7 @@
 import logging
 import os
+import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from web.stores.event_files import BadEventFile, EventFolder, read_event_file, read_event_files
 
 EVENTS_DIR = Path(__file__).parents[1] / "events"
+
+NOBODY = 65534
 
 GOOD = """
 id = "evening"
@@ -96,7 +100,7 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("2026-01-01T", "0001-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 1"),
         ("2026-01-01T", "2101-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 2101"),
         ("2026-01-01T10:00:00Z", "2026-02-30T10:00:00Z", "not TOML: Invalid date or datetime"),
-        ('ids = "10-11", seats = "1-5/2"', 'ids = "1-9999", seats = "1-9999"', "at most 100000"),
+        ('ids = "10-11", seats = "1-5/2"', 'ids = "1-9999", seats = "1-9999"', "more than 100000"),
         ("price = 1200", f"price = {'9' * 5000}", "not TOML: "),
         ("price = 1200", f"price = {'[' * 5000}", "not TOML: "),
         (
@@ -123,7 +127,12 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("capacity = 3", "", "sections[1]: a general section has a capacity"),
         ('kind = "general"', "", "sections[1]: a seated section has rows"),
         ('id = "floor"', 'id = "stalls"', 'sections: section "stalls" is listed twice'),
-        ("capacity = 3", "capacity = 100000", "sections: 100021 seats, at most 100000"),
+        ("capacity = 3", "capacity = 100000", "sections: more than 100000 seats"),
+        (
+            'venue = "Hall"',
+            'venue = "Hall"\nhold_seconds = nan',
+            "hold_seconds: must be a number from",
+        ),
         ('venue = "Hall"', 'venue = "Hall"\nmax_held_per_client = 2', "max_held_per_client: must"),
     ],
 )
@@ -150,12 +159,15 @@ def test_what_is_no_file_of_a_sensible_size_is_refused_without_being_read(tmp_pa
     (tmp_path / "folder.toml").mkdir()
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "nowhere.toml").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
     with (tmp_path / "huge.toml").open("wb") as huge:
         huge.truncate(100 * 1024 * 1024)
     for name, says in [
         ("folder", "is a folder or a device, not a file"),
         ("pipe", "is a folder or a device, not a file"),
         ("nowhere", "a link to a file that is not there"),
+        ("loop", "a link that leads back to itself"),
+        ("l" * 300, "File name too long"),
         ("huge", "is larger than 1,000,000 bytes"),
     ]:
         with pytest.raises(BadEventFile, match=says):
@@ -195,6 +207,66 @@ def test_a_file_that_is_named_twice_is_one_file(tmp_path):
     (tmp_path / "b.toml").symlink_to(path)
     events, problems = read_event_files([path, path, tmp_path / "b.toml"])
     assert [event.id for event in events] == ["a"] and not problems
+
+
+def test_a_link_that_leads_back_to_itself_hides_no_other(tmp_path):
+    loop, other = tmp_path / "loop.toml", tmp_path / "other.toml"
+    loop.symlink_to(other)
+    other.symlink_to(loop)
+    events, problems = read_event_files([loop, other, write(tmp_path, "a.toml", "a")])
+    assert [event.id for event in events] == ["a"]
+    assert sorted(problems) == [
+        f"{link}: a link that leads back to itself" for link in (loop, other)
+    ]
+
+
+def test_a_file_of_far_too_many_seats_takes_no_memory(tmp_path):
+    section = (
+        '[[sections]]\nid = "s{}"\nname = "S"\nkind = "general"\nprice = 0\ncapacity = 100000\n'
+    )
+    many = GOOD + "".join(section.format(number) for number in range(900))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadEventFile, match="more than 100000 seats"):
+            read(tmp_path, many)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_may_not_be_read_is_named():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
+        path = write(Path(folder), "a.toml", "a")
+        path.parent.chmod(0o755)
+        path.chmod(0)
+        assert problem_of_nobody(path) == f"{path}: Permission denied"
+        path.chmod(0o644)
+        path.parent.chmod(0o444)
+        assert problem_of_nobody(path) == f"{path}: Permission denied"
+        path.parent.chmod(0o755)
+
+
+def problem_of_nobody(path: Path) -> str:
+    """Read without the rights of root, who may read everything."""
+    root = not os.geteuid()
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        _, (problem,) = read_event_files([path])
+    finally:
+        if root:
+            os.seteuid(0)
+    return problem
+
+
+def test_a_name_that_is_no_text_is_shown_and_its_event_taken(tmp_path):
+    name = os.fsdecode(b"caf\xe9\x1b[2J\n.toml")
+    write(tmp_path, name, "a", GOOD[:100])
+    _, (problem,) = read_event_files([tmp_path / name])
+    assert problem.startswith(f"{tmp_path}/caf\\udce9\\x1b[2J\\n.toml: not TOML")
+    problem.encode()
+    write(tmp_path, name, "a")
+    assert ids(EventFolder(tmp_path)) == ["a"]
 
 
 def test_hidden_files_are_left_out(tmp_path):

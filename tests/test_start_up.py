@@ -147,13 +147,16 @@ def test_the_worker_leaves_bad_files_out_and_opens_the_others(
     environment, event_file, tmp_path, redis_client
 ):
     (tmp_path / "bad.toml").write_text("id = ")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.toml")).write_text("id = ")
     (tmp_path / "._bad.toml").write_text("not a file of events")
     (tmp_path / "marked.toml").write_text(
         GOOD_FILE.format(id=(marked := unique("evening")), capacity=3), "utf-8-sig"
     )
     done = flask(environment | {"EVENTS_DIR": str(tmp_path)}, "reconcile")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("left out: ") == 1
+    assert done.stderr.count("left out: ") == 3
+    assert "loop.toml: a link that leads back to itself" in done.stderr
     assert f"left out: {tmp_path / 'bad.toml'}: not TOML" in done.stderr
     listed = redis_client.smembers(CATALOGUE_KEY)
     assert marked in listed

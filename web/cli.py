@@ -1,6 +1,7 @@
 """``flask --app wsgi …``: what operators and the Procfile run."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -36,13 +37,13 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import EventFolder, read_event_files
+from web.stores.event_files import EventFolder, read_event_files, shown_path
 from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
-from web.use_cases.reconciling import Reconciler
+from web.use_cases.reconciling import Reconciler, patience
 from web.use_cases.refunding import Refunding
 from web.use_cases.sale_report import report_sale
 from web.validation import did_you_mean
@@ -142,9 +143,9 @@ def open_command(files: tuple[Path, ...], dry_run: bool) -> None:
 def _matched_nothing(path: Path) -> bool:
     """A shell that finds no file hands its pattern on: there is nothing to open then, which is no
     mistake in a folder that is there."""
-    nothing = "*" in path.name and path.parent.is_dir() and not path.exists()
+    nothing = "*" in path.name and os.path.isdir(path.parent) and not os.path.lexists(path)
     if nothing:
-        click.echo(f"Nothing to open: no file is called {path}", err=True)
+        click.echo(f"Nothing to open: no file is called {shown_path(path)}", err=True)
     return nothing
 
 
@@ -338,13 +339,14 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         parts.bookings,
         parts.gateway,
         parts.checkout,
-        folder.events(),
+        [],
         parts.settings.payment_lease_s,
         dry_run,
         stop.is_set,
     )
     while not stop.is_set():
-        reconciler.declare(folder.events())
+        with patience("event files"):
+            reconciler.declare(folder.events())
         reconciler.round()
         if forever:
             stop.wait(ROUND_S)

@@ -1,5 +1,6 @@
 """Events as they are declared: TOML files, read strictly, with errors that name file and field."""
 
+import errno
 import logging
 import os
 import re
@@ -76,24 +77,41 @@ def read_event_file(path: Path) -> Event:
     try:
         return _event(tomllib.loads(_text_of(path)))
     except OSError as error:
-        dangling = path.is_symlink() and not path.exists()
-        problem = "a link to a file that is not there" if dangling else error.strerror
-        raise BadEventFile(f"{path}: {problem}") from None
+        problem = _problem_of_link(path, error) or error.strerror
     except UnicodeDecodeError as error:
-        raise BadEventFile(f"{path}: not UTF-8 at byte {error.start}") from None
+        problem = f"not UTF-8 at byte {error.start}"
     except (ValueError, RecursionError) as error:
         # tomllib has an error of its own, and lets others through: of a number of 5,000 digits, of
         # lists in lists in lists.
-        raise BadEventFile(f"{path}: not TOML: {error}") from None
+        problem = f"not TOML: {error}"
     except _BadField as error:
-        raise BadEventFile(f"{path}: {error}") from None
+        problem = str(error)
+    raise BadEventFile(f"{shown_path(path)}: {problem}")
+
+
+def shown_path(path: Path) -> str:
+    """In one line, whatever bytes a name has: it is written to terminals and logs."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in str(path)
+    )
+
+
+def _problem_of_link(path: Path, error: OSError) -> str | None:
+    """What ``error`` means when it is a link that leads nowhere."""
+    if error.errno == errno.ELOOP:
+        return "a link that leads back to itself"
+    # Unlike pathlib's, these never raise.
+    if os.path.islink(path) and not os.path.exists(path):
+        return "a link to a file that is not there"
+    return None
 
 
 def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
     """The events that the files declare, and what is wrong with the others, a message each. A file
     that is named twice is read once. Two files with one id are both refused: nobody knows which is
     meant. Hidden files are left out: editors and archives make them beside the real ones."""
-    files = {path.resolve(): path for path in paths if not is_hidden(path)}
+    # Path.resolve() raises where a link leads back to itself.
+    files = {os.path.realpath(path): path for path in paths if not is_hidden(path)}
     events: dict[str, list[tuple[Path, Event]]] = {}
     problems = []
     for path in files.values():
@@ -105,7 +123,7 @@ def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
             events.setdefault(event.id, []).append((path, event))
     for event_id, declared in events.items():
         if len(declared) > 1:
-            names = " and ".join(str(path) for path, _ in declared)
+            names = " and ".join(shown_path(path) for path, _ in declared)
             problems.append(f'{names}: all declare "{event_id}"; an event has one file')
     return [declared[0][1] for declared in events.values() if len(declared) == 1], problems
 
@@ -142,7 +160,8 @@ class EventFolder:
             with os.scandir(self._folder) as entries:
                 names = sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES))
         except OSError as error:
-            return (), [f"{self._folder}: {error.strerror}; no event is declared"]
+            problem = f"{shown_path(self._folder)}: {error.strerror}; no event is declared"
+            return (), [problem]
         return tuple((name, *_state_of(self._folder / name)) for name in names), []
 
     def _tell(self, problems: set[str]) -> None:
@@ -191,11 +210,9 @@ def _event(table: dict) -> Event:
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
     _refuse_what_cannot_be_paid(declared)
-    sections = tuple(
-        _section(f"sections[{index}]", section) for index, section in enumerate(declared.sections)
-    )
+    sections = _sections(declared)
     _refuse_duplicates("sections", "section", [section.id for section in sections])
-    event = Event(
+    return Event(
         id=declared.id,
         name=declared.name,
         venue=declared.venue,
@@ -206,11 +223,6 @@ def _event(table: dict) -> Event:
         max_held_per_client=declared.max_held_per_client,
         sections=sections,
     )
-    # Counted before they are made: one digit too many in a range may be a hundred million seats.
-    seats = sum(len(block) for section in sections for row in section.rows for block in row.blocks)
-    if seats > MAX_SEATS:
-        raise _BadField(f"sections: {seats} seats, at most {MAX_SEATS} are possible")
-    return event
 
 
 def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:
@@ -223,6 +235,18 @@ def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:
     for index, section in enumerate(declared.sections):
         if problem := problem_with_price(currency, section.price, declared.max_seats_per_hold):
             raise _BadField(f"sections[{index}].price: {problem}")
+
+
+def _sections(declared: _EventTable) -> tuple[Section, ...]:
+    """Counted before the seats are made: one digit too many in a range may be a hundred million."""
+    sections, seats = [], 0
+    for index, table in enumerate(declared.sections):
+        section = _section(f"sections[{index}]", table)
+        seats += sum(len(block) for row in section.rows for block in row.blocks)
+        if seats > MAX_SEATS:
+            raise _BadField(f"sections: more than {MAX_SEATS} seats, the most that are possible")
+        sections.append(section)
+    return tuple(sections)
 
 
 def _section(field: str, declared: _SectionTable) -> Section:
