@@ -56,7 +56,9 @@ def is_running(state_dir: Path) -> bool:
 
 
 def forget_run_settings(environ: MutableMapping[str, str], state_dir: Path) -> None:
-    """Take out of ``environ`` what a shell has from a former run, of whichever folder."""
+    """Take out of ``environ`` what a shell has from a former run, of whichever folder. A key of the
+    payment gateway stays when the gateway's address is the user's: the key of every sandbox is the
+    same, and whoever names a sandbox gives it too."""
     for source in (dict(environ), read_run_settings(state_dir)):
         for entry in source.get(MADE, "").split():
             name, _, digest = entry.partition(":")

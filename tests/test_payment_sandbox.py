@@ -4,9 +4,11 @@ import itertools
 import json
 import re
 import socket
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import requests
@@ -1010,3 +1012,73 @@ def test_refunds_outlive_the_process(tmp_path):
         refused = Caller(sandbox.url).refund(intent_id)
         assert error_of(refused)["code"] == "charge_already_refunded"
         assert Caller(sandbox.url).charge(intent_id)["refunded"]
+
+
+# ---------------------------------------------------------------- an earlier release's ledger
+
+
+@pytest.fixture
+def former(tmp_path):
+    """A caller of a sandbox that goes on with the ledger of the first release."""
+    dump = REPOSITORY / "tests" / "ledger_of_the_first_release.sql"
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        ledger.executescript(dump.read_text())
+    with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log") as process:
+        yield Caller(process.url)
+
+
+def test_the_payments_of_an_earlier_release_are_listed_with_their_charges(former):
+    listed = former.get(limit=100, **{"expand[]": "data.latest_charge"})
+
+    assert listed.status_code == 200, listed.text
+    intents = listed.json()["data"]
+    assert [(each["status"], bool(each["latest_charge"])) for each in intents] == [
+        ("requires_confirmation", False),
+        ("succeeded", True),
+        ("requires_capture", True),
+        ("succeeded", True),
+        ("requires_payment_method", False),
+        ("requires_payment_method", True),
+    ]
+    assert [each["latest_charge"]["refunded"] for each in intents if each["latest_charge"]] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    declined = intents[-1]
+    assert declined["latest_charge"]["failure_code"] == "card_declined"
+    assert declined["latest_charge"]["payment_method"] is None
+    assert set(declined) == set(former.pay().json())
+    assert set(declined["last_payment_error"]) == set(
+        error_of(former.pay(payment_method="pm_card_visa_chargeDeclined"))["payment_intent"][
+            "last_payment_error"
+        ]
+    )
+
+
+def test_the_payments_of_an_earlier_release_can_be_carried_on(former):
+    unconfirmed, _, reserved, captured, asks_owner, declined = (
+        each["id"] for each in former.get(limit=100).json()["data"]
+    )
+
+    assert former.post(f"/{unconfirmed}/confirm").json()["status"] == "succeeded"
+    for refused in (asks_owner, declined):
+        again = former.post(f"/{refused}/confirm", {"payment_method": "pm_card_visa"})
+        assert again.json()["status"] == "requires_capture"
+    # In a currency that the sandbox took then.
+    assert former.post(f"/{reserved}/capture").json()["status"] == "succeeded"
+    assert "1300.00 XYZ" in error_of(former.refund(reserved, amount=130_000))["message"]
+    for payment in (reserved, captured):
+        assert former.refund(payment).json()["status"] == "succeeded"
+    assert len(former.refunds().json()["data"]) == 3
+
+
+def test_the_keys_of_an_earlier_release_still_have_their_answers(former):
+    metadata = {"metadata[event]": "gala"}
+    declined = former.pay("declined", payment_method="pm_card_visa_chargeDeclined", **metadata)
+    captured = former.pay("captured", **metadata)
+
+    assert (declined.status_code, captured.status_code) == (402, 200)
+    for replayed in (declined, captured):
+        assert replayed.headers["Idempotent-Replayed"] == "true"

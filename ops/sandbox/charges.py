@@ -24,6 +24,7 @@ def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
         return None
     error = intent["last_payment_error"]
     failed = error is not None
+    declined = failed and error["payment_method"]
     ended = intent["status"] in ("succeeded", "canceled")
     let_go_minor = intent["amount"] - intent["amount_received"] if ended and not failed else 0
     back_minor = let_go_minor + refunded_minor
@@ -45,7 +46,7 @@ def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
         "metadata": intent["metadata"],
         "paid": not failed,
         "payment_intent": intent["id"],
-        "payment_method": error["payment_method"]["id"] if failed else intent["payment_method"],
+        "payment_method": declined["id"] if declined else intent["payment_method"],
         "refunded": back_minor == intent["amount"],
         "status": "failed" if failed else "succeeded",
     }

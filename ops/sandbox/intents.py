@@ -73,6 +73,20 @@ def create(creation: Creation, payment_method: PaymentMethod | None, created_s: 
     }
 
 
+def completed(intent: Intent) -> Intent:
+    """One that may have been stored by an earlier release, with the fields that it had not yet."""
+    error = intent["last_payment_error"]
+    if error is not None:
+        # Which one was declined was not kept.
+        error = {"doc_url": doc_url(error["code"]), "payment_method": None, **error}
+    return {
+        "allowed_payment_method_types": None,
+        "setup_future_usage": None,
+        **intent,
+        "last_payment_error": error,
+    }
+
+
 def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
     """Raises ApiError when nothing can be charged for the intent any more, or with nothing."""
     status = intent["status"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.sandbox.cards import CARDS
 from ops.sandbox.errors import Answer, no_such
-from ops.sandbox.intents import Intent
+from ops.sandbox.intents import Intent, completed
 from ops.sandbox.payment_methods import PaymentMethod
 from ops.sandbox.refunds import Refund
 
@@ -102,7 +102,7 @@ class Ledger:
         ).fetchone()
         if row is None:
             raise no_such("payment_intent", intent_id, param, status)
-        return json.loads(row[0])
+        return completed(json.loads(row[0]))
 
     def save(self, intent: Intent) -> None:
         """Add the intent, or replace what is known of it."""
@@ -161,7 +161,8 @@ class Ledger:
 
         Raises ApiError when the intent to start from does not exist.
         """
-        return self._page("intents", "payment_intent", window, ["TRUE"], [])
+        found, has_more = self._page("intents", "payment_intent", window, ["TRUE"], [])
+        return [completed(intent) for intent in found], has_more
 
     def refunds(self, window: Window, intent_id: str | None) -> tuple[list[Refund], bool]:
         """As ``intents``; None means those of all intents."""

@@ -10,7 +10,7 @@ from ops.sandbox.errors import invalid_request
 from ops.sandbox.form import Parameters
 from ops.sandbox.ids import new_id
 from ops.sandbox.intents import Intent
-from web.currencies import CURRENCIES
+from web.currencies import currency_of
 
 Refund = dict[str, Any]
 
@@ -70,8 +70,8 @@ def create(
         raise invalid_request(message, "charge_already_refunded")
     amount_minor = left_minor if creation.amount_minor is None else creation.amount_minor
     if amount_minor > left_minor:
-        money = CURRENCIES[intent["currency"].upper()].amount
         code = intent["currency"].upper()
+        money = currency_of(code).amount
         raise invalid_request(
             f"Refund amount ({money(amount_minor)} {code}) is greater than unrefunded amount on "
             f"charge ({money(left_minor)} {code})",
