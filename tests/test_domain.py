@@ -2,8 +2,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
+import pytest
 
-from tests.factories import SMALL_HALL
+from tests.factories import FLOOR, FREE, SMALL_HALL, STALLS, small_hall
 from web.domain import Event, booking_id_of, hold_id_of
 
 
@@ -34,3 +35,19 @@ def test_any_change_of_a_definition_gives_another_version():
 
 def test_a_hold_and_its_booking_name_each_other():
     assert hold_id_of(booking_id_of("hld_0123")) == "hld_0123"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ({"name": "Another evening", "hold_ms": 1, "max_seats_per_hold": 1}, False),
+        ({"sections": (replace(STALLS, name="Parterre"), FLOOR, FREE)}, False),
+        ({"sections": (replace(STALLS, price_minor=1), FLOOR, FREE)}, True),
+        ({"sections": (FLOOR, STALLS, FREE)}, True),
+        ({"sections": (replace(STALLS, rows=STALLS.rows[1:]), FLOOR, FREE)}, True),
+        ({"currency": "EUR"}, True),
+    ],
+)
+def test_the_layout_is_another_when_seats_or_prices_are(change, is_another):
+    hall = small_hall()
+    assert (replace(hall, **change).layout != hall.layout) is is_another

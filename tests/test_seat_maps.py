@@ -23,15 +23,16 @@ class BoxOffice:
 
     def __init__(self):
         self.asked: list[int | None] = []
+        self.event = small_hall()
         self.now: SeatMap | Exception = SeatMap(1, "00")
         self.may_answer = threading.Event()
 
-    def seat_map(self, event_id, known_revision):
+    def changed_map(self, event_id, known_revision):
         self.asked.append(known_revision)
         assert self.may_answer.wait(PATIENCE_S)
         if isinstance(self.now, Exception):
             raise self.now
-        return None if self.now.revision == known_revision else self.now
+        return None if self.now.revision == known_revision else (self.event, self.now)
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_whoever_asks_later_gets_what_has_changed(box_office, seat_maps):
         "revision": 2,
         "seats": "h0",
         "version": "a version",
+        "layout": box_office.event.layout,
     }
     assert box_office.asked == [None, 1, 1]
 

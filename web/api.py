@@ -305,6 +305,7 @@ def _event_json(event: Event) -> Encoded:
         {
             **_summary(event),
             "version": event.version,
+            "layout": event.layout,
             "hold_ms": event.hold_ms,
             "max_seats_per_hold": event.max_seats_per_hold,
             "max_held_per_client": event.max_held_per_client,

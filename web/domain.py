@@ -127,7 +127,14 @@ class Event:
     @cached_property
     def version(self) -> str:
         """Names this definition: any change of it gives another version."""
-        return hashlib.sha256(self.definition).hexdigest()[:16]
+        return _digest(self.definition)
+
+    @cached_property
+    def layout(self) -> str:
+        """Names the seats, their order and their prices: a map that was made with this layout is
+        right, whatever else of the definition has changed since."""
+        places = [(s.id, s.kind, s.price_minor, s.rows) for s in self.sections]
+        return _digest(msgspec.json.encode((self.currency, places)))
 
     @cached_property
     def seats(self) -> tuple[str, ...]:
@@ -186,6 +193,10 @@ class Event:
         """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``. Also of a seat that the event
         does not have any more."""
         return seat_name(seat, self.section_of.get(seat.rsplit("-", 2)[0]))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 GENERAL_ROW = "GA"

@@ -5,7 +5,7 @@ from functools import cached_property
 import msgspec
 
 from web.answers import Encoded
-from web.domain import Availability
+from web.domain import Availability, Event
 from web.group_commit import GroupCommit
 from web.ports import SeatMap
 from web.recently_used import RecentlyUsed
@@ -22,11 +22,12 @@ EVERYBODY = 10_000
 class EncodedMap(Encoded):
     """The JSON of the contract."""
 
-    def __init__(self, seat_map: SeatMap):
+    def __init__(self, event: Event, seat_map: SeatMap):
         told = {
             "revision": seat_map.revision,
             "seats": seat_map.seats,
             "version": seat_map.version,
+            "layout": event.layout,
         }
         super().__init__(msgspec.json.encode(told))
         self.revision = seat_map.revision
@@ -66,7 +67,7 @@ class _Hall:
 
     def _read(self, callers: list[None]) -> list[EncodedMap]:
         known = self._last.revision if self._last else None
-        changed = self._box_office.seat_map(self._event_id, known)
+        changed = self._box_office.changed_map(self._event_id, known)
         if changed:
-            self._last = EncodedMap(changed)
+            self._last = EncodedMap(*changed)
         return [self._last] * len(callers)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from ops.servers import REPOSITORY
 from tests.browser.chromium import DESKTOP, PHONE
-from tests.factories import FREE, put_on_sale, small_hall, unique
+from tests.factories import FLOOR, FREE, STALLS, put_on_sale, small_hall, unique
 from web.domain import Event, Row, Section
 from web.stores.event_files import read_event_file
 
@@ -275,6 +275,30 @@ def test_a_map_of_an_event_that_was_changed_says_so_and_keeps_the_choice(page_at
     message.get_by_role("button", name="Load the page again").click()
     expect(page.locator("[data-chosen]")).to_contain_text("Stalls, row A, seat 1")
     expect(page.locator("#section-front")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"name": "Another evening"},
+        {"sale_opens_at": datetime.now(UTC) + timedelta(hours=1)},
+        {"sections": (replace(STALLS, name="Parterre"), FLOOR, FREE)},
+    ],
+    ids=["name", "opening", "name of a section"],
+)
+def test_an_edit_of_neither_seats_nor_prices_leaves_the_map_as_it_is(
+    page_at, seats, hall, taken_by_others, edit
+):
+    page = open_map(page_at, hall)
+    taken_by_others(hall, "stalls-A-1")
+    seats.open_event(replace(hall, **edit), sold=["stalls-A-2"])
+    into_the_grid(page)
+    expect(seat(page, "Stalls, row A, seat 1")).to_have_accessible_name(
+        re.compile("on hold$"), timeout=10_000
+    )
+    press(page, "ArrowRight")
+    expect(seat(page, "Stalls, row A, seat 2")).to_have_accessible_name(re.compile("sold$"))
+    expect(page.locator("[data-message]")).to_be_hidden()
 
 
 def test_before_the_sale_opens_the_choice_is_kept(page_at, seats):

@@ -167,7 +167,9 @@ def test_an_opening_that_was_moved_is_told_when_its_time_comes(page_at, seats):
     sale = page.locator("#sale")
     expect(sale).to_contain_text("Not on sale yet.")
     expect(sale).to_contain_text(re.compile("in [1-6] seconds?"))
-    assert sale.locator("time").get_attribute("datetime") == rfc3339(later.sale_opens_at)
+    moment = sale.locator("time")
+    assert moment.get_attribute("datetime") == rfc3339(later.sale_opens_at)
+    assert moment.inner_text() == page_at(f"/events/{event.id}").locator("#sale time").inner_text()
     expect(sale).to_have_text("On sale now.", timeout=15_000)
 
 

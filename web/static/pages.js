@@ -149,7 +149,7 @@ if (left) {
 
 const sale = document.querySelector("[data-opens-in-ms]");
 if (sale) {
-	const { address } = sale.dataset;
+	const { address, page } = sale.dataset;
 	let { version } = sale.dataset;
 	let opensAt = answeredAt + Number(sale.dataset.opensInMs);
 	let askAt, timer;
@@ -164,11 +164,8 @@ if (sale) {
 			const seats = JSON.parse(await asked(`${address}/seats`, TIMEOUT_MS, { "Cache-Control": "max-age=1" }));
 			if (seats.version !== version) {
 				const event = JSON.parse(await asked(`${address}/versions/${seats.version}`, TIMEOUT_MS));
-				const moved = Date.parse(event.sale_opens_at) - Date.parse(moment.dateTime);
+				if (Date.parse(event.sale_opens_at) > Date.parse(moment.dateTime)) return await moveTo(event);
 				version = event.version;
-				opensAt += moved;
-				moment.dateTime = event.sale_opens_at;
-				if (performance.now() < opensAt) return moveTo(event.sale_opens_at);
 			}
 			sale.textContent = "On sale now.";
 			status.textContent = "The sale is open.";
@@ -178,9 +175,15 @@ if (sale) {
 		}
 	};
 
-	const moveTo = (opening) => {
-		const format = { day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-		moment.textContent = new Date(opening).toLocaleString(moment.lang, format);
+	// The server alone knows how to write it: in the event's time zone, and in the reader's way.
+	const moveTo = async (event) => {
+		const now = new DOMParser().parseFromString(await asked(page, TIMEOUT_MS, { Accept: "text/html" }), "text/html");
+		const told = now.querySelector("#sale time");
+		if (!told) return (sale.textContent = now.getElementById("sale").textContent);
+		opensAt += Date.parse(event.sale_opens_at) - Date.parse(moment.dateTime);
+		version = event.version;
+		moment.dateTime = event.sale_opens_at;
+		moment.textContent = told.textContent;
 		status.textContent = `The opening was moved. The sale opens in ${words(opensAt - performance.now())}.`;
 		wait(opensAt);
 	};

@@ -318,14 +318,14 @@ function tell(title, ...paragraphs) {
 function outdated() {
 	if (isOutdated) return;
 	isOutdated = true;
-	tell("This event was changed", "Its seats, prices or times may not be those on this page any more. Load it again; what you chose is kept.");
+	tell("This event was changed", "Its seats or prices are no longer those on this page. Load it again; what you chose is kept.");
 	const again = add("button", "Load the page again");
 	again.type = "button";
 	again.onclick = () => location.reload();
 }
 
-function heard({ seats, version }) {
-	if (version !== form.dataset.version) return outdated();
+function heard({ seats, layout }) {
+	if (layout !== form.dataset.layout) return outdated();
 	const changed = [];
 	for (let seat = 0; seat < seats.length; seat++) if (states[seat] !== seats[seat]) changed.push(seat);
 	states = [...seats];
@@ -354,7 +354,7 @@ function showAge() {
 
 async function begin() {
 	const definition = await persistently(form.dataset.definition);
-	if (definition.version !== form.dataset.version) throw new Error("the event was changed since this page was made");
+	if (definition.layout !== form.dataset.layout) throw new Error("the seats were changed since this page was made");
 	const working = document.activeElement?.closest("[data-list]");
 	form.hidden = false;
 	if (!canvas.clientWidth || !canvas.clientHeight) throw new Error("the map has no room");

@@ -45,9 +45,17 @@ class BoxOffice:
         for when Redis is away."""
         return self._seats.known_event(event_id)
 
-    def seat_map(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
-        """None when it still has ``known_revision``."""
-        return self._seats.read_seats(event_id, known_revision)
+    def changed_map(
+        self, event_id: str, known_revision: int | None = None
+    ) -> tuple[Event, SeatMap] | None:
+        """As event_and_map; None when the map still has ``known_revision``."""
+        seat_map = self._seats.read_seats(event_id, known_revision)
+        if seat_map is None:
+            return None
+        event = self._seats.known_event(event_id)
+        return (
+            (event, seat_map) if event.version == seat_map.version else self.event_and_map(event_id)
+        )
 
     def event_and_map(self, event_id: str) -> tuple[Event, SeatMap]:
         """An event as it is on sale, and its map at the same moment: each position of the one is
