@@ -59,11 +59,14 @@ def forget_run_settings(environ: MutableMapping[str, str], state_dir: Path) -> N
     """Take out of ``environ`` what a shell has from a former run, of whichever folder. A key of the
     payment gateway stays when the gateway's address is the user's: the key of every sandbox is the
     same, and whoever names a sandbox gives it too."""
-    for source in (dict(environ), read_run_settings(state_dir)):
+    given = dict(environ)
+    for source in (given, read_run_settings(state_dir)):
         for entry in source.get(MADE, "").split():
             name, _, digest = entry.partition(":")
             if name in environ and _digest(environ[name]) == digest:
                 del environ[name]
+    if environ.get("STRIPE_API_BASE") and given.get("STRIPE_API_KEY"):
+        environ["STRIPE_API_KEY"] = given["STRIPE_API_KEY"]
     environ.pop(MADE, None)
 
 

@@ -20,7 +20,7 @@ from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.run_settings import FILE_NAME, write_private, write_run_settings
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
-from sidecar.settings import parse_rate
+from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings
 from web.settings import DEFAULT_RATE_LIMIT, MIN_KEY_LENGTH, Settings, read_settings
 
@@ -145,9 +145,13 @@ class Stack:
 
     def _check_settings(self) -> None:
         given = {name: value for name, value in self._environ.items() if value}
-        read_settings(
-            {"STRIPE_API_KEY": SANDBOX_API_KEY, "SECRET_KEY": "x" * MIN_KEY_LENGTH} | given
-        )
+        made = {"STRIPE_API_KEY": SANDBOX_API_KEY, "SECRET_KEY": "x" * MIN_KEY_LENGTH}
+        if "STRIPE_API_BASE" in given and "STRIPE_API_KEY" not in given:
+            raise BadSettings(
+                "STRIPE_API_BASE is set and STRIPE_API_KEY is not: set the key of the gateway "
+                "there, or neither of them for the payment sandbox"
+            )
+        read_settings(made | given)
         read_limiter_settings(given)
 
     def _start_what_is_missing(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 import ops.stack
 from ops.processes import free_port
 from ops.stack import Stack
+from sidecar.settings import BadSettings
 
 
 @pytest.fixture
@@ -61,3 +62,10 @@ def test_the_envelope_is_around_the_applications_own_limit(upstream, shared_memo
     stack = started_nginx(tmp_path, upstream.address, RATE_LIMIT="600/minute")
     stack.stop()
     assert "burst=630 nodelay" in (tmp_path / "nginx/nginx.conf").read_text()
+
+
+def test_a_gateway_that_is_named_without_its_key_is_not_passed_over_for_the_sandbox(tmp_path):
+    stack = Stack(tmp_path / "state", {"STRIPE_API_BASE": "http://127.0.0.1:1"})
+    with pytest.raises(BadSettings, match="STRIPE_API_BASE is set and STRIPE_API_KEY is not"):
+        stack.start(free_port())
+    assert not (tmp_path / "state").exists()

@@ -196,6 +196,19 @@ def test_a_single_value_that_was_copied_is_known_too(tmp_path):
     assert environ == {}
 
 
+def test_a_gateway_that_the_user_names_keeps_its_key_even_if_a_run_has_made_up_the_same(tmp_path):
+    sandbox = {"STRIPE_API_KEY": "sk_test_sandbox", "STRIPE_API_BASE": "http://127.0.0.1:1"}
+    write_run_settings(tmp_path, sandbox, GIVEN)
+    named = sandbox | {"STRIPE_API_BASE": "http://127.0.0.1:2"}
+    environ = dict(named)
+    forget_run_settings(environ, tmp_path)
+    assert environ == named
+
+    sourced = dict(GIVEN) | read_run_settings(tmp_path)
+    forget_run_settings(sourced, tmp_path)
+    assert sourced == GIVEN
+
+
 def test_the_users_own_value_stays_from_run_to_run(tmp_path):
     in_a_shell(tmp_path)
     environ = dict(GIVEN)
