@@ -20,5 +20,5 @@ def read_procfile(path: Path) -> dict[str, str]:
 
 def shell_command(command: str) -> list[str]:
     """What runs a Procfile's command as a platform would: through the shell, which knows
-    ``events/*.toml``, and in the shell's place, so that signals reach the command."""
+    patterns such as ``*.toml``, and in the shell's place, so that signals reach the command."""
     return ["/bin/sh", "-c", f"exec {command}"]

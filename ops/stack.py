@@ -44,6 +44,9 @@ WEB_STOP_TIMEOUT_S = 30
 """gunicorn's graceful_timeout, and a little."""
 WATCH_INTERVAL_S = 0.25
 
+SAID_OF_EVENTS = ("Left out: ", "Warning: ")
+"""How the lines of ``events open`` begin that must not be buried in a log."""
+
 
 class Stack:
     """All processes of TicketS on this machine, in the order in which they were started.
@@ -91,7 +94,11 @@ class Stack:
         procfile = read_procfile(REPOSITORY / "Procfile")
 
         self._say("Opening the events (release)")
-        self._of_procfile("release", procfile).run_to_end(RELEASE_TIMEOUT_S)
+        release = self._of_procfile("release", procfile)
+        release.run_to_end(RELEASE_TIMEOUT_S)
+        for line in release.log_path.read_text(errors="replace").splitlines():
+            if line.startswith(SAID_OF_EVENTS):
+                self._say(line)
 
         self._say("Starting the worker")
         self._start(self._of_procfile("worker", procfile))

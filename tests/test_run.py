@@ -61,9 +61,11 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
     assert exit_code == 0
     assert first.left_running() == []
 
+    (clone / "events" / "loop.toml").symlink_to("loop.toml")
     # In the shell that has the ports of the first.
     second = MakeRun(clone, port, shell)
     try:
+        assert "loop.toml: a link that leads back to itself\n" in second.greeting
         assert buyer.booking(receipt.json(), hold).content == receipt.content
         assert buyer.pay(hold).content == receipt.content
         seats = [s for s in buyer.seat_map() if s == "s"]

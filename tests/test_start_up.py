@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -127,6 +128,60 @@ def test_events_open_skips_hidden_files_and_a_folder_without_files_is_no_mistake
     nothing = flask(environment, "events", "open", tmp_path / "none" / "*.toml")
     assert nothing.returncode == 0
     assert nothing.stderr.startswith("Nothing to open: no file is called ")
+
+
+def test_the_release_names_what_it_leaves_out_opens_the_rest_and_lets_the_start_go_on(
+    environment, event_file, redis_client
+):
+    folder = event_file.parent
+    edited = folder / "edited.toml"
+    edited.write_text(GOOD_FILE.format(id=(edited_id := unique("edited")), capacity=3))
+    environment = environment | {"EVENTS_DIR": str(folder)}
+    assert flask(environment, "events", "open", "--all").returncode == 0
+    hold_a_seat = redis_client.setrange(f"seats:{{{edited_id}}}", 2, "h")
+    assert hold_a_seat
+    edited.write_text(GOOD_FILE.format(id=edited_id, capacity=2))
+    (folder / "bad.toml").write_text("id = ")
+    (folder / "cheap.toml").write_text(
+        GOOD_FILE.format(id=unique("cheap"), capacity=3).replace("900", "20")
+    )
+    (folder / "new.toml").write_text(GOOD_FILE.format(id=(new := unique("new")), capacity=3))
+    release = shell_command(read_procfile(REPOSITORY / "Procfile")["release"])
+    done = subprocess.run(release, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left_out = [line for line in done.stderr.splitlines() if line.startswith("Left out: ")]
+    assert len(left_out) == 3, done.stderr
+    assert left_out[0].startswith(f"Left out: {folder}/bad.toml: not TOML")
+    assert left_out[1].startswith(f"Left out: {folder}/cheap.toml: sections[0].price: 20 is ")
+    assert left_out[2].startswith(f"Left out: {edited_id}: the file would renumber or drop seats")
+    assert left_out[2].endswith("; it is left as it is")
+    assert f"opened: {new}, 3 seats" in done.stdout
+    assert redis_client.strlen(f"seats:{{{edited_id}}}") == 3
+    refused = flask(environment, "events", "open", edited)
+    assert (refused.returncode, refused.stderr.startswith("Error: ")) == (1, True)
+
+
+def test_the_release_without_a_folder_of_events_says_so_and_lets_the_start_go_on(
+    environment, tmp_path
+):
+    away = environment | {"EVENTS_DIR": str(tmp_path / "nothing")}
+    done = flask(away, "events", "open", "--all")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("nothing: No such file or directory; no event is declared\n")
+
+
+@pytest.mark.parametrize("setting", ["REDIS_URL", "MONGODB_URI"])
+def test_the_release_fails_where_nothing_can_be_opened(environment, event_file, setting):
+    scheme = environment[setting].partition(":")[0]
+    away = {setting: f"{scheme}://127.0.0.1:{free_port()}", "EVENTS_DIR": str(event_file.parent)}
+    refused = flask(environment | away, "events", "open", "--all")
+    assert (refused.returncode, "cannot reach" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all", "evening.toml")])
+def test_events_open_wants_files_or_all_of_the_folder(environment, arguments):
+    refused = flask(environment, "events", "open", *arguments)
+    assert (refused.returncode, "name FILES, or give --all" in refused.stderr) == (2, True)
 
 
 def test_events_open_names_a_database_that_cannot_be_reached(environment, event_file):

@@ -37,7 +37,7 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import EventFolder, read_event_files, shown_path
+from web.stores.event_files import EventFolder, read_event_files, read_event_folder, shown_path
 from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
@@ -124,19 +124,29 @@ def _bare(url: str) -> str:
 
 
 @events_cli.command("open")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--all", "whole_folder", is_flag=True, help="All files of EVENTS_DIR, for a release.")
 @click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
 @_told_plainly()
-def open_command(files: tuple[Path, ...], dry_run: bool) -> None:
+def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> None:
     """Put the events of FILES on sale, or bring them up to date. Safe to repeat. A file that cannot
-    be opened is named, and keeps no other from it; the command ends with 1 then."""
+    be opened is named, and keeps no other from it; the command ends with 1 then, with --all
+    with 0."""
+    if whole_folder == bool(files):
+        raise click.UsageError("name FILES, or give --all for those of EVENTS_DIR")
     parts = tickets()
-    events, problems = read_event_files(path for path in files if not _matched_nothing(path))
+    if whole_folder:
+        events, problems = read_event_folder(parts.settings.events_path)
+    else:
+        events, problems = read_event_files(path for path in files if not _matched_nothing(path))
     for problem in problems:
-        click.echo(f"Error: {problem}", err=True)
+        click.echo(f"{'Left out' if whole_folder else 'Error'}: {problem}", err=True)
     opening = Opening(parts.seats, parts.bookings, parts.gateway)
-    all_well = _rehearse(opening, events) if dry_run else _open(opening, events)
-    if problems or not all_well:
+    if dry_run:
+        all_well = _rehearse(opening, events)
+    else:
+        all_well = _open(opening, events, goes_on=whole_folder)
+    if not whole_folder and (problems or not all_well):
         raise SystemExit(1)
 
 
@@ -149,8 +159,9 @@ def _matched_nothing(path: Path) -> bool:
     return nothing
 
 
-def _open(opening: Opening, events: Sequence[Event]) -> bool:
-    """Opens those that can be opened. Returns whether all can."""
+def _open(opening: Opening, events: Sequence[Event], goes_on: bool) -> bool:
+    """Opens those that can be opened. Returns whether all can. ``goes_on``: whether it is no
+    failure when one cannot."""
     before: dict[str, Event | None] = {}
     for event in events:
         with suppress(OpeningRefused):
@@ -159,7 +170,8 @@ def _open(opening: Opening, events: Sequence[Event]) -> bool:
     for event in events:
         outcome = outcomes[event.id]
         if isinstance(outcome, OpeningRefused):
-            click.echo(f"Error: {outcome}", err=True)
+            said = f"Left out: {outcome}; it is left as it is" if goes_on else f"Error: {outcome}"
+            click.echo(said, err=True)
         else:
             _tell_opened(event, before.get(event.id), outcome)
     return not any(isinstance(outcome, OpeningRefused) for outcome in outcomes.values())

@@ -87,8 +87,8 @@ class Stage:
         return self.stack.environment
 
     def open(self, opens_at_s: float) -> Event:
-        """Put the event on sale, under an id of its own: the one that it is made from is on sale
-        too. Raises RuntimeError when it cannot be opened."""
+        """Put the event on sale, under an id of its own. Raises RuntimeError when it cannot be
+        opened."""
         path = self._events_dir / "burst.toml"
         text = (REPOSITORY / "events" / f"{self._plan.event}.toml").read_text()
         path.write_text(played(text, datetime.fromtimestamp(opens_at_s, UTC)))

@@ -133,7 +133,7 @@ class MongoBookingStore:
         if not any(_guards_seats(index) for index in indexes):
             raise IndexMissing(
                 "MongoDB has no unique index on bookings (event, seats): run "
-                "`flask --app wsgi events open events/*.toml`, which creates it"
+                "`flask --app wsgi events open --all`, which creates it"
             )
         self._index_seen_s = time.monotonic()
 

@@ -128,6 +128,13 @@ def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
     return [declared[0][1] for declared in events.values() if len(declared) == 1], problems
 
 
+def read_event_folder(folder: Path) -> tuple[list[Event], list[str]]:
+    """As read_event_files, of all event files that lie in it."""
+    names, problems = _names_in(folder)
+    events, others = read_event_files(folder / name for name in names)
+    return events, problems + others
+
+
 def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
@@ -156,13 +163,8 @@ class EventFolder:
 
     def _look(self) -> "tuple[_State, list[str]]":
         """What names the state of each file, and why there are none."""
-        try:
-            with os.scandir(self._folder) as entries:
-                names = sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES))
-        except OSError as error:
-            problem = f"{shown_path(self._folder)}: {error.strerror}; no event is declared"
-            return (), [problem]
-        return tuple((name, *_state_of(self._folder / name)) for name in names), []
+        names, problems = _names_in(self._folder)
+        return tuple((name, *_state_of(self._folder / name)) for name in names), problems
 
     def _tell(self, problems: set[str]) -> None:
         for problem in sorted(problems - self._problems):
@@ -170,6 +172,15 @@ class EventFolder:
         if self._problems and not problems:
             log.info("all event files can be read again")
         self._problems = problems
+
+
+def _names_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Of event files, and why there are none."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES)), []
+    except OSError as error:
+        return [], [f"{shown_path(folder)}: {error.strerror}; no event is declared"]
 
 
 def _state_of(path: Path) -> tuple[int, ...]:
