@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+import redis
 
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import FLOOR, FREE, STALLS, lose_event, numbers, small_hall, unique
@@ -152,6 +153,31 @@ def test_a_receipt_has_the_names_that_were_sold(ada, booked, edit):
     edit(sections=(STALLS, replace(FLOOR, name="Pit"), FREE))
     assert "Floor, place 1" in ada.get(booked.address).text
     assert "Floor, place 1" in ada.get("/basket").text
+
+
+def test_a_page_that_a_process_has_shown_before_has_the_names_of_now(ada, cold, booked, edit):
+    ada.get("/basket"), cold.get(booked.address)
+    edit(name="A grand evening", venue="The Other Hall")
+    receipts = [ada.get(booked.address).text, cold.get(booked.address).text]
+    for text in (*receipts, ada.get("/basket").text):
+        assert "A grand evening" in text and "A small evening" not in text
+    assert all("The Other Hall" in text for text in receipts)
+
+
+def test_a_page_has_the_names_known_last_while_redis_is_away(cold, booked, edit, monkeypatch):
+    edit(name="A grand evening")
+    cold.get(booked.address)
+    away = redis.ConnectionError("away")
+    monkeypatch.setattr(redis.Redis, "execute_command", raising(away))
+    monkeypatch.setattr(redis.client.Pipeline, "execute", raising(away))
+    assert "A grand evening" in cold.get(booked.address).text
+
+
+def raising(error):
+    def raise_it(*_, **__):
+        raise error
+
+    return raise_it
 
 
 def test_a_receipt_outlives_its_event(ada, cold, booked, withdraw):

@@ -19,9 +19,10 @@ class EventNames(NamedTuple):
 
 
 def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
-    """As this process knows the event. When it was withdrawn or Redis is away: as it was booked."""
+    """As it is called now. When nobody knows the event, because it was withdrawn or Redis is away:
+    as it was booked."""
     try:
-        event = tickets().box_office.remembered_event(event_id)
+        event = tickets().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):
         sold_as = booking and booking.sold_as
         name, venue = (sold_as.event, sold_as.venue) if sold_as else (name_of_id(event_id), "")
@@ -35,7 +36,7 @@ def names_of_seats(
     if booking and booking.sold_as:
         return booking.sold_as.seats
     try:
-        event = tickets().box_office.remembered_event(event_id)
+        event = tickets().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):
         return [seat_name(seat) for seat in seats]
     return [event.seat_name(seat) for seat in seats]

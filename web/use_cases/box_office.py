@@ -40,10 +40,13 @@ class BoxOffice:
     def event(self, event_id: str) -> Event:
         return self._seats.current_event(event_id)
 
-    def remembered_event(self, event_id: str) -> Event:
-        """As this process saw it last, which may be out of date: for what was bought long ago, and
-        for when Redis is away."""
-        return self._seats.known_event(event_id)
+    def event_to_name(self, event_id: str) -> Event:
+        """As it is called now; while Redis is away, or when the event was withdrawn, as this
+        process saw it last."""
+        try:
+            return self._seats.current_event(event_id)
+        except Unavailable:
+            return self._seats.known_event(event_id)
 
     def changed_map(
         self, event_id: str, known_revision: int | None = None
