@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import requests
@@ -18,7 +19,14 @@ from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
 from tests.waiting import eventually
 from web.domain import InvalidRequest, PaymentDeclined
-from web.ports import BadSignature, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown
+from web.ports import (
+    BadSignature,
+    GatewayError,
+    NotAccepted,
+    NotAllowed,
+    NotExecuted,
+    OutcomeUnknown,
+)
 from web.stores import stripe_gateway
 from web.stores.stripe_gateway import StripeGateway
 
@@ -742,6 +750,72 @@ def test_why_payments_are_refused_is_logged_once_for_each_cause(caplog, key, sta
     for line, event in zip(logged, ("gala", "finale"), strict=True):
         assert f"payments for {event}" in line
         assert "req_7" in line and "No." in line and str(code or status) in line
+
+
+def failures_of(gateway_with, key, caplog, calls=3) -> tuple[list[str], list[str]]:
+    """The causes that were counted and the warnings that were logged, of so many payments."""
+    counted = []
+    gateway = gateway_with(count_failure=counted.append)
+    for _ in range(calls):
+        with pytest.raises(GatewayError):
+            authorize(gateway, key)
+    return counted, [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_a_gateway_that_takes_no_connection_is_logged_once_and_counted_each_time(caplog, key):
+    with listening() as (_, url):
+        pass
+    counted, [line] = failures_of(partial(StripeGateway, API_KEY, url), key, caplog)
+    assert counted == ["not_connected"] * 3
+    assert "not_connected" in line and "Connection refused" in line
+
+
+def test_so_is_one_that_does_not_answer_in_time(caplog, key):
+    with one_connection(lambda connection: connection.recv(1)) as url:
+        counted, [line] = failures_of(
+            partial(StripeGateway, API_KEY, url, **IMPATIENT), key, caplog, calls=1
+        )
+    assert counted == ["timeout"]
+    assert "timed out" in line
+
+
+def test_so_is_one_that_hangs_up(caplog, key):
+    with one_connection(lambda connection: None) as url:
+        counted, [line] = failures_of(partial(StripeGateway, API_KEY, url), key, caplog, calls=1)
+    assert counted == ["connection_lost"]
+    assert "connection_lost" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(429, "rate_limited"), (401, "not_allowed"), (403, "not_allowed"), (500, "server_error")],
+)
+def test_so_is_one_that_says_no_and_in_its_own_words(caplog, key, status, cause):
+    body = stripe_error("invalid_request_error", "some_code")
+    with Provider(status, body, {"Request-Id": "req_7"}) as provider:
+        gateway = partial(StripeGateway, API_KEY, provider.url, max_wait_s=0)
+        counted, [line] = failures_of(gateway, key, caplog)
+    assert counted == [cause] * 3
+    assert cause in line and "req_7" in line and "No." in line
+
+
+def test_a_failure_that_lasts_is_logged_again_after_a_minute(caplog, key, monkeypatch):
+    with listening() as (_, url):
+        pass
+    gateway = StripeGateway(API_KEY, url)
+    now_s = time.monotonic()
+    for later_s in (0, 59, 61, 62):
+        monkeypatch.setattr(time, "monotonic", lambda later_s=later_s: now_s + later_s)
+        with pytest.raises(NotExecuted):
+            authorize(gateway, key)
+    assert len(caplog.records) == 2
+
+
+def test_a_payment_that_no_card_can_make_is_no_failure_of_the_gateway(caplog, key):
+    body = stripe_error("invalid_request_error", "amount_too_small", param="amount")
+    with Provider(400, body) as provider:
+        failures = failures_of(partial(StripeGateway, API_KEY, provider.url), key, caplog)
+    assert failures == ([], [])
 
 
 @pytest.mark.parametrize("status", ["succeeded", "canceled", "requires_action", "processing"])

@@ -10,7 +10,7 @@ from web.error_handlers import page_or_problem, register_error_handlers
 from web.health import health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
-from web.metrics import measure_answers
+from web.metrics import count_gateway_failure, measure_answers
 from web.pages.rendering import limit_page
 from web.pages.site import register_pages
 from web.seat_maps import SeatMaps
@@ -42,6 +42,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         settings.stripe_webhook_secret,
         shop=shop,
         former_shops=former_shops,
+        count_failure=count_gateway_failure,
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
     box_office = BoxOffice(seats, bookings, tokens)

@@ -35,6 +35,11 @@ NOT_ACCEPTED_PAYMENTS = Counter(
     "tickets_payments_not_accepted",
     "Payments that the gateway takes with no card; the log says why.",
 )
+GATEWAY_FAILURES = Counter(
+    "tickets_gateway_failures",
+    "Calls of the payment gateway that failed, by cause; the log has its words.",
+    ["cause"],
+)
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks", "Questions that a worker decided alone: the sidecar was gone."
 )
@@ -49,6 +54,10 @@ LIMITER_STATS = {
 
 def count_refusal(code: str) -> None:
     REFUSALS.labels(code).inc()
+
+
+def count_gateway_failure(cause: str) -> None:
+    GATEWAY_FAILURES.labels(cause).inc()
 
 
 def measure_answers(app: Flask) -> None:

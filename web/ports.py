@@ -397,6 +397,11 @@ class NotAllowed(NotExecuted):
     the gateway."""
 
 
+class TooBusy(NotExecuted):
+    """Nothing happened: the gateway has no time for the call, or this process has none for one more
+    call of it. After a while there may be."""
+
+
 class OutcomeUnknown(GatewayError):
     """It may have happened: time-out, connection reset, 5xx."""
 

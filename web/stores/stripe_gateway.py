@@ -35,6 +35,7 @@ from web.ports import (
     NotAllowed,
     NotExecuted,
     OutcomeUnknown,
+    TooBusy,
 )
 from web.recently_used import RecentlyUsed
 
@@ -127,6 +128,9 @@ TELL_AGAIN_S = 3600
 """One line of the log for each event and cause of refused payments, and another when it lasts this
 long: each of ten thousand buyers meets it."""
 
+TELL_OF_FAILURE_AGAIN_S = 60
+"""As above, for each cause of calls that fail."""
+
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
@@ -146,6 +150,7 @@ class StripeGateway:
         read_timeout_s: float = READ_TIMEOUT_S,
         max_calls: int = MAX_CALLS,
         max_wait_s: float = MAX_WAIT_S,
+        count_failure: Callable[[str], None] = lambda cause: None,
     ):
         """``api_base`` is where Stripe or the sandbox answers, like ``https://api.stripe.com``.
         Without a ``webhook_secret`` every webhook is refused.
@@ -153,6 +158,9 @@ class StripeGateway:
         ``shop`` is the tag that payments get. Of the payments on the account only those with this
         tag or one of ``former_shops`` are found, listed and told. Without it payments get none,
         and those of all shops are seen.
+
+        ``count_failure`` hears the cause of each call that has no answer that helps, as
+        ``_cause_of`` names it.
 
         Opens no connection.
         """
@@ -174,6 +182,7 @@ class StripeGateway:
         self._shops = frozenset((shop, *former_shops)) if shop else None
         self._told_at_s: RecentlyUsed[float] = RecentlyUsed(CAUSES_KEPT)
         self._max_wait_s = max_wait_s
+        self._count_failure = count_failure
         self._turns = threading.BoundedSemaphore(max_calls)
 
     def authorize(
@@ -291,10 +300,7 @@ class StripeGateway:
 
     def _tell(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
         cause = error.code or getattr(error.error, "code", None) or error.http_status
-        name, now_s = f"{event_id} {cause}", time.monotonic()
-        told_at_s = self._told_at_s.get(name)
-        if told_at_s is None or now_s > told_at_s + TELL_AGAIN_S:
-            self._told_at_s.put(name, now_s)
+        if self._is_news(f"{event_id} {cause}", TELL_AGAIN_S):
             log.error(
                 "Stripe refuses payments for %s, now one of %s: %s, %s",
                 event_id,
@@ -302,6 +308,21 @@ class StripeGateway:
                 cause,
                 error,
             )
+
+    def _fail(self, error: GatewayError) -> None:
+        cause = _cause_of(error)
+        self._count_failure(cause)
+        if self._is_news(cause, TELL_OF_FAILURE_AGAIN_S):
+            log.warning("a call of the payment gateway failed, %s: %s", cause, error)
+
+    def _is_news(self, name: str, again_s: float) -> bool:
+        """Whether nothing was told under this name for so long."""
+        now_s = time.monotonic()
+        told_at_s = self._told_at_s.get(name)
+        if told_at_s is not None and now_s <= told_at_s + again_s:
+            return False
+        self._told_at_s.put(name, now_s)
+        return True
 
     def _key_of(self, metadata: Mapping[str, str]) -> str | None:
         """None when the payment is not ours. To a shop with a tag one without is not: to overlook
@@ -354,16 +375,26 @@ class StripeGateway:
             yield from intents
 
     def _ask(self, call: Callable[[], _Answer]) -> _Answer:
-        """One call of the SDK and the reading of its answer. While Stripe says that it is asked too
-        often, or that something else has the same object, it has done nothing: ask again, for as
-        long as a call may wait. Others have their turn meanwhile."""
+        """One call of the SDK and the reading of its answer; a failure is counted and logged."""
+        try:
+            return self._ask_until_answered(call)
+        except NotAccepted:
+            raise
+        except GatewayError as error:
+            self._fail(error)
+            raise
+
+    def _ask_until_answered(self, call: Callable[[], _Answer]) -> _Answer:
+        """While Stripe says that it is asked too often, or that something else has the same object,
+        it has done nothing: ask again, for as long as a call may wait. Others have their turn
+        meanwhile."""
         until_s = time.monotonic() + self._max_wait_s
         longest_s = FIRST_PAUSE_S
         while True:
             try:
                 with self._turn(until_s):
                     return call()
-            except _AskedTooOften:
+            except TooBusy:
                 pause_s = random.uniform(longest_s / 2, longest_s)
                 if time.monotonic() + pause_s > until_s:
                     raise
@@ -375,7 +406,7 @@ class StripeGateway:
         """Wait for a turn, until ``until_s`` on the monotonic clock, then put what goes wrong into
         the words of the port."""
         if not self._turns.acquire(timeout=max(0.0, until_s - time.monotonic())):
-            raise NotExecuted("too many calls to the gateway are under way")
+            raise TooBusy("too many calls to the gateway are under way")
         try:
             yield
         except stripe.StripeError as error:
@@ -387,10 +418,6 @@ class StripeGateway:
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         finally:
             self._turns.release()
-
-
-class _AskedTooOften(NotExecuted):
-    """429: Stripe has no time for the call now."""
 
 
 def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
@@ -408,12 +435,28 @@ def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | I
     if error.http_status in _NOT_LET_IN:
         return NotAllowed(text)
     if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _AskedTooOften(text)
+        return TooBusy(text)
     if _never_connected(error):
         return NotExecuted(text)
     # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
     # payment, which may well have been made.
     return OutcomeUnknown(text)
+
+
+def _cause_of(error: GatewayError) -> str:
+    """Why a call failed, in one word: for the metric and the log."""
+    if isinstance(error, NotAllowed):
+        return "not_allowed"
+    if isinstance(error, TooBusy):
+        return "rate_limited" if error.__cause__ else "too_many_calls"
+    reason = error.__cause__
+    if isinstance(reason, stripe.APIConnectionError):
+        if isinstance(reason.__cause__, requests.Timeout):
+            return "timeout"
+        return "not_connected" if _never_connected(reason) else "connection_lost"
+    if isinstance(reason, stripe.StripeError) and (reason.http_status or 0) >= 500:
+        return "server_error"
+    return "other"
 
 
 def _line_of(error: stripe.StripeError) -> str:
