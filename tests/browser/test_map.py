@@ -195,6 +195,30 @@ def test_a_seat_that_somebody_else_takes_shows_in_map_and_list_and_is_let_go(
     expect(box.locator("..")).to_contain_text("on hold")
 
 
+def test_own_seats_are_in_the_basket_and_not_somebody_else_s(page_at, hall):
+    page = open_map(page_at, hall)
+    asking, hearing = [page.context.new_page() for _ in range(2)]
+    for tab in (asking, hearing):
+        tab.goto(page.url)
+        tab.wait_for_selector("[data-ready]")
+    # One hears nothing of the seats until it asks for them itself.
+    asking.route("**/api/events/*/seats", lambda route: route.abort())
+    for tab in (asking, hearing):
+        click_seat(tab, 1, 1)
+        click_seat(tab, 1, 2)
+    click_seat(page, 1, 1)
+    hold_button(page).click()
+    page.wait_for_url("**/holds/hld_*")
+    hold_button(asking).click()
+    for tab in (asking, hearing):
+        told = tab.locator("[data-message]")
+        expect(told).to_contain_text("In your basket: Stalls, row B, seat 2.", timeout=10_000)
+        expect(told).to_contain_text("Still available and still chosen: Stalls, row B, seat 3.")
+        assert "omebody" not in told.inner_text()
+        told.get_by_role("link", name="Your basket").click()
+        expect(tab.locator("main")).to_contain_text("Stalls, row B, seat 2")
+
+
 def test_the_list_is_an_equal_way_and_both_have_the_same_choice(page_at, hall):
     page = open_map(page_at, hall)
     click_seat(page, 0, 0)

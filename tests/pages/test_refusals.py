@@ -210,6 +210,35 @@ def test_a_hold_that_ran_out_says_which_of_its_seats_are_gone(ada, eve, hall_wit
     assert (again.status, "row A, seat 1" in again.text) == (200, False)
 
 
+def test_seats_that_this_browser_holds_or_has_booked_again_are_in_its_basket(ada, hall_with):
+    address = hall_with(hold_ms=1500)
+    held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
+    time.sleep(1.55)
+    again = ada.get(held.address).press("Hold the same seats again")
+    for _ in range(2):
+        ended = ada.get(held.address)
+        assert "In your basket Stalls, row A, seat 1" in ended.text
+        assert "somebody else S" not in ended.text
+        assert ended.link("Your basket").title == "Your basket"
+        assert again.press("Pay", **BUYER).title == "You are in"
+
+
+def test_seats_of_this_browser_s_basket_are_not_somebody_else_s(ada, eve, address):
+    page = ada.get(address)
+    page.press("Hold the chosen", seats=["stalls-B-1", "stalls-B-2"])
+    refused = page.press("Hold the chosen", seats=["stalls-B-2", "stalls-B-3"])
+    assert refused.status == 409
+    assert focused_mistakes(refused) == [("Stalls, row B, seat 2 is in your basket", "/basket")]
+    assert "You have these seats already Nothing more was held." in refused.text
+    assert "Somebody" not in refused.text and "taken" not in refused.text
+    eve.get(address).press("Hold the chosen", seats="stalls-B-4")
+    refused = page.press("Hold the chosen", seats=["stalls-B-2", "stalls-B-4"])
+    assert focused_mistakes(refused) == [
+        ("Stalls, row B, seat 2 is in your basket", "/basket"),
+        ("Stalls, row B, seat 4 is taken", "#row-stalls-B"),
+    ]
+
+
 def test_a_payment_that_is_being_checked_is_safe_to_look_at(ada, held, seats):
     event = seats.current_event(held.address.split("/")[2])
     hold_id = held.address.rpartition("/")[2]

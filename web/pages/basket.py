@@ -76,14 +76,23 @@ def standing(entry: Entry) -> Hold | None:
         return None
 
 
-def statuses_of(event_id: str) -> set[HoldStatus]:
-    """Of this browser's holds of one event that still stand, refunded ones left out; none when
-    that cannot be known now, for no page is shown for this alone."""
+def holds_of(event_id: str) -> list[Hold]:
+    """This browser's holds and bookings of one event that still stand, refunded ones left out; none
+    when that cannot be known now, for no page is shown for this alone."""
     try:
         holds = [standing(entry) for entry in entries() if entry.event_id == event_id]
-    except Unavailable:
-        return set()
-    return {hold.status for hold in holds if hold and not hold.refunded}
+    except (EventNotFound, Unavailable):
+        return []
+    return [hold for hold in holds if hold and not hold.refunded]
+
+
+def statuses_of(event_id: str) -> set[HoldStatus]:
+    return {hold.status for hold in holds_of(event_id)}
+
+
+def seats_of(event_id: str) -> set[str]:
+    """What this browser holds or has bought: nobody else has taken these seats from it."""
+    return {seat for hold in holds_of(event_id) for seat in hold.seats}
 
 
 def require_room() -> None:

@@ -263,11 +263,14 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
     """The hold is over and nothing was charged: its time ran out, or it took its last card."""
     event, seat_map = tickets().box_office.event_and_map(event_id)
     entry = basket.entry_of(event_id, hold_id)
-    free, taken, dropped = [], [], []
+    mine = basket.seats_of(event_id)
+    free, own, taken, dropped = [], [], [], []
     for seat in entry.seats if entry else ():
         position = event.positions.get(seat)
         if position is None:
             dropped.append(event.seat_name(seat))
+        elif seat in mine:
+            own.append(event.seat_name(seat))
         elif seat_map.seats[position] == SeatState.FREE:
             free.append((seat, event.seat_name(seat)))
         else:
@@ -279,6 +282,7 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
         refused=_took_the_last_card(refusal),
         free=free,
         amount_minor=event.amount_minor([event.positions[seat] for seat, _ in free]),
+        own=own,
         taken=taken,
         dropped=dropped,
     )

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class Sent(NamedTuple):
 
     refusal: Refusal
     title: str
+    words: str
     mistakes: Sequence[Mistake]
     seats: Sequence[str] = ()
     section_id: str = ""
@@ -157,11 +159,21 @@ def _hold(
         held = tickets().form_holds.hold_once(event_id, form, hold_what_fits)
         basket.put(held, _other_price_seen(held))
     except REFUSED_FORMS as refusal:
-        return counted(refusal).response() if is_for_script() else refused(refusal)
+        return _for_script(event_id, refusal) if is_for_script() else refused(refusal)
     address = url_for("pages.show_hold", event_id=event_id, hold_id=held.id)
     if is_for_script():
         return make_response({"address": address}, 201)
     return redirect(address, 303)
+
+
+def _for_script(event_id: str, refusal: Refusal) -> Response:
+    """As the API has it; of seats that are taken it says which are this browser's: ``yours``."""
+    problem = counted(refusal)
+    if isinstance(refusal, SeatTaken):
+        mine = basket.seats_of(event_id)
+        yours = [seat for seat in refusal.seats if seat in mine]
+        problem = replace(problem, extra={**problem.extra, "yours": yours})
+    return problem.response()
 
 
 def _other_price_seen(held: Hold) -> tuple[int, str] | None:
@@ -187,11 +199,18 @@ def _quantity() -> int:
 def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Response:
     event = tickets().box_office.event(event_id)
     known = [seat for seat in seats[:MAX_SEATS_NAMED] if seat in event.positions]
+    words = words_of(refusal)
     match refusal:
         case SeatTaken(taken):
+            mine = basket.seats_of(event_id)
             title = "Some seats were taken a moment ago"
+            if mine.issuperset(taken):
+                title = "You have these seats already"
+                words = "Nothing more was held. To add others, choose them without these."
             mistakes = [
-                Mistake(f"{event.seat_name(seat)} is taken", f"#{row_anchor(seat)}")
+                Mistake(f"{event.seat_name(seat)} is in your basket", url_for("pages.show_basket"))
+                if seat in mine
+                else Mistake(f"{event.seat_name(seat)} is taken", f"#{row_anchor(seat)}")
                 for seat in taken
             ]
         case InvalidRequest(_, problem):
@@ -201,7 +220,7 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
             mistakes = [Mistake(problem, "#seats")]
         case _:
             title, mistakes = _common_mistakes(event, refusal, "#seats")
-    sent = Sent(refusal, title, mistakes, seats=known)
+    sent = Sent(refusal, title, words, mistakes, seats=known)
     section_id = request.form.get("in_section", "")
     if section_id in event.section_of:
         return _section_page(event_id, section_id, sent)
@@ -226,7 +245,8 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
             mistakes = [Mistake("Choose another section", "#best")]
         case _:
             title, mistakes = _common_mistakes(event, refusal, "#best")
-    sent = Sent(refusal, title, mistakes, section_id=section_id, quantity=quantity)
+    words = words_of(refusal)
+    sent = Sent(refusal, title, words, mistakes, section_id=section_id, quantity=quantity)
     if section and request.form.get("in_section", "") == section_id:
         return _section_page(event_id, section_id, sent)
     return _event_page(event_id, sent)
@@ -305,7 +325,7 @@ def _rendered(
         event=event,
         now=datetime.now(UTC),
         sent=sent,
-        words=words_of(sent.refusal) if sent else "",
+        words=sent.words if sent else "",
         aisles=aisles_of(event),
         form_id=secrets.token_urlsafe(9),
         seats=seats,

@@ -10,6 +10,9 @@ const MOST_TRIES = 30; // a quarter of an hour
 export const jitter = (most) => Math.random() * most;
 export const pause = (ms) => new Promise((over) => setTimeout(over, ms));
 
+// Text of the server's as a document, to look something up in it.
+export const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
+
 // What `work` comes to, or a failure after `ms`. `work` gets the signal to stop. A timer of our own:
 // AbortSignal.timeout is too new, and what is not our browser's fetch may not heed a signal.
 export async function within(ms, work) {

@@ -1,6 +1,6 @@
 // What every page gets: forms that are sent once and survive a lost connection, and time that runs.
 
-import { within } from "./asking.js";
+import { parsed, within } from "./asking.js";
 
 const TICK_MS = 250;
 const REACHED = "/healthz"; // not limited, and costs nothing
@@ -102,6 +102,12 @@ const answeredAt = performance.getEntriesByType?.("navigation")[0]?.responseStar
 
 const left = document.getElementById("time-left");
 if (left) {
+	try {
+		// For maps in other tabs: seats that are taken may be in this browser's basket.
+		localStorage.setItem("holds", "1");
+	} catch {
+		// Forbidden: they ask whenever seats are taken.
+	}
 	const shown = left.querySelector(".time");
 	const here = left.dataset.address;
 	let deadline = answeredAt + Number(left.dataset.expiresInMs);
@@ -116,7 +122,7 @@ if (left) {
 		if (asking || sent.size) return;
 		asking = true;
 		try {
-			const page = new DOMParser().parseFromString(await asked(here, TIMEOUT_MS, { Accept: "text/html" }), "text/html");
+			const page = parsed(await asked(here, TIMEOUT_MS, { Accept: "text/html" }));
 			const now = page.getElementById("time-left");
 			if (now) deadline = performance.now() + Number(now.dataset.expiresInMs);
 			else if (!sent.size) return location.replace(here);
@@ -177,7 +183,7 @@ if (sale) {
 
 	// The server alone knows how to write it: in the event's time zone, and in the reader's way.
 	const moveTo = async (event) => {
-		const now = new DOMParser().parseFromString(await asked(page, TIMEOUT_MS, { Accept: "text/html" }), "text/html");
+		const now = parsed(await asked(page, TIMEOUT_MS, { Accept: "text/html" }));
 		const told = now.querySelector("#sale time");
 		if (!told) return (sale.textContent = now.getElementById("sale").textContent);
 		opensAt += Date.parse(event.sale_opens_at) - Date.parse(moment.dateTime);

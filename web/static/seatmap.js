@@ -1,13 +1,14 @@
 // The live map on an event's pages. What is chosen is one set, whether it was chosen on the map or
 // in the list of check boxes, and both are held in the same way.
 
-import { pause, persistently, within } from "./asking.js";
+import { parsed, pause, persistently, within } from "./asking.js";
 import { showHall } from "./canvas.js";
 import { layOut } from "./hall.js";
 import { follow } from "./live.js";
 import { grouped, priceWriter } from "./money.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
+const BASKET_TIMEOUT_MS = 4000;
 const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
 const OLD_MS = 6000;
 const WORDS = { 0: "available", s: "sold" }; // of the API's states; the others are on hold
@@ -253,7 +254,7 @@ async function send(sent, seats) {
 		await pause(SENT_FOR_MS);
 		return live.start();
 	}
-	if (told.code === "seat_taken") return lost(told.seats.map((id) => hall.positions.get(id)));
+	if (told.code === "seat_taken") return lost(positionsOf(told.seats), positionsOf(told.yours));
 	const wait = Number(answer.headers.get("Retry-After")); // none, or a date, is no number of seconds
 	tell(
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
@@ -269,20 +270,43 @@ function fill(sent, seats) {
 	}
 }
 
-// Seats of ours that somebody else got: name them, keep the others, offer the nearest.
-function lost(positions) {
+const positionsOf = (ids) => ids.map((id) => hall.positions.get(id));
+
+// The seats that this browser itself has by now: another tab of it held them.
+async function inBasket() {
+	try {
+		if (!localStorage.getItem("holds")) return [];
+	} catch {
+		// It may not be said here whether there is anything: ask.
+	}
+	try {
+		const page = await within(BASKET_TIMEOUT_MS, async (signal) => (await fetch(form.dataset.basket, { signal })).text());
+		const lines = [...parsed(page).querySelectorAll(`[data-event="${eventId}"]`)];
+		return lines.flatMap((line) => positionsOf(line.dataset.seats.split(" ")));
+	} catch {
+		return [];
+	}
+}
+
+// Seats that were chosen and are gone: name them, keep the others, offer the nearest. Those of
+// `mine` are in this browser's basket.
+function lost(positions, mine) {
 	for (const position of positions) {
 		chosen.delete(position);
 		if (isFree(position)) states[position] = "h";
 	}
 	const kept = [...chosen];
-	const instead = hall.insteadOf(positions, (seat) => kindOf(seat) === "available");
+	const ours = positions.filter((seat) => mine.includes(seat));
+	const theirs = positions.filter((seat) => !mine.includes(seat));
+	const instead = hall.insteadOf(theirs, (seat) => kindOf(seat) === "available");
 	showChosen(positions);
 	tell(
-		"Somebody was faster",
-		`Taken by somebody else: ${names(positions)}. Nothing is held for you yet.`,
+		theirs.length ? "Somebody was faster" : "You have these seats already",
+		theirs.length && `Taken by somebody else: ${names(theirs)}. ${ours.length ? "" : "Nothing is held for you yet."}`,
+		ours.length && `In your basket: ${names(ours)}.`,
 		kept.length && `Still available and still chosen: ${names(kept)}.`,
 	);
+	if (ours.length) addBasket();
 	if (!instead.length) return;
 	const others = kept.length ? ", with those you still have" : "";
 	const offer = add("button", `Hold ${names(instead)} instead${others}`);
@@ -292,6 +316,8 @@ function lost(positions) {
 		guarded(hold)();
 	};
 }
+
+const addBasket = () => Object.assign(add("a", "Your basket"), { className: "alone", href: form.dataset.basket });
 
 function add(tag, text) {
 	const made = document.createElement(tag);
@@ -324,7 +350,7 @@ function outdated() {
 	again.onclick = () => location.reload();
 }
 
-function heard({ seats, layout }) {
+async function heard({ seats, layout }) {
 	if (layout !== form.dataset.layout) return outdated();
 	const changed = [];
 	for (let seat = 0; seat < seats.length; seat++) if (states[seat] !== seats[seat]) changed.push(seat);
@@ -334,7 +360,10 @@ function heard({ seats, layout }) {
 	showCounts();
 	// While ours are being held they may show as on hold: by us.
 	const gone = holding ? [] : [...chosen].filter((seat) => !isFree(seat) && !unsure.includes(seat));
-	if (gone.length) lost(gone);
+	if (!gone.length) return;
+	for (const seat of gone) chosen.delete(seat);
+	showChosen(gone);
+	lost(gone, await inBasket());
 }
 
 function showCounts() {
