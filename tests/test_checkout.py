@@ -26,12 +26,14 @@ from web.domain import (
     IdempotencyKeyReused,
     PaymentDeclined,
     PaymentPending,
+    PaymentsBusy,
+    PaymentsClosed,
     Replayed,
     SeatTaken,
     Unavailable,
     booking_id_of,
 )
-from web.ports import InsertUnknown, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown
+from web.ports import InsertUnknown, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.stripe_gateway import (
@@ -247,7 +249,17 @@ def test_a_shop_that_the_gateway_does_not_let_in_asks_its_buyers_to_wait_longer(
     shop.gateway.fail("authorize", NotAllowed("Expired API Key"))
     with pytest.raises(Unavailable) as unavailable:
         shop.pay()
+    assert isinstance(unavailable.value, PaymentsClosed)
     assert unavailable.value.retry_after_s == 30
+    shop.gateway.heal()
+    assert not shop.pay().replayed
+
+
+def test_a_gateway_that_has_no_time_asks_its_buyers_to_wait_a_little(shop):
+    shop.gateway.fail("authorize", TooBusy("rate_limit"))
+    with pytest.raises(PaymentsBusy) as unavailable:
+        shop.pay()
+    assert unavailable.value.retry_after_s == 5
     shop.gateway.heal()
     assert not shop.pay().replayed
 

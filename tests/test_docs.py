@@ -55,6 +55,17 @@ def test_env_example_lists_exactly_the_settings_there_are():
     assert paragraphs == list(paragraphs_of_settings())
 
 
+def test_the_readme_names_each_metric_of_the_application():
+    source = (REPOSITORY / "web" / "metrics.py").read_text()
+    counters = re.findall(r'Counter\(\s*"(tickets_\w+)"', source)
+    histograms = re.findall(r'Histogram\(\s*"(tickets_\w+)"', source)
+    assert counters and histograms
+    _, _, rest = README.partition("**Metrics**")
+    paragraph = rest.partition("\n\n")[0]
+    for name in [f"{counter}_total" for counter in counters] + histograms:
+        assert f"`{name}`" in paragraph or name.startswith("tickets_limiter_"), name
+
+
 def test_the_readme_walks_the_procfile_as_it_is():
     for name, command in read_procfile(REPOSITORY / "Procfile").items():
         assert f"| `{name}` | `{command}` |" in README

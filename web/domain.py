@@ -578,3 +578,12 @@ class Unavailable(Refusal):
 
     def __str__(self) -> str:
         return f"the {self.part} cannot be reached"
+
+
+class PaymentsClosed(Unavailable):
+    """The payment gateway does not let the shop in: nobody can pay until the operator has mended
+    the shop's key or account there."""
+
+
+class PaymentsBusy(Unavailable):
+    """The payment gateway has no time for one more payment now."""

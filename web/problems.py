@@ -163,6 +163,23 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "This Idempotency-Key was used for another payment. Nothing was charged now; "
                 "take a new key for a new payment.",
             )
+        case domain.PaymentsClosed(_, retry_after_s):
+            return Problem(
+                503,
+                "unavailable",
+                "The shop cannot take payments at the moment: its account at the payment provider "
+                "refuses them. Nothing was charged, and the seats stay held until the hold ends. "
+                "Try again later.",
+                retry_after_s=retry_after_s,
+            )
+        case domain.PaymentsBusy(_, retry_after_s):
+            return Problem(
+                503,
+                "unavailable",
+                "Very many payments are being made at this moment. Nothing was charged, and the "
+                "seats stay held until the hold ends. Try again after Retry-After seconds.",
+                retry_after_s=retry_after_s,
+            )
         case domain.Unavailable(part, retry_after_s):
             return Problem(
                 503,

@@ -309,6 +309,91 @@ def test_a_form_with_a_wrong_or_no_secret_does_nothing(ada, address, held, charg
 # ---------------------------------------------------------------- in this process
 
 
+def pay_page(browser, address: str):
+    """The answer to a payment for a seat in a shop of this process."""
+    secret = csrf_token_in(browser.get(address, headers=HTML).text)
+    form = {"csrf_token": secret, "seats": "stalls-A-1"}
+    hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+    key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
+    form = {"csrf_token": csrf_token_in(hold.text), "key": key, "payment_method": "pm_card_amex"}
+    return browser.post(f"{hold.request.path}/pay", data=form | BUYER, headers=HTML)
+
+
+@pytest.mark.parametrize(
+    ("why", "title", "happened", "what_to_do", "wait_s"),
+    [
+        (
+            "not let in",
+            "Payments are not possible at the moment",
+            "The payment provider does not let this shop take payments. Nothing was charged.",
+            "Another card does not help. Try again later.",
+            "30",
+        ),
+        (
+            "too busy",
+            "Very many people are paying at this moment",
+            "There was no time left for your payment. Nothing was charged.",
+            "Wait 5 seconds, then send the form again.",
+            "5",
+        ),
+        (
+            "not reached",
+            "The payment could not begin",
+            "A part of the shop cannot be reached. Nothing was charged.",
+            "Wait 2 seconds, then send the form again.",
+            "2",
+        ),
+    ],
+)
+def test_a_form_that_the_gateway_takes_no_payment_for_stays_and_says_why(
+    application, address, stack, why, title, happened, what_to_do, wait_s
+):
+    settings = {"STRIPE_API_BASE": stack.sandbox.url}
+    if why == "not let in":
+        settings["STRIPE_API_KEY"] = "rk_test_that_was_revoked"
+    elif why == "not reached":
+        settings["STRIPE_API_BASE"] = f"http://127.0.0.1:{free_port()}"
+    else:
+        stack.sandbox.set_faults({"operation": "create", "kind": "rate_limited"})
+    browser = application(RATE_LIMIT="1000/second", **settings)
+    browser.application.extensions["tickets"].gateway._max_wait_s = 0
+    try:
+        refused = pay_page(browser, address)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, wait_s)
+        for words in (title, happened, what_to_do, "The seats stay yours until the time below."):
+            assert words in refused.text
+        for typed in BUYER.values():
+            assert f'value="{typed}"' in refused.text
+        assert 'value="pm_card_amex" checked' in refused.text
+        assert 'action="' + refused.request.path in refused.text
+    finally:
+        stack.sandbox.set_faults()
+
+
+@pytest.mark.parametrize("sent", ["pay", "extend", "release"])
+def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
+    application, address, sent
+):
+    browser = application(RATE_LIMIT="1000/second")
+    secret = csrf_token_in(browser.get(address, headers=HTML).text)
+    form = {"csrf_token": secret, "seats": "stalls-A-1"}
+    hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+    key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
+    browser.application.extensions["tickets"].seats._redis = connect(
+        f"redis://127.0.0.1:{free_port()}/0"
+    )
+    form = {"csrf_token": csrf_token_in(hold.text), "key": key, "payment_method": "pm_card_visa"}
+
+    refused = browser.post(f"{hold.request.path}/{sent}", data=form | BUYER, headers=HTML)
+
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "nothing was charged by it" in refused.text
+    assert "go back to your seats and try again" in refused.text
+    assert f'href="{hold.request.path}"' in refused.text
+    assert 'href="/basket"' in refused.text
+
+
 def test_while_a_part_restarts_a_page_says_what_is_known_to_be_true(application, address):
     browser = application(RATE_LIMIT="1000/second")
     secret = csrf_token_in(browser.get(address, headers=HTML).text)

@@ -22,16 +22,19 @@ from web.domain import (
     PaymentDeclined,
     PaymentInProgress,
     PaymentPending,
+    PaymentsBusy,
+    PaymentsClosed,
     Refusal,
     Replayed,
     SeatState,
+    Unavailable,
 )
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
-from web.pages.rendering import Mistake, page
+from web.pages.rendering import Mistake, in_seconds, page
 from web.pages.seating import runs_of
 from web.refusals import counted
 from web.tickets import tickets
@@ -142,6 +145,8 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
         return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
         return _ended(event_id, hold_id, refusal)
+    except Unavailable as refusal:
+        return _not_possible_now(event_id, hold_id, form, refusal)
     return redirect(_receipt_address(event_id, hold_id), 303)
 
 
@@ -187,6 +192,30 @@ def _declined(
     return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
 
 
+def _not_possible_now(
+    event_id: str, hold_id: str, form: PayForm, refusal: Unavailable
+) -> Response | WerkzeugResponse:
+    """Nothing happened. Raises ``refusal`` when the page of the hold cannot be made either."""
+    again = f"Wait {in_seconds(refusal.retry_after_s)}, then send the form again."
+    match refusal:
+        case PaymentsClosed():
+            title = "Payments are not possible at the moment"
+            happened = "The payment provider does not let this shop take payments."
+            again = "Another card does not help. Try again later."
+        case PaymentsBusy():
+            title = "Very many people are paying at this moment"
+            happened = "There was no time left for your payment."
+        case _:
+            title = "The payment could not begin"
+            happened = "A part of the shop cannot be reached."
+    words = f"{again} The seats stay yours until the time below."
+    mistake = Mistake(f"{happened} Nothing was charged.", "#time-left")
+    try:
+        return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
+    except Unavailable:
+        raise refusal from None
+
+
 def _other_card(
     event_id: str, hold_id: str, form: PayForm, refusal: Refusal
 ) -> Response | WerkzeugResponse:
@@ -219,6 +248,8 @@ def _hold_page(
     try:
         hold = tickets().box_office.hold(event_id, hold_id, token)
     except HoldExpired as expired:
+        if isinstance(refusal, Unavailable):
+            refusal = None
         return _ended(event_id, hold_id, refusal or expired)
     if hold.status == HoldStatus.BOOKED:
         return redirect(_receipt_address(event_id, hold_id), 303)
@@ -235,9 +266,10 @@ def _hold_page(
     form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.payments)
     # Seats that cost nothing need no card, and Stripe need not know of their buyer.
     card_key = tickets().settings.stripe_publishable_key if hold.amount_minor else ""
+    problem = counted(refusal) if refusal else None
     answer = page(
         "hold.html",
-        counted(refusal).status if refusal else 200,
+        problem.status if problem else 200,
         event=event,
         hold=hold,
         seats=[event.seat_name(seat) for seat in hold.seats],
@@ -254,6 +286,8 @@ def _hold_page(
         is_test_shop=tickets().settings.is_test_shop,
         test_cards=TEST_CARDS,
     )
+    if problem and problem.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(problem.retry_after_s)
     if card_key:
         answer.headers["Content-Security-Policy"] = STRIPE_POLICY
     return answer

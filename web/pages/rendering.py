@@ -89,14 +89,16 @@ def notice(
     return answer
 
 
-def _in_seconds(number: int | str | None) -> str:
+def in_seconds(number: int | str | None) -> str:
+    """``5 seconds``."""
     return "a second" if number == 1 else f"{number} seconds"
 
 
 def problem_page(problem: Problem) -> Response:
     """A problem that any page can meet, in words for people."""
-    events = Step("All events", url_for("pages.list_events"))
-    wait = _in_seconds(problem.retry_after_s)
+    steps = (Step("All events", url_for("pages.list_events")),)
+    basket = Step("Your basket", url_for("pages.show_basket"))
+    wait = in_seconds(problem.retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
             words = (
@@ -112,10 +114,13 @@ def problem_page(problem: Problem) -> Response:
                 "Seats that you hold stay yours meanwhile, until their time is over.",
             )
         case "unavailable":
+            again = "load the page again"
+            if request.method == "POST" and (hold := _hold_of_form()):
+                again, steps = "go back to your seats and try again", (hold, basket)
             words = (
                 "We are back in a moment",
-                f"A part of the shop cannot be reached. Wait {wait}, then load the page again. If "
-                "you were paying, that is safe: you are never charged twice.",
+                f"A part of the shop cannot be reached. Wait {wait}, then {again}. If you were "
+                "paying, that is safe: you are never charged twice.",
                 # Only of what was sent: an earlier payment may have gone through.
                 "What you just sent did nothing, and nothing was charged by it."
                 if request.method == "POST"
@@ -129,10 +134,18 @@ def problem_page(problem: Problem) -> Response:
                 "If you were paying, look into your basket: it shows whether the payment went "
                 "through. You are never charged twice.",
             )
-            events = Step("Your basket", url_for("pages.show_basket"))
-    answer = notice(problem.status, *words, steps=(events,), retry_after_s=problem.retry_after_s)
+            steps = (basket,)
+    answer = notice(problem.status, *words, steps=steps, retry_after_s=problem.retry_after_s)
     answer.headers.extend(problem.headers)
     return answer
+
+
+def _hold_of_form() -> Step | None:
+    """Back to the hold whose form was sent; None when it was no hold's."""
+    arguments = request.view_args or {}
+    if not {"event_id", "hold_id"} <= arguments.keys():
+        return None
+    return Step("Back to your seats", url_for("pages.show_hold", **arguments))
 
 
 def limit_page(app: Flask) -> Callable[[int], Response]:
@@ -143,7 +156,7 @@ def limit_page(app: Flask) -> Callable[[int], Response]:
     html = page.get_data(as_text=True)
 
     def made(wait_s: int) -> Response:
-        told = html.replace(_in_seconds(_WAIT), _in_seconds(wait_s))
+        told = html.replace(in_seconds(_WAIT), in_seconds(wait_s))
         response = Response(told, page.status_code, page.headers.items())
         response.headers["Retry-After"] = str(wait_s)
         return response

@@ -31,6 +31,8 @@ from web.domain import (
     PaymentInProgress,
     PaymentNotFound,
     PaymentPending,
+    PaymentsBusy,
+    PaymentsClosed,
     Receipt,
     SeatTaken,
     SoldAs,
@@ -50,6 +52,7 @@ from web.ports import (
     OutcomeUnknown,
     Replay,
     SeatStore,
+    TooBusy,
 )
 from web.use_cases.current_event import with_event
 from web.use_cases.payment_records import metadata_of
@@ -99,6 +102,15 @@ CANNOT_BE_PAID = "The payment provider does not take payments for these seats at
 
 MENDING_S = 30
 """When a buyer may ask again while the gateway does not let the shop in: that takes a person."""
+
+BUSY_S = 5
+"""When a buyer may ask again for whom the gateway had no time."""
+
+UNREACHED_S = 2
+"""When a buyer may ask again while the gateway takes no connection."""
+
+GATEWAY = "payment gateway"
+"""What Unavailable calls this part of the service."""
 
 log = logging.getLogger(__name__)
 
@@ -306,8 +318,7 @@ class Checkout:
             raise declined from error
         except NotExecuted as error:
             self._seats.undo_payment(payment, None)
-            wait_s = MENDING_S if isinstance(error, NotAllowed) else 2
-            raise Unavailable("payment gateway", retry_after_s=wait_s) from error
+            raise _not_possible_now(error) from error
         self._reach("authorized")
         self._check_own(attempt)
         self._reach("own")
@@ -473,6 +484,15 @@ class Checkout:
             booking.event_id,
             lambda event: self._seats.confirm_booking(event, booking),
         )
+
+
+def _not_possible_now(error: NotExecuted) -> Unavailable:
+    match error:
+        case NotAllowed():
+            return PaymentsClosed(GATEWAY, MENDING_S)
+        case TooBusy():
+            return PaymentsBusy(GATEWAY, BUSY_S)
+    return Unavailable(GATEWAY, UNREACHED_S)
 
 
 def _digest(*parts: str) -> str:
