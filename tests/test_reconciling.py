@@ -456,14 +456,44 @@ def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
     assert caplog.text.count(listed) == 1
 
 
-def test_an_event_whose_file_came_later_is_opened(shop, reconciler, caplog):
+def test_an_event_whose_file_came_later_waits_to_be_opened_and_is_reported_once(
+    shop, reconciler, caplog
+):
     caplog.set_level(logging.INFO)
     hall = small_hall()
+    for _ in range(3):
+        reconciler.declare([shop.event, hall])
+        reconciler.round()
+    assert hall.id not in shop.seats._target.event_ids()
+    assert caplog.text.count(hall.id) == 1
+    assert f"{hall.id}: its file is there, and it is not on sale; put it on sale" in caplog.text
+    put_on_sale(shop.seats._target, hall)
     reconciler.round()
+    lose_event(shop.redis, hall.id)
+    reconciler.round()
+    assert f"reopened: {hall.id} (Redis has lost it)" in caplog.text
+
+
+def test_a_worker_that_starts_after_the_loss_opens_what_was_sold_though_others_are_listed(shop):
+    """Somebody has opened one event before, so that there is a list again."""
+    shop.pay()
+    lose(shop)
+    shop.redis.srem(CATALOGUE_KEY, shop.event.id)
+    reconciler_of(shop).round()
+    assert shop.state() == "s"
+
+
+def test_a_redis_that_was_away_for_a_moment_has_lost_nothing(shop, reconciler, monkeypatch):
+    hall = small_hall()
     reconciler.declare([shop.event, hall])
+
+    def away():
+        raise Unavailable("seat store")
+
+    monkeypatch.setattr(shop.seats._target, "event_ids", away)
     reconciler.round()
-    assert shop.seats._target.read_seats(hall.id).seats == "0" * 38
-    assert "has lost it" not in caplog.text
+    monkeypatch.undo()
+    assert hall.id not in shop.seats._target.event_ids()
 
 
 def test_an_event_goes_on_as_it_was_on_sale_whatever_its_file_says(shop, reconciler):

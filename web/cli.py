@@ -110,7 +110,7 @@ def _out_of_reach(error: Unavailable) -> str:
         return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
     return (
         "Redis answers and does not have the event: it was not opened yet, or Redis has lost it; "
-        "run `events open` with its file, as the worker does by itself"
+        "run `events open` with its file, as the worker does by itself after a loss"
     )
 
 
@@ -186,7 +186,7 @@ def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
         lines = changes(before, event) or ["sold seats brought up to date with the bookings"]
         _tell(f"changed: {seats}", [*lines, opening_time(event)])
     else:
-        _tell(f"unchanged: {seats}", [])
+        _tell(f"unchanged: {seats}", described(event))
     _warn(event)
 
 

@@ -112,6 +112,11 @@ class SeatStore(Protocol):
         """The ids on sale, sorted."""
         ...
 
+    def has_catalogue(self) -> bool:
+        """Whether it is known what is on sale; False when Redis has lost everything, or nothing was
+        ever announced."""
+        ...
+
     def known_event(self, event_id: str) -> Event:
         """The definition this process used last. The steps below notice when it is out of date,
         so the hot path need not ask."""

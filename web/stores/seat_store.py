@@ -177,6 +177,10 @@ class RedisSeatStore:
             raise Unavailable(PART)
         return sorted(ids - {NO_EVENT})
 
+    def has_catalogue(self) -> bool:
+        with self._reachable():
+            return bool(self._redis.exists(CATALOGUE_KEY))
+
     def known_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
 

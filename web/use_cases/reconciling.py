@@ -98,7 +98,8 @@ class _Ledger:
 
 
 class Reconciler:
-    """``declared`` are the events of the files; Redis may have forgotten them. With ``dry_run``
+    """``declared`` are the events of the files; Redis may have forgotten them. One that was never
+    on sale is not opened while Redis knows what is. With ``dry_run``
     it says what it would do, and does nothing. ``repairs`` counts what was done, by kind."""
 
     def __init__(
@@ -122,6 +123,7 @@ class Reconciler:
         self._refunding = Refunding(seats, bookings, gateway)
         self._declared: dict[str, Event] = {}
         self._on_sale: dict[str, Event] = {}
+        self._unopened: set[str] = set()
         self._missing_since: dict[str, datetime] = {}
         self._dry_run = dry_run
         self._stopped = stopped
@@ -136,7 +138,7 @@ class Reconciler:
 
     def declare(self, events: Sequence[Event]) -> None:
         """The events of the files now. What was on sale goes on as it was, whatever they say: a
-        change is opened by the organiser's command."""
+        change, and a new event, are opened by the organiser's command."""
         self._declared = {event.id: event for event in events}
 
     def round(self) -> None:
@@ -176,8 +178,12 @@ class Reconciler:
         try:
             listed = set(self._seats.event_ids())
         except Refusal:
-            listed = set()
-        missing = (self._declared.keys() | self._on_sale.keys()) - listed
+            if self._seats.has_catalogue():
+                raise  # It was away for a moment, and has lost nothing.
+            listed, missing = set(), self._declared.keys() | self._on_sale.keys()
+        else:
+            missing = self._on_sale.keys() - listed
+            missing |= self._sold_before(self._declared.keys() - listed - missing)
         if missing:
             with patience("events"):
                 self._repair(
@@ -187,6 +193,24 @@ class Reconciler:
                     partial(self._seats.announce, missing),
                 )
         return sorted(listed | missing)
+
+    def _sold_before(self, event_ids: set[str]) -> set[str]:
+        """Those that have bookings, so that Redis has lost them, of ``event_ids`` that it does not
+        list. The files of the others only lie there: nobody has looked at their prices yet."""
+        self._unopened &= event_ids
+        sold = set()
+        for event_id in event_ids - self._unopened:
+            with patience(event_id):
+                if self._bookings.sold_seats(event_id):
+                    sold.add(event_id)
+                else:
+                    self._unopened.add(event_id)
+                    log.warning(
+                        "%s: its file is there, and it is not on sale; put it on sale with "
+                        "`events open FILE`",
+                        event_id,
+                    )
+        return sold
 
     def _mend_event(
         self, now: datetime, event_id: str, upkeep: Upkeep | None, under_way: UnderWay
