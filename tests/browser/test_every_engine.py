@@ -2,6 +2,7 @@
 alone, because they need what Playwright can do: stop a clock, lose an answer, use fingers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from ops.processes import free_port
 from ops.servers import HOST
 from tests.behind_nginx import running_nginx
 from tests.browser.buyers import Buyer
+from tests.browser.chromium import NARROW
 from tests.browser.engines import ENGINES, HEIGHT, WIDTH
 from tests.browser.states import DECLINED
-from tests.factories import put_on_sale, small_hall
+from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
 from web.domain import Event
 
 SITE = """
@@ -60,8 +62,10 @@ return pixels.filter((pixel) => pixel !== pixels[0]).length;
 
 KEEP_SIZES_OF_LETTERS = """
 window.sizes = [];
+window.texts = [];
 const { prototype } = CanvasRenderingContext2D, { fillText } = prototype;
 prototype.fillText = function (...told) {
+    texts.push([told[0], this.measureText(told[0]).width, told.length > 3]);
     sizes.push(parseFloat(/[0-9.]+px/.exec(this.font)[0]));
     return fillText.apply(this, told);
 };
@@ -224,6 +228,33 @@ def test_letters_are_drawn_at_the_size_they_have(buyer, hall):
     buyer.press("+")
     sizes = buyer.wait_for(lambda: buyer.driver.execute_script("return sizes"), "letters")
     assert min(sizes) >= 9
+
+
+@pytest.mark.parametrize("name", ["Unterer Rang links " * 10, "Rang" * 50], ids=["words", "word"])
+def test_a_long_name_of_a_section_makes_nothing_wider_and_is_cut_short(buyer, seats, name):
+    hall = small_hall(sections=(replace(STALLS, name=name.strip()), replace(FLOOR, name=name)))
+    put_on_sale(seats, hall)
+    buyer.driver.set_window_rect(0, 0, NARROW["width"], HEIGHT)
+    try:
+        open_map(buyer, hall.id)
+        size = buyer.driver.execute_script(
+            "return [document.scrollingElement.scrollWidth, innerWidth]"
+        )
+        assert size[0] <= size[1]
+        buyer.driver.execute_script(KEEP_SIZES_OF_LETTERS)
+        buyer.press("+")
+        names = buyer.wait_for(
+            lambda: buyer.driver.execute_script(
+                "return texts.filter(([text]) => /Rang/.test(text))"
+            ),
+            "names of sections",
+        )
+        width = buyer.driver.execute_script("return document.querySelector('canvas').clientWidth")
+        for text, drawn, squeezed in names:
+            assert text.endswith("…\u2069") and not squeezed
+            assert drawn <= 2 * width
+    finally:
+        buyer.driver.set_window_rect(0, 0, WIDTH, HEIGHT)
 
 
 def test_without_javascript_past_a_refused_card_to_the_receipt(

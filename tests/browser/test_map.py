@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from ops.servers import REPOSITORY
 from tests.browser.chromium import DESKTOP, PHONE
-from tests.factories import FLOOR, FREE, STALLS, put_on_sale, small_hall, unique
+from tests.factories import FLOOR, FREE, STALLS, a_booking, put_on_sale, small_hall, unique
 from web.domain import Event, Row, Section
 from web.stores.event_files import read_event_file
 
@@ -589,3 +589,18 @@ def test_with_forced_colours_the_map_has_the_colours_of_the_system(page_at, hall
     chosen = canvas.screenshot()
     click_seat(page, 0, 0)
     assert canvas.screenshot() != chosen
+
+
+def test_a_sold_out_hall_offers_nothing_until_a_seat_comes_back(page_at, seats):
+    hall = small_hall(sections=(STALLS,))
+    put_on_sale(seats, hall, sold=hall.seats)
+    page = open_map(page_at, hall)
+    words = page.locator("main").inner_text()
+    for offer in ("Choose", "Up to", "Touch a seat", "Hold", "Best available"):
+        assert offer not in words
+    page.get_by_role("button", name="List").click()
+    assert "Hold" not in page.locator("main").inner_text()
+    page.get_by_role("button", name="Map").click()
+    seats.return_seats(hall, a_booking(hall.id, "stalls-A-1"), ["stalls-A-1"])
+    expect(hold_button(page)).to_be_visible(timeout=10_000)
+    expect(page.locator("[data-map] > p")).to_contain_text("Touch a seat")

@@ -31,7 +31,10 @@ def test_a_sold_out_event_says_so_and_offers_nothing(ada, seats):
         page = ada.get(f"/events/{event.id}{path}")
         assert "Sold out." in page.text
         assert "hold and" not in page.root.one(id="sale").text
-        assert not [b for b in page.root.all("button") if "Hold the" in b.text]
+        offers = [b for b in page.root.all("button") if "Hold" in b.text and "hidden" not in b]
+        assert not offers
+        assert page.root.one(id="seats-title").text == "Seats"
+        assert "Up to" not in page.text and "up to" not in page.text
 
 
 def test_seats_that_are_all_on_hold_may_come_back_and_are_counted(ada, seats):

@@ -201,9 +201,19 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		context.fillStyle = colours[colour];
 		for (const [text, x, y, room] of texts) {
 			// Isolated: it runs in the direction of its own first letter, as <bdi> has it.
-			context.fillText(`\u2068${text}\u2069`, left + x * scale, top + y * scale, room && room * scale);
+			context.fillText(`\u2068${room ? fitting(text, room * scale) : text}\u2069`, left + x * scale, top + y * scale);
 		}
 		toHall();
+	}
+
+	// A text that is squeezed into its place cannot be read; one that is cut short can.
+	function fitting(text, room) {
+		const widthOf = (part) => context.measureText(part).width;
+		const wide = widthOf(text);
+		if (wide <= room) return text;
+		const letters = [...text].slice(0, (1.2 * text.length * room) / wide);
+		while (letters.length && widthOf(`${letters.join("")}…`) > room) letters.pop();
+		return `${letters.join("").trim()}…`;
 	}
 
 	function box(colour, ...place) {
@@ -227,8 +237,10 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 			else lines.push(word);
 		}
 		const step = 14 / scale;
+		const most = Math.max(1, Math.floor(section.height / step));
+		if (lines.length > most) lines.push(lines.splice(most - 1).join(" "));
 		let y = section.y + (section.height + HEAD - (lines.length - 1) * step) / 2;
-		for (const line of lines) {
+		for (const line of lines.map((text) => fitting(text, section.width * scale))) {
 			const wide = widthOf(line) + 8 / scale;
 			box("surface", x - wide / 2, y - step / 2, wide, step);
 			write(11, "ink", [line, x, y]);

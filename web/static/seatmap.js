@@ -34,6 +34,7 @@ const isFree = (position) => states[position] === "0";
 const stateOf = (position) => WORDS[states[position]] || "on hold";
 const kindOf = (position) => (chosen.has(position) ? "chosen" : stateOf(position));
 const freeIn = ({ start, size }) => states.slice(start, start + size).filter((state) => state === "0").length;
+const isSoldOut = ({ start, size }) => states.slice(start, start + size).every((state) => state === "s");
 
 const format = JSON.parse(form.dataset.money);
 const number = (n) => grouped(n, format.group);
@@ -182,7 +183,7 @@ function touched(section, position) {
 
 function askHowMany(section) {
 	const free = freeIn(section);
-	if (!free) return tell(section.name, "No places are available right now.");
+	if (!free) return tell(section.name, isSoldOut(section) ? "Sold out." : "No places are available right now.");
 	const dialog = document.getElementById(`places-${section.id}`);
 	const quantity = dialog.querySelector("select");
 	for (const option of quantity.options) option.disabled = option.value > free;
@@ -367,6 +368,8 @@ async function heard({ seats, layout }) {
 }
 
 function showCounts() {
+	const soldOut = hall.sections.every(isSoldOut);
+	for (const shown of all("[data-while-on-sale]")) shown.hidden = soldOut;
 	for (const shown of all("[data-free-of]")) {
 		const counted = hall.sections.filter(({ id }) => !shown.dataset.freeOf || id === shown.dataset.freeOf);
 		shown.textContent = number(counted.reduce((free, section) => free + freeIn(section), 0));
