@@ -112,12 +112,12 @@ def pressed(page: Page, button: str, heading: str) -> Page:
     return page
 
 
-def ready_to_pay(page: Page) -> Page:
-    """From an event's page: two seats of the stalls held, the buyer's name and address typed in."""
+def ready_to_pay(page: Page, *, wait_until: str = "domcontentloaded") -> Page:
+    """From an event's page: two seats of the stalls held, the buyer's name and address typed in.
+    Unless told otherwise, the site's scripts have run; what comes from elsewhere may not have."""
     page.get_by_label("Section").select_option("stalls")
     page.get_by_role("button", name="Hold the best seats").click()
-    # Its scripts have run; what comes from elsewhere may not have.
-    page.wait_for_url("**/holds/hld_*", wait_until="domcontentloaded")
+    page.wait_for_url("**/holds/hld_*", wait_until=wait_until)
     page.get_by_label("Name").fill("Ada Lovelace")
     page.get_by_label("E-mail address").fill("ada@example.org")
     return page

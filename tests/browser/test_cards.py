@@ -10,7 +10,8 @@ from playwright.sync_api import Page, Route, expect
 from werkzeug.serving import make_server
 
 from tests.application import application_with
-from tests.browser.states import ready_to_pay
+from tests.browser.states import fill_in, ready_to_pay
+from tests.browser.test_older_browsers import BASIC, NEWER
 from tests.factories import put_on_sale, small_hall
 
 STAND_IN = """
@@ -20,16 +21,16 @@ window.Stripe = (key) => (window.stripe = {
             const frame = document.createElement("iframe");
             frame.src = `https://js.stripe.com/v3/${kind}.html`;
             frame.onload = () => window.ready();
-            place.append(frame);
+            place.appendChild(frame);
         },
-        unmount() { document.querySelector(".card-field").replaceChildren(); },
+        unmount() { document.querySelector(".card-field").textContent = ""; },
         on(what, heard) { window[what] = heard; },
         update() {}, focus() { window.focused = true; },
     }) }),
     __proto__: { createPaymentMethod: async ({ billing_details }) => {
         (window.asked ||= []).push({ key, ...billing_details });
         return window.refused
-            ? { error: { message: "Your card number is incomplete." } }
+            ? { error: { message: window.refused } }
             : { paymentMethod: { id: window.card || "pm_card_visa" } };
     } },
 });
@@ -55,6 +56,30 @@ NO_SCRIPT = {
 """What may come instead of Stripe's script."""
 
 
+NEEDED = ("card.js", "asking.js")
+"""Scripts of this site without which there is no card field."""
+
+WAYS_TO_LACK_A_SCRIPT = {"blocked": lambda route: route.abort(), "no answer": lambda route: None}
+
+IN_THE_WAY = {
+    **BASIC,
+    "matchMedia that is no more than a name": "window.matchMedia = () => null",
+    "no append": "delete Element.prototype.append",
+    "no reportValidity": "delete HTMLFormElement.prototype.reportValidity",
+    "no styles to read": "delete window.getComputedStyle",
+}
+
+OF_THE_CARD_FIELD = [
+    "no AbortController",
+    "no matchMedia",
+    "matchMedia that is no more than a name",
+    "no append",
+    "no reportValidity",
+    "no styles to read",
+]
+"""What its script uses of these."""
+
+
 @pytest.fixture(scope="module")
 def shop(stack) -> Iterator[str]:
     """The stack's own application with a publishable key; its address."""
@@ -69,19 +94,21 @@ def shop(stack) -> Iterator[str]:
 
 @pytest.fixture
 def held(page_at, seats, shop) -> Callable[..., Page]:
-    """A page with a hold, and the buyer's name and address typed in."""
+    """A page with a hold, and the buyer's name and address typed in. ``before`` is a script that
+    runs before the site's own; ``without`` is one of those, answered in ``way``."""
 
     def hold(
         script: Callable[[Route], None] = stand_in,
         frames: Callable[[Route], None] = a_field,
+        before: str = "",
         without: str = "",
+        way: str = "blocked",
         **options: object,
     ) -> Page:
         put_on_sale(seats, event := small_hall())
         page = page_at("about:blank", **options)
         page.clock.install()
-        if without:
-            page.route(f"**/{without}", lambda route: route.abort())
+        page.add_init_script(before)
 
         def answer(route):
             page.stripe.append(route.request.url)
@@ -92,7 +119,12 @@ def held(page_at, seats, shop) -> Callable[..., Page]:
         page.answer, page.frames_answer = script, frames
         page.context.route(re.compile("^https://"), answer)
         page.goto(f"{shop}/events/{event.id}")
-        return ready_to_pay(page)
+        if without:
+            page.route(f"**/{without}", WAYS_TO_LACK_A_SCRIPT[way])
+        ready_to_pay(page, wait_until="commit")
+        if without not in NEEDED and options.get("javascript", True):
+            expect(page.locator(".card-field p")).to_have_count(0)
+        return page
 
     return hold
 
@@ -126,12 +158,12 @@ def test_the_card_is_asked_for_once_with_the_name_and_address_of_the_buyer(held)
 
 def test_a_card_that_stripe_does_not_take_is_told_at_the_field_and_can_be_typed_again(held):
     page = held()
-    page.evaluate("window.refused = true")
+    page.evaluate("window.refused = 'Your card number is incomplete.'")
     pay(page)
     told = page.get_by_role("alert")
     expect(told).to_have_text("Your card number is incomplete. Nothing was charged.")
     assert page.evaluate("focused")
-    page.evaluate("window.refused = false")
+    page.evaluate("window.refused = undefined")
     pay(page)
     page.wait_for_url("**/receipts/**")
 
@@ -142,6 +174,7 @@ def test_a_card_that_the_bank_refuses_leads_to_a_form_for_another(held):
     pay(page)
     expect(page.get_by_role("heading", name="The card was refused")).to_be_visible()
     expect(page.locator("#mistakes")).to_contain_text("Nothing was charged.")
+    expect(page.locator(".card-field iframe")).to_be_visible()
     pay(page)
     page.wait_for_url("**/receipts/**")
 
@@ -233,11 +266,77 @@ def test_when_stripe_does_not_answer_about_the_card_the_buyer_hears_it_and_can_g
     page.wait_for_url("**/receipts/**")
 
 
-@pytest.mark.parametrize("missing", ["card.js", "pages.js", "asking.js"])
-def test_without_one_of_the_sites_own_scripts_the_card_field_is_what_is_named(held, missing):
-    page = held(without=missing)
+@pytest.mark.parametrize("way", WAYS_TO_LACK_A_SCRIPT)
+def test_a_card_pays_on_a_page_without_the_script_that_all_pages_have(held, way):
+    page = held(without="pages.js", way=way)
+    expect(page.frame_locator(".card-field iframe").locator("input")).to_be_visible()
+    page.evaluate("window.refused = 'Your card number is incomplete.'")
     pay(page)
-    expect(page.locator("#mistakes")).to_contain_text("the card field of Stripe was not loaded")
+    expect(page.locator("#card-wrong")).to_have_text(
+        "Your card number is incomplete. Nothing was charged."
+    )
+    page.evaluate("window.refused = undefined")
+    pay(page)
+    page.wait_for_url("**/receipts/**", wait_until="commit")
+
+
+def test_without_that_script_too_the_card_is_asked_for_once(held):
+    page = held(without="pages.js")
+    page.evaluate("document.querySelector('.pay').submit = () => {}")
+    page.evaluate("for (const _ of [1, 2]) document.querySelector('.pay-button').click()")
+    expect(page.locator("[name=payment_method]")).to_have_value("pm_card_visa")
+    assert len(page.evaluate("asked")) == 1
+
+
+@pytest.mark.parametrize("way", WAYS_TO_LACK_A_SCRIPT)
+@pytest.mark.parametrize("missing", NEEDED)
+def test_where_a_script_of_the_card_field_is_missing_its_place_leads_to_another_try(
+    held, missing, way
+):
+    page = held(without=missing, way=way)
+    place = page.locator(".card-field")
+    expect(place).to_contain_text("If it does not appear, load this page again.")
+    pay(page)
+    told = page.locator("#mistakes")
+    expect(told).to_contain_text("Nothing was charged.")
+    expect(told).to_contain_text("load this page again")
+    expect(told).not_to_contain_text("Stripe")
+    page.route(f"**/{missing}", lambda route: route.continue_())
+    place.get_by_role("link", name="load this page again").click()
+    expect(page.frame_locator(".card-field iframe").locator("input")).to_be_visible()
+    expect(place).to_have_text("")
+
+
+def test_a_card_is_asked_for_by_a_browser_that_lacks_one_thing_of_the_field(held):
+    held_page = held(may_fail=True)
+    for missing in OF_THE_CARD_FIELD:
+        page = held_page.context.new_page()
+        page.add_init_script(IN_THE_WAY[missing])
+        page.goto(held_page.url)
+        fill_in(page)
+        expect(page.locator(".card-field iframe"), missing).to_be_visible()
+        page.evaluate("document.querySelector('.pay').submit = () => {}")
+        pay(page)
+        card = page.locator("[name=payment_method]")
+        expect(card, missing).to_have_value("pm_card_visa")
+        page.close()
+
+
+def test_a_card_pays_in_a_browser_with_all_of_this_in_the_way(held):
+    before = [f"{{{script}}}\n" for script in (NEWER | IN_THE_WAY).values()]
+    page = held(before="".join(before), may_fail=True)
+    pay(page)
+    page.wait_for_url("**/receipts/**")
+
+
+@pytest.mark.parametrize("error", ["{}", "{ message: '' }"])
+def test_an_error_of_stripe_without_words_gets_ours(held, error):
+    page = held()
+    page.evaluate(f"void (stripe.createPaymentMethod = async () => ({{ error: {error} }}))")
+    pay(page)
+    expect(page.locator("#card-wrong")).to_have_text(
+        "Stripe did not accept this card. Nothing was charged."
+    )
 
 
 def test_without_javascript_nothing_is_charged(held):

@@ -160,8 +160,8 @@ def _no_card(form: PayForm) -> str:
         # The field of Stripe's is empty again: it keeps no number for another try.
         return "Enter the card again. Nothing was charged."
     return (
-        "No card came with the form, because the card field of Stripe was not loaded. Nothing was"
-        " charged. The field needs JavaScript, and no filter in the way of js.stripe.com."
+        "No card came with the form. Nothing was charged. Enter the card below; if there is no"
+        " field for it, load this page again. The field needs JavaScript."
     )
 
 

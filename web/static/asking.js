@@ -14,18 +14,19 @@ export const pause = (ms) => new Promise((over) => setTimeout(over, ms));
 export const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
 
 // What `work` comes to, or a failure after `ms`. `work` gets the signal to stop. A timer of our own:
-// AbortSignal.timeout is too new, and what is not our browser's fetch may not heed a signal.
+// AbortSignal.timeout is too new, and what is not our browser's fetch may not heed a signal. Nor
+// is there always an AbortController: then nothing stops the work, and it is waited for no longer.
 export async function within(ms, work) {
-	const stop = new AbortController();
+	const stop = window.AbortController && new AbortController();
 	let timer;
 	const late = new Promise((_, fail) => {
 		timer = setTimeout(() => {
 			fail(new Error(`no answer in ${ms} ms`));
-			stop.abort();
+			stop?.abort();
 		}, ms);
 	});
 	try {
-		return await Promise.race([work(stop.signal), late]);
+		return await Promise.race([work(stop?.signal), late]);
 	} finally {
 		clearTimeout(timer);
 	}

@@ -30,7 +30,8 @@ function load() {
 	script.src = tries++ ? `${SCRIPT}?try=${tries}` : SCRIPT;
 	script.onload = show;
 	script.onerror = missing;
-	document.head.append(script);
+	document.head.appendChild(script);
+	place.textContent = ""; // the words for when this script does not run
 }
 
 function show() {
@@ -39,15 +40,15 @@ function show() {
 		stripe = window.Stripe(place.dataset.key);
 		card = stripe.elements().create("card", { hidePostalCode: true });
 		card.on("ready", shown);
-		card.on("change", ({ error }) => tell(error ? error.message : ""));
+		card.on("change", ({ error }) => tell(error?.message || ""));
 		card.mount(place);
-		dress();
 	} catch (failure) {
 		// Not Stripe's script: what a filter or a network has sent instead.
 		console.error(failure);
 		card = null;
-		missing();
+		return missing();
 	}
+	dress();
 }
 
 function shown() {
@@ -73,33 +74,48 @@ function dress() {
 	card?.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
 }
 
-// Of pages.js, before the form is sent. Its own mistakes first: what is typed here does not
-// outlive this page.
-form.prepare = async () => {
-	if (!form.reportValidity()) return false;
+// Before the form is sent; true when it has its card. Its own mistakes first: what is typed here
+// does not outlive this page.
+async function prepare() {
+	if (form.reportValidity?.() === false) return false;
 	if (!card) {
 		if (again.hidden) tell("Stripe’s field for the card is still being loaded. Nothing was charged; one moment, please.");
 		else again.focus();
 		return false;
 	}
-	const { name, email } = form.elements;
-	const billing_details = { name: name.value, email: email.value };
-	const asked = { type: "card", card, billing_details };
-	let paymentMethod, error;
+	const { name, email, payment_method } = form.elements;
+	const asked = { type: "card", card, billing_details: { name: name.value, email: email.value } };
 	try {
-		({ paymentMethod, error } = await within(ANSWER_MS, () => stripe.createPaymentMethod(asked)));
-		if (!error) form.elements.payment_method.value = paymentMethod.id;
+		const { paymentMethod, error } = await within(ANSWER_MS, () => stripe.createPaymentMethod(asked));
+		if (!error) {
+			payment_method.value = paymentMethod.id;
+			return true;
+		}
+		tell(`${error.message || "Stripe did not accept this card."} Nothing was charged.`);
+		card.focus();
 	} catch (failure) {
 		console.error(failure);
 		tell("Stripe has not answered about this card. Nothing was charged. Press again in a moment.");
-		return false;
 	}
-	if (!error) return true;
-	tell(`${error.message} Nothing was charged.`);
-	card.focus();
 	return false;
-};
+}
 
-again.onclick = load;
-matchMedia("(prefers-color-scheme: dark)").onchange = dress;
+// Where pages.js has not run; its listener, at the document, comes before this one.
+let preparing = false;
+async function send(event) {
+	if (event.target !== form || event.defaultPrevented) return;
+	event.preventDefault();
+	if (preparing) return;
+	preparing = true;
+	const ready = await prepare();
+	preparing = false;
+	if (ready) form.submit();
+}
+
+// First of all; what may be missing without harm comes last.
 load();
+again.onclick = load;
+form.prepare = prepare;
+window.addEventListener("submit", send);
+const dark = window.matchMedia?.("(prefers-color-scheme: dark)");
+if (dark) dark.onchange = dress;
