@@ -22,7 +22,7 @@ from web.currencies import CURRENCIES, currency_of, nearest, problem_with_price
         ("HUF", "10.45", 1045),
         ("TWD", "800.45", 80045),
         ("KWD", "5.12", 5120),
-        # The longest amounts: of IDR, COP and INR, and of all others.
+        # The longest amounts.
         ("IDR", "9999999999.99", 999999999999),
         ("COP", "99999999.99", 9999999999),
         ("INR", "9999999.99", 999999999),
@@ -50,7 +50,20 @@ def test_digits_steps_and_bounds_are_those_of_the_page():
     in_tens = dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 10)
     assert steps == in_tens | {"ISK": 100, "UGX": 100}
     longer = {c.code: c.max_minor for c in CURRENCIES.values() if c.max_minor != 99_999_999}
-    assert longer == {"IDR": 999_999_999_999, "COP": 9_999_999_999, "INR": 999_999_999}
+    tiny = """
+        AMD AOA ARS BDT CDF CRC DZD ETB GYD HTG HUF IDR ISK JMD KES KHR KZT LAK LBP LKR LRD MMK
+        MNT MWK NGN NPR PKR RSD SOS STD TZS UGX UZS VND YER
+    """
+    cards_take = dict.fromkeys(tiny.split(), 999_999_999_999)
+    assert longer == cards_take | {"COP": 9_999_999_999, "INR": 999_999_999}
+
+
+@pytest.mark.parametrize(
+    ("code", "seat"), [("LAK", 30_000_000), ("LBP", 500_000_000), ("ARS", 15_000_000)]
+)
+def test_eight_ordinary_seats_can_be_paid_in_a_currency_of_tiny_units(code, seat):
+    """At some 14 to 100 US dollars each."""
+    assert problem_with_price(CURRENCIES[code], seat, 8) is None
 
 
 @pytest.mark.parametrize(

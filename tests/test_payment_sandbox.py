@@ -567,6 +567,7 @@ def test_a_wrong_parameter_is_refused_by_name(caller, changes, param, code):
         ("1045000", "huf"),
         ("80045", "twd"),
         ("999999999999", "idr"),
+        ("400000000000", "lbp"),
     ],
 )
 def test_an_amount_that_stripe_takes_is_taken(caller, amount, currency):

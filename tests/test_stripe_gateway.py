@@ -724,6 +724,18 @@ def test_what_is_wrong_with_the_shop_is_refused_for_good(key, code, details):
         authorize(StripeGateway(API_KEY, provider.url), key)
 
 
+def test_an_amount_that_not_every_card_takes_is_no_refusal_of_the_shop(key, caplog):
+    body = stripe_error("invalid_request_error", "amount_too_large", param="amount")
+    with Provider(400, body) as provider:
+        gateway = StripeGateway(API_KEY, provider.url)
+        with pytest.raises(PaymentDeclined, match="Please use another card") as declined:
+            authorize(gateway, key, amount_minor=1_000_000_000, currency="LBP")
+        assert declined.value.reason == "amount_too_large"
+        assert not caplog.records
+        with pytest.raises(NotAccepted):
+            authorize(gateway, key, amount_minor=999_999_999, currency="LBP")
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_shop_that_is_not_let_in_is_told_apart_from_one_that_is_too_fast(key, status):
     body = stripe_error("invalid_request_error", "api_key_expired")

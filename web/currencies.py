@@ -89,10 +89,18 @@ of the currency in which the account is paid out, "$0.50 US or equivalent"
 (https://docs.stripe.com/api/payment_intents/create). Here it is half a US dollar, rounded up to the
 next 1, 2 or 5 of its size, because rates move. Stripe may still refuse an amount so small."""
 
-_MAX_DIGITS = {"IDR": 12, "COP": 10, "INR": 9}
-"""Of the minor unit, 8 for all others: what Stripe takes with every payment method. It says that
-most cards may be charged twelve digits and American Express nine, and of a PaymentIntent that its
-amount has at most eight; these are the ones that nothing it says contradicts."""
+_MAX_DIGITS = {"ARS": 12, "COP": 10, "IDR": 12, "INR": 9}
+"""Of the minor unit, where the smallest payment does not say that it is a tiny one."""
+
+_TINY = 10_000
+"""A minor unit is tiny when the smallest payment, about half a US dollar, has so many of it."""
+
+MAX_DIGITS_OF_A_CARD = 12
+"""Stripe takes so many with most cards, and eight with every payment method. Eight are enough but
+for tiny units, of which they may be less than a hundred dollars."""
+
+MAX_DIGITS_OF_EVERY_CARD = 9
+"""American Express takes no more, says Stripe, "in most currencies"."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +132,14 @@ def _currency(code: str) -> Currency:
     minimum = _MINIMUM.get(code) or next(
         money for money, codes in _HALF_A_DOLLAR.items() if code in codes.split()
     )
+    min_minor = int(Decimal(minimum).scaleb(digits))
+    max_digits = _MAX_DIGITS.get(code, MAX_DIGITS_OF_A_CARD if min_minor >= _TINY else 8)
     return Currency(
         code,
         digits,
         step_minor=100 if code in _WHOLE_UNITS else 10 if code in _THREE_DECIMAL else 1,
-        min_minor=int(Decimal(minimum).scaleb(digits)),
-        max_minor=10 ** _MAX_DIGITS.get(code, 8) - 1,
+        min_minor=min_minor,
+        max_minor=10**max_digits - 1,
     )
 
 

@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from stripe import PaymentIntent
 from urllib3.exceptions import NewConnectionError
 
-from web.currencies import currency_of
+from web.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import (
     Authorization,
@@ -85,6 +85,10 @@ Who tries again later signs again."""
 NEEDS_OWNER = (
     "This card asks its owner to confirm the payment, which is not offered here. "
     "Please use another card."
+)
+
+TOO_MUCH_FOR_CARD = (
+    "This kind of card cannot be charged so large an amount. Please use another card."
 )
 
 NOT_FOR_BUYERS = frozenset(
@@ -226,6 +230,8 @@ class StripeGateway:
         try:
             return self._ask(create)
         except (NotAccepted, NotAllowed) as refused:
+            if _is_too_much_for_the_card(refused, amount_minor):
+                raise PaymentDeclined("amount_too_large", TOO_MUCH_FOR_CARD) from refused
             amount = currency_of(currency.upper()).written(amount_minor)
             self._tell(refused.__cause__, metadata.get("event", "an unknown event"), amount)
             raise
@@ -457,6 +463,16 @@ def _cause_of(error: GatewayError) -> str:
     if isinstance(reason, stripe.StripeError) and (reason.http_status or 0) >= 500:
         return "server_error"
     return "other"
+
+
+def _is_too_much_for_the_card(refused: GatewayError, amount_minor: int) -> bool:
+    """Whether another card may be charged the amount: networks differ in the digits they take."""
+    error = refused.__cause__
+    return (
+        isinstance(error, stripe.InvalidRequestError)
+        and error.code == "amount_too_large"
+        and amount_minor >= 10**MAX_DIGITS_OF_EVERY_CARD
+    )
 
 
 def _line_of(error: stripe.StripeError) -> str:
