@@ -110,7 +110,8 @@ def test_a_picture_shows_what_was_killed_and_stays_in_its_frame(evidence):
     opens_at_s = evidence.drop.opens_at_s
     blows = [Blow(opens_at_s + 2, "Redis & its data")]
     hold = next(answer for answer in Evident(evidence).answers if answer.call == "hold seat")
-    early = msgspec.structs.replace(hold, said="403 sale_not_open", at_s=opens_at_s - 60)
+    told = {"status": 403, "said": "403 sale_not_open"}
+    early = msgspec.structs.replace(hold, at_s=opens_at_s - 60, **told)
     evident = Evident(replace(evidence, blows=blows, lines=[*evidence.lines, early]))
     root = ElementTree.fromstring(picture_of(evident, evident.judge()))
     words = [text.text for text in root.iter() if text.tag.endswith("text")]
