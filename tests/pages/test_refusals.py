@@ -332,7 +332,7 @@ def pay_page(browser, address: str):
         (
             "too busy",
             "Very many people are paying at this moment",
-            "There was no time left for your payment. Nothing was charged.",
+            "The payment provider could not take your payment yet. Nothing was charged.",
             "Wait 5 seconds, then send the form again.",
             "5",
         ),

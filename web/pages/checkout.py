@@ -204,7 +204,7 @@ def _not_possible_now(
             again = "Another card does not help. Try again later."
         case PaymentsBusy():
             title = "Very many people are paying at this moment"
-            happened = "There was no time left for your payment."
+            happened = "The payment provider could not take your payment yet."
         case _:
             title = "The payment could not begin"
             happened = "A part of the shop cannot be reached."
