@@ -57,6 +57,35 @@ def test_a_bad_list_of_seats_names_its_field(ada, data, field):
     assert ada.seat_map() == "0" * 38
 
 
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        (b"[]", "body: must be an object, not a list"),
+        (b"{}", "body: seats is missing"),
+        (b'{"seats": null}', "seats: must be a list, not null"),
+        (b'{"seats": "stalls-A-1"}', "seats: must be a list, not a text"),
+        (b'{"seats": []}', "seats: must not be empty"),
+        (b'{"seats": [true]}', "seats[0]: must be a text, not true or false"),
+        (b'{"seats": [1]}', "seats[0]: must be a text, not a number"),
+        (json.dumps({"seats": ["x"] * 1000}).encode(), "seats: must have at most 100 entries"),
+        (json.dumps({"seats": ["x" * 101]}).encode(), "seats[0]: must have at most 100 characters"),
+        (b'{"seats": ["stalls-A-1", "stalls-A-1"]}', "seats[1]: stalls-A-1 is listed twice"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_in_words(ada, data, detail):
+    problem = assert_problem(body(ada, "holds", data), 422, "invalid_request")
+    assert problem["detail"] == detail
+
+
+def test_what_is_wrong_with_a_payment_is_told_in_words(ada, hold):
+    problem = assert_problem(ada.pay(hold, email=None), 422, "invalid_request")
+    assert problem["detail"] == "body: email is missing"
+    problem = assert_problem(ada.pay(hold, email=["ada@example.org"]), 422, "invalid_request")
+    assert problem["detail"] == "email: must be a text, not a list"
+    problem = assert_problem(ada.pay(hold, payment_method="pm card"), 422, "invalid_request")
+    assert problem["detail"] == "payment_method: has characters that cannot be in it"
+
+
 @pytest.mark.parametrize("quantity", ["0", "7", "10000", "-1", "1.5", "two", "²", "9" * 500])
 def test_a_bad_quantity_is_named(ada, quantity):
     problem = assert_problem(ada.hold_best("floor", quantity), 422, "invalid_request")

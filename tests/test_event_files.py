@@ -87,7 +87,7 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
             "price = -1",
             "sections[0].price: must be 0 or more; 0 is free of charge, not -1",
         ),
-        ("price = 1200", "price = 20_000_000", "sections[0].price: max_seats_per_hold of them"),
+        ("price = 1200", "price = 20_000_000", "sections[0].price: 8 seats (max_seats_per_hold)"),
         (
             "price = 1200",
             "pirce = 1200",
@@ -153,6 +153,39 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     assert read(tmp_path, b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()).id == "evening"
+
+
+@pytest.mark.parametrize("field", ["name", "venue", "sections[0].name"])
+@pytest.mark.parametrize(
+    ("title", "says"),
+    [
+        ("   ", "must have a letter, a digit or another character that shows"),
+        ("\u3164", "must have no line breaks, and no invisible characters like U+3164 (hangul"),
+        ("Hall\u200b", "no invisible characters like U+200B (zero width space)"),
+        ("Hall\u202e", "no invisible characters like U+202E (right-to-left override)"),
+        ("Hall\\u0007", "no invisible characters like U+0007"),
+        ("Hall\\nRoom 2", "must have no line breaks"),
+    ],
+)
+def test_a_title_that_does_not_show_as_it_is_written_is_refused(tmp_path, field, title, says):
+    old = {"name": "An evening", "venue": "Hall", "sections[0].name": "Stalls"}[field]
+    with pytest.raises(BadEventFile) as refused:
+        read(tmp_path, GOOD.replace(f'"{old}"', f'"{title}"'))
+    assert f"event.toml: {field}: " in str(refused.value) and says in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "title", ["!!!", "¿Quién? «Hall» & 1/2", "李小龍", "क्\u200dष", "👩\u200d🚀 ❤️"]
+)
+def test_a_title_may_have_punctuation_and_be_in_any_script(tmp_path, title):
+    assert read(tmp_path, GOOD.replace('"Hall"', f'"{title}"')).venue == title
+
+
+def test_a_value_that_would_disturb_a_terminal_is_shown_escaped(tmp_path):
+    with pytest.raises(BadEventFile) as refused:
+        read(tmp_path, GOOD.replace('"GBP"', '"G\u202e\\u001b[2J"'))
+    assert 'no payment can be in "G\\u202e\\x1b[2J"' in str(refused.value)
 
 
 def test_what_is_no_file_of_a_sensible_size_is_refused_without_being_read(tmp_path):
@@ -371,11 +404,16 @@ def test_a_price_that_can_be_paid_is_taken(tmp_path, currency, price):
         ("JPY", 49, "49 is JPY 49, and no payment can be below JPY 50 (50)"),
         ("HUF", 17_499, "17499 is HUF 174.99, and no payment can be below HUF 175.00 (17500)"),
         ("KWD", 5124, "multiples of KWD 0.010 (10): take 5120 or 5130"),
-        ("ISK", 150_050, "multiples of ISK 1.00 (100): take 150000 or 150100"),
-        ("UGX", 5_000_001, "multiples of UGX 1.00 (100): take 5000000 or 5000100"),
-        ("GBP", 12_500_000, "(8) cost GBP 1,000,000.00 (100000000), and no payment can be above"),
+        ("ISK", 150_050, "multiples of ISK 1 (100): take 150000 or 150100"),
+        ("UGX", 5_000_001, "multiples of UGX 1 (100): take 5000000 or 5000100"),
+        (
+            "GBP",
+            12_500_000,
+            "8 seats (max_seats_per_hold) cost GBP 1,000,000.00 (100000000), and no payment can be",
+        ),
         ("IDR", 150_000_000_000, "no payment can be above IDR 9,999,999,999.99 (999999999999)"),
-        ("EUR", 10**20, "no payment can be above EUR 999,999.99 (99999999): lower the price"),
+        ("EUR", 10**20, "no payment can be above EUR 999,999.99 (99999999): take that or less"),
+        ("IDR", 10**30, "price: no payment can be above IDR 9,999,999,999.99 (999999999999): take"),
     ],
 )
 def test_a_price_that_no_payment_can_have_is_refused_in_money_and_in_minor_units(

@@ -25,6 +25,7 @@ def with_stalls(**changed):
             "was Thursday 1 January 2026, 00:00 UTC",
         ),
         (replace(SMALL_HALL, hold_ms=90_000), "time of a hold 1 minute 30 seconds, was 1 minute"),
+        (replace(SMALL_HALL, hold_ms=100), "time of a hold 0.1 seconds, was 1 minute"),
         (replace(SMALL_HALL, max_seats_per_hold=4), "seats in a hold, at most 4, was 6"),
         (
             replace(SMALL_HALL, max_held_per_client=9),
@@ -70,6 +71,15 @@ def test_the_time_is_in_the_zone_of_the_file():
         "on sale from Thursday 10 January 2036, 10:00 UTC-05:00"
     )
     assert opening_time(SMALL_HALL).endswith("00:00 UTC (open already)")
+
+
+def test_one_seat_is_no_seats():
+    one = replace(FLOOR, rows=(Row("GA", (numbers(1, 1),)),))
+    lines = described(replace(SMALL_HALL, sections=(one,), max_seats_per_hold=1, hold_ms=60_500))
+    assert lines[2].startswith("1 seat, on sale from")
+    assert lines[3].startswith("at most 1 seat in a hold, for 60.5 seconds; ")
+    smaller = replace(SMALL_HALL, sections=(STALLS, one, FREE))
+    assert changes(SMALL_HALL, smaller) == ["Floor: 1 seat, was 12"]
 
 
 def test_prices_stand_below_each_other():

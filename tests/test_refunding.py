@@ -1,5 +1,6 @@
 """Refunds on real Redis, MongoDB and sandbox, broken off at each step."""
 
+import logging
 from contextlib import suppress
 
 import pytest
@@ -69,12 +70,17 @@ def test_a_booking_that_is_not_there_is_not_refunded(shop):
         ("bookings", "end_refund"),
     ],
 )
-def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, after):
+def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, after, caplog):
+    caplog.set_level(logging.INFO)
     booking_id = shop.pay().receipt.booking_id
     getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
     with pytest.raises(KeyboardInterrupt):
         shop.refunding.refund(booking_id)
     getattr(shop, part).heal()
+    reconciler_of(shop, dry_run=True).round()
+    assert (method, after) == ("end_refund", True) or (
+        f"refund would be ended: {booking_id} (" in caplog.text
+    )
     worker = reconciler_of(shop)
     worker.round()
     assert worker.repairs["refund ended"] or (method, after) == ("end_refund", True)

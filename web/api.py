@@ -37,6 +37,7 @@ from web.validation import (
     PAYMENT_METHOD,
     email_of,
     field_and_problem,
+    json_problem,
     name_of,
     number_of,
 )
@@ -213,7 +214,7 @@ def _body(kind: type[Body]) -> Body:
         return msgspec.json.decode(_body_bytes(), type=kind)
     except msgspec.ValidationError as error:
         field, problem = field_and_problem(error)
-        raise InvalidRequest(field or "body", problem) from None
+        raise InvalidRequest(field or "body", json_problem(problem)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
     except RecursionError:

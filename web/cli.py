@@ -31,13 +31,14 @@ from web.event_text import (
     listed,
     opening_time,
     reported,
+    seats_of,
     table,
     warnings,
 )
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import EventFolder, read_event_files, read_event_folder, shown_path
+from web.stores.event_files import EventFolder, printable, read_event_files, read_event_folder
 from web.stores.seat_store import PART as SEAT_STORE
 from web.ticket_codes import BadCode
 from web.tickets import tickets
@@ -155,7 +156,7 @@ def _matched_nothing(path: Path) -> bool:
     mistake in a folder that is there."""
     nothing = "*" in path.name and os.path.isdir(path.parent) and not os.path.lexists(path)
     if nothing:
-        click.echo(f"Nothing to open: no file is called {shown_path(path)}", err=True)
+        click.echo(f"Nothing to open: no file is called {printable(path)}", err=True)
     return nothing
 
 
@@ -179,7 +180,7 @@ def _open(opening: Opening, events: Sequence[Event], goes_on: bool) -> bool:
 
 def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
     """``before`` is what was on sale."""
-    seats = f"{event.id}, {count(len(event.seats))} seats"
+    seats = f"{event.id}, {seats_of(len(event.seats))}"
     if before is None:
         _tell(f"opened: {seats}", described(event))
     elif changed:
@@ -194,7 +195,7 @@ def _rehearse(opening: Opening, events: Sequence[Event]) -> bool:
     """Returns whether all would be opened."""
     unchecked, refused = None, False
     for event in events:
-        seats = f"{event.id}, {count(len(event.seats))} seats"
+        seats = f"{event.id}, {seats_of(len(event.seats))}"
         try:
             before = opening.check(event)
         except OpeningRefused as error:

@@ -118,13 +118,22 @@ class Currency:
     def has_no_fractions(self) -> bool:
         return self.step_minor == 10**self.digits
 
+    @property
+    def largest_minor(self) -> int:
+        """That a payment can be."""
+        return self.max_minor - self.max_minor % self.step_minor
+
     def amount(self, minor: int) -> Decimal:
         """In the currency's own unit: ``Decimal("90.00")``."""
         return Decimal(minor).scaleb(-self.digits)
 
     def written(self, minor: int) -> str:
-        """``GBP 1,250.00``: for logs and terminals, whose reader's language nobody knows."""
-        return f"{self.code} {self.amount(minor):,}"
+        """``GBP 1,250.00``, ``ISK 1,500``: for logs and terminals, whose reader's language nobody
+        knows. Also of numbers too large for a Decimal."""
+        whole, rest = divmod(minor, 10**self.digits)
+        if not self.digits or (self.has_no_fractions and not rest):
+            return f"{self.code} {whole:,}"
+        return f"{self.code} {whole:,}.{rest:0{self.digits}}"
 
 
 def _currency(code: str) -> Currency:
@@ -173,7 +182,10 @@ def problem_with_price(currency: Currency, price_minor: int, max_seats: int) -> 
     """
     if not price_minor:
         return None
-    written, step, least = currency.written, currency.step_minor, currency.min_minor
+    written, step = currency.written, currency.step_minor
+    least, most = currency.min_minor, currency.largest_minor
+    if price_minor > most:
+        return f"no payment can be above {written(most)} ({most}): take that or less"
     if price_minor % step:
         below = price_minor - price_minor % step
         nearby = " or ".join(str(price) for price in (below, below + step) if price >= least)
@@ -186,10 +198,10 @@ def problem_with_price(currency: Currency, price_minor: int, max_seats: int) -> 
             f"{price_minor} is {written(price_minor)}, and no payment can be below "
             f"{written(least)} ({least}): take that or more, or 0 for free of charge"
         )
-    total, most = price_minor * max_seats, currency.max_minor
+    total = price_minor * max_seats
     if total > most:
         return (
-            f"max_seats_per_hold of them ({max_seats}) cost {written(total)} ({total}), and no "
+            f"{max_seats} seats (max_seats_per_hold) cost {written(total)} ({total}), and no "
             f"payment can be above {written(most)} ({most}): lower the price or max_seats_per_hold"
         )
     return None

@@ -27,9 +27,8 @@ def described(event: Event) -> list[str]:
     return [
         f"{event.name}, {event.venue}",
         *table(sections),
-        f"{count(len(event.seats))} seats, {opening_time(event)}",
-        f"at most {event.max_seats_per_hold} seats in a hold, for {duration(event.hold_ms)}; "
-        f"at most {event.max_held_per_client} unpaid for one connection",
+        f"{seats_of(len(event.seats))}, {opening_time(event)}",
+        _limits(event),
     ]
 
 
@@ -55,7 +54,7 @@ def changes(before: Event, after: Event) -> list[str]:
             ("venue", before.venue, after.venue),
             ("currency", before.currency, after.currency),
             ("opening", _when(before.sale_opens_at), _when(after.sale_opens_at)),
-            ("time of a hold", duration(before.hold_ms), duration(after.hold_ms)),
+            ("time of a hold", _hold_time(before), _hold_time(after)),
             ("seats in a hold, at most", before.max_seats_per_hold, after.max_seats_per_hold),
             (
                 "unpaid seats of one connection, at most",
@@ -81,17 +80,22 @@ def changes(before: Event, after: Event) -> list[str]:
                 f"was {_price(former.price_minor, before)}"
             )
         if size != (former_size := _size(before, former)):
-            lines.append(f"{section.name}: {count(size)} seats, was {count(former_size)}")
+            lines.append(f"{section.name}: {seats_of(size)}, was {count(former_size)}")
         elif (former.kind, former.rows) != (section.kind, section.rows):
-            lines.append(f"{section.name}: {count(size)} seats as before, in other rows or places")
+            lines.append(f"{section.name}: {seats_of(size)} as before, in other rows or places")
     lines += [
-        f"{former.name}: gone, with {count(_size(before, former))} seats"
+        f"{former.name}: gone, with {seats_of(_size(before, former))}"
         for former in before.sections
         if former.id not in after.section_of
     ]
     if not lines and before.version != after.version:
         lines.append("sections in another order")
     return lines
+
+
+def seats_of(number: int) -> str:
+    """``1 seat``, ``1,200 seats``."""
+    return f"{count(number)} seat{'s' * (number != 1)}"
 
 
 def listed(event: Event, states: str, now: datetime) -> tuple[str, ...]:
@@ -130,8 +134,7 @@ def reported(report: SaleReport, now: datetime) -> list[str]:
         *table(rows, right=(1, 2, 3, 4, 5, 6)),
         "",
         f"bookings {count(report.bookings)}, {money(report.revenue_minor, event.currency)}",
-        f"at most {event.max_seats_per_hold} seats in a hold, for {duration(event.hold_ms)}; "
-        f"at most {event.max_held_per_client} unpaid for one connection",
+        _limits(event),
     ]
 
 
@@ -164,6 +167,20 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
 def _counts(states: str) -> tuple[str, ...]:
     """Of all seats, and of those in each state."""
     return tuple(count(number) for number in (len(states), *map(states.count, SeatState)))
+
+
+def _limits(event: Event) -> str:
+    return (
+        f"at most {seats_of(event.max_seats_per_hold)} in a hold, for {_hold_time(event)}; "
+        f"at most {event.max_held_per_client} unpaid for one connection"
+    )
+
+
+def _hold_time(event: Event) -> str:
+    """To the millisecond, as the file has it."""
+    if event.hold_ms % 1000:
+        return f"{event.hold_ms / 1000} seconds"
+    return duration(event.hold_ms)
 
 
 def _size(event: Event, section: Section) -> int:

@@ -1,6 +1,7 @@
 """What the API and the pages both ask of what a buyer sends, and what msgspec says of bad data."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -25,6 +26,20 @@ _JOINERS = "\u200c\u200d"
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 """Letters, marks and symbols to Unicode that show nothing by themselves."""
 
+_JSON_TYPES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a number",
+    "null": "null",
+    "object": "an object",
+    "str": "a text",
+}
+
+_WRONG_TYPE = re.compile(rf"Expected `({'|'.join(_JSON_TYPES)})`, got `({'|'.join(_JSON_TYPES)})`")
+_WRONG_SIZE = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
 _EMAIL_RULE = "must be an e-mail address such as ada@example.org"
 
 _VIRAMA = 9
@@ -37,14 +52,18 @@ def name_of(text: str) -> str:
     name = unicodedata.normalize("NFC", text.strip(" \u00a0\u3000"))
     if len(name) > MAX_NAME_LENGTH:
         raise ValueError(f"must have at most {MAX_NAME_LENGTH} characters")
-    for place, character in enumerate(name):
-        if not _belongs_in_name(name, place):
-            raise ValueError(
-                f"must have no line breaks, and no invisible characters like {_named(character)}"
-            )
+    _refuse_invisible(name)
     if not any(_category(character)[0] in "LN" for character in name):
         raise ValueError("must have a letter or a digit")
     return name
+
+
+def check_title(text: str) -> None:
+    """Of an event, a venue, a section: one line in which something shows, "!!!" too. Raises
+    ValueError, which says what it must have."""
+    _refuse_invisible(text)
+    if not any(_is_visible(character) for character in text):
+        raise ValueError("must have a letter, a digit or another character that shows")
 
 
 def email_of(text: str) -> str:
@@ -61,6 +80,14 @@ def email_of(text: str) -> str:
         if character in _BLANKS or _is_variation_selector(character):
             raise ValueError(f"{_EMAIL_RULE}, without {_named(character)}.")
     return address.normalized
+
+
+def _refuse_invisible(text: str) -> None:
+    for place, character in enumerate(text):
+        if not _belongs_in_name(text, place):
+            raise ValueError(
+                f"must have no line breaks, and no invisible characters like {_named(character)}"
+            )
 
 
 def _belongs_in_name(name: str, place: int) -> bool:
@@ -111,6 +138,22 @@ def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     """``("sections[0].price", "Expected `int`, got `str`")``; the field is "" for the whole."""
     problem, _, place = str(error).partition(" - at ")
     return place.strip("`").removeprefix("$").removeprefix("."), problem
+
+
+def json_problem(problem: str) -> str:
+    """What msgspec says of a JSON value, in words: ``must be a text, not null``."""
+    if wrong := _WRONG_TYPE.fullmatch(problem):
+        return f"must be {_JSON_TYPES[wrong[1]]}, not {_JSON_TYPES[wrong[2]]}"
+    if size := _WRONG_SIZE.fullmatch(problem):
+        what = "entries" if size[1] == "array" else "characters"
+        if size[2] == "<=":
+            return f"must have at most {size[3]} {what}"
+        return "must not be empty" if size[3] == "1" else f"must have at least {size[3]} {what}"
+    if missing := _MISSING.fullmatch(problem):
+        return f"{missing[1]} is missing"
+    if problem.startswith("Expected `str` matching regex"):
+        return "has characters that cannot be in it"
+    return problem
 
 
 def did_you_mean(given: str, choices: Iterable[str], most: int = 3, alike: float = 0.6) -> str:

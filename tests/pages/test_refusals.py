@@ -122,7 +122,7 @@ def test_too_many_held_leads_to_the_basket(ada, hall_with):
         ([f"stalls-B-{n}" for n in range(1, 8)], "Choose at most 6 seats at a time."),
         (["stalls-A-1"] * 101, "Choose at most 6 seats at a time."),
         (["stalls-Z-1"], "this event has no seat stalls-Z-1"),
-        (["stalls-A-1", "stalls-A-1"], "stalls-A-1 stands in the list before"),
+        (["stalls-A-1", "stalls-A-1"], "stalls-A-1 is listed twice"),
     ],
 )
 def test_a_choice_that_cannot_be_held_says_why(ada, address, chosen, words):

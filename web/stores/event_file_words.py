@@ -39,6 +39,8 @@ OF_ROWS = {
     "seats": 'numbers of seats in quotes, as in "1-8, 9-16", or "1-13/2" for the odd ones',
 }
 
+HAVE_PENCE_OR_CENTS = frozenset("AUD CAD EUR FKP GBP GIP HKD NZD SGD SHP USD ZAR".split())
+
 SHOWN_CHARACTERS = 60
 """Of a value that is wrong."""
 
@@ -94,15 +96,25 @@ def _price(table: Mapping[str, Any], given: object = None) -> str:
     currency = CURRENCIES.get(str(table.get("currency"))) or CURRENCIES["GBP"]
     if isinstance(given, int) and not isinstance(given, bool) and given < 0:
         return "0 or more; 0 is free of charge"
-    meant = _meant(currency, given) or 38 * 10**currency.digits
-    smallest = "the smallest unit (pence, cents)" if currency.digits == 2 else "the smallest unit"
-    return f"a whole number of {smallest}: {meant} for {currency.written(meant)}"
+    smallest = f"a whole number of the smallest unit{_called(currency)}"
+    if isinstance(given, float) and given * 10**currency.digits > currency.largest_minor:
+        most = currency.largest_minor
+        return f"{smallest}, at most {most} for {currency.written(most)}"
+    example = _meant(currency, given)
+    return f"{smallest}: {example} for {currency.written(example)}"
 
 
-def _meant(currency: Currency, given: object) -> int | None:
-    if isinstance(given, float) and 0 < given < 1e9:
-        return round(Decimal(str(given)).scaleb(currency.digits))
-    return None
+def _called(currency: Currency) -> str:
+    if currency.code in HAVE_PENCE_OR_CENTS:
+        return " (pence, cents)"
+    return {0: "", 2: " (hundredths)", 3: " (thousandths)"}[currency.digits]
+
+
+def _meant(currency: Currency, given: object) -> int:
+    """A price that can be paid, 38 when nothing can be guessed."""
+    money = Decimal(str(given)) if isinstance(given, float) and given > 0 else Decimal(38)
+    steps = round(money.scaleb(currency.digits) / currency.step_minor)
+    return max(steps * currency.step_minor, currency.min_minor)
 
 
 def _value_at(place: str, table: Mapping[str, Any]) -> object:

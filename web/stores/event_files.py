@@ -17,6 +17,7 @@ from msgspec import Meta
 from web.currencies import CURRENCIES, nearest, problem_with_price
 from web.domain import GENERAL_ROW, Event, Row, Section
 from web.stores.event_file_words import problem_with
+from web.validation import check_title
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
@@ -86,13 +87,13 @@ def read_event_file(path: Path) -> Event:
         problem = f"not TOML: {error}"
     except _BadField as error:
         problem = str(error)
-    raise BadEventFile(f"{shown_path(path)}: {problem}")
+    raise BadEventFile(printable(f"{path}: {problem}"))
 
 
-def shown_path(path: Path) -> str:
-    """In one line, whatever bytes a name has: it is written to terminals and logs."""
+def printable(text: object) -> str:
+    """In one line, whatever names and values have in them: it is written to terminals and logs."""
     return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in str(path)
+        character if character.isprintable() else ascii(character)[1:-1] for character in str(text)
     )
 
 
@@ -123,7 +124,7 @@ def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
             events.setdefault(event.id, []).append((path, event))
     for event_id, declared in events.items():
         if len(declared) > 1:
-            names = " and ".join(shown_path(path) for path, _ in declared)
+            names = " and ".join(printable(path) for path, _ in declared)
             problems.append(f'{names}: all declare "{event_id}"; an event has one file')
     return [declared[0][1] for declared in events.values() if len(declared) == 1], problems
 
@@ -180,7 +181,7 @@ def _names_in(folder: Path) -> tuple[list[str], list[str]]:
         with os.scandir(folder) as entries:
             return sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES)), []
     except OSError as error:
-        return [], [f"{shown_path(folder)}: {error.strerror}; no event is declared"]
+        return [], [f"{printable(folder)}: {error.strerror}; no event is declared"]
 
 
 def _state_of(path: Path) -> tuple[int, ...]:
@@ -220,6 +221,7 @@ def _event(table: dict) -> Event:
         )
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
+    _refuse_what_nobody_sees(declared)
     _refuse_what_cannot_be_paid(declared)
     sections = _sections(declared)
     _refuse_duplicates("sections", "section", [section.id for section in sections])
@@ -234,6 +236,18 @@ def _event(table: dict) -> Event:
         max_held_per_client=declared.max_held_per_client,
         sections=sections,
     )
+
+
+def _refuse_what_nobody_sees(declared: _EventTable) -> None:
+    titles = {"name": declared.name, "venue": declared.venue}
+    titles |= {
+        f"sections[{index}].name": section.name for index, section in enumerate(declared.sections)
+    }
+    for field, title in titles.items():
+        try:
+            check_title(title)
+        except ValueError as error:
+            raise _BadField(f"{field}: {error}") from None
 
 
 def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:

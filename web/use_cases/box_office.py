@@ -86,7 +86,7 @@ class BoxOffice:
                 if seat not in event.positions:
                     raise InvalidRequest(f"seats[{index}]", f"this event has no seat {seat}")
                 if seat in seats[:index]:
-                    raise InvalidRequest(f"seats[{index}]", f"{seat} stands in the list before")
+                    raise InvalidRequest(f"seats[{index}]", f"{seat} is listed twice")
             return [event.positions[seat] for seat in seats]
 
         return self._hold_at(event_id, client, places)
@@ -175,7 +175,8 @@ class BoxOffice:
 
 def _check_quantity(field: str, quantity: int, event: Event) -> None:
     if not 1 <= quantity <= event.max_seats_per_hold:
-        raise InvalidRequest(field, f"must be 1 to {event.max_seats_per_hold} seats")
+        most = event.max_seats_per_hold
+        raise InvalidRequest(field, f"must be 1 to {most} seats" if most > 1 else "must be 1 seat")
 
 
 def _booked_hold(booking: Booking) -> Hold:

@@ -77,6 +77,9 @@ its bookings and the gateway's list in between."""
 
 NOT_ENDED = "its payment was not ended in time"
 
+WOULD = {"index made": "index would be made", "refund ended": "refund would be ended"}
+"""What a dry run says of repairs whose names do not follow "would be"."""
+
 log = logging.getLogger(__name__)
 
 
@@ -435,7 +438,7 @@ class Reconciler:
         self._refunding.refund(booking_id)
 
     def _would(self, kind: str, subject: str, reason: str) -> None:
-        log.info("would be %s: %s (%s)", kind, subject, reason)
+        log.info("%s: %s (%s)", WOULD.get(kind, f"would be {kind}"), subject, reason)
 
     def _repair(self, kind: str, subject: str, reason: str, act: Callable[[], str | None]) -> None:
         """``act`` returns what it did when the kind does not say it."""
