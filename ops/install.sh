@@ -167,7 +167,7 @@ fingerprint() {
 run_pip() {
     local log=var/pip.log url
     rm -f "$log"
-    "$venv/bin/pip" install -qq --disable-pip-version-check --log "$log" "$@" 2>var/pip.errors && return
+    "$venv/bin/pip" install -qq --progress-bar=off --disable-pip-version-check --log "$log" "$@" 2>var/pip.errors && return
     url=$(sed -nE '/404 Client Error/d; s/.*Could not fetch URL (\S+): .*/\1/p' "$log" | tail -n 1)
     if [[ -n $url ]]; then
         echo "pip cannot reach the package registry: $url. Is there a network? A proxy or another" \
