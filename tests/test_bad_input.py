@@ -251,3 +251,9 @@ def test_a_broken_authorization_opens_nothing(ada, hold, authorization, status, 
     head, _, content = answer.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status
     assert json.loads(content)["code"] == code
+
+
+def test_spaces_around_a_name_or_an_address_are_nobody_s_mistake(ada, hold, bookings, event):
+    assert ada.pay(hold, email=" ada@example.org ", name=" Ada ").status_code == 201
+    (booking,) = bookings.list(event.id)
+    assert (booking.email, booking.name) == ("ada@example.org", "Ada")

@@ -30,8 +30,6 @@ from web.refusals import counted
 from web.settings import KEPT_STATUS
 from web.tickets import tickets
 from web.validation import (
-    MAX_EMAIL_LENGTH,
-    MAX_NAME_LENGTH,
     MAX_PAYMENT_METHOD_LENGTH,
     MAX_SEATS_NAMED,
     PAYMENT_METHOD,
@@ -62,8 +60,8 @@ class SeatsBody(msgspec.Struct):
 class PayBody(msgspec.Struct):
     """``payment_method`` may be left out when the seats cost nothing."""
 
-    email: Annotated[str, Meta(max_length=MAX_EMAIL_LENGTH)]
-    name: Annotated[str, Meta(max_length=MAX_NAME_LENGTH)]
+    email: str
+    name: str
     payment_method: Annotated[
         str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)
     ] = ""

@@ -47,6 +47,10 @@ class Problem:
         return self.answer().response()
 
 
+def more_cards(count: int) -> str:
+    return f"{count} more {'card' if count == 1 else 'cards'}"
+
+
 def problem_of(refusal: domain.Refusal) -> Problem:
     """The one table from refusals to answers."""
     match refusal:
@@ -92,8 +96,8 @@ def problem_of(refusal: domain.Refusal) -> Problem:
             return Problem(
                 409,
                 "basket_full",
-                f"This browser holds {limit} times seats that are not paid for, and that is the "
-                "most. Nothing more was held: first pay for some of them or give some back.",
+                f"This browser has {limit} unpaid holds, which is the most it can have. Nothing "
+                "more was held: first pay for one of them or give one back.",
                 extra={"max_holds": limit},
             )
         case domain.HoldNotFound():
@@ -142,7 +146,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:
             elif reason == domain.NOT_ACCEPTED:
                 after = "No other card can change that; please tell the organiser."
             else:
-                after = f"You can try {attempts_left} more with a new Idempotency-Key."
+                after = f"You can try {more_cards(attempts_left)} with a new Idempotency-Key."
             return Problem(
                 402,
                 "payment_declined",

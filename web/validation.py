@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import email_validator
 import msgspec
 
-MAX_EMAIL_LENGTH = 254
 MAX_NAME_LENGTH = 200
 MAX_PAYMENT_METHOD_LENGTH = 255
 PAYMENT_METHOD = r"^[A-Za-z0-9_]*\Z"
@@ -40,6 +39,9 @@ _WRONG_TYPE = re.compile(rf"Expected `({'|'.join(_JSON_TYPES)})`, got `({'|'.joi
 _WRONG_SIZE = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
+_SPACES = " \u00a0\u3000"
+"""Around a name or an address nobody means them."""
+
 _EMAIL_RULE = "must be an e-mail address such as ada@example.org"
 
 _VIRAMA = 9
@@ -49,7 +51,7 @@ _VIRAMA = 9
 def name_of(text: str) -> str:
     """A person's name, composed (NFC), without spaces around it: one line with at least one letter
     or digit, in any script. Raises ValueError, which says what it must have."""
-    name = unicodedata.normalize("NFC", text.strip(" \u00a0\u3000"))
+    name = unicodedata.normalize("NFC", text.strip(_SPACES))
     if len(name) > MAX_NAME_LENGTH:
         raise ValueError(f"must have at most {MAX_NAME_LENGTH} characters")
     _refuse_invisible(name)
@@ -67,13 +69,15 @@ def check_title(text: str) -> None:
 
 
 def email_of(text: str) -> str:
-    """An e-mail address in the spelling to keep: domain in small letters, in its own script and not
-    in Punycode. Raises ValueError, which says what is wrong.
+    """An e-mail address in the spelling to keep: without spaces around it, the domain in small
+    letters, in its own script and not in Punycode. Raises ValueError, which says what is wrong.
 
     No name server is asked: it would cost a buyer seconds of a flash sale, and may be away.
     """
     try:
-        address = email_validator.validate_email(text, check_deliverability=False, strict=True)
+        address = email_validator.validate_email(
+            text.strip(_SPACES), check_deliverability=False, strict=True
+        )
     except (email_validator.EmailNotValidError, UnicodeError) as error:
         raise ValueError(f"{_EMAIL_RULE}. {error}") from None
     for character in address.normalized:

@@ -57,7 +57,7 @@ def test_a_ninth_live_hold_is_refused_before_anything_is_held(ada, seats, full, 
     refused = ada.get(address).press(button, **wish)
     assert refused.status == 409
     assert refused.root.one(id="mistakes").one("h2").text == "Your basket is full"
-    assert "8 times seats that are not paid for" in refused.text
+    assert "8 unpaid holds" in refused.text
     assert held_in(seats, address) == MAX_HOLDS
     assert in_basket(ada) == [id_of(page) for page in reversed(pages)]
     pages[0].press("Give the seats back")
@@ -121,7 +121,7 @@ def test_also_for_a_hall_that_sold_out_meanwhile_the_way_leads_to_the_basket(ada
     seats.open_event(event, sold=event.seats)
     refused = page.press("Hold the best", section="stalls", quantity="1")
     assert "Sold out." in refused.text
-    assert refused.link("Look into your basket").title == "Your basket"
+    assert refused.link("Open your basket").title == "Your basket"
 
 
 def test_the_longest_names_fit_the_cookie(stack, seats):

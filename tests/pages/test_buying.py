@@ -150,7 +150,7 @@ def test_a_double_click_on_pay_while_the_bank_is_slow_shows_that_it_is_being_che
     assert (checking.status, checking.title) == (202, "Your payment is being checked")
     assert "It is safe to load this page again" in checking.text
     assert receipt.title == "You are in"
-    assert checking.link("See how it stands").address == receipt.address
+    assert checking.link("Check the payment").address == receipt.address
     assert charges(held) == [5000]
 
 

@@ -44,8 +44,10 @@ def texts(element: Element, around: tuple[Element, ...] = ()) -> Iterator[tuple[
 
 
 def keeps_to_itself(text: str, around: tuple[Element, ...]) -> bool:
-    if around[-1].tag in ("title", "option"):  # no markup is possible there
-        return all(name not in text.replace(ISOLATED.format(name), "") for name in OURS)
+    if all(name not in text.replace(ISOLATED.format(name), "") for name in OURS):
+        return True
+    if ", row " in text or around[-1].tag in ("title", "option"):  # no markup is possible there
+        return False
     return any(e.tag == "bdi" or e["dir"] == "auto" for e in around)
 
 

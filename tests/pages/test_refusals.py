@@ -10,7 +10,7 @@ import requests
 
 from ops.processes import free_port
 from tests.factories import BUYER as PAYER
-from tests.factories import STALLS, a_booking
+from tests.factories import STALLS, a_booking, put_on_sale, small_hall
 from tests.http_client import PROBLEM_TYPE
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
@@ -89,8 +89,9 @@ def test_a_section_with_too_few_seats_says_so_and_keeps_what_was_asked(ada, eve,
         browser.get(address).press("Hold the best", section="free", quantity="3")
     refused = ada.get(address).press("Hold the best", section="free", quantity="2")
     assert refused.status == 409
-    words = "Fewer than 2 seats are available in Free of charge right now"
+    words = "No seats are available in Free of charge right now"
     assert focused_mistakes(refused) == [(words, "#best")]
+    assert "Choose another section." in refused.text and "ake fewer" not in refused.text
     assert {("section", "free"), ("quantity", "2")} <= set(refused.fields("Hold the best"))
 
 
@@ -106,12 +107,25 @@ def test_a_sale_that_has_not_opened_says_when_it_does(ada, hall_with):
     assert "checked" in refused.seat_boxes()["Row A, seat 1, £25, available"]
 
 
+def test_best_available_offers_only_what_is_left_to_try(ada, eve, seats):
+    event = small_hall(sections=(STALLS,))
+    put_on_sale(seats, event, sold=event.seats[1:])
+    page = ada.get(f"/events/{event.id}")
+    refused = page.press("Hold the best", section="stalls", quantity="2")
+    words = "There are not that many seats left there. Take fewer."
+    assert f"Not enough seats left {words}" in refused.text
+    eve.get(f"/events/{event.id}").press("Hold the chosen", seats=event.seats[0])
+    refused = page.press("Hold the best", section="stalls", quantity="2")
+    assert "No seats left There are no seats left. Seats may come back" in refused.text
+    assert "ake fewer" not in refused.text and "another section" not in refused.text
+
+
 def test_too_many_held_leads_to_the_basket(ada, hall_with):
     page = ada.get(hall_with(max_held_per_client=2, max_seats_per_hold=2))
     page.press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
     refused = page.press("Hold the chosen", seats="stalls-A-3")
     assert refused.status == 409
-    assert focused_mistakes(refused) == [("Look into your basket", "/basket")]
+    assert focused_mistakes(refused) == [("Open your basket", "/basket")]
     assert "holds 2 unpaid seats" in refused.text
 
 
@@ -250,7 +264,7 @@ def test_a_payment_that_is_being_checked_is_safe_to_look_at(ada, held, seats):
     for button in ("Give the seats back", "Give me"):
         assert held.press(button).title == "Your payment is being checked"
     seats.undo_payment(payment, None)
-    assert checking.link("See how it stands").press("Pay", **BUYER).title == "You are in"
+    assert checking.link("Check the payment").press("Pay", **BUYER).title == "You are in"
 
 
 def test_seats_that_were_sold_after_all_cost_nothing(held, bookings, charges, redis_client):

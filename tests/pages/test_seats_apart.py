@@ -40,6 +40,11 @@ def test_best_available_says_that_the_seats_are_apart_and_how_to_give_them_back(
     assert page.press("Give the seats back").status == 200
 
 
+def test_who_chose_seats_that_are_apart_knows_it(ada, address):
+    page = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-B-4"])
+    assert page.status == 200 and APART not in page.text
+
+
 def test_seats_that_are_side_by_side_need_no_word(ada, address):
     page = ada.get(address).press("Hold the best", section="stalls", quantity="3")
     assert APART not in page.text

@@ -138,3 +138,15 @@ def test_a_form_of_before_another_cookie_can_be_sent_after_loading_it_again(ada,
     assert (refused.status, refused.title) == (400, "Please send the form again")
     assert "cookies" not in refused.text
     assert new.press("Hold the best").title == "These seats are yours to buy"
+
+
+def test_seats_without_a_price_are_free_of_charge_everywhere(ada, hall_with):
+    address = hall_with()
+    assert "up to £25, some seats free of charge" in ada.get("/").text
+    held = ada.get(address).press("Hold the chosen", seats="free-F-1")
+    pages = [held, ada.get("/basket")]
+    receipt = held.press("Book", name="Ada", email="ada@example.org")
+    pages += [receipt, ada.get("/basket")]
+    for page in pages:
+        assert "ree of charge" in page.text and "£0" not in page.text
+    assert "Paid" not in receipt.text

@@ -35,13 +35,13 @@ from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import Mistake, in_seconds, page
-from web.pages.seating import runs_of
+from web.problems import more_cards
 from web.refusals import counted
 from web.tickets import tickets
 
 NOT_TRIED = (
-    "Another form was sent before, in another tab or a moment ago, and nothing came of it. The "
-    "card that you sent now was not tried and not charged. Check the form and send it again."
+    "Another form was sent before this one, perhaps in another tab, and its payment failed. The "
+    "card that you sent now was not tried or charged. Check the form and send it again."
 )
 
 CARD = "#payment_method-0"
@@ -157,7 +157,7 @@ def _no_card(form: PayForm) -> str:
     if not tickets().settings.stripe_publishable_key:
         return "Choose a card."
     if form.payment_method.data:
-        # The field of Stripe's is empty again: it keeps no number for another try.
+        # Stripe's field is empty again: it keeps no number for another try.
         return "Enter the card again. Nothing was charged."
     return (
         "No card came with the form. Nothing was charged. Enter the card below; if there is no"
@@ -179,7 +179,7 @@ def _declined(
     event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
 ) -> Response | WerkzeugResponse:
     title, place = "The card was refused", CARD
-    words = f"You can try {declined.attempts_left} more before the seats are given back."
+    words = f"You can try {more_cards(declined.attempts_left)} before the seats are given back."
     if declined.reason == NOT_COMPLETED:
         title = "The payment was not completed"
     elif declined.reason == NOT_ACCEPTED:
@@ -273,7 +273,6 @@ def _hold_page(
         event=event,
         hold=hold,
         seats=[event.seat_name(seat) for seat in hold.seats],
-        runs=runs_of(event, hold.seats),
         now=datetime.now(UTC),
         expires_at=datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC),
         attempts_left=MAX_REFUSED_CARDS - hold.refused_cards,

@@ -1,6 +1,7 @@
 """Money, times and numbers as the reader writes them. The words are English."""
 
 import math
+import re
 import unicodedata
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -128,12 +129,30 @@ def isolated(text: str) -> str:
     )
 
 
+_SEAT_NAME = re.compile(r"(.*)(, (?:row [^,]*, seat|place) [^,]*)", re.DOTALL)
+
+
+def isolated_seat(name: str) -> str:
+    """``Stalls, row A, seat 6`` with the section's name isolated: row and seat are English."""
+    parts = _SEAT_NAME.fullmatch(name)
+    return isolated(parts[1]) + parts[2] if parts else isolated(name)
+
+
 def locale_of() -> Locale:
     return LOCALES[locale_tag()]
 
 
 def register_filters(app: Flask) -> None:
-    for filter_ in (money, price, count, isolated, day_and_time, clock_time, duration):
+    for filter_ in (
+        money,
+        price,
+        count,
+        isolated,
+        isolated_seat,
+        day_and_time,
+        clock_time,
+        duration,
+    ):
         app.add_template_filter(filter_)
     app.add_template_global(locale_tag)
     app.add_template_global(money_format)

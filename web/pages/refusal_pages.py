@@ -15,11 +15,10 @@ from web.domain import (
     SaleNotOpen,
     SeatTaken,
     SectionNotFound,
-    SoldOut,
     TooManyHeld,
 )
 from web.pages.blueprint import is_for_script, pages
-from web.pages.locales import duration
+from web.pages.locales import duration, isolated_seat
 from web.pages.names import names_of_seats
 from web.pages.rendering import Step, notice, problem_page
 from web.problems import Problem, problem_of
@@ -35,8 +34,8 @@ ALLOW_COOKIES = (
     "remember the seats that you hold."
 )
 OTHER_COOKIE = (
-    "This form is older than what your browser knows of us. Nothing was done, and nothing was "
-    "charged by it. Load the page with the form again, then send it."
+    "This form is out of date. Nothing was done, and nothing was charged by it. Load the page with "
+    "the form again, then send it."
 )
 
 
@@ -45,11 +44,6 @@ def words_of(refusal: Refusal) -> str:
     match refusal:
         case SeatTaken():
             return "Somebody was faster. Nothing is held for you; choose other seats."
-        case SoldOut():
-            return (
-                "There are not that many seats left there. Take fewer, or another section. Seats "
-                "come back when somebody's time to pay runs out."
-            )
         case SaleNotOpen(wait_ms):
             return f"The sale has not opened yet. It opens in {duration(wait_ms)}."
         case TooManyHeld(held, limit):
@@ -88,7 +82,7 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 steps=(basket,),
             )
         case SeatTaken(seats):
-            names = "; ".join(names_of_seats(event_id, seats))
+            names = "; ".join(map(isolated_seat, names_of_seats(event_id, seats)))
             return notice(
                 409,
                 "Somebody else has bought these seats",

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from web.domain import Availability, Event, Row, SeatState, Section
+from web.pages.locales import isolated
 
 MAX_SEATS_ON_PAGE = 600
 """Check boxes that a reader, a screen reader and a telephone can still cope with. A hall with more
@@ -109,7 +110,7 @@ def _has_number(event: Event, seat: str) -> bool:
 def _run_name(event: Event, seats: Sequence[str]) -> str:
     section_id, row_id, _ = seats[0].rsplit("-", 2)
     numbers = ", ".join(seat.rpartition("-")[2] for seat in seats)
-    name = event.section_of[section_id].name
+    name = isolated(event.section_of[section_id].name)
     return f"{name}, row {row_id}, {'seat' if len(seats) == 1 else 'seats'} {numbers}"
 
 

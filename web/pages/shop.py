@@ -2,13 +2,13 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from flask import Response, make_response, redirect, request, url_for
+from flask import Response, flash, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.currencies import CURRENCIES
@@ -30,7 +30,7 @@ from web.domain import (
 )
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
-from web.pages.locales import duration
+from web.pages.locales import duration, isolated, isolated_seat
 from web.pages.refusal_pages import words_of
 from web.pages.rendering import Mistake, page
 from web.pages.seating import (
@@ -38,6 +38,7 @@ from web.pages.seating import (
     fits_a_page,
     pages_of,
     row_anchor,
+    runs_of,
     section_of,
     sections_of,
 )
@@ -139,6 +140,7 @@ def hold_best(event_id: str) -> Response | WerkzeugResponse:
         [section_id, str(quantity), request.form.get("form", "")],
         lambda: tickets().box_office.hold_best(event_id, client(), section_id, quantity),
         lambda refusal: _refused_best(event_id, section_id, quantity, refusal),
+        _tell_when_apart,
     )
 
 
@@ -147,6 +149,7 @@ def _hold(
     wish: list[str],
     hold: Callable[[], tuple[Hold, str]],
     refused: Callable[[Refusal], Response],
+    tell: Callable[[Hold], None] = lambda _held: None,
 ) -> Response | WerkzeugResponse:
     """``wish`` is what the form asks for: the same wish of the same browser is the same form."""
 
@@ -160,10 +163,21 @@ def _hold(
         basket.put(held, _other_price_seen(held))
     except REFUSED_FORMS as refusal:
         return _for_script(event_id, refusal) if is_for_script() else refused(refusal)
+    tell(held)
     address = url_for("pages.show_hold", event_id=event_id, hold_id=held.id)
     if is_for_script():
         return make_response({"address": address}, 201)
     return redirect(address, 303)
+
+
+def _tell_when_apart(held: Hold) -> None:
+    """For who left the choice to us: whoever chose the seats knows where they are."""
+    runs = runs_of(tickets().box_office.event(held.event_id), held.seats)
+    if len(runs) > 1:
+        flash(
+            f"These seats are not all side by side: {'; '.join(runs)}. If they do not suit you, "
+            "give them back with the button below; nothing is charged."
+        )
 
 
 def _for_script(event_id: str, refusal: Refusal) -> Response:
@@ -208,9 +222,14 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
                 title = "You have these seats already"
                 words = "Nothing more was held. To add others, choose them without these."
             mistakes = [
-                Mistake(f"{event.seat_name(seat)} is in your basket", url_for("pages.show_basket"))
+                Mistake(
+                    f"{isolated_seat(event.seat_name(seat))} is in your basket",
+                    url_for("pages.show_basket"),
+                )
                 if seat in mine
-                else Mistake(f"{event.seat_name(seat)} is taken", f"#{row_anchor(seat)}")
+                else Mistake(
+                    f"{isolated_seat(event.seat_name(seat))} is taken", f"#{row_anchor(seat)}"
+                )
                 for seat in taken
             ]
         case InvalidRequest(_, problem):
@@ -228,13 +247,17 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
 
 
 def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusal) -> Response:
-    event = tickets().box_office.event(event_id)
+    event, seat_map = tickets().box_office.event_and_map(event_id)
     section = event.section_of.get(section_id)
+    words = words_of(refusal)
     match refusal:
         case SoldOut() if section:
-            title = "Not enough seats left"
-            name = section.name
-            seats = "No seats are" if quantity == 1 else f"Fewer than {quantity} seats are"
+            views = sections_of(event, seat_map.seats, with_rows=False)
+            free = {view.section.id: view.seats.free for view in views}
+            words = _instead_of_sold_out(free, section_id, Availability.of(seat_map.seats))
+            title = "Not enough seats left" if any(free.values()) else "No seats left"
+            name = isolated(section.name)
+            seats = f"Fewer than {quantity} seats are" if free[section_id] else "No seats are"
             mistakes = [Mistake(f"{seats} available in {name} right now", "#best")]
         case InvalidRequest():
             title = "Please check the number of seats"
@@ -245,11 +268,25 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
             mistakes = [Mistake("Choose another section", "#best")]
         case _:
             title, mistakes = _common_mistakes(event, refusal, "#best")
-    words = words_of(refusal)
     sent = Sent(refusal, title, words, mistakes, section_id=section_id, quantity=quantity)
     if section and request.form.get("in_section", "") == section_id:
         return _section_page(event_id, section_id, sent)
     return _event_page(event_id, sent)
+
+
+def _instead_of_sold_out(free: Mapping[str, int], section_id: str, hall: Availability) -> str:
+    """What is left to try, and no more than that. ``free`` is by section."""
+    steps = []
+    if free[section_id]:
+        steps.append("take fewer")
+    if any(left for other, left in free.items() if other != section_id):
+        steps.append("choose another section")
+    words = "There are not that many seats left there." if steps else "There are no seats left."
+    if steps:
+        words += f" {' or '.join(steps).capitalize()}."
+    if hall.on_hold:
+        words += " Seats may come back when somebody's time to pay runs out."
+    return words
 
 
 def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
@@ -257,11 +294,11 @@ def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, li
         case SaleNotOpen(wait_ms):
             return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]
         case BasketFull():
-            step = Mistake("Look into your basket", url_for("pages.show_basket"))
+            step = Mistake("Open your basket", url_for("pages.show_basket"))
             return "Your basket is full", [step]
         case TooManyHeld():
             mine = basket.statuses_of(event.id) - {HoldStatus.BOOKED}
-            step = Mistake("Look into your basket", url_for("pages.show_basket"))
+            step = Mistake("Open your basket", url_for("pages.show_basket"))
             return "Your connection holds many seats already", [step if mine else NEIGHBOURS]
     raise refusal
 

@@ -8,6 +8,8 @@ const APART = 1.2;
 
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
 const lastOf = (list) => list[list.length - 1];
+// Right-to-left names are isolated, as the server has it: row and seat stay where they are.
+const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/.test(name) ? `\u2068${name}\u2069` : name);
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
 // As in the list: 9, 10, Z, AA.
@@ -43,7 +45,7 @@ export function layOut(event, aspect, only, aisles) {
 	}
 
 	function measured({ id, name, price, kind, rows }, start, size) {
-		const section = { id, name, price, start, size, rows: [], general: kind === "general" };
+		const section = { id, name: isolated(name), price, start, size, rows: [], general: kind === "general" };
 		// A bar, large enough to be read beside what there is.
 		const side = Math.sqrt(ids.length);
 		if (section.general) return Object.assign(section, { width: 0.6 * side + 14, height: side / 12 + 4 });

@@ -257,10 +257,12 @@ async function send(sent, seats) {
 	}
 	if (told.code === "seat_taken") return lost(positionsOf(told.seats), positionsOf(told.yours));
 	const wait = Number(answer.headers.get("Retry-After")); // none, or a date, is no number of seconds
+	const isFull = told.code === "basket_full" || told.code === "too_many_held";
 	tell(
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
 		`${wait ? `Try again in ${count(wait, "second")}. ` : ""}What you chose is kept.`,
 	);
+	if (isFull) addBasket();
 }
 
 function fill(sent, seats) {
@@ -323,7 +325,6 @@ const addBasket = () => Object.assign(add("a", "Your basket"), { className: "alo
 function add(tag, text) {
 	const made = document.createElement(tag);
 	made.textContent = text;
-	made.dir = "auto";
 	part("message").append(made);
 	return made;
 }
