@@ -604,3 +604,15 @@ def test_a_sold_out_hall_offers_nothing_until_a_seat_comes_back(page_at, seats):
     seats.return_seats(hall, a_booking(hall.id, "stalls-A-1"), ["stalls-A-1"])
     expect(hold_button(page)).to_be_visible(timeout=10_000)
     expect(page.locator("[data-map] > p")).to_contain_text("Touch a seat")
+
+
+def test_a_full_basket_is_told_on_the_map_with_a_way_to_it(page_at, hall):
+    page = open_map(page_at, hall)
+    click_seat(page, 0, 0)
+    problem = {"code": "basket_full", "detail": "This browser has 8 unpaid holds."}
+    page.route("**/holds", lambda route: route.fulfill(status=409, json=problem))
+    hold_button(page).click()
+    told = page.locator("[data-message]")
+    expect(told).to_contain_text("What you chose is kept.")
+    told.get_by_role("link", name="Your basket").click()
+    page.wait_for_url("**/basket")

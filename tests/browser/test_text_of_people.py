@@ -82,3 +82,16 @@ def test_what_stands_beside_a_hebrew_name_stays_where_it_is(page_at, hall):
     }"""
     mark, end = name.evaluate(place)
     assert abs(mark - end) < 2
+
+
+def test_row_and_seat_beside_a_hebrew_name_stay_where_they_are_on_the_map(page_at, hall):
+    page = page_at(f"/events/{hall(**HEBREW).id}")
+    page.wait_for_selector("[data-ready]")
+    page.locator(".cell").focus()
+    page.keyboard.press("Space")
+    chosen = page.locator("[data-chosen]")
+    isolated = f"\N{FIRST STRONG ISOLATE}{HEBREW['section']}\N{POP DIRECTIONAL ISOLATE}"
+    expect(chosen).to_have_text(f"{isolated}, row A, seat 1. £25.")
+    page.locator(".seat-map [type=submit]").click()
+    page.wait_for_url("**/holds/hld_*")
+    expect(page.locator(".seat-list")).to_have_text(f"{isolated}, row A, seat 1")
