@@ -25,6 +25,10 @@ FREE_PORTS = range(20_000, 32_000)
 into a server's port while the server is down between two starts."""
 FREE_PORT_TRIES = 100
 
+FULL_BELOW_BYTES = 64 * 1024
+"""What a process that fails for lack of space may leave behind: a file that it could not finish is
+removed, and the next one cannot be written either."""
+
 
 class ProcessFailed(Exception):
     """A process did not start, did not get ready or ended by itself.
@@ -187,9 +191,19 @@ class Process:
             tail = deque(log, maxlen=lines)
         return b"".join(tail).decode(errors="replace").rstrip()
 
+    @property
+    def folders(self) -> list[Path]:
+        """Where it writes."""
+        return [self.log_path.parent]
+
     def failure(self, what: str) -> ProcessFailed:
         """An error that says what happened to this process, and why."""
-        cause = self.cause_in(self.log_tail(CAUSE_TAIL_LINES))
+        cause = (
+            self._killed_by()
+            or self.cause_in(self.log_tail(CAUSE_TAIL_LINES))
+            # On a full disk its own words may be missing, or be about something else.
+            or full_disk(self.folders)
+        )
         if cause:
             return ProcessFailed(f"{self.name} {what}: {cause}. Its log: {self.log_path}")
         tail = self.log_tail() or "(it wrote nothing)"
@@ -201,12 +215,36 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _killed_by(self) -> str | None:
+        """The signal that somebody else ended it with; its log knows nothing of that."""
+        if self.exit_code == -signal.SIGKILL:
+            return "it was killed (SIGKILL), perhaps because the machine ran out of memory"
+        if self.exit_code == -signal.SIGTERM:
+            return "another program told it to end (SIGTERM)"
+        return None
+
     def _wait(self, timeout_s: float) -> bool:
         """Whether it ended in that time."""
         deadline = time.monotonic() + timeout_s
         while self.running and time.monotonic() < deadline:
             time.sleep(POLL_INTERVAL_S)
         return not self.running
+
+
+def full_disk(folders: Iterable[Path]) -> str | None:
+    """What to say when one of these folders is on a disk where nothing can be written."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(folder)
+            blocks = disk.f_bavail if os.geteuid() else disk.f_bfree
+            # Some file systems count no files: they have 0 of 0.
+            if blocks * disk.f_frsize < FULL_BELOW_BYTES or (disk.f_files and not disk.f_ffree):
+                return no_space(folder)
+    return None
+
+
+def no_space(path: Path | str) -> str:
+    return f"no space is left on the disk of {path}"
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -5,6 +5,7 @@ Settings are those of the environment and ``.env``, less what a shell has kept o
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ops.first_seat import hold_url_of_a_free_seat
-from ops.processes import ProcessFailed, free_port, port_is_free
+from ops.processes import ProcessFailed, free_port, no_space, port_is_free
 from ops.run_settings import LOCK_NAME, STATE_DIR, forget_run_settings
 from ops.servers import HOST
 from ops.stack import Stack
@@ -137,9 +138,18 @@ def main() -> int:
     except CannotRun as error:
         # Not into the log, which may be that of another run.
         print(error, file=sys.stderr)
-    except (ProcessFailed, OSError) as error:
+    except ProcessFailed as error:
         say(str(error), sys.stderr)
+    except OSError as error:
+        say(in_words(error), sys.stderr)
     return 1
+
+
+def in_words(error: OSError) -> str:
+    """Of a file of ours that cannot be read or written."""
+    if error.errno == errno.ENOSPC:
+        return f"{no_space(error.filename or STATE_DIR)}."
+    return f"{error.filename}: {error.strerror}." if error.filename else str(error)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ class Server(Process):
     port: int
     state_dir: Path
 
+    @property
+    def folders(self) -> list[Path]:
+        return [self.state_dir, *super().folders]
+
     causes: Sequence[tuple[str, str]] = ()
     """Regular expressions that its own log may match, each with what that means."""
 

@@ -17,10 +17,12 @@ import pymongo
 import pytest
 import redis
 
+from ops import processes, run
 from ops.nginx import render
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
-from ops.servers import HOST, HttpServer, MongoDB, Nginx, Redis
+from ops.run_settings import write_private
+from ops.servers import HOST, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from tests.processes import is_alive
 from tests.waiting import eventually
 
@@ -268,6 +270,47 @@ def full_disk(tmp_path) -> Iterator[Path]:
 def test_a_full_disk_is_called_so(kind, tmp_path, full_disk):
     said = why_not(kind(full_disk / "state", tmp_path / "log"))
     assert f"no space is left on the disk of {full_disk / 'state'}" in said
+
+
+def test_a_command_that_fails_on_a_full_disk_says_so_whatever_its_own_words_are(full_disk):
+    log_path = full_disk / "box.log"
+    for words in ("exit 3", "echo Redis does not have the event; exit 3"):
+        process = Process("box", ["/bin/sh", "-c", words], log_path)
+        with pytest.raises(ProcessFailed) as failed:
+            process.run_to_end(timeout_s=5)
+        assert f"(exit code 3): no space is left on the disk of {full_disk}" in str(failed.value)
+
+
+def test_a_file_that_cannot_be_written_on_a_full_disk_is_told_in_words(full_disk):
+    with pytest.raises(OSError) as failed:
+        write_private(full_disk / "environment", "REDIS_URL=redis://127.0.0.1")
+    assert run.in_words(failed.value) == f"no space is left on the disk of {run.STATE_DIR}."
+
+
+@pytest.mark.parametrize("kind", [Redis, MongoDB])
+def test_a_server_whose_log_is_on_a_full_disk_says_so_too(kind, full_disk):
+    said = why_not(kind(full_disk / "state", full_disk / "log"))
+    assert f"no space is left on the disk of {full_disk}" in said
+
+
+def test_a_sandbox_whose_log_is_on_a_full_disk_says_so_too(full_disk):
+    said = why_not(Sandbox(full_disk / "sandbox.sqlite", full_disk / "log"))
+    assert f"no space is left on the disk of {full_disk}" in said
+
+
+def test_a_disk_with_space_is_not_called_full(tmp_path):
+    assert processes.full_disk([tmp_path]) is None
+
+
+def test_a_process_that_was_killed_is_called_so_in_one_line(tmp_path):
+    words = 'echo \'{"msg": "all is well"}\'; kill -9 $$'
+    process = Process("box", ["/bin/sh", "-c", words], tmp_path / "box.log")
+    with pytest.raises(ProcessFailed) as failed:
+        process.run_to_end(timeout_s=5)
+    assert str(failed.value) == (
+        "box failed (exit code -9): it was killed (SIGKILL), perhaps because the machine ran out "
+        f"of memory. Its log: {tmp_path / 'box.log'}"
+    )
 
 
 class AsNobody(Process):

@@ -357,6 +357,17 @@ def test_a_redis_without_events_is_not_called_away(environment, own_redis):
     assert "it was not opened yet, or Redis has lost it; run `events open`" in line
 
 
+def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            line = one_line(flask(environment, "events", "open", write()))
+        finally:
+            client.config_set("maxmemory", 0)
+    assert "Redis answers and refuses the call: " in line
+    assert "command not allowed when used memory > 'maxmemory'" in line
+
+
 def test_an_audit_says_what_is_away_in_words_and_counts_one_problem_as_one(environment):
     away = {"REDIS_URL": nobody("redis"), "STRIPE_API_BASE": nobody("http")}
     audited = flask(environment | away, "audit")

@@ -40,6 +40,7 @@ from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import EventFolder, printable, read_event_files, read_event_folder
 from web.stores.seat_store import PART as SEAT_STORE
+from web.stores.seat_store import redis_answer
 from web.ticket_codes import BadCode
 from web.tickets import tickets
 from web.use_cases.auditing import audit
@@ -109,6 +110,8 @@ def _out_of_reach(error: Unavailable) -> str:
         parts.seats.ping()
     except Unavailable:
         return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
+    if answer := redis_answer(error):
+        return f"Redis answers and refuses the call: {answer}"
     return (
         "Redis answers and does not have the event: it was not opened yet, or Redis has lost it; "
         "run `events open` with its file, as the worker does by itself after a loss"

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from web.domain import (
@@ -679,6 +679,13 @@ class RedisSeatStore:
         if "reason" in outcome:
             raise Replayed(PaymentDeclined(**outcome))
         raise Replayed(SeatTaken(tuple(outcome["seats"])))
+
+
+def redis_answer(error: Unavailable) -> str | None:
+    """Why Redis refused, in its own words; None when it gave no answer. A disk or a memory that is
+    full, for example, keeps it from writing and not from reading."""
+    cause = error.__cause__
+    return str(cause) if isinstance(cause, ResponseError) else None
 
 
 def _is_away(error: Exception) -> bool:
