@@ -113,7 +113,7 @@ def server_config(folder: Path, **arguments: object) -> str:
     """The rendering of a host whose root is ``folder``."""
     for debian_folder in ("run", "var/lib/nginx", "var/log/nginx"):
         (folder / debian_folder).mkdir(parents=True)
-    defaults = {"server_name": "tickets.example.com", "upstreams": [f"{HOST}:{free_port()}"]}
+    defaults = {"server_names": ["tickets.example.com"], "upstreams": [f"{HOST}:{free_port()}"]}
     return render.server(root=folder, **defaults | arguments)
 
 

@@ -33,7 +33,9 @@ def test_a_name_that_browsers_send_is_taken(name, taken_as):
         ("tickets.example.org.", "ends with a dot; give tickets.example.org"),
         ("a.example b.example", "is more than one name"),
         ("a.example,b.example", "is more than one name"),
-        (" a.example", "is more than one name"),
+        (" a.example", "has a space before or after it; give a.example"),
+        ("a;b", "has ';', which no host name has"),
+        ("a.example; deny all", "has ';', which no host name has"),
         ("bücher.example", "is not in ASCII, as browsers send it; give xn--bcher-kva.example"),
         ("box_office.example.org", "has an underscore, .*; give box-office.example.org"),
         ("_", "has an underscore"),
@@ -46,14 +48,21 @@ def test_a_name_that_browsers_send_is_taken(name, taken_as):
         (".".join(["a" * 49] * 6), "more than 253 characters"),
         ("2001:db8::1", r"give \[2001:db8::1\]"),
         ("256.1.1.1", "neither a host name nor an IP address"),
-        ("$host", "has the label"),
-        ("~^www", "has the label"),
-        ("user@a.example", "has the label"),
+        ("$host", r"has '\$', which no host name has"),
+        ("~^www", "is a regular expression"),
+        ("~^(.*)$", "is a regular expression"),
+        ("user@a.example", "has '@', which no host name has"),
     ],
 )
 def test_a_name_that_no_request_can_have_is_refused_with_the_one_that_was_meant(name, says):
     with pytest.raises(ValueError, match=says):
         names.server_name(name)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "[2001:db8::1]"])
+def test_an_address_is_no_name_for_tls(address):
+    with pytest.raises(ValueError, match=r"is an IP address, .*; give a host name"):
+        names.server_name(address, tls=True)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_client_has_ten_seconds_for_its_header_and_between_two_pieces(renderin
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.1/8", "anyone"])
 def test_networks_that_are_everybody_or_none_are_not_trusted(network):
     with pytest.raises(ValueError, match=network):
-        render.server(server_name="a.example", trusted=[network], upstreams=["127.0.0.1:80"])
+        render.server(server_names=["a.example"], trusted=[network], upstreams=["127.0.0.1:80"])
     with pytest.raises(ValueError, match=network):
         render.heroku(trusted=[network])
 
@@ -150,15 +150,15 @@ def test_hops_that_nginx_cannot_count_are_refused():
         with pytest.raises(ValueError, match=f"entry {hops}"):
             render.heroku(trusted=["10.0.0.0/8"], hops=hops)
     with pytest.raises(ValueError, match="trust its network"):
-        render.server(server_name="a.example", upstreams=["127.0.0.1:80"], hops=1)
+        render.server(server_names=["a.example"], upstreams=["127.0.0.1:80"], hops=1)
 
 
 def test_a_server_without_a_certificate_needs_a_proxy_that_has_one():
     with pytest.raises(ValueError, match="certificate"):
-        render.server(server_name="a.example", upstreams=["127.0.0.1:80"])
+        render.server(server_names=["a.example"], upstreams=["127.0.0.1:80"])
     with pytest.raises(ValueError, match="come together"):
         render.server(
-            server_name="a.example", upstreams=["127.0.0.1:80"], certificate=Path("/c.pem")
+            server_names=["a.example"], upstreams=["127.0.0.1:80"], certificate=Path("/c.pem")
         )
 
 
@@ -176,7 +176,7 @@ def test_a_server_without_a_certificate_needs_a_proxy_that_has_one():
 )
 def test_an_application_on_another_machine_has_to_be_told_whom_to_believe(upstream, is_elsewhere):
     config = render.server(
-        server_name="a.example", upstreams=["127.0.0.1:80", upstream], trusted=["10.0.0.0/8"]
+        server_names=["a.example"], upstreams=["127.0.0.1:80", upstream], trusted=["10.0.0.0/8"]
     )
     assert (f"({upstream})" in config) == ("TRUSTED_PROXIES" in config) == is_elsewhere
 
@@ -244,11 +244,42 @@ def test_a_rendering_is_written_to_a_file_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nginx_takes_the_longest_name_that_there_can_be(tmp_path):
+    longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+    port = free_port()
+    config_path = tmp_path / "nginx.conf"
+    config_path.write_text(
+        server_config(
+            tmp_path,
+            server_names=[longest],
+            trusted=["10.0.0.0/8"],
+            http_listen=[f"{HOST}:{port}"],
+        )
+    )
+    Nginx(config_path, tmp_path / "nginx.log", port).check_config()
+
+
+@pytest.mark.parametrize("more", [["www.a.example"], ["--server-name", "www.a.example"]])
+def test_all_names_are_served(more):
+    arguments = ["server", "--server-name", "a.example", *more, "--upstream", "127.0.0.1:8000"]
+    certificates = ["--certificate", "/c.pem", "--certificate-key", "/k.pem"]
+    config = rendered(*arguments, *certificates).stdout
+    # Once for https, and once for http, which leads there.
+    assert config.count("server_name a.example www.a.example;") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["heroku", "--trust", "10.0.0.0/8", "--hops", "2"], "cannot take entry 2"),
         (["heroku", "--trust", "everybody"], "'everybody' is no network"),
+        (
+            [
+                *("server", "--server-name", "192.0.2.1", "--upstream", "127.0.0.1:8000"),
+                *("--certificate", "/c.pem", "--certificate-key", "/k.pem"),
+            ],
+            "'192.0.2.1' is an IP address, which no browser names",
+        ),
         (["heroku", "--rate-limit", "10"], "--rate-limit must be 1 to"),
         ([*SERVER[:2], f"https://{NAME}", *SERVER[3:]], f"is a URL; give {NAME}"),
         (
@@ -269,6 +300,15 @@ def test_a_wrong_argument_is_explained_in_a_line_and_the_file_stays(tmp_path, ar
     (line,) = refused.stderr.splitlines()
     assert says in line
     assert path.read_text() == "former"
+
+
+def test_a_full_disk_behind_standard_output_is_told_in_a_line():
+    command = [sys.executable, "-m", "ops.nginx.render", *BEHIND_A_PROXY]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(": No space left on device; what was printed is not whole")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -21,14 +21,20 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SOCKET_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 
 
-def server_name(text: str) -> str:
+def server_name(text: str, *, tls: bool = False) -> str:
     """The name as nginx's ``server_name`` takes it, in lower case: a host name, ``*.example.org``
-    for all names below that one, ``.example.org`` for it and them, or an IP address. Raises
-    ValueError, with the name that was probably meant."""
+    for all names below that one, ``.example.org`` for it and them, or, without ``tls``, an IP
+    address. Raises ValueError, with the name that was probably meant."""
     if not text:
         raise ValueError("the server name is empty; give the host name that buyers type")
     try:
-        return _server_name(text.lower())
+        name = _server_name(text.lower())
+        if tls and _is_address(name):
+            raise ValueError(
+                "is an IP address, which no browser names when it opens a TLS connection (RFC 6066,"
+                " 3), so nobody would be served; give a host name"
+            )
+        return name
     except ValueError as error:
         raise ValueError(f"the server name {text!r} {error}") from None
 
@@ -36,8 +42,17 @@ def server_name(text: str) -> str:
 def _server_name(name: str) -> str:
     if "://" in name or "/" in name:
         raise ValueError(f"is a URL{_better(_host_of(name))}")
-    if re.search(r"[\s,;]", name):
-        raise ValueError("is more than one name; give one host name, or .example.org for all below")
+    if name != name.strip():
+        raise ValueError(f"has a space before or after it{_better(name.strip())}")
+    if name.startswith("~"):
+        raise ValueError("is a regular expression; give the names, or .example.org for all below")
+    if wrong := re.search(r"[^\w.:*\[\]\s,-]", name):
+        raise ValueError(f"has {wrong[0]!r}, which no host name has")
+    if re.search(r"[\s,]", name):
+        raise ValueError(
+            "is more than one name; give each as an argument of its own, or .example.org for all "
+            "below"
+        )
     if _is_address(name):
         return name
     if _is_ip_address(name):

@@ -93,7 +93,7 @@ class Rendering:
     pid_path: Path | str
     access_log: Path | str
     error_log: Path | str
-    server_name: str | None = None
+    server_names: Sequence[str] = ()
     tls: bool = False
     https_listen: Sequence[str] = ()
     certificate: Path | None = None
@@ -154,7 +154,7 @@ def local(
 
 def server(
     *,
-    server_name: str,
+    server_names: Sequence[str],
     upstreams: Sequence[str],
     certificate: Path | None = None,
     certificate_key: Path | None = None,
@@ -167,7 +167,8 @@ def server(
     acme_dir: Path = Path("/var/www/acme"),
     root: Path = Path("/"),
 ) -> str:
-    """For a host of its own, with Debian's user and with its folders below ``root``.
+    """For a host of its own, with Debian's user and with its folders below ``root``. Buyers reach
+    it by any of ``server_names``, and a certificate is for all of them.
 
     With a certificate it speaks https, and http only to send buyers there; without one it speaks
     http to the proxy in front that has the certificate, and must know that. ``trusted`` are the
@@ -175,9 +176,11 @@ def server(
     first that a buyer meets. ``hops`` is 1 to take what the proxy in front has seen for the client
     whatever its network. Raises ValueError, also for a network that is the whole Internet.
     """
-    name = names.server_name(server_name)
     networks = _proxy_networks(trusted, hops)
     tls = certificate is not None
+    taken = [names.server_name(name, tls=tls) for name in server_names]
+    if not taken:
+        raise ValueError("give at least one server name, the host name that buyers type")
     if tls != (certificate_key is not None):
         raise ValueError("a certificate and its key come together")
     if not tls and not networks:
@@ -192,7 +195,8 @@ def server(
             name="server",
             http_listen=[names.listen(listen) for listen in http_listen],
             https_listen=[names.listen(listen) for listen in https_listen],
-            server_name=name,
+            # nginx warns of a name that it has twice.
+            server_names=list(dict.fromkeys(taken)),
             host_header="$host",
             tls=tls,
             certificate=certificate,
@@ -404,7 +408,14 @@ def main() -> None:
 
     local_parser.add_argument("--listen", metavar="HOST:PORT", required=True)
     local_parser.add_argument("--state", metavar="DIR", type=Path, required=True)
-    server_parser.add_argument("--server-name", metavar="NAME", required=True)
+    server_parser.add_argument(
+        "--server-name",
+        metavar="NAME",
+        nargs="+",
+        required=True,
+        action="extend",
+        help="the host names that buyers type; nginx drops all others",
+    )
     server_parser.add_argument(
         "--certificate", metavar="FILE", type=Path, help="with its chain, PEM; none: http"
     )
@@ -417,10 +428,17 @@ def main() -> None:
             replace_file(given.output, config)
         else:
             sys.stdout.write(config)
+            sys.stdout.flush()
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}; nothing was written\n")
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: {given.output}: {error.strerror}; nothing was written\n")
+        if given.output:
+            said = f"{given.output}: {error.strerror}; nothing was written"
+        else:
+            said = f"{error.strerror}; what was printed is not whole"
+            # Python would try once more at its end, and print a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.exit(1, f"{parser.prog}: {said}\n")
     for path in (vars(given).get("certificate"), vars(given).get("certificate_key")):
         # Not Path.exists(), which raises for a folder that only root may enter.
         if path and not os.path.exists(path):
@@ -442,7 +460,7 @@ def _rendered(given: argparse.Namespace) -> str:
         trust = {"trusted": given.trust} if given.trust else {}
         return heroku(**trust, hops=given.hops, rate=rate)
     return server(
-        server_name=given.server_name,
+        server_names=given.server_name,
         upstreams=given.upstream,
         certificate=given.certificate,
         certificate_key=given.certificate_key,
