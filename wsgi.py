@@ -4,10 +4,15 @@ import sys
 
 from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
-from web.app import create_app
 from web.settings import read_settings
 
 try:
-    app = create_app(read_settings(), read_limiter_settings())
+    settings, limiter_settings = read_settings(), read_limiter_settings()
+    # Not at the top: prometheus_client wants its folder when it is imported.
+    from web.app import create_app
+
+    app = create_app(settings, limiter_settings)
 except BadSettings as error:
-    sys.exit(f"settings: {error}")
+    print(f"settings: {error}", file=sys.stderr)
+    # gunicorn's WORKER_BOOT_ERROR: at any other code it would start workers on and on.
+    sys.exit(3)

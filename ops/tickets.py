@@ -56,7 +56,9 @@ def settle_environment(
 def main() -> None:
     try:
         settle_environment(os.environ, STATE_DIR, sys.argv[1:])
-    except (NotRunning, BadSettings, OSError) as error:
+    except BadSettings as error:
+        sys.exit(f"settings: {error}")
+    except (NotRunning, OSError) as error:
         sys.exit(str(error))
     # Not at the top: it reads the settings.
     from wsgi import app

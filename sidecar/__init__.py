@@ -9,7 +9,8 @@
   ``shared_limiter`` from the shared one, or its own while that does not answer;
 - ``client`` asks for a worker, over a ``connection``, or counts by itself while nobody answers;
 - ``supervisor`` runs limiter and command together, ``parent_death`` ends them when it is killed;
-- ``settings`` is the one place that reads the environment, and ``env_file`` what adds to it.
+- ``settings`` is the one place that reads the environment, and ``env_file`` what adds to it;
+- ``server_urls`` checks addresses of Redis and MongoDB.
 
 Nothing here imports the web application. Linux only.
 """

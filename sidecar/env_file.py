@@ -27,6 +27,21 @@ SIMILAR = 0.8
 """difflib's ratio from which an unknown name is taken for a misspelt setting: REDIS_ULR has 0.89,
 WEB_PORT and WEB_HOST have 0.75."""
 
+NAMES_ELSEWHERE = {
+    "STRIPE_SECRET_KEY": "STRIPE_API_KEY",
+    "STRIPE_PRIVATE_KEY": "STRIPE_API_KEY",
+    "STRIPE_KEY": "STRIPE_API_KEY",
+    "STRIPE_PUBLIC_KEY": "STRIPE_PUBLISHABLE_KEY",
+    "STRIPE_ENDPOINT_SECRET": "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_WEBHOOK_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_WEBHOOK_KEY": "STRIPE_WEBHOOK_SECRET",
+    "MONGO_URI": "MONGODB_URI",
+    "MONGO_URL": "MONGODB_URI",
+}
+"""Settings by the names that other programs and guides give them, which difflib would miss or take
+for another setting."""
+
 
 def add_env_file(environ: MutableMapping[str, str], project: Path = PROJECT) -> None:
     """Add to ``environ`` what the file sets and ``environ`` does not.
@@ -61,7 +76,7 @@ def _read(path: Path) -> dict[str, str]:
         raise ValueError(f"{path} is a directory, and should be a file of NAME=value") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
         _warn(f"other users have access to {path}, which may hold secrets: chmod 600 {path}")
     try:
         text = content.decode("utf-8-sig")
@@ -105,9 +120,13 @@ def _warn_of_misspelt_names(path: Path, found: dict[str, str], example: Path) ->
         return
     known = re.findall(r"^#?([A-Z_]+)=", example.read_text(), re.M)
     for name in found:
-        similar = difflib.get_close_matches(name.upper(), known, 1, SIMILAR)
-        if similar and name not in known:
-            _warn(f"{path} sets {name}, which is no setting; did you mean {similar[0]}?")
+        if name in known:
+            continue
+        meant = NAMES_ELSEWHERE.get(name.upper()) or next(
+            iter(difflib.get_close_matches(name.upper(), known, 1, SIMILAR)), None
+        )
+        if meant in known:
+            _warn(f"{path} sets {name}, which is no setting; did you mean {meant}?")
 
 
 def _forget_what_flask_read(environ: MutableMapping[str, str]) -> None:

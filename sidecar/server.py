@@ -139,11 +139,10 @@ def main() -> int:
     logging.basicConfig(format="limiter: %(message)s", level=logging.INFO)
     try:
         settings = read_settings()
+        if not settings.limiter_socket:
+            raise BadSettings("LIMITER_SOCKET is required")
     except BadSettings as error:
-        logger.error("%s", error)
-        return 2
-    if not settings.limiter_socket:
-        logger.error("LIMITER_SOCKET must be set")
+        print(f"settings: {error}", file=sys.stderr)
         return 2
     try:
         listener = listen(settings.limiter_socket)

@@ -7,16 +7,20 @@ its socket. What a client may do is theirs: the rate comes with each question.
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from sidecar.env_file import add_env_file
+from sidecar.server_urls import check_redis_url
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
 MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` of unix(7) has 108 bytes, the last of them a zero."""
+
+MAX_SHOWN = 20
+"""Characters of a value that is no number."""
 
 _WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600}
 
@@ -32,10 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = ""
     limiter_redis_url: Annotated[
         str,
-        Meta(
-            pattern="^(redis|rediss|unix)://",
-            description="Redis that counts for all hosts; empty: each host counts for itself",
-        ),
+        Meta(description="Redis that counts for all hosts; empty: each host counts for itself"),
     ] = ""
     limiter_max_clients: Annotated[
         int,
@@ -54,7 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 5.0
 
     def __post_init__(self) -> None:
-        check_socket_path(self.limiter_socket)
+        check_socket_path("LIMITER_SOCKET", self.limiter_socket)
+        if self.limiter_redis_url:
+            check_redis_url("LIMITER_REDIS_URL", self.limiter_redis_url)
 
 
 def parse_rate(text: str) -> Rate:
@@ -67,12 +70,12 @@ def parse_rate(text: str) -> Rate:
     return Rate(int(match[1]), _WINDOWS_S[match[2]] * NS_PER_S)
 
 
-def check_socket_path(path: str) -> None:
+def check_socket_path(name: str, path: str) -> None:
     """Raises ValueError when no Unix socket can have this path."""
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
         raise ValueError(
-            f"LIMITER_SOCKET must have at most {MAX_SOCKET_PATH_BYTES} bytes, not {length}: {path}"
+            f"{name} must have at most {MAX_SOCKET_PATH_BYTES} bytes, not {length}: {path}"
         )
 
 
@@ -105,8 +108,35 @@ def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        missing = re.fullmatch(r"Object missing required field `(\w+)`", str(error))
-        raise BadSettings(f"{missing[1]} is required" if missing else str(error)) from None
+        raise BadSettings(_in_words(str(error), given, kind)) from None
+
+
+def _in_words(error: str, given: Mapping[str, str], kind: type[msgspec.Struct]) -> str:
+    """What msgspec says of a setting: ``PORT must be a whole number from 1 to 65535, not 0``. Of a
+    check of ours, its own words."""
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", error):
+        return f"{missing[1]} is required"
+    misfit = re.fullmatch(r"Expected .* - at `\$\.(\w+)`", error, re.DOTALL)
+    if misfit is None:
+        return error
+    (field,) = (f for f in msgspec.structs.fields(kind) if f.encode_name == misfit[1])
+    return f"{misfit[1]} must be {_number_wanted(field.type)}, not {_shown(given[misfit[1]])}"
+
+
+def _number_wanted(annotation: Any) -> str:
+    """All fields are texts, which msgspec takes as they are, or numbers within bounds."""
+    wanted = msgspec.inspect.type_info(annotation)
+    if isinstance(wanted, msgspec.inspect.Metadata):
+        wanted = wanted.type
+    if isinstance(wanted, msgspec.inspect.UnionType):
+        wanted = wanted.types[0]
+    number = "a whole number" if isinstance(wanted, msgspec.inspect.IntType) else "a number"
+    return f"{number} from {wanted.ge:.0f} to {wanted.le:.0f}"
+
+
+def _shown(value: str) -> str:
+    shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+    return shown if re.fullmatch(r"[-+.0-9]+", value) else repr(shown)
 
 
 def _check_no_wrapping(name: str, value: str) -> None:

@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> int:
         environ = environment()
         return run(arguments, environ, read_settings(environ))
     except BadSettings as error:
-        logger.error("%s", error)
+        print(f"settings: {error}", file=sys.stderr)
         return 2
     except CannotStart as error:
         logger.error("%s", error)
@@ -251,7 +251,7 @@ def socket_path_of(settings: Settings) -> Iterator[str]:
     try:
         path = os.path.join(folder, "socket")
         try:
-            check_socket_path(path)
+            check_socket_path("LIMITER_SOCKET", path)
         except ValueError as error:
             raise CannotStart(str(error), 2) from None
         yield path

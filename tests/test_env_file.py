@@ -173,6 +173,29 @@ def test_a_file_that_others_can_read_is_warned_of_once(project, capfd, mode, war
     assert capfd.readouterr().err.count(f"chmod 600 {path}") == warns
 
 
+def test_what_is_no_regular_file_needs_no_chmod(project, capfd):
+    add_env_file({"ENV_FILE": "/dev/null"}, project)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("STRIPE_PUBLIC_KEY", "STRIPE_PUBLISHABLE_KEY"),
+        ("STRIPE_SECRET_KEY", "STRIPE_API_KEY"),
+        ("STRIPE_ENDPOINT_SECRET", "STRIPE_WEBHOOK_SECRET"),
+        ("MONGO_URL", "MONGODB_URI"),
+    ],
+)
+def test_so_is_the_name_that_a_setting_has_elsewhere(name, meant, project, capfd):
+    (project / ".env.example").write_text(
+        "STRIPE_API_KEY=\n#STRIPE_PUBLISHABLE_KEY=\n#STRIPE_WEBHOOK_SECRET=\n#MONGODB_URI=\n"
+    )
+    write(project / ".env", f"{name}=value")
+    add_env_file({}, project)
+    assert capfd.readouterr().err.endswith(f"did you mean {meant}?\n")
+
+
 def test_a_misspelt_setting_is_warned_of_and_other_names_are_not(project, capfd):
     write(project / ".env", "REDIS_ULR=redis://h\nCOMPOSE_PROJECT_NAME=shop\nPYTHONUNBUFFERED=1\n")
     add_env_file({}, project)
@@ -227,7 +250,7 @@ def test_every_process_names_a_bad_line_of_the_file(clone, process):
     path = write(clone / ".env", GOOD + "\nnonsense\n")
     refused = run(clone, *PROCESSES[process])
     assert refused.returncode
-    assert f"{path}, line 4: " in refused.stderr
+    assert refused.stderr.startswith(f"settings: {path}, line 4: ")
     assert "Traceback" not in refused.stderr
     assert "install python-dotenv" not in refused.stderr.lower()
 

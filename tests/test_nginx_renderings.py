@@ -343,7 +343,7 @@ def test_a_python_without_our_packages_says_so_in_a_line(tmp_path):
 
 def test_nginx_lets_go_of_a_connection_before_gunicorn_does(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "sixteen characters")
-    monkeypatch.setenv("STRIPE_API_KEY", "sk_test")
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_nginx")
     gunicorn = runpy.run_path(str(REPOSITORY / "gunicorn.conf.py"))
     assert render.UPSTREAM_KEEPALIVE_S < gunicorn["keepalive"] < gunicorn["graceful_timeout"]
 

@@ -16,6 +16,7 @@ from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY
 from sidecar.settings import BadSettings
+from sidecar.settings import read_settings as read_limiter_settings
 from tests.application import REQUIRED, application_with
 from tests.commands import flask
 from tests.environment import inherited
@@ -277,6 +278,18 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
         ("STRIPE_API_KEY", "pk_live_key", "STRIPE_API_KEY is a publishable key (pk_…)"),
         ("STRIPE_API_KEY", "whsec_key", "STRIPE_API_KEY is a webhook secret"),
         ("STRIPE_API_KEY", "key", "STRIPE_API_KEY must begin as Stripe's keys do"),
+        ("STRIPE_API_KEY", "sk_test", "STRIPE_API_KEY has nothing after sk_test:"),
+        ("STRIPE_API_KEY", "sk_test_", "STRIPE_API_KEY has nothing after sk_test_:"),
+        ("STRIPE_API_KEY", "sk_testing", "STRIPE_API_KEY must begin as Stripe's keys do"),
+        ("STRIPE_API_KEY", "rk_live_", "STRIPE_API_KEY has nothing after rk_live_:"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_live_", "STRIPE_PUBLISHABLE_KEY has nothing after"),
+        ("STRIPE_WEBHOOK_SECRET", "we_123", "STRIPE_WEBHOOK_SECRET is the ID of a webhook"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_", "STRIPE_WEBHOOK_SECRET ends after whsec_"),
+        ("STRIPE_API_BASE", "ftp://x", "STRIPE_API_BASE must be http:// or https:// and a host"),
+        ("STRIPE_API_BASE", "http://", "STRIPE_API_BASE must be http:// or https:// and a host"),
+        ("STRIPE_API_BASE", "http://h:x", "STRIPE_API_BASE must have a port from 1 to 65535"),
+        ("STRIPE_API_BASE", "https://api.stripe.com/v1", "without a path such as /v1"),
+        ("STRIPE_API_BASE", "https://api.stripe.com?v=1", "without a path such as /v1"),
         ("STRIPE_API_KEY", "sk_tset_key", "STRIPE_API_KEY must begin as Stripe's keys do"),
         ("STRIPE_API_KEY", "sk_test_a b", "STRIPE_API_KEY has white space"),
         ("STRIPE_API_KEY", "sk_test_…", "STRIPE_API_KEY has white space or a letter that"),
@@ -306,6 +319,144 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
 def test_a_bad_setting_is_named(name, value, says):
     with pytest.raises(BadSettings, match=re.escape(says)):
         read_settings(REQUIRED | {name: value})
+
+
+URLS_THAT_CANNOT_BE_READ = [
+    ("MONGODB_URI", "mongodb://u:pre@cious@127.0.0.1/x", "percent-encode it"),
+    ("MONGODB_URI", "mongodb://u:pre/cious@127.0.0.1/x", "percent-encode it"),
+    ("MONGODB_URI", "mongodb://u:pre?cious@127.0.0.1/x", "percent-encode it"),
+    ("MONGODB_URI", "mongodb://u:pre:cious@127.0.0.1/x", "percent-encode it"),
+    ("MONGODB_URI", "mongodb://u:precious%@127.0.0.1/x", "percent-encode it"),
+    ("MONGODB_URI", "mongodb://:precious@127.0.0.1/x", "has no user name"),
+    ("MONGODB_URI", "mongodb://u:precious", "must have a port from 1 to 65535"),
+    ("MONGODB_URI", "mongodb://127.0.0.1:abc/x", "must have a port from 1 to 65535"),
+    ("MONGODB_URI", "mongodb://127.0.0.1:0/x", "must have a port from 1 to 65535"),
+    ("MONGODB_URI", "mongodb://a,b:70000/x", "must have a port from 1 to 65535"),
+    ("MONGODB_URI", "mongodb://[::1/x", "has a host that cannot be read"),
+    ("MONGODB_URI", "mongodb://127.0.0.1/x?authSource", "must have options as name=value"),
+    ("MONGODB_URI", "mongodb://", "has no host"),
+    ("MONGODB_URI", "mongodb://a,,b/x", "has no host"),
+    ("MONGODB_URI", "mongodb+srv://a.b.c:27017/x", "one host and no port"),
+    ("MONGODB_URI", "localhost", "must begin with mongodb:// or mongodb+srv://"),
+    ("REDIS_URL", "redis://localhost:abc/0", "must have a port from 1 to 65535"),
+    ("REDIS_URL", "redis://127.0.0.1:70000/0", "must have a port from 1 to 65535"),
+    ("REDIS_URL", "redis://:pre/cious@127.0.0.1/0", "percent-encode it"),
+    ("REDIS_URL", "redis://:pre#cious@127.0.0.1/0", "percent-encode it"),
+    ("REDIS_URL", "redis://:pre[cious@127.0.0.1/0", "percent-encode it"),
+    ("REDIS_URL", "redis://127.0.0.1/first", "must end with the number of a database"),
+    ("REDIS_URL", "unix://", "must have a path after unix://"),
+    ("REDIS_URL", "localhost", "must begin with redis://, rediss:// or unix://"),
+]
+
+
+@pytest.mark.parametrize(("name", "url", "says"), URLS_THAT_CANNOT_BE_READ)
+def test_an_address_that_cannot_be_read_is_refused_at_start_and_not_shown(name, url, says):
+    with pytest.raises(BadSettings, match=f"^{name} .*{re.escape(says)}") as refused:
+        read_settings(REQUIRED | {name: url})
+    assert "cious" not in str(refused.value)
+
+
+def test_so_is_that_of_the_limiters_redis():
+    for name, url, says in URLS_THAT_CANNOT_BE_READ:
+        if name == "REDIS_URL":
+            with pytest.raises(BadSettings, match=f"^LIMITER_REDIS_URL .*{re.escape(says)}"):
+                read_limiter_settings({"LIMITER_REDIS_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("MONGODB_URI", "mongodb://u:p%40ss@[::1]:27017,b:27018/x?replicaSet=r&w=majority"),
+        ("MONGODB_URI", "mongodb://u:p#w@127.0.0.1"),
+        ("MONGODB_URI", "mongodb://u:p==@h:10255/?ssl=true&appName=@shop@"),
+        ("MONGODB_URI", "mongodb://u@h/?authMechanism=MONGODB-X509&tls=true"),
+        ("MONGODB_URI", "mongodb://%2Ftmp%2Fmongodb-27017.sock/x"),
+        ("MONGODB_URI", "mongodb://h?tls=true"),
+        ("MONGODB_URI", "mongodb+srv://u:p@nope.invalid/x"),
+        ("REDIS_URL", "redis://h"),
+        ("REDIS_URL", "redis://:p%40ss@[::1]:6379/0"),
+        ("REDIS_URL", "rediss://u:p@h:6380/?ssl_cert_reqs=none"),
+        ("REDIS_URL", "unix:///run/a@b.sock?db=1"),
+        ("REDIS_URL", "unix://u:p@/run/redis.sock"),
+    ],
+)
+def test_an_address_that_the_libraries_read_is_taken(name, url):
+    application_with(**{name: url})
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "says"),
+    [
+        ("MONGODB_URI", "mongodb://h/x?tlsCAFile=/not/there", "MONGODB_URI: .*No such file"),
+        ("MONGODB_URI", "mongodb://h/a b", "MONGODB_URI: "),
+        ("REDIS_URL", "redis://h/0?databse=1", "REDIS_URL: there is no option databse"),
+        ("REDIS_URL", "redis://h/0?socket_timeout=x", "REDIS_URL: Invalid value"),
+        ("REDIS_URL", "rediss://h/0?ssl_cert_reqs=nonsense", "REDIS_URL: Invalid SSL"),
+    ],
+)
+def test_an_option_that_the_library_refuses_is_a_bad_setting(name, url, says):
+    with pytest.raises(BadSettings, match=says):
+        application_with(**{name: url})
+
+
+def test_web_ends_in_one_line_at_an_option_that_a_worker_meets_first(environment, tmp_path):
+    bad = {"REDIS_URL": environment["REDIS_URL"] + "?databse=1"}
+    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log", **bad))
+    assert exit_code == 3
+    assert log.count("settings: REDIS_URL: there is no option databse\n") == 1
+    assert "Traceback" not in log
+
+
+def test_a_host_that_has_no_address_is_out_of_reach(environment):
+    nowhere = environment | {"MONGODB_URI": "mongodb+srv://nope.invalid/x"}
+    refused = flask(nowhere, "events", "open", "--all")
+    assert (refused.returncode, "cannot reach" in refused.stderr) == (1, True), refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "abc", "PORT must be a whole number from 1 to 65535, not 'abc'"),
+        ("PORT", "1.5", "PORT must be a whole number from 1 to 65535, not 1.5"),
+        ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY must be a whole number from 1 to 64, not 0"),
+        ("PAYMENT_LEASE_S", "abc", "PAYMENT_LEASE_S must be a number from 1 to 3600, not 'abc'"),
+        ("PAYMENT_LEASE_S", "inf", "PAYMENT_LEASE_S must be a number from 1 to 3600, not 'inf'"),
+        ("TRUSTED_HOPS", "99", "TRUSTED_HOPS must be a whole number from 1 to 16, not 99"),
+        ("TRUSTED_HOPS", "x", "TRUSTED_HOPS must be a whole number from 1 to 16, not 'x'"),
+        ("WEB_SOCKET", "/" * 108, f"WEB_SOCKET must have at most 107 bytes, not 108: {'/' * 108}"),
+    ],
+)
+def test_what_a_setting_must_be_is_said_in_plain_words(name, value, says):
+    with pytest.raises(BadSettings) as refused:
+        read_settings(REQUIRED | {name: value})
+    assert str(refused.value) == says
+
+
+def test_so_is_what_a_setting_of_the_limiter_must_be():
+    says = "LIMITER_MAX_CLIENTS must be a whole number from 1 to 10000000, not -1"
+    with pytest.raises(BadSettings, match=f"^{says}$"):
+        read_limiter_settings({"LIMITER_MAX_CLIENTS": "-1"})
+
+
+@pytest.mark.parametrize("base", ["http://h:8080", "https://api.stripe.com/", "http://[::1]:80"])
+def test_the_gateways_address_is_a_scheme_and_a_host(base):
+    assert read_settings(REQUIRED | {"STRIPE_API_BASE": base}).stripe_api_base == base
+
+
+def test_the_folder_for_metrics_is_made(tmp_path):
+    folder = tmp_path / "not" / "there"
+    read_settings(REQUIRED | {"PROMETHEUS_MULTIPROC_DIR": str(folder)})
+    assert folder.is_dir()
+
+
+def test_a_folder_for_metrics_that_cannot_be_made_is_one_line(environment, tmp_path):
+    (tmp_path / "file").touch()
+    bad = environment | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file" / "folder")}
+    refused = flask(bad, "events", "open", "--all")
+    assert refused.returncode == 3
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("settings: PROMETHEUS_MULTIPROC_DIR must be a folder")
 
 
 def test_swapped_stripe_keys_are_called_so_and_not_shown():

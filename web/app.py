@@ -1,8 +1,12 @@
 """The composition root: the only place that knows every part."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import Flask
 
 from sidecar.client import LimiterClient
+from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
 from web.api import api, hot
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
@@ -31,10 +35,13 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
-    """The WSGI application. Opens connections when they are first used, not here."""
+    """The WSGI application. Opens connections when they are first used, not here. Raises
+    BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
-    seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
-    bookings = MongoBookingStore(settings.mongodb_uri)
+    with _refusing_options("REDIS_URL"):
+        seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
+    with _refusing_options("MONGODB_URI"):
+        bookings = MongoBookingStore(settings.mongodb_uri)
     shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
     gateway = StripeGateway(
         settings.stripe_api_key,
@@ -84,3 +91,12 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         limit_page(app),
     )
     return app
+
+
+@contextmanager
+def _refusing_options(name: str) -> Iterator[None]:
+    """What the libraries refuse of an address that the settings' own check lets pass."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise BadSettings(f"{name}: {error}") from None

@@ -6,6 +6,7 @@ its own settings (``sidecar/settings.py``). README and ``.env.example`` list the
 compares.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from msgspec import Meta
 
 from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
-from sidecar.settings import MAX_SOCKET_PATH_BYTES, environment, parse_rate, settings_of
+from sidecar.server_urls import check_host, check_mongodb_uri, check_redis_url
+from sidecar.settings import (
+    BadSettings,
+    check_socket_path,
+    environment,
+    parse_rate,
+    settings_of,
+)
 from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
 
@@ -28,9 +36,13 @@ KINDS_OF_STRIPE_KEYS = {
     "rk": "a restricted key, which is secret",
     "pk": "a publishable key",
     "whsec": "a webhook secret",
+    "we": "the ID of a webhook endpoint",
 }
 DEFAULT_RATE_LIMIT = "10/second"
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own name, which it reads from the environment itself."""
 
 KEPT_STATUS = 470
 """Instead of 409, to nginx only. No setting, and here because nginx's configuration has it too."""
@@ -39,12 +51,11 @@ KEPT_STATUS = 470
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[
         str,
-        Meta(pattern="^(redis|rediss|unix)://", description="Redis that holds seats; `noeviction`"),
+        Meta(description="Redis that holds seats; `noeviction`"),
     ] = "redis://127.0.0.1:6379/0"
     mongodb_uri: Annotated[
         str,
         Meta(
-            pattern=r"^mongodb(\+srv)?://",
             description="MongoDB that keeps bookings: a replica set; database `tickets` if unnamed",
         ),
     ] = "mongodb://127.0.0.1:27017/tickets"
@@ -82,7 +93,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     stripe_api_base: Annotated[
         str,
         Meta(
-            pattern="^https?://",
             description="where the Stripe API answers; the local sandbox in development",
         ),
     ] = "https://api.stripe.com"
@@ -126,7 +136,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     web_socket: Annotated[
         str,
         Meta(
-            max_length=MAX_SOCKET_PATH_BYTES,
             description="Unix socket that gunicorn listens on instead of host and port",
         ),
     ] = ""
@@ -138,7 +147,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 2
 
     def __post_init__(self) -> None:
+        check_redis_url("REDIS_URL", self.redis_url)
+        check_mongodb_uri("MONGODB_URI", self.mongodb_uri)
+        check_socket_path("WEB_SOCKET", self.web_socket)
         self._check_stripe_keys()
+        _check_api_base("STRIPE_API_BASE", self.stripe_api_base)
         if len(self.secret_key) < MIN_KEY_LENGTH:
             raise ValueError(
                 f"SECRET_KEY must have at least {MIN_KEY_LENGTH} characters, not "
@@ -178,11 +191,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 "STRIPE_PUBLISHABLE_KEY and STRIPE_API_KEY must both be test keys, or both live"
             )
         kind = self.stripe_webhook_secret.partition("_")[0]
-        if kind in ("sk", "rk", "pk"):
+        if kind in ("sk", "rk", "pk", "we"):
             raise ValueError(
                 f"STRIPE_WEBHOOK_SECRET is {KINDS_OF_STRIPE_KEYS[kind]}: it should be the signing "
                 "secret of the endpoint, whsec_…"
             )
+        if self.stripe_webhook_secret == "whsec_":
+            raise ValueError("STRIPE_WEBHOOK_SECRET ends after whsec_: copy the whole secret")
 
     @property
     def is_test_shop(self) -> bool:
@@ -208,7 +223,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """By default from ``environment()``. Raises BadSettings of ``sidecar/settings.py``."""
-    return settings_of(environment() if environ is None else environ, Settings)
+    environ = environment() if environ is None else environ
+    settings = settings_of(environ, Settings)
+    make_metrics_folder(environ)
+    return settings
+
+
+def make_metrics_folder(environ: Mapping[str, str]) -> None:
+    """prometheus_client opens files there when it is imported, and makes no folder. Raises
+    BadSettings."""
+    folder = environ.get(METRICS_FOLDER)
+    if not folder:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadSettings(f"{METRICS_FOLDER} must be a folder, not below or at a file") from None
+    except OSError as error:
+        raise BadSettings(
+            f"{METRICS_FOLDER}: the folder cannot be made: {error.strerror}"
+        ) from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise BadSettings(f"{METRICS_FOLDER}: this user cannot write to the folder")
 
 
 def _check_stripe_key(name: str, key: str, kinds: Sequence[str]) -> None:
@@ -219,10 +255,27 @@ def _check_stripe_key(name: str, key: str, kinds: Sequence[str]) -> None:
         raise ValueError(
             f"{name} is {KINDS_OF_STRIPE_KEYS[kind]} ({kind}_…): it should be {wanted}"
         )
-    if not re.match(f"({'|'.join(kinds)})_(test|live)", key):
+    if not re.match(f"({'|'.join(kinds)})_(test|live)(_|$)", key):
         raise ValueError(f"{name} must begin as Stripe's keys do: {wanted}")
+    if not re.match("[a-z]+_[a-z]+_.", key):
+        raise ValueError(f"{name} has nothing after {key}: copy the whole key")
     if not re.fullmatch("[!-~]+", key):
         raise ValueError(f"{name} has white space or a letter that no key has: copy it again")
+
+
+def _check_api_base(name: str, url: str) -> None:
+    """Raises ValueError unless it is scheme, host and perhaps port: stripe-python appends paths."""
+    found = re.fullmatch(r"https?://(?P<host>[^/?#@\s]*)(?P<rest>.*)", url, re.DOTALL)
+    if found is None or not found["host"] or found["host"].startswith(":"):
+        raise ValueError(
+            f"{name} must be http:// or https:// and a host, as in https://api.stripe.com"
+        )
+    check_host(name, found["host"])
+    if found["rest"].strip("/"):
+        raise ValueError(
+            f"{name} must end after the host and port, without a path such as /v1, as in "
+            "https://api.stripe.com"
+        )
 
 
 def _networks(text: str) -> tuple[Network, ...]:

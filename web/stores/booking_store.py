@@ -93,17 +93,22 @@ class MongoBookingStore:
     """
 
     def __init__(self, uri: str):
-        client = pymongo.MongoClient(
-            uri,
-            tz_aware=True,
-            serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
-            connectTimeoutMS=SELECTION_TIMEOUT_MS,
-            socketTimeoutMS=SOCKET_TIMEOUT_MS,
-            uuidRepresentation="standard",
-            w="majority",
-            journal=True,
-        )
-        self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
+        """Raises ValueError or OSError for an option of ``uri`` that cannot be."""
+        try:
+            client = pymongo.MongoClient(
+                uri,
+                connect=False,  # it would ask name servers here for mongodb+srv://, and may fail
+                tz_aware=True,
+                serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
+                connectTimeoutMS=SELECTION_TIMEOUT_MS,
+                socketTimeoutMS=SOCKET_TIMEOUT_MS,
+                uuidRepresentation="standard",
+                w="majority",
+                journal=True,
+            )
+            self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
+        except PyMongoError as error:
+            raise ValueError(str(error)) from None
         self._index_seen_s = -INDEX_SEEN_FOR_S
         self._inserts = GroupCommit(self._insert_all, INSERTS_IN_A_GROUP)
 

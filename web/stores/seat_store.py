@@ -1,6 +1,7 @@
 """Redis: who may try. The only module that knows it; the scripts in ``lua/`` are its commands."""
 
 import logging
+import re
 import secrets
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -128,7 +129,18 @@ class Intent(msgspec.Struct):
 
 
 def connect(url: str) -> redis.Redis:
-    """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default)."""
+    """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default).
+    Raises ValueError or OSError for an option of the URL that cannot be."""
+    try:
+        return _client(url)
+    except redis.RedisError as error:
+        raise ValueError(str(error)) from None
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
+
+
+def _client(url: str) -> redis.Redis:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
@@ -138,6 +150,8 @@ def connect(url: str) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES),
         decode_responses=True,
     )
+    # Makes no connection yet. The pool would meet a bad option at the first request only.
+    pool.connection_class(**pool.connection_kwargs)
     return redis.Redis(connection_pool=pool)
 
 
