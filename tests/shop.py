@@ -127,4 +127,4 @@ def problems(shop: Shop) -> str:
         shop.gateway,
     )
     assert len(checks) == 8
-    return "\n".join(problem for check in checks for problem in check.problems)
+    return "\n".join(finding for check in checks for finding in check.findings)

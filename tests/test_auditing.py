@@ -139,12 +139,21 @@ def test_two_holds_of_one_seat_are_found(shop):
     assert "is somebody else's too" in problems(shop)
 
 
-def test_a_part_that_cannot_be_read_is_a_problem_and_not_a_crash(shop):
+def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
     shop.seats.fail("read_everything", Unavailable(PART))
     checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, DownGateway())
-    told = [problem for check in checks for problem in check.problems]
-    assert told.count("cannot be checked: the gateway is down") >= 1
-    assert told.count("cannot be checked: the seat store cannot be reached") >= 4
+    told = [check.not_looked_at for check in checks]
+    assert told.count("the gateway is down") >= 1
+    assert told.count("the seat store (Redis) cannot be reached") >= 4
+    assert not any(check.problems for check in checks)
+    assert len([finding for check in checks for finding in check.findings]) >= 5
+
+
+def test_without_receipts_mongodb_is_asked_all_the_same(shop):
+    shop.bookings.fail("ping", Unavailable("booking store"))
+    checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, shop.gateway)
+    (receipts,) = [check for check in checks if check.rule == "every receipt is in MongoDB"]
+    assert receipts.not_looked_at == "the booking store (MongoDB) cannot be reached"
 
 
 class DownGateway:

@@ -368,20 +368,41 @@ def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
     assert "command not allowed when used memory > 'maxmemory'" in line
 
 
-def test_an_audit_says_what_is_away_in_words_and_counts_one_problem_as_one(environment):
+def test_an_audit_says_what_is_away_in_words(environment):
     away = {"REDIS_URL": nobody("redis"), "STRIPE_API_BASE": nobody("http")}
     audited = flask(environment | away, "audit")
-    assert (audited.returncode, audited.stderr) == (1, "")
-    assert "cannot be checked: the seat store cannot be reached" in audited.stdout
-    assert "cannot be checked: no connection to the payment gateway: " in audited.stdout
-    assert " 1 PROBLEM\n" in audited.stdout
-    assert "1 PROBLEMS" not in audited.stdout
+    assert (audited.returncode, audited.stderr) == (2, "")
+    assert "    not looked at: the seat store (Redis) cannot be reached" in audited.stdout
+    assert "    not looked at: no connection to the payment gateway: " in audited.stdout
+    assert "could not be checked" in audited.stdout
+    assert "PROBLEM" not in audited.stdout
     assert "Unavailable(" not in audited.stdout
 
 
-def test_a_round_of_the_worker_says_what_is_away_in_words(environment):
-    done = flask(environment | {"REDIS_URL": nobody("redis")}, "reconcile")
-    assert "the seat store cannot be reached; trying again in the next round" in done.stderr
+def test_an_audit_with_a_difference_exits_with_1_whatever_else_is_away(environment, bookings):
+    event_id = unique("evening")
+    bookings.insert(a_booking(event_id, "a-1", payment_id="pi_1"))
+    audited = flask(environment | {"REDIS_URL": nobody("redis")}, "audit")
+    assert audited.returncode == 1
+    assert "    not looked at: the seat store (Redis) cannot be reached" in audited.stdout
+    assert " PROBLEM" in audited.stdout
+
+
+@pytest.mark.parametrize(
+    ("away", "says"),
+    [
+        ({"REDIS_URL": "redis"}, "not done: events: the seat store (Redis) cannot be reached\n"),
+        ({"MONGODB_URI": "mongodb"}, ": the booking store (MongoDB) cannot be reached\n"),
+        ({"STRIPE_API_BASE": "http"}, "not done: gateway: no connection to the payment gateway"),
+    ],
+    ids=["Redis", "MongoDB", "Stripe"],
+)
+def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(environment, away, says):
+    done = flask(environment | {name: nobody(scheme) for name, scheme in away.items()}, "reconcile")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "next round" not in done.stderr
+    assert "Topology" not in done.stderr
     assert "Unavailable(" not in done.stderr
 
 

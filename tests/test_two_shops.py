@@ -67,7 +67,7 @@ def money_of(tickets: Tickets) -> dict[str, str]:
 
 def problems(tickets: Tickets) -> list[str]:
     checks = audit(tickets.seats, tickets.bookings, tickets.gateway)
-    return [problem for check in checks for problem in check.problems]
+    return [finding for check in checks for finding in check.findings]
 
 
 def test_the_worker_of_one_shop_leaves_the_sales_of_another_alone(production, deployment):

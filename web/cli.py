@@ -45,7 +45,7 @@ from web.ticket_codes import BadCode
 from web.tickets import tickets
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused
-from web.use_cases.reconciling import Reconciler, patience
+from web.use_cases.reconciling import Reconciler
 from web.use_cases.refunding import Refunding
 from web.use_cases.sale_report import report_sale
 from web.validation import did_you_mean
@@ -340,7 +340,8 @@ def _short(text: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @with_appcontext
 def reconcile_command(forever: bool, dry_run: bool) -> None:
-    """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds."""
+    """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds.
+    Without --forever it exits with 1 when something could not be done."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
     parts = tickets()
@@ -359,9 +360,10 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         parts.settings.payment_lease_s,
         dry_run,
         stop.is_set,
+        goes_on=forever,
     )
     while not stop.is_set():
-        with patience("event files"):
+        with reconciler.patience("event files"):
             reconciler.declare(folder.events())
         reconciler.round()
         if forever:
@@ -370,6 +372,8 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
             break
     for kind, number in sorted(reconciler.repairs.items()):
         click.echo(f"{kind}: {number}")
+    if reconciler.not_done and not forever:
+        raise SystemExit(1)
 
 
 @click.command("audit")
@@ -382,7 +386,8 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
 )
 @with_appcontext
 def audit_command(hours: int) -> None:
-    """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference."""
+    """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference;
+    without one, with 2 when something could not be looked at."""
     # They log what they meet, which is among the problems.
     logging.getLogger("web.stores").addHandler(logging.NullHandler())
     parts = tickets()
@@ -391,10 +396,17 @@ def audit_command(hours: int) -> None:
     for check in checks:
         number = len(check.problems)
         verdict = f"{number} PROBLEM{'S' * (number != 1)}" if number else "ok"
+        if check.not_looked_at and not number:
+            verdict = "could not be checked"
         click.echo(f"{check.rule:<60} {check.looked_at:>8} looked at   {verdict}")
+        if check.not_looked_at:
+            rest = "the rest was " if check.looked_at else ""
+            click.echo(f"    {rest}not looked at: {check.not_looked_at}")
         for problem in check.problems[:PROBLEMS_SHOWN]:
             click.echo(f"    {problem}")
         if number > PROBLEMS_SHOWN:
             click.echo(f"    and {count(number - PROBLEMS_SHOWN)} more")
     if any(check.problems for check in checks):
         raise SystemExit(1)
+    if any(check.not_looked_at for check in checks):
+        raise SystemExit(2)

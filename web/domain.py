@@ -577,7 +577,9 @@ class Unavailable(Refusal):
     retry_after_s: int = 1
 
     def __str__(self) -> str:
-        return f"the {self.part} cannot be reached"
+        """For operators, who know the store by its product."""
+        product = {"seat store": " (Redis)", "booking store": " (MongoDB)"}.get(self.part, "")
+        return f"the {self.part}{product} cannot be reached"
 
 
 class PaymentsClosed(Unavailable):

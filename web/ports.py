@@ -299,6 +299,8 @@ class Sales:
 class BookingStore(Protocol):
     """All but insert raise Unavailable when MongoDB cannot be reached."""
 
+    def ping(self) -> None: ...
+
     def create_indexes(self) -> None:
         """Makes the unique index on (event, seats) and what look-ups need, where they are not there
         yet."""

@@ -143,7 +143,7 @@ class Stage:
         while True:
             checks = audit(self._seats, self._bookings, self._gateway)
             late_s = time.monotonic() - began_s
-            if late_s > quiet_s or not any(check.problems for check in checks):
+            if late_s > quiet_s or not any(check.findings for check in checks):
                 return checks
             if late_s > settled_s:
                 # The worker compares with the gateway only every 30 s.

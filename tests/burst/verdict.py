@@ -206,7 +206,7 @@ class Evident:
         return [line.hold_id for line in self.not_paid if line.heard == "unknown"]
 
     def differences(self) -> list[str]:
-        return [problem for check in self.evidence.checks for problem in check.problems]
+        return [finding for check in self.evidence.checks for finding in check.findings]
 
     def idle_inserts(self) -> list[str]:
         more = (self.evidence.inserts or 0) - len(self.evidence.bookings)

@@ -146,7 +146,7 @@ class MongoBookingStore:
         try:
             return self._insert(booking)
         except (Unavailable, PyMongoError, Abandoned) as error:
-            log.warning("insert of booking %s: %s", booking.id, error)
+            log.warning("insert of booking %s: %s", booking.id, _cause_of(error))
             raise InsertUnknown from error
 
     @property
@@ -267,12 +267,18 @@ def _guards_seats(index: dict) -> bool:
     return tuple(index["key"]) == SEAT_INDEX and bool(index.get("unique")) and covers
 
 
+def _cause_of(error: Exception) -> str:
+    """In a line, without what pymongo adds: its view of all servers, or the documents, which have
+    buyers' names in them."""
+    return re.split(r",? (?:Topology Description|full error): |\n", str(error))[0]
+
+
 @contextmanager
 def _reachable() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        log.warning("mongodb: %s", error)
+        log.warning("mongodb: %s", _cause_of(error))
         raise Unavailable(PART) from error
 
 

@@ -103,7 +103,8 @@ class _Ledger:
 class Reconciler:
     """``declared`` are the events of the files; Redis may have forgotten them. One that was never
     on sale is not opened while Redis knows what is. With ``dry_run``
-    it says what it would do, and does nothing. ``repairs`` counts what was done, by kind."""
+    it says what it would do, and does nothing. ``repairs`` counts what was done, by kind;
+    ``not_done`` what was tried in vain."""
 
     def __init__(
         self,
@@ -115,8 +116,11 @@ class Reconciler:
         lease_s: float = DEFAULT_LEASE_S,
         dry_run: bool = False,
         stopped: Callable[[], bool] = lambda: False,
+        goes_on: bool = True,
     ):
-        """``stopped`` is asked between two repairs."""
+        """``stopped`` is asked between two repairs. ``goes_on``: whether rounds follow each other,
+        so that one can leave something to the next."""
+        self._goes_on = goes_on
         self._settled = timedelta(seconds=SETTLED_LEASES * lease_s)
         self._seats = seats
         self._bookings = bookings
@@ -136,6 +140,7 @@ class Reconciler:
         self._ledger: _Ledger | None = None
         self._compared: dict[str, _Comparison] = {}
         self.has_more = False
+        self.not_done = 0
         self.repairs: Counter[str] = Counter()
         self.declare(declared)
 
@@ -148,23 +153,23 @@ class Reconciler:
         """Looks at everything once. What cannot be repaired now is left for the next round; so is
         what there is no time for now, and then it ``has_more``."""
         now, self.has_more = datetime.now(UTC), False
-        with patience("unique index"):
+        with self.patience("unique index"):
             self._check_index()
-        with patience("events"):
+        with self.patience("events"):
             upkeep = self._seats.read_upkeep(self._event_ids())
             under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
-                with patience(event_id):
+                with self.patience(event_id):
                     self._mend_event(now, event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
-            with patience("refunds"):
+            with self.patience("refunds"):
                 self._end_refunds()
-            with patience("gateway"):
+            with self.patience("gateway"):
                 self._ledger = _Ledger(now, self._gateway.list(self._gateway_since))
         if self._ledger:
-            with patience("gateway"):
+            with self.patience("gateway"):
                 self._compare_with_gateway(now, self._ledger)
 
     # ------------------------------------------------------------ events
@@ -188,7 +193,7 @@ class Reconciler:
             missing = self._on_sale.keys() - listed
             missing |= self._sold_before(self._declared.keys() - listed - missing)
         if missing:
-            with patience("events"):
+            with self.patience("events"):
                 self._repair(
                     "listed",
                     ", ".join(sorted(missing)),
@@ -203,7 +208,7 @@ class Reconciler:
         self._unopened &= event_ids
         sold = set()
         for event_id in event_ids - self._unopened:
-            with patience(event_id):
+            with self.patience(event_id):
                 if self._bookings.sold_seats(event_id):
                     sold.add(event_id)
                 else:
@@ -266,7 +271,7 @@ class Reconciler:
                 self.has_more = True
                 return
             self._compared[event_id] = _Comparison(now, None)
-            with patience(event_id):
+            with self.patience(event_id):
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
 
@@ -319,7 +324,7 @@ class Reconciler:
         while claimed := list(islice(self._claim_lapsed(event_id), CLAIMED_AT_ONCE)):
             charges = self._charges_for(claimed)
             for payment in claimed:
-                with patience(payment.gateway_key):
+                with self.patience(payment.gateway_key):
                     self._repair(
                         "ended",
                         payment.gateway_key,
@@ -346,7 +351,7 @@ class Reconciler:
 
     def _end_refunds(self) -> None:
         for booking in self._bookings.unfinished_refunds():
-            with patience(booking.id):
+            with self.patience(booking.id):
                 self._repair(
                     "refund ended",
                     booking.id,
@@ -378,7 +383,7 @@ class Reconciler:
             booking = bookings.get(authorization.metadata["booking_id"])
             if booking and booking.payment_id != authorization.payment_id:
                 booking = None
-            with patience(authorization.payment_id):
+            with self.patience(authorization.payment_id):
                 self._compare(authorization, booking)
 
     def _compare(self, authorization: Authorization, booking: Booking | None) -> None:
@@ -429,6 +434,22 @@ class Reconciler:
 
     # ------------------------------------------------------------ how
 
+    @contextmanager
+    def patience(self, subject: str) -> Iterator[None]:
+        """What fails now holds up nothing else, and is tried again in the next round, if there is
+        one."""
+        try:
+            yield
+        except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
+            self.not_done += 1
+            if self._goes_on:
+                log.warning("%s: %s; trying again in the next round", subject, error)
+            else:
+                log.warning("not done: %s: %s", subject, error)
+        except Exception:
+            self.not_done += 1
+            log.exception("not done: %s: unexpected", subject)
+
     def _open(
         self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
     ) -> None:
@@ -454,14 +475,3 @@ class Reconciler:
             f": {outcome}" if outcome else "",
             self.repairs[kind],
         )
-
-
-@contextmanager
-def patience(subject: str) -> Iterator[None]:
-    """What fails now is tried again in the next round, and holds up nothing else."""
-    try:
-        yield
-    except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
-        log.warning("%s: %s; trying again in the next round", subject, error)
-    except Exception:
-        log.exception("%s: unexpected, trying again in the next round", subject)
