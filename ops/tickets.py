@@ -53,13 +53,25 @@ def settle_environment(
         environ.setdefault(name, value)
 
 
+def in_words(error: OSError) -> str:
+    """Of a file with the run's settings. They have its keys, so that nobody else may read them."""
+    if isinstance(error, PermissionError):
+        return (
+            f"{error.filename}: {error.strerror}; only the user who ran `make run` can use its "
+            "settings: run ./tickets as that user."
+        )
+    return f"{error.filename}: {error.strerror}." if error.filename else str(error)
+
+
 def main() -> None:
     try:
         settle_environment(os.environ, STATE_DIR, sys.argv[1:])
     except BadSettings as error:
         sys.exit(f"settings: {error}")
-    except (NotRunning, OSError) as error:
+    except NotRunning as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(in_words(error))
     # Not at the top: it reads the settings.
     from wsgi import app
 

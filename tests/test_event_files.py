@@ -232,7 +232,7 @@ def test_of_two_files_with_one_id_neither_is_taken_and_both_are_named(tmp_path):
     events, problems = read_event_files([*paths, write(tmp_path, "other.toml", "other")])
     assert [event.id for event in events] == ["other"]
     (problem,) = problems
-    assert "first.toml and" in problem and 'second.toml: all declare "evening"' in problem
+    assert "first.toml and" in problem and 'second.toml: both declare "evening"' in problem
 
 
 def test_a_file_that_is_named_twice_is_one_file(tmp_path):

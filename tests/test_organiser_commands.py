@@ -357,6 +357,13 @@ def test_a_redis_without_events_is_not_called_away(environment, own_redis):
     assert "it was not opened yet, or Redis has lost it; run `events open`" in line
 
 
+def test_a_hidden_file_that_is_named_is_told_and_not_opened(environment, write):
+    path = write()
+    hidden = path.rename(path.with_name(f"._{path.name}"))
+    line = one_line(flask(environment, "events", "open", hidden))
+    assert line.startswith(f"Error: {hidden}: is hidden, so it was not opened")
+
+
 def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ops.tickets
 from ops.processes import free_port
 from ops.run_settings import (
     forget_run_settings,
@@ -17,6 +18,22 @@ from tests.application import REQUIRED
 from tests.clone import MakeRun, clone, make_clone  # noqa: F401
 from tests.environment import inherited
 from tests.factories import unique
+
+ENVIRONMENT_OF_ANOTHER = PermissionError(13, "Permission denied", "/srv/var/environment")
+
+
+def test_settings_of_another_user_are_told_in_words(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise ENVIRONMENT_OF_ANOTHER
+
+    monkeypatch.setattr(ops.tickets, "settle_environment", refuse)
+    with pytest.raises(SystemExit) as ended:
+        ops.tickets.main()
+    assert ended.value.code == (
+        "/srv/var/environment: Permission denied; only the user who ran `make run` can use its "
+        "settings: run ./tickets as that user."
+    )
+
 
 GENERAL_EVENT = """
 id = "{id}"

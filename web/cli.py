@@ -38,7 +38,13 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import EventFolder, printable, read_event_files, read_event_folder
+from web.stores.event_files import (
+    EventFolder,
+    is_hidden,
+    printable,
+    read_event_files,
+    read_event_folder,
+)
 from web.stores.seat_store import PART as SEAT_STORE
 from web.stores.seat_store import redis_answer
 from web.ticket_codes import BadCode
@@ -143,6 +149,12 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
         events, problems = read_event_folder(parts.settings.events_path)
     else:
         events, problems = read_event_files(path for path in files if not _matched_nothing(path))
+        problems += [
+            f"{printable(path)}: is hidden, so it was not opened: editors and archives make such "
+            "files; rename it without the dot at the beginning"
+            for path in files
+            if is_hidden(path)
+        ]
     for problem in problems:
         click.echo(f"{'Left out' if whole_folder else 'Error'}: {problem}", err=True)
     opening = Opening(parts.seats, parts.bookings, parts.gateway)

@@ -125,7 +125,8 @@ def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
     for event_id, declared in events.items():
         if len(declared) > 1:
             names = " and ".join(printable(path) for path, _ in declared)
-            problems.append(f'{names}: all declare "{event_id}"; an event has one file')
+            every = "both" if len(declared) == 2 else "all"
+            problems.append(f'{names}: {every} declare "{event_id}"; an event has one file')
     return [declared[0][1] for declared in events.values() if len(declared) == 1], problems
 
 
