@@ -266,6 +266,14 @@ class HttpWorker(GeventWorker):
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
         self._connections: dict[socket.socket, Reader] = {}
+        self._quits = False
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """Ctrl-C comes twice, from the terminal and from the master. gunicorn would exit for each,
+        and the second exit, in the middle of the first, is a traceback."""
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
 
     def notify(self) -> None:
         """gunicorn calls this every second, also while the worker waits for its connections to
