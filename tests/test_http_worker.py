@@ -729,11 +729,11 @@ def test_who_connects_at_the_moment_of_a_stop_is_answered_or_not_let_in(stopping
         time.sleep(0.02)
 
 
-def test_ctrl_c_ends_the_workers_without_a_traceback(tmp_path):
-    with serving(tmp_path, "workers = 2") as server:
+def test_ctrl_c_ends_the_worker_without_a_traceback(tmp_path):
+    with serving(tmp_path, "") as server:
         os.killpg(server.pid, signal.SIGINT)
         eventually(lambda: not server.running, "the end of the server", PATIENCE_S)
-        assert server.log.count("Worker exiting") == 2
+        assert server.log.count("Worker exiting") == 1
         assert "Traceback" not in server.log
 
 
