@@ -729,14 +729,6 @@ def test_who_connects_at_the_moment_of_a_stop_is_answered_or_not_let_in(stopping
         time.sleep(0.02)
 
 
-def test_ctrl_c_ends_the_worker_without_a_traceback(tmp_path):
-    with serving(tmp_path, "") as server:
-        os.killpg(server.pid, signal.SIGINT)
-        eventually(lambda: not server.running, "the end of the server", PATIENCE_S)
-        assert server.log.count("Worker exiting") == 1
-        assert "Traceback" not in server.log
-
-
 def test_what_came_before_an_idle_connection_is_ended_is_still_read():
     here, there = gevent.socket.socketpair()
     with here, there:
