@@ -124,5 +124,9 @@ class Buyer:
 
 
 def _is_shown(element: WebElement) -> bool:
-    box = element.rect
+    try:
+        box = element.rect
+    except ElementNotInteractableException:
+        # WebKit knows none of what is not in the window, or not on the page.
+        return element.is_displayed()
     return box["width"] > 0 and box["height"] > 0
