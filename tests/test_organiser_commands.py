@@ -361,7 +361,7 @@ def test_a_hidden_file_that_is_named_is_told_and_not_opened(environment, write):
     path = write()
     hidden = path.rename(path.with_name(f"._{path.name}"))
     line = one_line(flask(environment, "events", "open", hidden))
-    assert line.startswith(f"Error: {hidden}: is hidden, so it was not opened")
+    assert line.startswith(f"Left out: {hidden} is hidden")
 
 
 def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
@@ -404,7 +404,9 @@ def test_an_audit_with_a_difference_exits_with_1_whatever_else_is_away(environme
     ],
     ids=["Redis", "MongoDB", "Stripe"],
 )
-def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(environment, away, says):
+def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(
+    environment, bookings, away, says
+):
     done = flask(environment | {name: nobody(scheme) for name, scheme in away.items()}, "reconcile")
     assert done.returncode == 1
     assert says in done.stderr

@@ -125,6 +125,8 @@ def test_events_open_skips_hidden_files_and_a_folder_without_files_is_no_mistake
     hidden.write_bytes(b"\x00\x05\x16\x07")
     opened = flask(environment, "events", "open", hidden, event_file)
     assert (opened.returncode, "Error" in opened.stderr) == (0, False), opened.stderr
+    assert f"Left out: {hidden} is hidden" in opened.stderr
+    assert flask(environment, "events", "open", hidden).returncode == 1
     nothing = flask(environment, "events", "open", tmp_path / "none" / "*.toml")
     assert (nothing.returncode, "No such file" in nothing.stderr) == (1, True)
     (tmp_path / "none").mkdir()
@@ -195,17 +197,23 @@ def test_events_open_names_a_database_that_cannot_be_reached(environment, event_
     assert "cannot reach" in refused.stderr
 
 
-def test_one_round_of_the_worker_ends_by_itself(environment, event_file):
-    flask(environment, "events", "open", event_file)
-    done = flask(environment, "reconcile")
+@pytest.fixture
+def whole_environment(environment, sandbox, bookings) -> dict[str, str]:
+    """A round of the worker that cannot ask the gateway fails."""
+    return environment | {"STRIPE_API_BASE": sandbox.url}
+
+
+def test_one_round_of_the_worker_ends_by_itself(whole_environment, event_file):
+    flask(whole_environment, "events", "open", event_file)
+    done = flask(whole_environment, "reconcile")
     assert done.returncode == 0, done.stderr
 
 
 def test_the_worker_leaves_bad_files_out_and_opens_the_others_when_redis_has_lost_all(
-    environment, event_file, tmp_path, redis_server
+    whole_environment, event_file, tmp_path, redis_server
 ):
     nothing_there = redis_server.url.removesuffix("/0") + "/9"
-    environment = environment | {"REDIS_URL": nothing_there}
+    environment = whole_environment | {"REDIS_URL": nothing_there}
     (tmp_path / "bad.toml").write_text("id = ")
     (tmp_path / "loop.toml").symlink_to("loop.toml")
     Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.toml")).write_text("id = ")
@@ -223,8 +231,8 @@ def test_the_worker_leaves_bad_files_out_and_opens_the_others_when_redis_has_los
     assert [name for name in listed if f'"{name}"' in event_file.read_text()]
 
 
-def test_the_worker_works_without_event_files(environment, tmp_path):
-    done = flask(environment | {"EVENTS_DIR": str(tmp_path / "nothing")}, "reconcile")
+def test_the_worker_works_without_event_files(whole_environment, tmp_path):
+    done = flask(whole_environment | {"EVENTS_DIR": str(tmp_path / "nothing")}, "reconcile")
     assert done.returncode == 0, done.stderr
     assert "nothing: No such file or directory; no event is declared" in done.stderr
 

@@ -225,6 +225,12 @@ function lock(locked) {
 // Done when the buyer can press again.
 async function send(sent, seats) {
 	fill(sent, seats);
+	try {
+		// As the page of the hold does (pages.js): another tab may hear of these seats before it is there.
+		localStorage.setItem("holds", "1");
+	} catch {
+		// Forbidden.
+	}
 	let answer, told;
 	try {
 		const body = new URLSearchParams(new FormData(sent));
