@@ -332,6 +332,7 @@ def test_a_card_pays_in_a_browser_with_all_of_this_in_the_way(held):
 @pytest.mark.parametrize("error", ["{}", "{ message: '' }"])
 def test_an_error_of_stripe_without_words_gets_ours(held, error):
     page = held()
+    page.wait_for_function("typeof stripe !== 'undefined'")
     page.evaluate(f"void (stripe.createPaymentMethod = async () => ({{ error: {error} }}))")
     pay(page)
     expect(page.locator("#card-wrong")).to_have_text(
