@@ -405,8 +405,10 @@ def test_an_audit_with_a_difference_exits_with_1_whatever_else_is_away(environme
     ids=["Redis", "MongoDB", "Stripe"],
 )
 def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(
-    environment, bookings, away, says
+    environment, bookings, redis_server, away, says
 ):
+    # Without events of other tests: the worker has to open its own, and asks MongoDB for that.
+    environment = environment | {"REDIS_URL": redis_server.url.replace("/0", "/8")}
     done = flask(environment | {name: nobody(scheme) for name, scheme in away.items()}, "reconcile")
     assert done.returncode == 1
     assert says in done.stderr
