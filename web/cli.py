@@ -148,17 +148,16 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
     if whole_folder:
         events, problems = read_event_folder(parts.settings.events_path)
     else:
-        shown = [path for path in files if not is_hidden(path)]
-        for path in files:
-            if is_hidden(path):
-                click.echo(
-                    f"Left out: {printable(path)} is hidden, as files are that editors make; "
-                    "rename it without the dot at the beginning to open it",
-                    err=True,
-                )
-        if not shown:
+        hidden = [path for path in files if is_hidden(path)]
+        for path in hidden:
+            click.echo(
+                f"Left out: {printable(path)} is hidden, as files are that editors make; rename it "
+                "without the dot at the beginning to open it",
+                err=True,
+            )
+        if len(hidden) == len(files):
             raise SystemExit(1)
-        events, problems = read_event_files(path for path in shown if not _matched_nothing(path))
+        events, problems = read_event_files(path for path in files if not _matched_nothing(path))
     for problem in problems:
         click.echo(f"{'Left out' if whole_folder else 'Error'}: {problem}", err=True)
     opening = Opening(parts.seats, parts.bookings, parts.gateway)
