@@ -6,10 +6,11 @@ the file also says which values ``make run`` made up: those are never taken for 
 
 import fcntl
 import hashlib
-import os
 import shlex
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+
+from ops.files import write_private
 
 STATE_DIR = Path(__file__).resolve().parent.parent / "var"
 
@@ -72,12 +73,3 @@ def forget_run_settings(environ: MutableMapping[str, str], state_dir: Path) -> N
 
 def _digest(value: str) -> str:
     return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-def write_private(path: Path, text: str) -> None:
-    """All of it or nothing, for nobody else to read."""
-    unfinished = path.with_suffix(".new")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
-    with open(descriptor, "w") as file:
-        file.write(text)
-    unfinished.rename(path)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from ops.files import write_private
 from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
-from ops.run_settings import FILE_NAME, write_private, write_run_settings
+from ops.run_settings import FILE_NAME, write_run_settings
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings

@@ -18,10 +18,10 @@ import pytest
 import redis
 
 from ops import processes, run
+from ops.files import write_private
 from ops.nginx import render
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
-from ops.run_settings import write_private
 from ops.servers import HOST, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from tests.processes import is_alive
 from tests.waiting import eventually
