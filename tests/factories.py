@@ -52,6 +52,22 @@ SMALL_HALL = Event(
 """Positions: stalls A 0-7, B 8-15, C 16-19; floor 20-31; free 32-37."""
 
 
+EVENT_FILE = """
+id = "{id}"
+name = "An evening"
+venue = "Hall"
+currency = "GBP"
+sale_opens_at = 2026-01-01T10:00:00Z
+[[sections]]
+id = "floor"
+name = "Floor"
+kind = "general"
+price = 900
+capacity = {capacity}
+"""
+"""General admission, at £9."""
+
+
 def small_hall(**changes) -> Event:
     return replace(SMALL_HALL, id=unique("small-hall"), **changes)
 

@@ -20,25 +20,11 @@ from sidecar.settings import read_settings as read_limiter_settings
 from tests.application import REQUIRED, application_with
 from tests.commands import flask
 from tests.environment import inherited
-from tests.factories import unique
+from tests.factories import EVENT_FILE, unique
 from web.answers import CLIENT
 from web.hold_tokens import HoldTokens
 from web.settings import read_settings
 from web.stores.seat_store import CATALOGUE_KEY
-
-GOOD_FILE = """
-id = "{id}"
-name = "An evening"
-venue = "Hall"
-currency = "GBP"
-sale_opens_at = 2026-01-01T10:00:00Z
-[[sections]]
-id = "floor"
-name = "Floor"
-kind = "general"
-price = 900
-capacity = {capacity}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +58,7 @@ def log_of_refused_start(process: Process) -> tuple[int, str]:
 @pytest.fixture
 def event_file(tmp_path) -> Path:
     path = tmp_path / "evening.toml"
-    path.write_text(GOOD_FILE.format(id=unique("evening"), capacity=5))
+    path.write_text(EVENT_FILE.format(id=unique("evening"), capacity=5))
     return path
 
 
@@ -92,7 +78,7 @@ def test_events_open_names_a_bad_file_in_one_line_and_opens_the_others(
     environment, event_file, tmp_path
 ):
     bad = tmp_path / "bad.toml"
-    bad.write_text(GOOD_FILE.format(id="bad-one", capacity='"many"'))
+    bad.write_text(EVENT_FILE.format(id="bad-one", capacity='"many"'))
     opened = flask(environment, "events", "open", bad, event_file)
     assert opened.returncode == 1, "a release learns of it"
     assert opened.stderr.startswith(
@@ -108,7 +94,7 @@ def test_events_open_refuses_two_files_with_one_id_and_opens_the_others(
 ):
     twins = [tmp_path / "first.toml", tmp_path / "second.toml"]
     for twin in twins:
-        twin.write_text(GOOD_FILE.format(id=(twin_id := unique("twin")), capacity=2))
+        twin.write_text(EVENT_FILE.format(id=(twin_id := unique("twin")), capacity=2))
     twins[0].write_text(twins[1].read_text())
     opened = flask(environment, "events", "open", *twins, event_file)
     assert opened.returncode == 1
@@ -140,17 +126,17 @@ def test_the_release_names_what_it_leaves_out_opens_the_rest_and_lets_the_start_
 ):
     folder = event_file.parent
     edited = folder / "edited.toml"
-    edited.write_text(GOOD_FILE.format(id=(edited_id := unique("edited")), capacity=3))
+    edited.write_text(EVENT_FILE.format(id=(edited_id := unique("edited")), capacity=3))
     environment = environment | {"EVENTS_DIR": str(folder)}
     assert flask(environment, "events", "open", "--all").returncode == 0
     hold_a_seat = redis_client.setrange(f"seats:{{{edited_id}}}", 2, "h")
     assert hold_a_seat
-    edited.write_text(GOOD_FILE.format(id=edited_id, capacity=2))
+    edited.write_text(EVENT_FILE.format(id=edited_id, capacity=2))
     (folder / "bad.toml").write_text("id = ")
     (folder / "cheap.toml").write_text(
-        GOOD_FILE.format(id=unique("cheap"), capacity=3).replace("900", "20")
+        EVENT_FILE.format(id=unique("cheap"), capacity=3).replace("900", "20")
     )
-    (folder / "new.toml").write_text(GOOD_FILE.format(id=(new := unique("new")), capacity=3))
+    (folder / "new.toml").write_text(EVENT_FILE.format(id=(new := unique("new")), capacity=3))
     release = shell_command(read_procfile(REPOSITORY / "Procfile")["release"])
     done = subprocess.run(release, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -219,7 +205,7 @@ def test_the_worker_leaves_bad_files_out_and_opens_the_others_when_redis_has_los
     Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.toml")).write_text("id = ")
     (tmp_path / "._bad.toml").write_text("not a file of events")
     (tmp_path / "marked.toml").write_text(
-        GOOD_FILE.format(id=(marked := unique("evening")), capacity=3), "utf-8-sig"
+        EVENT_FILE.format(id=(marked := unique("evening")), capacity=3), "utf-8-sig"
     )
     done = flask(environment | {"EVENTS_DIR": str(tmp_path)}, "reconcile")
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from ops.run_settings import (
 from tests.application import REQUIRED
 from tests.clone import MakeRun, clone, make_clone  # noqa: F401
 from tests.environment import inherited
-from tests.factories import unique
+from tests.factories import EVENT_FILE, unique
 
 ENVIRONMENT_OF_ANOTHER = PermissionError(13, "Permission denied", "/srv/var/environment")
 
@@ -33,21 +33,6 @@ def test_settings_of_another_user_are_told_in_words(monkeypatch):
         "/srv/var/environment: Permission denied; only the user who ran `make run` can use its "
         "settings: run ./tickets as that user."
     )
-
-
-GENERAL_EVENT = """
-id = "{id}"
-name = "An evening"
-venue = "Hall"
-currency = "GBP"
-sale_opens_at = 2026-01-01T10:00:00Z
-[[sections]]
-id = "floor"
-name = "Floor"
-kind = "general"
-price = 900
-capacity = 5
-"""
 
 
 def tickets(
@@ -93,7 +78,7 @@ def test_it_finds_the_system_that_runs(running):
 
 def test_it_can_be_called_from_anywhere_and_takes_files_from_there(running, tmp_path):
     name = unique("evening")
-    (tmp_path / "mine.toml").write_text(GENERAL_EVENT.format(id=name))
+    (tmp_path / "mine.toml").write_text(EVENT_FILE.format(id=name, capacity=5))
     # A module of the same name there is not ours.
     (tmp_path / "redis.py").write_text("raise ValueError")
     (tmp_path / "bin").mkdir()

@@ -7,8 +7,6 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.chromium import new_context
-from tests.factories import put_on_sale, small_hall
-from web.domain import Event
 from web.settings import DEFAULT_RATE_LIMIT
 
 PEOPLE = 10
@@ -18,13 +16,6 @@ WATCHED_MS = 4000
 GO = "address => void setTimeout(() => location.assign(address))"
 
 _addresses = itertools.count(1)
-
-
-@pytest.fixture
-def hall(seats) -> Event:
-    event = small_hall()
-    put_on_sale(seats, event)
-    return event
 
 
 class People:
@@ -70,18 +61,18 @@ def ten_people(browser, stack) -> Iterator[Callable[[], People]]:
 
 
 def test_ten_people_behind_one_address_see_page_and_map_in_the_same_second(
-    ten_people, page_at, hall
+    ten_people, page_at, event
 ):
     assert f"{PEOPLE}/second" == DEFAULT_RATE_LIMIT
     # Somebody else was there before them: nginx has the definition.
-    page_at(f"/events/{hall.id}").wait_for_selector("[data-ready]")
+    page_at(f"/events/{event.id}").wait_for_selector("[data-ready]")
     people = ten_people()
-    people.open(f"/events/{hall.id}")
+    people.open(f"/events/{event.id}")
     people.look_on()
     assert people.refused == []
 
 
-def test_ten_who_are_the_first_of_all_see_the_page_at_once_and_the_map_soon(ten_people, hall):
+def test_ten_who_are_the_first_of_all_see_the_page_at_once_and_the_map_soon(ten_people, event):
     people = ten_people()
-    people.open(f"/events/{hall.id}")
+    people.open(f"/events/{event.id}")
     assert not [path for path in people.refused if not path.startswith("/api/")]
