@@ -126,6 +126,8 @@ def codes_in(module: Path) -> set[str]:
         "docs/api.md",
         "docs/pages.md",
         "docs/running.md",
+        "docs/security.md",
+        "SECURITY.md",
         "DECISIONS.md",
         "CHANGELOG.md",
     ],

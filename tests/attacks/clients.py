@@ -1,0 +1,10 @@
+"""Clients of which nobody has heard yet: addresses that no other test uses (RFC 6598)."""
+
+import itertools
+
+_numbers = itertools.count(1)
+
+
+def new_address() -> str:
+    number = next(_numbers)
+    return f"100.{64 + number // 62_500 % 64}.{number // 250 % 250}.{number % 250 + 1}"
