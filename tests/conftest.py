@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -156,3 +158,12 @@ def event(seats) -> Event:
     hall = small_hall()
     put_on_sale(seats, hall)
     return hall
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder that nginx's own user may enter, as it may a host's."""
+    folder = Path(tempfile.mkdtemp(prefix="tickets-root-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

@@ -44,15 +44,6 @@ ERB = {
 """What the heroku rendering leaves to the dyno, and what a dyno might say."""
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder that nginx's own user may enter, as it may a host's."""
-    folder = Path(tempfile.mkdtemp(prefix="tickets-root-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("certificate")
