@@ -53,16 +53,29 @@ def client_key(
 
     Never raises. An IPv6 client is its /64, the smallest network that a subscriber gets (RFC 6177).
     """
-    hop = _hop(peer)
-    verified = NO_ADDRESS if hop is None else hop.key
+    hop = _client_hop(peer, forwarded_for, trusted, hops)
+    return NO_ADDRESS if hop is None else hop.key
+
+
+def client_address(
+    peer: str, forwarded_for: list[str], *, trusted: tuple[Network, ...], hops: int | None
+) -> Address | None:
+    """The address that ``client_key`` makes its key of; None where the key is ``local``."""
+    hop = _client_hop(peer, forwarded_for, trusted, hops)
+    return None if hop is None else hop.address
+
+
+def _client_hop(
+    peer: str, forwarded_for: list[str], trusted: tuple[Network, ...], hops: int | None
+) -> Hop | None:
+    verified = _hop(peer)
     if not is_trusted(peer, trusted):
         return verified
 
     reach = MAX_ENTRIES if hops is None else min(hops, MAX_ENTRIES)
     for entry in islice(_entries_from_the_right(forwarded_for), reach):
         hop = _hop(entry)
-        if hop is not None:
-            verified = hop.key
+        verified = hop or verified
         if hops is None and (hop is None or not _is_within(hop.address, trusted)):
             break
     return verified

@@ -18,8 +18,7 @@ def parse_networks(text: str, folder: Path = Path()) -> tuple[Network, ...]:
     A network or a single address stands for itself, a name for a preset, and ``@`` begins the path
     of a file with one network a line, blank lines and ``#`` comments apart. IPv4-mapped networks
     become IPv4, as addresses do. A relative path starts from ``folder``. Raises ValueError naming
-    the bad part, also for a network that is the whole Internet: whoever trusts it lets every client
-    choose its own address.
+    the bad part, also for a network that is the whole Internet: to trust it is to trust everybody.
     """
     parts = (part.strip() for part in text.split(","))
     return tuple(network for part in parts if part for network in _networks(part, folder))
@@ -61,7 +60,7 @@ def _network(text: str) -> Network:
             f"{text!r} is no network ({error}), no preset ({known}) and no @file"
         ) from None
     if network.prefixlen == 0:
-        raise ValueError(f"{text} is everybody: any client could choose its own address")
+        raise ValueError(f"{text} is everybody: name the networks that you trust")
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:

@@ -171,6 +171,7 @@ ROOMS = {
         "web.stores",
         "web.validation",
     },
+    "web/readiness.py": {"web.domain", "web.ports"},
     "web/seat_maps.py": {
         "web.answers",
         "web.domain",
@@ -186,6 +187,8 @@ ROOMS = {
         "sidecar",
         "web.domain",
         "web.hold_tokens",
+        "web.monitoring",
+        "web.readiness",
         "web.seat_maps",
         "web.settings",
         "web.stores",
@@ -200,7 +203,15 @@ ROOMS = {
     "web/problems.py": {"web.answers", "web.domain"},
     "web/refusals.py": {"web.domain", "web.metrics", "web.problems"},
     "web/hot_calls.py": {"web.answers", "web.domain", "web.metrics", "web.refusals", "web.tickets"},
-    "web/limiting.py": {"sidecar", "web.answers", "web.metrics", "web.problems", "web.settings"},
+    "web/limiting.py": {
+        "sidecar",
+        "web.answers",
+        "web.metrics",
+        "web.monitoring",
+        "web.problems",
+        "web.settings",
+    },
+    "web/monitoring.py": {"sidecar", "web.problems"},
     # Who asks.
     "web/api.py": {
         "web.answers",
@@ -242,7 +253,13 @@ ROOMS = {
         "web.use_cases",
         "web.validation",
     },
-    "web/health.py": {"web.metrics", "web.tickets"},
+    "web/health.py": {
+        "web.answers",
+        "web.hot_calls",
+        "web.metrics",
+        "web.monitoring",
+        "web.tickets",
+    },
     "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},
     "web/error_handlers.py": {
         "web.answers",

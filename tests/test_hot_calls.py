@@ -13,8 +13,14 @@ from tests.no_limit import NoLimit
 from web import limiting
 from web.answers import CLIENT
 from web.api import hot
+from web.health import hot as hot_health
 
-HOT = [(method, route) for method, routes in hot._routes.items() for route in routes]
+HOT = [
+    (method, route)
+    for calls in (hot, hot_health)
+    for method, routes in calls._routes.items()
+    for route in routes
+]
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,19 @@ from flask import Flask
 from sidecar.client import LimiterClient
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
-from web.api import api, hot
+from web.api import api
+from web.api import hot as hot_api
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.error_handlers import page_or_problem, register_error_handlers
 from web.health import health
+from web.health import hot as hot_health
 from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
 from web.metrics import count_gateway_failure, measure_answers
+from web.monitoring import Monitoring
 from web.pages.rendering import limit_page
 from web.pages.site import register_pages
+from web.readiness import Readiness
 from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.shop_tags import shop_tag
@@ -52,6 +56,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         count_failure=count_gateway_failure,
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
+    monitoring = Monitoring(settings.monitoring_from, settings.monitoring_token)
     box_office = BoxOffice(seats, bookings, tokens)
 
     app = Flask(__name__)
@@ -68,6 +73,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         tokens=tokens,
         codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
         limiter=limiter,
+        monitoring=monitoring,
+        readiness=Readiness(seats, bookings),
         settings=settings,
     )
     measure_answers(app)
@@ -82,12 +89,15 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
+    app.wsgi_app = hot_health.shortcut(app)
+    app.wsgi_app = hot_api.shortcut(app)
     app.wsgi_app = ClientLimit(
-        hot.shortcut(app),
+        app.wsgi_app,
         limiter,
         settings.rate,
         settings.trusted_networks,
         settings.trusted_hops,
+        monitoring,
         limit_page(app),
     )
     return app

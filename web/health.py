@@ -1,29 +1,34 @@
-"""For load balancers and Prometheus, not for buyers; nginx answers 404 to the latter two."""
+"""For load balancers and Prometheus, not for buyers."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
+from web.answers import Answer
+from web.hot_calls import Call, HotCalls
 from web.metrics import render_metrics
+from web.monitoring import IS_ADMITTED
 from web.tickets import tickets
 
 health = Blueprint("health", __name__)
+hot = HotCalls(health)
 
 
-@health.get("/healthz")
-def healthz() -> Response:
+@hot.route("GET", "/healthz")
+def healthz(call: Call) -> Answer:
     """The process answers."""
-    return Response("ok\n", mimetype="text/plain")
+    return Answer(200, b"ok\n", [("Content-Type", "text/plain; charset=utf-8")])
 
 
 @health.get("/readyz")
 def readyz() -> Response:
-    """The process can sell: Redis knows its events, MongoDB has its index. Otherwise 503."""
-    parts = tickets()
-    parts.seats.event_ids()
-    parts.bookings.ping()
-    parts.bookings.require_index()
+    """The process can sell; otherwise 503."""
+    if not request.environ.get(IS_ADMITTED):
+        return tickets().monitoring.refuse(request.environ)
+    tickets().readiness.require()
     return Response("ready\n", mimetype="text/plain")
 
 
 @health.get("/metrics")
 def metrics() -> Response:
+    if not request.environ.get(IS_ADMITTED):
+        return tickets().monitoring.refuse(request.environ)
     return render_metrics(tickets().limiter.stats())

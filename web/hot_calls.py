@@ -48,7 +48,7 @@ class HotCalls:
 
             name = view.__name__
             self._blueprint.add_url_rule(rule, name, through_flask, methods=[method])
-            path = self._blueprint.url_prefix + re.sub(r"<(\w+)>", _SEGMENT, rule)
+            path = (self._blueprint.url_prefix or "") + re.sub(r"<(\w+)>", _SEGMENT, rule)
             route = re.compile(path), f"{self._blueprint.name}.{name}", view
             self._routes.setdefault(method, []).append(route)
             return view
@@ -56,7 +56,8 @@ class HotCalls:
         return register
 
     def shortcut(self, app: Flask) -> WsgiApp:
-        """What answers them, and hands everything else to the application as it is now."""
+        """What answers them, and hands everything else to the application as it is now. Put it in
+        the place of ``app.wsgi_app``; of two, the later one is asked first."""
         otherwise = app.wsgi_app
 
         def answer(environ: dict, start_response: StartResponse) -> Iterable[bytes]:

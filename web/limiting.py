@@ -8,24 +8,29 @@ Limits on single routes are Flask-Limiter's. Both ask the same sidecar.
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
 
 from sidecar.client import LimiterClient
-from sidecar.client_address import client_key, is_trusted
+from sidecar.client_address import client_address, client_key, is_trusted
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import NS_PER_S, Decision, Rate
 from web.answers import CLIENT, StartResponse, WsgiApp, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal
+from web.monitoring import IS_ADMITTED, Monitoring
+from web.monitoring import PATHS as MONITORING_PATHS
 from web.problems import Problem
 from web.settings import Settings
 
-UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Load balancers and Prometheus ask these; nginx keeps the last two from everybody else."""
+UNLIMITED_PATHS = frozenset({"/healthz"})
+"""Load balancers ask it, and it costs less than to count."""
 
 CODE = "rate_limited"
+
+Found = TypeVar("Found")
 
 LOGIN_RATE = "10/minute"
 """Tries of one client to guess the organiser's token."""
@@ -64,30 +69,32 @@ class ClientLimit:
         rate: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
+        monitoring: Monitoring,
         page: Callable[[int], Response],
     ):
-        """``trusted`` and ``hops`` are those of ``client_key``; ``page`` makes the
-        refusal for browsers of the seconds to wait."""
+        """``trusted`` and ``hops`` are those of ``client_key``; whom ``monitoring`` admits is not
+        limited there; ``page`` makes the refusal for browsers of the seconds to wait."""
         self._app = app
         self._limiter = limiter
         self._rate = rate
         self._trusted = trusted
         self._hops = hops
+        self._monitoring = monitoring
         self._page = page
         self._policy = policy("client", rate)
         self._fallbacks_counted = 0
 
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
-        environ[CLIENT] = client = client_key(
-            environ.get("REMOTE_ADDR", ""),
-            # A WSGI server has joined several lines to one; an empty one is none.
-            [environ.get("HTTP_X_FORWARDED_FOR", "")],
-            trusted=self._trusted,
-            hops=self._hops,
-        )
+        environ[CLIENT] = client = self._client(client_key, environ)
         if self._came_by_tls(environ):
             environ["wsgi.url_scheme"] = "https"
-        if environ.get("PATH_INFO") in UNLIMITED_PATHS:
+        path = environ.get("PATH_INFO")
+        if path in UNLIMITED_PATHS:
+            return self._app(environ, start_response)
+        if path in MONITORING_PATHS and self._monitoring.admits(
+            self._client(client_address, environ), environ
+        ):
+            environ[IS_ADMITTED] = True
             return self._app(environ, start_response)
         decision = self._limiter.check(client, self._rate)
         self._count_fallbacks()
@@ -98,6 +105,16 @@ class ClientLimit:
             return start_response(status, headers + self._headers(decision), exc_info)
 
         return self._app(environ, start_described)
+
+    def _client(self, rule: Callable[..., Found], environ: dict) -> Found:
+        """``rule`` is client_key or client_address."""
+        return rule(
+            environ.get("REMOTE_ADDR", ""),
+            # A WSGI server has joined several lines to one; an empty one is none.
+            [environ.get("HTTP_X_FORWARDED_FOR", "")],
+            trusted=self._trusted,
+            hops=self._hops,
+        )
 
     def _headers(self, decision: Decision) -> list[tuple[str, str]]:
         left = f'"client";r={decision.remaining};t={decision.reset_s}'

@@ -39,6 +39,7 @@ KINDS_OF_STRIPE_KEYS = {
     "we": "the ID of a webhook endpoint",
 }
 DEFAULT_RATE_LIMIT = "10/second"
+NETWORKS = ("MONITORING_NETWORKS", "TRUSTED_PROXIES")
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -120,6 +121,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     rate_limit_forms: Annotated[
         str, Meta(description="forms that one client may send, other than to pay")
     ] = "120/minute"
+    monitoring_networks: Annotated[
+        str,
+        Meta(
+            description="who may ask for `/metrics` and `/readyz`, besides this host: networks, "
+            "named as in `TRUSTED_PROXIES`"
+        ),
+    ] = ""
+    monitoring_token: Annotated[
+        str,
+        Meta(
+            description="bearer token that opens `/metrics` and `/readyz` from anywhere; "
+            f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -168,9 +183,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"ORGANISER_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters in "
                 f"one line, not {len(self.organiser_token)}; {MAKE_ONE}"
             )
-        for name, read in (("TRUSTED_PROXIES", _networks), *((n, parse_rate) for n in RATES)):
+        if not re.fullmatch(
+            f"([!-~]{{{MIN_KEY_LENGTH},{MAX_TOKEN_LENGTH}}})?", self.monitoring_token
+        ):
+            raise ValueError(
+                f"MONITORING_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters, "
+                f"ASCII and without spaces, not {len(self.monitoring_token)}; {MAKE_ONE}"
+            )
+        for name in (*NETWORKS, *RATES):
             try:
-                read(getattr(self, name.lower()))
+                (parse_rate if name in RATES else _networks)(getattr(self, name.lower()))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
 
@@ -215,6 +237,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def trusted_networks(self) -> tuple[Network, ...]:
         return _networks(self.trusted_proxies)
+
+    @property
+    def monitoring_from(self) -> tuple[Network, ...]:
+        return _networks(self.monitoring_networks)
 
     @property
     def events_path(self) -> Path:

@@ -8,6 +8,8 @@ from flask import current_app
 from sidecar.client import LimiterClient
 from web.domain import Unavailable
 from web.hold_tokens import HoldTokens
+from web.monitoring import Monitoring
+from web.readiness import Readiness
 from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.stores.booking_store import MongoBookingStore
@@ -33,6 +35,8 @@ class Tickets:
     tokens: HoldTokens
     codes: TicketCodes
     limiter: LimiterClient
+    monitoring: Monitoring
+    readiness: Readiness
     settings: Settings
 
     def check_at_start(self) -> None:
