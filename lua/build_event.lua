@@ -21,7 +21,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms =
   unpack(ARGV)
--- include clock seats
+-- include clock seats journal
 
 if redis.call('EXISTS', event_key) == 1 then return {'known'} end
 
@@ -39,6 +39,5 @@ local time = redis.call('TIME')
 local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'closed', '1')
-redis.call('XADD', journal_key, revision .. '-0',
-  'change', 'opened', 'map', redis.call('GET', seats_key))
+record_opening(revision)
 return {'built'}

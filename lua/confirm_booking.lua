@@ -18,7 +18,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, positions, fingerprint, receipt, receipt_ms = unpack(ARGV)
--- include positions seats journal end_hold
+-- include clock positions seats journal end_hold
 
 local known_version = redis.call('HGET', event_key, 'version')
 if not known_version then return {'event_missing'} end

@@ -2,14 +2,36 @@
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[3]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- returns  upkeep version revision expired lapsed | event_closed | event_missing
--- expired and lapsed count the holds past their deadline and the payments past their lease.
-local event_key, due_key, payments_key = unpack(KEYS)
+-- KEYS[4]  journal:{event}   stream of changes
+-- ARGV[1]  seen_revision     where the caller found the event last, or ""
+-- ARGV[2]  seen_change       the change of that revision
+-- returns  upkeep version revision change history expired lapsed | event_closed | event_missing
+-- change is what raised the revision to what it is, in one line; history "goes on", or "was lost"
+-- when the journal does not have what the caller saw: as many changes as were lost may have come
+-- since, so the revision alone says nothing. expired and lapsed count the holds past their deadline
+-- and the payments past their lease.
+local event_key, due_key, payments_key, journal_key = unpack(KEYS)
+local seen_revision, seen_change = unpack(ARGV)
 -- include clock
+
+-- No two histories have the same change, of the same hold and at the same millisecond, under the
+-- same revision. "" when the journal has nothing there.
+local function change_at(revision)
+  local entry = redis.call('XRANGE', journal_key, revision .. '-0', revision .. '-0')[1]
+  if not entry then return '' end
+  local words = {}
+  for at = 1, #entry[2], 2 do
+    local field = entry[2][at]
+    -- A former release wrote the map into the same entry.
+    if field ~= 'map' and field ~= 'was' then words[#words + 1] = entry[2][at + 1] end
+  end
+  return table.concat(words, ' ')
+end
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
-local now = now_ms()
-return {'upkeep', event[1], event[3],
+local now, change = now_ms(), change_at(event[3])
+local known = seen_revision == '' or change_at(seen_revision) == seen_change
+return {'upkeep', event[1], event[3], change, change ~= '' and known and 'goes on' or 'was lost',
   redis.call('ZCOUNT', due_key, '-inf', now), redis.call('ZCOUNT', payments_key, '-inf', now)}

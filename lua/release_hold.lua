@@ -10,7 +10,7 @@
 --        | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local hold_id = unpack(ARGV)
--- include seats journal end_hold
+-- include clock seats journal end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

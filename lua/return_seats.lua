@@ -9,7 +9,7 @@
 -- A seat that is not sold is left as it is: it was returned before, and is somebody else's now.
 local event_key, seats_key, journal_key = unpack(KEYS)
 local version, hold_id, positions = unpack(ARGV)
--- include positions seats journal
+-- include clock positions seats journal
 
 local known_version = redis.call('HGET', event_key, 'version')
 if not known_version then return {'event_missing'} end

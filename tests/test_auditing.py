@@ -1,13 +1,16 @@
 """The audit finds each kind of lie, told on purpose in one of the three parties."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.factories import a_booking
+from tests.factories import a_booking, put_on_sale, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import OnlyThisEvent, Shop, problems
-from web.domain import PaymentPending, Unavailable
+from web.domain import JournalBroken, PaymentPending, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
-from web.stores.seat_store import PART
+from web.stores.lua_scripts import read_scripts
+from web.stores.seat_store import PART, RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.auditing import audit
 
@@ -114,6 +117,46 @@ def test_a_journal_with_a_gap_is_found(shop):
     entries = shop.redis.xrange(key(shop, "journal"))
     shop.redis.xdel(key(shop, "journal"), entries[-2][0])
     assert f"{shop.event.id}: the journal is broken: revision" in problems(shop)
+
+
+@pytest.fixture
+def long_sale(private_redis_url, event):
+    """With maps in the journal sooner than in a real one, and a front that is cut off sooner."""
+    scripts = {
+        name: replace(
+            script,
+            source=script.source.replace(
+                "CHANGES_TO_A_MAP = 50000", "CHANGES_TO_A_MAP = 100"
+            ).replace("JOURNAL_LENGTH = 200000", "JOURNAL_LENGTH = 300"),
+        )
+        for name, script in read_scripts().items()
+    }
+    seats = RedisSeatStore(connect(private_redis_url), scripts=scripts)
+    put_on_sale(seats, event)
+    seats.hold_seats(event, unique("hold"), "ada", [5, 6])
+    for _ in range(500):
+        hold = seats.hold_best(event, unique("hold"), "bob", event.sections[0], 2)
+        seats.release_hold(event.id, hold.id)
+    return seats
+
+
+def test_a_journal_whose_front_was_cut_off_still_leads_to_the_map(long_sale, event):
+    assert "opened" not in [change.change for change in long_sale.newest_changes(event, 10_000)]
+    seat_map = long_sale.read_seats(event.id)
+    assert long_sale.replay_journal(event.id, seat_map.revision) == seat_map
+
+
+def test_a_map_in_the_journal_that_its_changes_do_not_lead_to_is_found(long_sale, event):
+    journal, client = f"journal:{{{event.id}}}", long_sale._redis
+    (last,) = [e for e in client.xrevrange(journal, count=150) if e[1]["change"] == "map"][:1]
+    entries = client.xrange(journal)
+    client.delete(journal)
+    for entry_id, entry in entries:
+        if entry_id == last[0]:
+            entry["map"] = "s" + entry["map"][1:]
+        client.xadd(journal, entry, id=entry_id)
+    with pytest.raises(JournalBroken, match="do not lead to its map"):
+        long_sale.replay_journal(event.id, long_sale.revision(event.id))
 
 
 def test_a_miscounted_client_is_found(shop):

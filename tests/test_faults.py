@@ -432,7 +432,7 @@ def test_an_event_that_is_rebuilt_after_the_clock_went_back_has_a_higher_revisio
     seats, event
 ):
     seen = (now_ms() + DAY_MS) * 1000  # built when the clock was a day ahead
-    seats.open_event(event, [], seen_revision=seen)
+    seats.open_event(event, [], lost_revision=seen)
     assert seats.revision(event.id) > seen
 
 

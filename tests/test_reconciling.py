@@ -300,23 +300,84 @@ def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void
     assert shop.charges() == ["voided"]
 
 
-def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(shop, reconciler, raw_redis):
-    """As when Redis is started with an older append-only file."""
-    keys = [
-        key for key in raw_redis.keys(f"*{{{shop.event.id}}}*") if not key.startswith(b"journal")
-    ]
-    before = {key: raw_redis.dump(key) for key in keys}
-    shop.pay()
-    reconciler.round()
-    seen = shop.seats._target.read_seats(shop.event.id).revision
-    lose(shop)
-    for key, value in before.items():
-        raw_redis.restore(key, 0, value)
-    assert shop.state() == "h"
+def revision(shop) -> int:
+    return shop.seats._target.revision(shop.event.id)
+
+
+@pytest.fixture
+def go_back_in_time(shop, reconciler, raw_redis):
+    """A seat is paid for, the worker sees it, and Redis is as it was before: it was started with an
+    older file, or a replica that lagged behind took over. Returns the revision that was seen."""
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+
+    def go_back() -> int:
+        shop.pay()
+        reconciler.round()
+        seen = revision(shop)
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+        assert shop.state() == "h"
+        return seen
+
+    return go_back
+
+
+def change_seats(shop, times: int) -> None:
+    """Others hold and release."""
+    held = []
+    for _ in range(times):
+        if held:
+            shop.seats._target.release_hold(shop.event.id, held.pop())
+        else:
+            hold, _ = shop.box_office.hold_best(shop.event.id, unique("client"), "free", 1)
+            held.append(hold.id)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 10])
+def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(
+    shop, reconciler, go_back_in_time, more
+):
+    """However many changes buyers have made since, compared with those that were lost."""
+    seen = go_back_in_time()
+    change_seats(shop, seen - revision(shop) + more)
     reconciler.round()
     assert shop.state() == "s"
-    assert shop.seats._target.read_seats(shop.event.id).revision > seen
+    assert revision(shop) > seen + max(more, 0)
     assert reconciler.repairs["reopened"] == 1
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 1, "once is enough"
+
+
+def test_that_it_went_back_in_time_is_known_until_its_bookings_could_be_read(
+    shop, reconciler, go_back_in_time
+):
+    go_back_in_time()
+    shop.bookings.fail("sold_seats", Unavailable("bookings"))
+    for _ in range(3):
+        change_seats(shop, 5)
+        reconciler.round()
+    shop.bookings.heal()
+    reconciler.round()
+    assert shop.state() == "s"
+    assert reconciler.repairs["reopened"] == 1
+
+
+def test_the_hold_that_a_seat_was_bought_with_is_over_when_redis_went_back_to_it(
+    shop, reconciler, go_back_in_time
+):
+    go_back_in_time()
+    reconciler.round()
+    assert not problems(shop)
+    assert shop.box_office.hold(shop.event.id, shop.hold.id, shop.token).status == "booked"
+
+
+def test_a_journal_that_is_gone_begins_again(shop, reconciler):
+    shop.pay()
+    shop.redis.delete(f"journal:{{{shop.event.id}}}")
+    reconciler.round()
+    assert not problems(shop)
+    assert shop.state() == "s"
 
 
 def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
@@ -607,7 +668,7 @@ def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbour
     trips = []
     send = seats._pipeline
     monkeypatch.setattr(seats, "_pipeline", lambda calls: trips.append(calls) or send(calls))
-    upkeep = seats.read_upkeep([hall.id for hall in neighbours])
+    upkeep = seats.read_upkeep([hall.id for hall in neighbours], seen={})
     assert [hall.version for hall in neighbours] == [found.version for found in upkeep.values()]
     assert len(trips) <= 3
 

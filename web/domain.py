@@ -240,31 +240,41 @@ STATE_AFTER = {
 
 
 class JournalBroken(Exception):
-    """The journal skips a revision, or has a change that changes nothing."""
+    """The journal skips a revision, has a change that changes nothing, a map that its changes do
+    not lead to, or none at all."""
 
 
 class ReplayedHall:
-    """The hall that a journal leads to, change by change."""
+    """The hall that a journal leads to, change by change, from the oldest map that is in it. All
+    raise JournalBroken."""
 
     def __init__(self):
         self.revision = 0
-        self.seats: list[str] = []
+        self._seats: list[str] = []
 
-    def open(self, revision: int, seats: str) -> None:
-        self.revision, self.seats = revision, list(seats)
+    def see_map(self, revision: int, seats: str) -> None:
+        """The first of a revision is how things stand after an opening; another must be what the
+        changes lead to."""
+        if revision == self.revision and list(seats) != self._seats:
+            raise JournalBroken(f"the changes until revision {revision} do not lead to its map")
+        self.revision, self._seats = revision, list(seats)
 
     def change(self, revision: int, change: str, positions: Sequence[int]) -> None:
-        """Raises JournalBroken."""
-        if not self.seats:
-            raise JournalBroken(f"it begins with revision {revision}, which opens nothing")
+        if not self._seats:
+            return  # The map that it changes has been cut off.
         if revision != self.revision + 1:
             raise JournalBroken(f"revision {revision} follows {self.revision}")
         state = STATE_AFTER[change]
         for position in positions:
-            if self.seats[position] == state:
+            if self._seats[position] == state:
                 raise JournalBroken(f"revision {revision} makes seat {position} what it was")
-            self.seats[position] = state
+            self._seats[position] = state
         self.revision = revision
+
+    def map(self) -> str:
+        if not self._seats:
+            raise JournalBroken("there is no map in it")
+        return "".join(self._seats)
 
 
 class HoldStatus(StrEnum):

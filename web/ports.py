@@ -67,12 +67,23 @@ class EventState:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Where an event is: its revision, and the change that led to it, in one line. No two histories
+    have both, also when Redis went back in time and has as many changes again since."""
+
+    revision: int
+    change: str
+
+
+@dataclass(frozen=True)
 class Upkeep:
     """What an open event needs of the worker: ``expired_holds`` are past their deadline and not
-    swept yet, ``lapsed_payments`` past their lease."""
+    swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal does not have the
+    moment at which the caller saw the event, or not that of now."""
 
     version: str
-    revision: int
+    moment: Moment
+    history_lost: bool
     expired_holds: int
     lapsed_payments: int
 
@@ -131,9 +142,11 @@ class SeatStore(Protocol):
         is left out."""
         ...
 
-    def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:
+    def read_upkeep(
+        self, event_ids: Sequence[str], seen: Mapping[str, Moment]
+    ) -> dict[str, Upkeep | None]:
         """By event, asked for together; None for one that is not there, or not open. One that
-        cannot be read is left out."""
+        cannot be read is left out. ``seen``: at which moment the caller saw each last, if ever."""
         ...
 
     def revision(self, event_id: str) -> int | None:
@@ -146,11 +159,11 @@ class SeatStore(Protocol):
         False when there is one already."""
         ...
 
-    def open_event(self, event: Event, sold: Iterable[str], seen_revision: int = 0) -> bool:
+    def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
         """Brings a built event up to date with its definition and with ``sold``, the ids of the
-        seats in bookings, all of them in the definition; opens it. An event whose revision is below
-        ``seen_revision`` has gone back in time and gets one above. Returns whether anything
-        changed. Raises SeatsMoved."""
+        seats in bookings, all of them in the definition; opens it. ``lost_revision``: Redis has
+        lost the history that led to this revision, so the event goes on above it and above its
+        own. Returns whether anything changed. Raises SeatsMoved."""
         ...
 
     def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:

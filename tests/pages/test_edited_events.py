@@ -134,7 +134,7 @@ def test_a_journal_of_a_release_without_former_names_is_shown(
     newest, entry = redis_client.xrevrange(key, count=1)[0]
     redis_client.xdel(key, newest)
     entry.pop("was")
-    redis_client.xadd(key, entry, id=f"{newest.partition('-')[0]}-1")
+    redis_client.xadd(key, entry, id=f"{newest.partition('-')[0]}-2")
     assert ("held", "seat 38 of a former seating plan") in journal()
 
 

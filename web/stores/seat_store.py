@@ -4,7 +4,7 @@ import logging
 import re
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
@@ -49,6 +49,7 @@ from web.ports import (
     Change,
     EventState,
     KnownHold,
+    Moment,
     Replay,
     SeatMap,
     SeatsMoved,
@@ -86,6 +87,10 @@ CALLS_IN_A_GROUP = 64
 """Calls of scripts sent together: Redis is busy with them for two or three milliseconds."""
 
 JOURNAL_PAGE = 1000
+
+OPENED, MAP = "opened", "map"
+"""Entries of the journal that are no change of single seats; the second is the whole map."""
+
 SCAN_PAGE = 1000
 
 EVENTS_REMEMBERED = 1000
@@ -243,9 +248,11 @@ class RedisSeatStore:
             pipeline.hget(_key("event", event_id), field)
         return dict(zip(event_ids, pipeline.execute(), strict=True))
 
-    def read_upkeep(self, event_ids: Sequence[str]) -> dict[str, Upkeep | None]:
+    def read_upkeep(
+        self, event_ids: Sequence[str], seen: Mapping[str, Moment]
+    ) -> dict[str, Upkeep | None]:
         script = self._scripts["read_upkeep"]
-        calls = [script.call(event_id, "", {}) for event_id in event_ids]
+        calls = [script.call(event_id, "", _seen(seen.get(event_id))) for event_id in event_ids]
         answers = []
         with self._reachable():
             for first in range(0, len(calls), CALLS_IN_A_GROUP):
@@ -260,8 +267,14 @@ class RedisSeatStore:
             outcome, *values = answer
             upkeep[event_id] = None
             if outcome == "upkeep":
-                version, revision, expired, lapsed = values
-                upkeep[event_id] = Upkeep(version, int(revision), expired, lapsed)
+                version, revision, change, history, expired, lapsed = values
+                upkeep[event_id] = Upkeep(
+                    version=version,
+                    moment=Moment(int(revision), change),
+                    history_lost=history == "was lost",
+                    expired_holds=expired,
+                    lapsed_payments=lapsed,
+                )
         return upkeep
 
     def revision(self, event_id: str) -> int | None:
@@ -283,7 +296,7 @@ class RedisSeatStore:
         )
         return outcome == "built"
 
-    def open_event(self, event: Event, sold: Iterable[str], seen_revision: int = 0) -> bool:
+    def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
         old = self.current_event(event.id)
         hall = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
@@ -295,7 +308,7 @@ class RedisSeatStore:
             **_definition(event),
             map="".join(hall),
             moved=moved_seats(old, event),
-            seen_revision=seen_revision,
+            lost_revision=lost_revision,
         )
         if outcome == "seats_moved":
             raise SeatsMoved(old.seats_at(_positions(value)))
@@ -318,19 +331,20 @@ class RedisSeatStore:
             version, entries = (
                 self._redis.pipeline(transaction=True)
                 .hget(_key("event", event.id), "version")
-                .xrevrange(_key("journal", event.id), count=count)
+                .xrevrange(_key("journal", event.id), count=2 * count)  # each may have its map
                 .execute()
             )
         self._check_version(event, version)
         changes, then = [], event
         for entry_id, entry in entries:
-            names = _names(then, entry["seats"]) if "seats" in entry else ()
-            changes.append(
-                Change(_revision(entry_id), entry["change"], entry.get("hold", ""), names)
-            )
+            if entry["change"] != MAP:
+                names = _names(then, entry["seats"]) if "seats" in entry else ()
+                changes.append(
+                    Change(_revision(entry_id), entry["change"], entry.get("hold", ""), names)
+                )
             if "was" in entry:  # What comes next is older than this opening.
                 then = msgspec.json.decode(entry["was"], type=Event)
-        return changes
+        return changes[:count]
 
     # ------------------------------------------------------------ the audit's look
 
@@ -361,15 +375,15 @@ class RedisSeatStore:
         while True:
             with self._reachable():
                 entries = self._redis.xrange(
-                    _key("journal", event_id), start, f"{up_to_revision}-0", JOURNAL_PAGE
+                    _key("journal", event_id), start, str(up_to_revision), JOURNAL_PAGE
                 )
             for entry_id, entry in entries:
-                if entry["change"] == "opened":
-                    hall.open(_revision(entry_id), entry["map"])
-                else:
+                if "map" in entry:  # A former release has it in the entry of the opening.
+                    hall.see_map(_revision(entry_id), entry["map"])
+                elif entry["change"] != OPENED:
                     hall.change(_revision(entry_id), entry["change"], _positions(entry["seats"]))
             if len(entries) < JOURNAL_PAGE:
-                return SeatMap(hall.revision, "".join(hall.seats))
+                return SeatMap(hall.revision, hall.map())
             start = f"({entries[-1][0]}"
 
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
@@ -770,6 +784,12 @@ def _kept(answer: PaymentDeclined | SeatTaken | None) -> bytes:
         case SeatTaken(seats):
             return msgspec.json.encode({"seats": seats})
     return b""
+
+
+def _seen(moment: Moment | None) -> dict[str, str | int]:
+    if moment is None:
+        return {"seen_revision": "", "seen_change": ""}
+    return {"seen_revision": moment.revision, "seen_change": moment.change}
 
 
 def _revision(entry_id: str) -> int:

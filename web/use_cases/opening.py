@@ -82,12 +82,12 @@ class Opening:
         return outcomes
 
     def open_event(
-        self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
+        self, event: Event, under_way: UnderWay | None = None, lost_revision: int = 0
     ) -> bool:
         """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
         renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
-        unless it is given. ``seen_revision`` is the highest that anybody has seen: an event whose
-        revision is lower has gone back in time, and gets one above."""
+        unless it is given. ``lost_revision``: the history that led to it is not in Redis any more,
+        so the event goes on above it."""
         self._check_bookings(event)
         self._seats.announce([event.id])
         if self._seats.revision(event.id) is None:
@@ -98,7 +98,7 @@ class Opening:
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
             try:
-                return self._seats.open_event(event, sold, seen_revision)
+                return self._seats.open_event(event, sold, lost_revision)
             except EventChanged:
                 continue  # Another process opened it between our look and our change: look again.
             except SeatsMoved as moved:

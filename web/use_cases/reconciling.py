@@ -32,6 +32,7 @@ from web.ports import (
     Gateway,
     GatewayError,
     IndexMissing,
+    Moment,
     SeatStore,
     Upkeep,
 )
@@ -134,7 +135,7 @@ class Reconciler:
         self._missing_since: dict[str, datetime] = {}
         self._dry_run = dry_run
         self._stopped = stopped
-        self._seen_revisions: dict[str, int] = {}
+        self._seen: dict[str, Moment] = {}
         self._gateway_since = datetime.now(UTC) - FIRST_GATEWAY_WINDOW
         self._next_gateway_look = datetime.min.replace(tzinfo=UTC)
         self._ledger: _Ledger | None = None
@@ -156,7 +157,7 @@ class Reconciler:
         with self.patience("unique index"):
             self._check_index()
         with self.patience("events"):
-            upkeep = self._seats.read_upkeep(self._event_ids())
+            upkeep = self._seats.read_upkeep(self._event_ids(), self._seen)
             under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
                 with self.patience(event_id):
@@ -223,29 +224,28 @@ class Reconciler:
     def _mend_event(
         self, now: datetime, event_id: str, upkeep: Upkeep | None, under_way: UnderWay
     ) -> None:
-        seen = self._seen_revisions.get(event_id, 0)
         if upkeep is None:
-            return self._open_missing(now, event_id, under_way, seen)
+            return self._open_missing(now, event_id, under_way)
         self._missing_since.pop(event_id, None)
-        if upkeep.revision < seen:
-            reason = f"revision {upkeep.revision} is below {seen}, seen before"
-            return self._reopen(event_id, reason, under_way, seen)
-        self._seen_revisions[event_id] = upkeep.revision
         known = self._on_sale.get(event_id)
         if known is None or known.version != upkeep.version:
             self._on_sale[event_id] = self._seats.current_event(event_id)
+        if upkeep.history_lost:
+            reason = "its journal does not have what was seen before"
+            return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
+        self._seen[event_id] = upkeep.moment
 
         if upkeep.expired_holds and not self._dry_run:
             self._seats.sweep_holds(event_id)
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
 
-    def _open_missing(self, now: datetime, event_id: str, under_way: UnderWay, seen: int) -> None:
+    def _open_missing(self, now: datetime, event_id: str, under_way: UnderWay) -> None:
         """An event that is listed, and not there or not open."""
         if event_id in self._on_sale:
-            self._reopen(event_id, "Redis has lost it", under_way, seen)
+            self._reopen(event_id, "Redis has lost it", under_way)
         elif event_id in self._declared:
-            self._reopen(event_id, "it has a file, and is not in Redis", under_way, seen)
+            self._reopen(event_id, "it has a file, and is not in Redis", under_way)
         else:
             # Most likely the organiser's command is opening it at this moment.
             since = self._missing_since.setdefault(event_id, now)
@@ -253,14 +253,24 @@ class Reconciler:
                 log.error("%s: it is listed, not in Redis, and has no file", event_id)
                 self._missing_since[event_id] = datetime.max.replace(tzinfo=UTC)
 
-    def _reopen(self, event_id: str, reason: str, under_way: UnderWay, seen: int) -> None:
+    def _reopen(
+        self, event_id: str, reason: str, under_way: UnderWay, revision_now: int = 0
+    ) -> None:
+        """What was seen is forgotten only when this has succeeded: until then no change that comes
+        in between can hide that its history was lost."""
         event = self._on_sale.get(event_id) or self._declared[event_id]
-        self._repair("reopened", event_id, reason, partial(self._open, event, under_way, seen))
+        seen = self._seen.get(event_id)
+        lost_revision = max(seen.revision if seen else 0, revision_now)
+        self._repair(
+            "reopened", event_id, reason, partial(self._open, event, under_way, lost_revision)
+        )
+        if not self._dry_run:
+            self._seen.pop(event_id, None)
 
     def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
         """Events whose turn it is, that which has waited longest first."""
         turns = {
-            event_id: self._turn(event_id, needed.revision)
+            event_id: self._turn(event_id, needed.moment.revision)
             for event_id, needed in upkeep.items()
             if needed
         }
@@ -273,7 +283,7 @@ class Reconciler:
             self._compared[event_id] = _Comparison(now, None)
             with self.patience(event_id):
                 self._compare_seats(event_id)
-                self._compared[event_id] = _Comparison(now, upkeep[event_id].revision)
+                self._compared[event_id] = _Comparison(now, upkeep[event_id].moment.revision)
 
     def _turn(self, event_id: str, revision: int) -> datetime:
         last = self._compared.get(event_id)
@@ -451,9 +461,9 @@ class Reconciler:
             log.exception("not done: %s: unexpected", subject)
 
     def _open(
-        self, event: Event, under_way: UnderWay | None = None, seen_revision: int = 0
+        self, event: Event, under_way: UnderWay | None = None, lost_revision: int = 0
     ) -> None:
-        self._opening.open_event(event, under_way, seen_revision)
+        self._opening.open_event(event, under_way, lost_revision)
 
     def _refund(self, booking_id: str) -> None:
         self._refunding.refund(booking_id)
