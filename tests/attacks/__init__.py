@@ -1,5 +1,6 @@
 """What was tried against TicketS, and what must become of it.
 
 - ``test_forged_addresses``: headers that claim to be another client.
-- ``test_framing``: requests hidden in others, and bodies that end elsewhere than they say.
+- ``test_framing``: requests hidden in others, and bodies that end elsewhere than they say;
+  ``corpora/framing`` has the bytes.
 """
