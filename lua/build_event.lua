@@ -3,7 +3,7 @@
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  version           the definition's name
@@ -21,7 +21,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms =
   unpack(ARGV)
--- include clock seats journal
+-- include clock seats journal clients
 
 if redis.call('EXISTS', event_key) == 1 then return {'known'} end
 
@@ -31,7 +31,7 @@ local lapses_at_ms = now_ms() + lease_ms
 for _, payment in ipairs(cjson.decode(payments)) do
   redis.call('HSET', holds_key, payment.hold_id, cjson.encode(payment.hold))
   redis.call('ZADD', payments_key, lapses_at_ms, payment.hold_id)
-  redis.call('HINCRBY', clients_key, payment.hold.client, #payment.hold.seats)
+  count_seats(payment.hold, #payment.hold.seats)
   set_seats(payment.hold.seats, 'p')
 end
 

@@ -3,7 +3,7 @@
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
@@ -18,7 +18,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, positions, fingerprint, receipt, receipt_ms = unpack(ARGV)
--- include clock positions seats journal end_hold
+-- include clock positions seats journal clients end_hold
 
 local known_version = redis.call('HGET', event_key, 'version')
 if not known_version then return {'event_missing'} end

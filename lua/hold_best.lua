@@ -3,26 +3,29 @@
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  version          the definition that the places below were taken from
 -- ARGV[2]  hold_id          made by the caller; a repeat with the same id gets the same answer
 -- ARGV[3]  client           who the seats count against
--- ARGV[4]  amount_minor     their price
--- ARGV[5]  quantity         how many seats
--- ARGV[6]  start            where the section begins in the seat string
--- ARGV[7]  length           how many seats it has
--- ARGV[8]  blocks           runs of adjacent seats, packed as below, best row first. Empty for general
+-- ARGV[4]  network          whose seats they count with besides, or ""
+-- ARGV[5]  network_max      seats that one network may hold unpaid
+-- ARGV[6]  amount_minor     their price
+-- ARGV[7]  quantity         how many seats
+-- ARGV[8]  start            where the section begins in the seat string
+-- ARGV[9]  length           how many seats it has
+-- ARGV[10] blocks           runs of adjacent seats, packed as below, best row first. Empty for general
 --                           admission, where any seat is as good as the next
 -- returns  held deadline_ms now_ms positions amount_minor
 --        | sold_out
---        | too_many_held held
+--        | too_many_held held | too_many_held_by_network held
 --        | sale_not_open wait_ms
 --        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
-local version, hold_id, client, amount_minor, quantity, start, length, blocks = unpack(ARGV)
--- include clock seats journal end_hold sweep claim free_runs long_searches
+local version, hold_id, client, network, network_max, amount_minor, quantity, start, length, blocks =
+  unpack(ARGV)
+-- include clock seats journal clients end_hold sweep claim free_runs long_searches
 
 local answer, now, hold_ms, max_held = admit(version, hold_id)
 if answer then return answer end
@@ -137,7 +140,8 @@ if not positions then
   return {'sold_out'}
 end
 note_search(start, 'any', any_from, first_free)
-local claimed = claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)
+local claimed = claim(hold_id, client, network, amount_minor, positions, now, hold_ms, max_held,
+  network_max)
 if claimed[1] == 'held' and #long_searches > 0 then
   redis.call('HSET', event_key, unpack(long_searches))
 end

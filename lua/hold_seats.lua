@@ -3,23 +3,25 @@
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  version          the definition that the positions were taken from
 -- ARGV[2]  hold_id          made by the caller; a repeat with the same id gets the same answer
 -- ARGV[3]  client           who the seats count against
--- ARGV[4]  amount_minor     their price
--- ARGV[5]  positions        "7,8,9", no duplicates
+-- ARGV[4]  network          whose seats they count with besides, or ""
+-- ARGV[5]  network_max      seats that one network may hold unpaid
+-- ARGV[6]  amount_minor     their price
+-- ARGV[7]  positions        "7,8,9", no duplicates
 -- returns  held deadline_ms now_ms positions amount_minor
 --        | seat_taken positions
---        | too_many_held held
+--        | too_many_held held | too_many_held_by_network held
 --        | sale_not_open wait_ms
 --        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing. Taken is said before too many: it is true for everybody, so the edge
 -- may repeat it to anyone.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
-local version, hold_id, client, amount_minor, positions = unpack(ARGV)
--- include clock positions seats journal end_hold sweep claim
+local version, hold_id, client, network, network_max, amount_minor, positions = unpack(ARGV)
+-- include clock positions seats journal clients end_hold sweep claim
 
 local answer, now, hold_ms, max_held = admit(version, hold_id)
 if answer then return answer end
@@ -34,4 +36,5 @@ end
 if #taken > 0 then
   return {'seat_taken', table.concat(taken, ',')}
 end
-return claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)
+return claim(hold_id, client, network, amount_minor, positions, now, hold_ms, max_held,
+  network_max)

@@ -5,7 +5,7 @@
 -- KEYS[3]  journal:{event}   stream of changes
 -- KEYS[4]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[5]  due:{event}       sorted set, hold_id by deadline
--- KEYS[6]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[6]  clients:{event}   hash client or network -> seats it holds unpaid
 -- ARGV[1]  from_version      the definition that the caller compared with
 -- ARGV[2]  version           the new definition's name
 -- ARGV[3]  definition        the new definition (JSON)
@@ -25,7 +25,7 @@
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key = unpack(KEYS)
 local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision =
   unpack(ARGV)
--- include clock seats journal end_hold
+-- include clock seats journal clients end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end

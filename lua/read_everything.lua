@@ -3,7 +3,7 @@
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  version           the definition that the caller will name the positions by
 -- returns  everything now_ms revision map holds due clients payments

@@ -3,14 +3,14 @@
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  known_revision   what the caller has already, or ""
 -- returns  seats revision map version | unchanged revision
 --        | sweep_again | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local known_revision = unpack(ARGV)
--- include clock seats journal end_hold sweep
+-- include clock seats journal clients end_hold sweep
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

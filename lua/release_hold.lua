@@ -3,14 +3,14 @@
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  hold_id          the hold
 -- returns  released | not_found | payment_in_progress
 --        | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local hold_id = unpack(ARGV)
--- include clock seats journal end_hold
+-- include clock seats journal clients end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

@@ -4,11 +4,11 @@
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}  hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- returns  swept | sweep_again | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
--- include clock seats journal end_hold sweep
+-- include clock seats journal clients end_hold sweep
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end

@@ -3,7 +3,7 @@
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
--- KEYS[5]  clients:{event}   hash client -> seats it holds unpaid
+-- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
@@ -21,7 +21,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local hold_id, attempt, fingerprint, answer, card_refused, max_refused, receipt_ms = unpack(ARGV)
--- include clock seats journal end_hold
+-- include clock seats journal clients end_hold
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local known = redis.call('HGET', holds_key, hold_id)

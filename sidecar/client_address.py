@@ -29,6 +29,10 @@ MAX_CACHED_ADDRESSES = 16_384
 invented ones does not push them out."""
 
 
+NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+TEREDO = IPv6Network("2001::/32")
+
+
 class Hop(NamedTuple):
     """An address on the way of a request, and the key it has as a client."""
 
@@ -79,6 +83,30 @@ def _client_hop(
         if hops is None and (hop is None or not _is_within(hop.address, trusted)):
             break
     return verified
+
+
+@lru_cache(maxsize=MAX_CACHED_ADDRESSES)
+def network_key(client: str) -> str | None:
+    """The network that a client is part of, ``2001:db8:1::/48``, or None where that says nothing of
+    who it is. ``client`` is what client_key gave.
+
+    A subscriber has up to a /48 (RFC 6177), and that is 65,536 clients. But:
+
+    - IPv4 addresses are given out one by one, and neighbours are strangers.
+    - NAT64 has all of IPv4 behind one prefix (RFC 6052, RFC 8215), so a /48 there is everybody.
+    - Teredo (RFC 4380) has the address of a server behind its prefix, and the sender can write any
+      there. So all of Teredo is one network.
+
+    In 6to4 (RFC 3056) a /48 is one IPv4 address, which is as it should be.
+    """
+    if ":" not in client:
+        return None
+    address = IPv6Network(client).network_address
+    if _is_within(address, NAT64):
+        return None
+    if address in TEREDO:
+        return str(TEREDO)
+    return str(IPv6Network((int(address) >> 80 << 80, 48)))
 
 
 def is_trusted(peer: str, trusted: tuple[Network, ...]) -> bool:

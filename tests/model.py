@@ -12,10 +12,14 @@ from web.domain import (
     SaleNotOpen,
     SeatTaken,
     TooManyHeld,
+    TooManyHeldByNetwork,
 )
 
 HOLD_MS = 1_000
 START_MS = 1_800_000_000_000
+NETWORK_OF = {"ada": "home", "bob": "home", "eve": ""}
+"""The clients, two of them in one network."""
+
 OPENS_AT = datetime.fromtimestamp(START_MS / 1000, UTC)
 
 
@@ -54,6 +58,9 @@ class Model:
             return SeatTaken
         if self.held_by()[client] + len(positions) > self.event.max_held_per_client:
             return TooManyHeld
+        network = NETWORK_OF[client]
+        if network and self.held_by()[network] + len(positions) > self.event.max_held_per_network:
+            return TooManyHeldByNetwork
         self.holds[hold_id] = ModelHold(client, positions, self.now_ms + HOLD_MS)
         self._paint(positions, "h")
         return None
@@ -108,6 +115,8 @@ class Model:
         held = Counter()
         for hold in self.holds.values():
             held[hold.client] += len(hold.positions)
+            if NETWORK_OF[hold.client]:
+                held[NETWORK_OF[hold.client]] += len(hold.positions)
         return held
 
     def _paint(self, positions: list[int], state: str) -> None:

@@ -165,6 +165,18 @@ def test_a_miscounted_client_is_found(shop):
     assert f"{client} holds 1, counted as 2" in problems(shop)
 
 
+def test_a_miscounted_network_is_found(shop):
+    shop.seats.hold_seats(shop.event, "hld_of_a_network", "ada", [0, 1], "home")
+    assert problems(shop) == ""
+    shop.redis.hincrby(key(shop, "clients"), "home", -1)
+    assert "home holds 2, counted as 1" in problems(shop)
+
+
+def test_a_network_that_nobody_holds_for_is_found(shop):
+    shop.redis.hset(key(shop, "clients"), "home", 3)
+    assert "home holds 0, counted as 3" in problems(shop)
+
+
 def test_a_hold_that_nobody_ends_is_found(shop):
     shop.redis.zadd(key(shop, "due"), {shop.hold.id: 1})
     assert "ms over its time" in problems(shop)

@@ -1,13 +1,14 @@
 """Who the limiter counts. Everything left of what a trusted proxy wrote is the attacker's."""
 
 import json
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sidecar.client_address import MAX_ENTRIES, client_key, is_trusted
+from sidecar.client_address import MAX_ENTRIES, NAT64, client_key, is_trusted, network_key
 from sidecar.networks import parse_networks
 
 AGREED = json.loads(Path(__file__).with_name("client_address_cases.json").read_text())
@@ -115,6 +116,37 @@ def test_what_is_no_address_is_not_taken_for_one(entry):
 )
 def test_ports_zones_brackets_and_mapping_do_not_make_another_client(entry, expected):
     assert key(entry) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("2001:db8:1:2::5", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::1", "2001:db8:1::/48"),
+        ("[2001:db8:2::1%eth0]:443", "2001:db8:2::/48"),
+        ("203.0.113.7", None),
+        ("::ffff:203.0.113.7", None),
+        ("2002:cb00:7107:1::1", "2002:cb00:7107::/48"),  # 6to4 of 203.0.113.7
+        ("2001:0:c633:6401::1", "2001::/32"),  # Teredo, by way of 198.51.100.1
+        ("2001:0:cb00:7107::1", "2001::/32"),  # and of 203.0.113.7
+        ("64:ff9b::203.0.113.7", None),
+        ("64:ff9b:1:203:0:7100:700::", None),
+    ],
+)
+def test_the_network_of_a_client_is_what_one_subscriber_may_have(address, network):
+    assert network_key(key(address)) == network
+
+
+def test_nobody_without_an_address_has_a_network():
+    assert network_key(client_key("", [], trusted=(), hops=None)) is None
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(0, 2**80 - 1))
+def test_a_client_is_in_the_network_that_it_begins_with(address, rest):
+    client, neighbour = IPv6Address(address), IPv6Address(address >> 80 << 80 | rest)
+    assume(client.ipv4_mapped is None and neighbour.ipv4_mapped is None)
+    assume(not any(a in net for a in (client, neighbour) for net in NAT64))
+    assert network_key(key(str(client))) == network_key(key(str(neighbour)))
 
 
 def test_a_mapped_proxy_is_as_trusted_as_the_proxy():

@@ -148,7 +148,7 @@ ROOMS = {
     "web/currencies.py": set(),
     "web/domain.py": set(),
     "web/ports.py": {"web.domain"},
-    "web/hold_tokens.py": set(),
+    "web/hold_tokens.py": {"sidecar.client_address"},
     "web/shop_tags.py": set(),
     "web/ticket_codes.py": {"web.domain"},
     "web/validation.py": set(),

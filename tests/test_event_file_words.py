@@ -26,6 +26,7 @@ sale_opens_at = 2026-01-01T10:00:00Z
 hold_seconds = 300
 max_seats_per_hold = 8
 max_held_per_client = 16
+max_held_per_network = 64
 [[sections]]
 id = "stalls"
 name = "Stalls"

@@ -134,6 +134,11 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
             "hold_seconds: must be a number from",
         ),
         ('venue = "Hall"', 'venue = "Hall"\nmax_held_per_client = 2', "max_held_per_client: must"),
+        (
+            'venue = "Hall"',
+            'venue = "Hall"\nmax_held_per_network = 15',
+            "max_held_per_network: must be at least max_held_per_client",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_with_the_line_or_the_field(tmp_path, old, new, says):

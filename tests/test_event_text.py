@@ -31,6 +31,10 @@ def with_stalls(**changed):
             replace(SMALL_HALL, max_held_per_client=9),
             "unpaid seats of one connection, at most 9, was 8",
         ),
+        (
+            replace(SMALL_HALL, max_held_per_network=40),
+            "limit of unpaid seats of one network 40, was the default",
+        ),
         (with_stalls(price_minor=0), "Stalls: free of charge, was £25.00"),
         (with_stalls(price_minor=2550), "Stalls: £25.50, was £25.00"),
         (with_stalls(name="Pit"), "Pit: new name, was Stalls"),

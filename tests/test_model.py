@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from tests.factories import BUYER, small_hall, unique
-from tests.model import HOLD_MS, OPENS_AT, START_MS, Model
+from tests.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from web.domain import (
     MAX_REFUSED_CARDS,
@@ -31,8 +31,6 @@ from web.domain import (
 )
 from web.stores.seat_store import RedisSeatStore, connect
 
-CLIENTS = ("ada", "bob", "eve")
-
 
 class Sale(RuleBasedStateMachine):
     client: redis.Redis  # set by the test
@@ -43,7 +41,12 @@ class Sale(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.event = small_hall(hold_ms=HOLD_MS, max_held_per_client=8, sale_opens_at=OPENS_AT)
+        self.event = small_hall(
+            hold_ms=HOLD_MS,
+            max_held_per_client=8,
+            max_held_per_network=10,
+            sale_opens_at=OPENS_AT,
+        )
         self.model = Model(self.event)
         self.declines: dict[str, PaymentDeclined] = {}
         self.store.announce([self.event.id])
@@ -58,18 +61,20 @@ class Sale(RuleBasedStateMachine):
 
     @rule(
         target=hold_ids,
-        client=st.sampled_from(CLIENTS),
+        client=st.sampled_from(sorted(NETWORK_OF)),
         positions=st.lists(st.integers(0, 37), min_size=1, max_size=4, unique=True),
     )
     def hold_seats(self, client: str, positions: list[int]):
         hold_id = unique("hld")
+        asked = (self.event, hold_id, client, positions, NETWORK_OF[client])
         refusal = self.model.hold(hold_id, client, positions)
         if refusal:
-            with pytest.raises(refusal):
-                self.store.hold_seats(self.event, hold_id, client, positions)
+            with pytest.raises(refusal) as refused:
+                self.store.hold_seats(*asked)
+            assert refused.type is refusal
             return multiple()
-        hold = self.store.hold_seats(self.event, hold_id, client, positions)
-        assert self.store.hold_seats(self.event, hold_id, client, positions) == hold
+        hold = self.store.hold_seats(*asked)
+        assert self.store.hold_seats(*asked) == hold
         assert hold.seats == self.event.seats_at(positions)
         assert hold.amount_minor == self.event.amount_minor(positions)
         assert hold.expires_in_ms == HOLD_MS
@@ -77,23 +82,25 @@ class Sale(RuleBasedStateMachine):
 
     @rule(
         target=hold_ids,
-        client=st.sampled_from(CLIENTS),
+        client=st.sampled_from(sorted(NETWORK_OF)),
         section_id=st.sampled_from(["stalls", "floor", "free"]),
         quantity=st.integers(1, 6),
     )
     def hold_best(self, client: str, section_id: str, quantity: int):
         hold_id = unique("hld")
         section = self.event.section_of[section_id]
+        asked = (self.event, hold_id, client, section, quantity, NETWORK_OF[client])
         best = self.model.best(section_id, quantity)
         if self.model.now_ms < START_MS:
             refusal = SaleNotOpen
         else:
             refusal = self.model.hold(hold_id, client, best) if best else SoldOut
         if refusal:
-            with pytest.raises(refusal):
-                self.store.hold_best(self.event, hold_id, client, section, quantity)
+            with pytest.raises(refusal) as refused:
+                self.store.hold_best(*asked)
+            assert refused.type is refusal
             return multiple()
-        hold = self.store.hold_best(self.event, hold_id, client, section, quantity)
+        hold = self.store.hold_best(*asked)
         assert hold.seats == self.event.seats_at(best)
         return hold_id
 

@@ -113,7 +113,8 @@ def test_what_is_opened_is_shown_with_its_prices_seats_and_time(environment, wri
         "Stalls           212 × £38.00",
         "Floor, standing  266 × free of charge",
         "478 seats, on sale from Thursday 10 January 2036, 10:00 UTC",
-        "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection",
+        "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection, "
+        "64 for one IPv6 network",
     ]
     again = flask(environment, "events", "open", write())
     assert again.stdout == opened.stdout.replace("opened", "unchanged", 1)

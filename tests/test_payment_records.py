@@ -13,6 +13,7 @@ def a_payment(seats: tuple[str, ...]) -> Payment:
         event_id="evening",
         hold_id="hld_1",
         client="203.0.113.7",
+        network="2001:db8:1::/48",
         attempt=2,
         seats=seats,
         amount_minor=2500,
@@ -38,3 +39,12 @@ def test_stripe_takes_the_metadata_of_the_largest_hold():
     assert len(metadata) < 50, "Stripe takes 50 fields, and the adapter adds one"
     assert max(map(len, metadata)) <= 40
     assert max(map(len, metadata.values())) <= MAX_VALUE_LENGTH
+
+
+def test_a_payment_of_a_former_release_has_no_network():
+    payment = a_payment(SEATS[:1])
+    metadata = metadata_of(payment)
+    del metadata["network"]
+    kept = Authorization("pi_1", "key", 2500, "GBP", "authorized", payment.begun_at, metadata)
+    assert payment_of(kept).network == ""
+    assert metadata_of(payment_of(kept)) == metadata

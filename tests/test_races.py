@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.factories import put_on_sale, small_hall
+from tests.factories import put_on_sale, small_hall, two_halves
 from tests.http_client import Client
-from web.domain import Refusal, SeatTaken, TooManyHeld
+from web.domain import Refusal, SeatTaken, TooManyHeld, TooManyHeldByNetwork
 
 THREADS = 50
 _hold_numbers = itertools.count()
@@ -95,6 +95,26 @@ def test_one_client_on_many_connections_holds_no_more_than_its_share(seats, even
 
     with ThreadPoolExecutor(THREADS) as pool:
         assert sum(pool.map(hold_one, range(38))) == event.max_held_per_client == 8
+
+
+def test_a_hundred_clients_of_one_network_hold_no_more_than_its_share(seats, redis_client):
+    hall = two_halves("network", 100, max_held_per_network=40)
+    put_on_sale(seats, hall)
+
+    def hold_two(number):
+        asked = (hall, hold_id(), f"client-{number}")
+        try:
+            if number % 2:
+                return seats.hold_best(*asked, hall.section_of["paid"], 2, "network")
+            return seats.hold_seats(*asked, [100 + number, 101 + number], "network")
+        except TooManyHeldByNetwork:
+            return None
+
+    with ThreadPoolExecutor(100) as pool:
+        holds = [hold for hold in pool.map(hold_two, range(100)) if hold]
+        assert sum(len(hold.seats) for hold in holds) == 40
+        list(pool.map(lambda hold: seats.release_hold(hall.id, hold.id), holds))
+    assert redis_client.hgetall(f"clients:{{{hall.id}}}") == {}
 
 
 @pytest.mark.parametrize("seat", ["stalls-B-1", "free-F-1"])

@@ -308,6 +308,7 @@ def _event_json(event: Event) -> Encoded:
             "hold_ms": event.hold_ms,
             "max_seats_per_hold": event.max_seats_per_hold,
             "max_held_per_client": event.max_held_per_client,
+            "max_held_per_network": event.network_max,
             "sections": sections,
         }
     )

@@ -7,7 +7,7 @@ currency's minor unit (pence, cents); moments are milliseconds of Unix time or a
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -21,6 +21,12 @@ MAX_REFUSED_CARDS = 5
 """Refused cards that a hold takes before it is released: enough for a buyer with a drawer full
 of cards, too few to test stolen ones."""
 
+
+CLIENTS_OF_A_NETWORK = 4
+NETWORKS_OF_A_HALL = 50
+"""An IPv6 network may hold as much as four clients, or a fiftieth of the hall where that is more,
+unless the event says otherwise. A large hall is wanted by many who share a carrier's network; of a
+small one, as much as four clients may hold is a good part already."""
 
 DEFAULT_LEASE_S = 60.0
 """How long a payment belongs to the process that began it, before the worker ends it: longer than
@@ -118,16 +124,27 @@ class Event:
     max_seats_per_hold: int
     max_held_per_client: int
     sections: tuple[Section, ...]
+    max_held_per_network: int | None = None
 
     @cached_property
     def definition(self) -> bytes:
-        """The whole definition as JSON."""
-        return msgspec.json.encode(self)
+        """The whole definition as JSON. Without what is not declared: a field that a release adds
+        must leave definitions that are in Redis already their version."""
+        declared = {field.name: getattr(self, field.name) for field in fields(self)}
+        return msgspec.json.encode({n: value for n, value in declared.items() if value is not None})
 
     @cached_property
     def version(self) -> str:
         """Names this definition: any change of it gives another version."""
         return _digest(self.definition)
+
+    @cached_property
+    def network_max(self) -> int:
+        """Seats that one network may hold unpaid, declared or not."""
+        if self.max_held_per_network is not None:
+            return self.max_held_per_network
+        of_clients = CLIENTS_OF_A_NETWORK * self.max_held_per_client
+        return max(of_clients, len(self.seats) // NETWORKS_OF_A_HALL)
 
     @cached_property
     def layout(self) -> str:
@@ -320,12 +337,14 @@ class Buyer:
 @dataclass(frozen=True)
 class Payment:
     """One attempt to charge for a hold. Everything that is needed to carry it to its end is in
-    it, so that whoever finds it unfinished can. ``key_digest`` stands for the client's idempotency
-    key, ``fingerprint`` for what it was first used for."""
+    it, so that whoever finds it unfinished can. ``client`` and ``network`` are whose unpaid seats
+    its seats count with; a client may have no network, "". ``key_digest`` stands for the client's
+    idempotency key, ``fingerprint`` for what it was first used for."""
 
     event_id: str
     hold_id: str
     client: str
+    network: str
     attempt: int
     seats: tuple[str, ...]
     amount_minor: int
@@ -491,6 +510,11 @@ class SaleNotOpen(Refusal):
 class TooManyHeld(Refusal):
     held: int
     limit: int
+
+
+@dataclass(eq=False)
+class TooManyHeldByNetwork(TooManyHeld):
+    """Its client may have nothing to do with it: others in its IPv6 network hold the seats."""
 
 
 @dataclass(eq=False)

@@ -61,6 +61,7 @@ def changes(before: Event, after: Event) -> list[str]:
                 before.max_held_per_client,
                 after.max_held_per_client,
             ),
+            ("limit of unpaid seats of one network", _network_limit(before), _network_limit(after)),
         )
         if old != new
     ]
@@ -172,8 +173,15 @@ def _counts(states: str) -> tuple[str, ...]:
 def _limits(event: Event) -> str:
     return (
         f"at most {seats_of(event.max_seats_per_hold)} in a hold, for {_hold_time(event)}; "
-        f"at most {event.max_held_per_client} unpaid for one connection"
+        f"at most {event.max_held_per_client} unpaid for one connection, "
+        f"{count(event.network_max)} for one IPv6 network"
     )
+
+
+def _network_limit(event: Event) -> str:
+    """As the file has it: what follows from other fields is no change of its own."""
+    declared = event.max_held_per_network
+    return "the default" if declared is None else str(declared)
 
 
 def _hold_time(event: Event) -> str:

@@ -1,10 +1,12 @@
-"""Ids of holds, the secrets that prove who made them, and what stands for a client's address."""
+"""Ids of holds, the secrets that prove who made them, and what stands for clients' addresses."""
 
 import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+
+from sidecar.client_address import network_key
 
 TAG_CHARACTERS = 16
 """96 bits: no two clients of a sale will ever have the same."""
@@ -42,6 +44,11 @@ class HoldTokens:
         """Stands for a client wherever its unpaid seats are counted: in Redis, and with a payment
         at the gateway. With the key, for there are few enough addresses to try them all."""
         return self._sign(self._keys[0], "client", client)[:TAG_CHARACTERS]
+
+    def network_tag(self, client: str) -> str:
+        """Stands in the same way for the network of a client; "" when it has none."""
+        network = network_key(client)
+        return self._sign(self._keys[0], "network", network)[:TAG_CHARACTERS] if network else ""
 
     def _sign(self, key: bytes, *parts: str) -> str:
         """``parts`` have no line breaks, except in what a client made up, which matches nothing."""

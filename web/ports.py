@@ -47,6 +47,7 @@ class KnownHold:
 
     positions: tuple[int, ...]
     client: str
+    network: str
     status: HoldStatus
     deadline_ms: int
 
@@ -54,7 +55,8 @@ class KnownHold:
 @dataclass(frozen=True)
 class EventState:
     """All that Redis knows of an event, at one moment (``now_ms``). ``due`` and ``payments`` are
-    hold id to the moment at which hold or lease runs out."""
+    hold id to the moment at which hold or lease runs out; ``clients`` is client or network to the
+    unpaid seats that are counted for it."""
 
     event: Event
     now_ms: int
@@ -190,14 +192,29 @@ class SeatStore(Protocol):
         """The form no longer stands for this hold; nothing when it stands for another one."""
         ...
 
-    def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
-        """All of them or none. Raises SaleNotOpen, SeatTaken or TooManyHeld."""
+    def hold_seats(
+        self,
+        event: Event,
+        hold_id: str,
+        client: str,
+        positions: Sequence[int],
+        network: str = "",
+    ) -> Hold:
+        """All of them or none. They count for ``client``, and for its ``network`` if it has one.
+        Raises SaleNotOpen, SeatTaken, TooManyHeld or TooManyHeldByNetwork."""
         ...
 
     def hold_best(
-        self, event: Event, hold_id: str, client: str, section: Section, quantity: int
+        self,
+        event: Event,
+        hold_id: str,
+        client: str,
+        section: Section,
+        quantity: int,
+        network: str = "",
     ) -> Hold:
-        """Side by side where they can be. Raises SaleNotOpen, SoldOut or TooManyHeld."""
+        """Side by side where they can be. They count as those of hold_seats. Raises SaleNotOpen,
+        SoldOut, TooManyHeld or TooManyHeldByNetwork."""
         ...
 
     def read_hold(self, event: Event, hold_id: str) -> Hold | None:

@@ -83,6 +83,15 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "The sale has not opened yet; Retry-After says in how many seconds it does.",
                 retry_after_s=math.ceil(wait_ms / 1000),
             )
+        case domain.TooManyHeldByNetwork(held, limit):
+            return Problem(
+                409,
+                "too_many_held",
+                f"Your network, which other people share, holds {held} unpaid seats of this event, "
+                f"and {limit} is the most at a time, all together. None of them need be yours. Try "
+                "again shortly: the others pay for their seats, or their time runs out.",
+                extra={"held": held, "max_held_per_network": limit},
+            )
         case domain.TooManyHeld(held, limit):
             return Problem(
                 409,

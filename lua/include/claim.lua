@@ -22,24 +22,34 @@ local function admit(version, hold_id)
 end
 
 -- Writes a new hold down, or says why this client can have none. The seats are known to be free.
-local function claim(hold_id, client, amount_minor, positions, now, hold_ms, max_held)
+-- `network_max` comes with the call: an event that a former release has opened has no such field.
+local function claim(
+  hold_id, client, network, amount_minor, positions, now, hold_ms, max_held, network_max)
   local held = tonumber(redis.call('HGET', clients_key, client) or 0)
   if held + #positions > max_held then
     return {'too_many_held', held}
   end
+  if network ~= '' then
+    local held_by_network = tonumber(redis.call('HGET', clients_key, network) or 0)
+    if held_by_network + #positions > tonumber(network_max) then
+      return {'too_many_held_by_network', held_by_network}
+    end
+  end
   local deadline_ms = now + hold_ms
-  set_seats(positions, 'h')
-  redis.call('HSET', holds_key, hold_id, cjson.encode({
+  local hold = {
     seats = positions,
     amount_minor = tonumber(amount_minor),
     client = client,
+    network = network ~= '' and network or nil,
     deadline_ms = deadline_ms,
     state = 'held',
     attempt = 0,
     refused = 0,
-  }))
+  }
+  set_seats(positions, 'h')
+  redis.call('HSET', holds_key, hold_id, cjson.encode(hold))
   redis.call('ZADD', due_key, deadline_ms, hold_id)
-  redis.call('HINCRBY', clients_key, client, #positions)
+  count_seats(hold, #positions)
   record('held', hold_id, positions)
   return {'held', deadline_ms, now, table.concat(positions, ','), tonumber(amount_minor)}
 end

@@ -1,10 +1,8 @@
--- Forgets a hold and stops counting its seats against its client. The seats are the caller's.
+-- Forgets a hold and stops counting its seats. The seats are the caller's.
 local function end_hold(hold_id, hold)
   redis.call('HDEL', holds_key, hold_id)
   redis.call('ZREM', due_key, hold_id)
-  if redis.call('HINCRBY', clients_key, hold.client, -#hold.seats) <= 0 then
-    redis.call('HDEL', clients_key, hold.client)
-  end
+  count_seats(hold, -#hold.seats)
 end
 
 -- Gives the seats of a hold back. A seat that was found sold meanwhile stays sold.

@@ -16,6 +16,7 @@ from web.domain import (
     SeatTaken,
     SectionNotFound,
     TooManyHeld,
+    TooManyHeldByNetwork,
 )
 from web.pages.blueprint import is_for_script, pages
 from web.pages.locales import duration, isolated_seat
@@ -46,6 +47,8 @@ def words_of(refusal: Refusal) -> str:
             return "Somebody was faster. Nothing is held for you; choose other seats."
         case SaleNotOpen(wait_ms):
             return f"The sale has not opened yet. It opens in {duration(wait_ms)}."
+        case TooManyHeldByNetwork():
+            return problem_of(refusal).detail
         case TooManyHeld(held, limit):
             return (
                 f"Your connection holds {held} unpaid seats of this event, and {limit} is the most "

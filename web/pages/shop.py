@@ -26,6 +26,7 @@ from web.domain import (
     SectionNotFound,
     SoldOut,
     TooManyHeld,
+    TooManyHeldByNetwork,
     Unavailable,
 )
 from web.pages import basket
@@ -50,6 +51,10 @@ NEIGHBOURS = Mistake(
     "None of them is yours: somebody who shares your internet connection holds them. Wait until "
     "they are paid for or come back, or use another connection, such as mobile data.",
     "#sale",
+)
+
+SHARED_NETWORK = Mistake(
+    "Try again shortly, or use another connection, such as Wi-Fi instead of mobile data.", "#sale"
 )
 
 
@@ -296,6 +301,8 @@ def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, li
         case BasketFull():
             step = Mistake("Open your basket", url_for("pages.show_basket"))
             return "Your basket is full", [step]
+        case TooManyHeldByNetwork():
+            return "Your network holds many seats already", [SHARED_NETWORK]
         case TooManyHeld():
             mine = basket.statuses_of(event.id) - {HoldStatus.BOOKED}
             step = Mistake("Open your basket", url_for("pages.show_basket"))

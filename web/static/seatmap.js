@@ -263,7 +263,8 @@ async function send(sent, seats) {
 	}
 	if (told.code === "seat_taken") return lost(positionsOf(told.seats), positionsOf(told.yours));
 	const wait = Number(answer.headers.get("Retry-After")); // none, or a date, is no number of seconds
-	const isFull = told.code === "basket_full" || told.code === "too_many_held";
+	// Of a network that is full, nothing in the basket need be the cause.
+	const isFull = told.code === "basket_full" || (told.code === "too_many_held" && "max_held_per_client" in told);
 	tell(
 		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
 		`${wait ? `Try again in ${count(wait, "second")}. ` : ""}What you chose is kept.`,

@@ -23,6 +23,7 @@ OF_EVENT = {
     "hold_seconds": "a number from 0.1 to 3600, as in 300",
     "max_seats_per_hold": "a whole number from 1 to 50, as in 8",
     "max_held_per_client": "a whole number from 1 to 1000, as in 16",
+    "max_held_per_network": "a whole number from 1 to 100000, as in 64",
 }
 
 OF_SECTION = {

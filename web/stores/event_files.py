@@ -71,6 +71,7 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
     hold_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 300
     max_seats_per_hold: Annotated[int, Meta(ge=1, le=50)] = 8
     max_held_per_client: Annotated[int, Meta(ge=1, le=1000)] = 16
+    max_held_per_network: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
 
 
 def read_event_file(path: Path) -> Event:
@@ -222,6 +223,8 @@ def _event(table: dict) -> Event:
         )
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
+    if (declared.max_held_per_network or MAX_SEATS) < declared.max_held_per_client:
+        raise _BadField("max_held_per_network: must be at least max_held_per_client")
     _refuse_what_nobody_sees(declared)
     _refuse_what_cannot_be_paid(declared)
     sections = _sections(declared)
@@ -236,6 +239,7 @@ def _event(table: dict) -> Event:
         max_seats_per_hold=declared.max_seats_per_hold,
         max_held_per_client=declared.max_held_per_client,
         sections=sections,
+        max_held_per_network=declared.max_held_per_network,
     )
 
 

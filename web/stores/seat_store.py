@@ -41,6 +41,7 @@ from web.domain import (
     Section,
     SoldOut,
     TooManyHeld,
+    TooManyHeldByNetwork,
     Unavailable,
     moved_seats,
 )
@@ -110,8 +111,8 @@ _NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAG
 log = logging.getLogger(__name__)
 
 
-class StoredHold(msgspec.Struct):
-    """A hold as the scripts write it."""
+class StoredHold(msgspec.Struct, omit_defaults=True):
+    """A hold as the scripts write it, who test for what is not there."""
 
     seats: list[int]
     amount_minor: int
@@ -120,6 +121,7 @@ class StoredHold(msgspec.Struct):
     state: HoldStatus
     attempt: int
     refused: int
+    network: str = ""
     begun_ms: int = 0
     intent: str = ""
     extended_by: str = ""
@@ -362,7 +364,9 @@ class RedisSeatStore:
             revision=int(revision),
             seats=seats,
             holds={
-                hold_id: KnownHold(tuple(hold.seats), hold.client, hold.state, hold.deadline_ms)
+                hold_id: KnownHold(
+                    tuple(hold.seats), hold.client, hold.network, hold.state, hold.deadline_ms
+                )
                 for hold_id, hold in stored.items()
             },
             due={hold_id: int(score) for hold_id, score in _pairs(due).items()},
@@ -424,13 +428,22 @@ class RedisSeatStore:
 
     # ------------------------------------------------------------ holds
 
-    def hold_seats(self, event: Event, hold_id: str, client: str, positions: Sequence[int]) -> Hold:
+    def hold_seats(
+        self,
+        event: Event,
+        hold_id: str,
+        client: str,
+        positions: Sequence[int],
+        network: str = "",
+    ) -> Hold:
         outcome, *values = self._run(
             "hold_seats",
             event.id,
             version=event.version,
             hold_id=hold_id,
             client=client,
+            network=network,
+            network_max=event.network_max,
             amount_minor=event.amount_minor(positions),
             positions=_text(positions),
         )
@@ -439,7 +452,13 @@ class RedisSeatStore:
         return self._new_hold(event, hold_id, outcome, values)
 
     def hold_best(
-        self, event: Event, hold_id: str, client: str, section: Section, quantity: int
+        self,
+        event: Event,
+        hold_id: str,
+        client: str,
+        section: Section,
+        quantity: int,
+        network: str = "",
     ) -> Hold:
         span = event.spans[section.id]
         outcome, *values = self._run(
@@ -448,6 +467,8 @@ class RedisSeatStore:
             version=event.version,
             hold_id=hold_id,
             client=client,
+            network=network,
+            network_max=event.network_max,
             amount_minor=section.price_minor * quantity,
             quantity=quantity,
             start=span.start,
@@ -671,6 +692,8 @@ class RedisSeatStore:
             raise SaleNotOpen(wait_ms=values[0])
         if outcome == "too_many_held":
             raise TooManyHeld(held=values[0], limit=event.max_held_per_client)
+        if outcome == "too_many_held_by_network":
+            raise TooManyHeldByNetwork(held=values[0], limit=event.network_max)
         deadline_ms, now_ms, positions, amount_minor = values
         return Hold(
             id=hold_id,
@@ -690,6 +713,7 @@ class RedisSeatStore:
             event_id=event.id,
             hold_id=hold_id,
             client=stored.client,
+            network=stored.network,
             attempt=stored.attempt,
             seats=event.seats_at(stored.seats),
             amount_minor=stored.amount_minor,
@@ -766,6 +790,7 @@ def _stored(event: Event, payment: Payment) -> StoredHold:
         seats=[event.positions[seat] for seat in payment.seats],
         amount_minor=payment.amount_minor,
         client=payment.client,
+        network=payment.network,
         deadline_ms=begun_ms,
         state=HoldStatus.PAYING,
         attempt=payment.attempt,

@@ -89,7 +89,7 @@ class _Auditor:
         yield "every receipt is in MongoDB", self._receipts_are_booked
         yield "holds and payments end in time", self._nothing_is_overdue
         yield "every seat is in the state that its hold or booking says", self._seats_have_reasons
-        yield "clients hold as many seats as is counted", self._clients_are_counted
+        yield "clients and networks hold as many seats as is counted", self._clients_are_counted
         yield "the journal leads to the seat map", self._journal_leads_to_the_map
 
     # ------------------------------------------------------------ MongoDB and the gateway
@@ -195,14 +195,18 @@ class _Auditor:
 
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states:
-            held = Counter()
+            held, most = Counter(), {}
             for hold in state.holds.values():
                 held[hold.client] += len(hold.positions)
-            for client in held.keys() | state.clients.keys():
-                counted = state.clients.get(client, 0)
+                most[hold.client] = state.event.max_held_per_client
+                if hold.network:
+                    held[hold.network] += len(hold.positions)
+                    most[hold.network] = state.event.network_max
+            for holder in held.keys() | state.clients.keys():
+                counted = state.clients.get(holder, 0)
                 check.expect(
-                    counted == held[client] <= state.event.max_held_per_client,
-                    f"{state.event.id}: {client} holds {held[client]}, counted as {counted}",
+                    counted == held[holder] <= most.get(holder, 0),
+                    f"{state.event.id}: {holder} holds {held[holder]}, counted as {counted}",
                 )
 
     def _journal_leads_to_the_map(self, check: Check) -> None:

@@ -97,13 +97,14 @@ class BoxOffice:
         """The best seats available. Returns the hold and its token. Raises InvalidRequest,
         SectionNotFound, SoldOut, SaleNotOpen, TooManyHeld."""
         hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
+        network = self._tokens.network_tag(client)
 
         def hold(event: Event) -> Hold:
             section = event.section_of.get(section_id)
             if section is None:
                 raise SectionNotFound(section_id)
             _check_quantity("quantity", quantity, event)
-            return self._seats.hold_best(event, hold_id, tag, section, quantity)
+            return self._seats.hold_best(event, hold_id, tag, section, quantity, network)
 
         held = with_event(self._seats, event_id, hold)
         return held, self._tokens.token_of(event_id, hold_id)
@@ -112,10 +113,11 @@ class BoxOffice:
         self, event_id: str, client: str, places: Callable[[Event], list[int]]
     ) -> tuple[Hold, str]:
         hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
+        network = self._tokens.network_tag(client)
         held = with_event(
             self._seats,
             event_id,
-            lambda event: self._seats.hold_seats(event, hold_id, tag, places(event)),
+            lambda event: self._seats.hold_seats(event, hold_id, tag, places(event), network),
         )
         return held, self._tokens.token_of(event_id, hold_id)
 

@@ -1,0 +1,9 @@
+-- Adds to the unpaid seats of a hold's client and of its network; `seats` is negative when the hold
+-- ends. Holds of IPv4 clients have no network, nor have those that a former release made.
+local function count_seats(hold, seats)
+  for _, counted in ipairs({hold.client, hold.network}) do
+    if redis.call('HINCRBY', clients_key, counted, seats) <= 0 then
+      redis.call('HDEL', clients_key, counted)
+    end
+  end
+end
