@@ -6,6 +6,14 @@ that keeps the exact rule sends at most ``limit * (1 + T / window)`` requests in
 seconds. The network may hold some back and deliver them with later ones, at most STALL_S of
 them: what arrives in T seconds was sent in T + STALL_S. So a bucket that drains ``limit / window``
 overflows for nobody who keeps the rule when it has room for ``limit * (1 + STALL_S / window)``.
+
+The same says how many requests can be under way at once. An answer comes within ANSWER_S, so those
+that wait for one were sent in the last ANSWER_S + STALL_S seconds: with ten a second 790. Only
+payments can take that long, and they have a limit of their own, so there is room for bodies and
+answers on slow networks. All people behind one address, a telephone network's too, share the ten
+requests a second, and so they share this. A page comes with FILES_A_PAGE files that are not counted
+by rate; a slow network needs FILE_S for them: 1600 at once, when ten people a second come for the
+first time. The browser of one person has 6 connections, or one with some dozen requests on it.
 """
 
 import math
@@ -15,6 +23,16 @@ from sidecar.sliding_log import Rate
 
 STALL_S = 3
 """A segment that is lost twice is sent again after one second and after two more (RFC 6298)."""
+
+ANSWER_S = 75
+"""nginx waits no longer for the application (proxy.conf.j2)."""
+
+FILES_A_PAGE = 10
+FILE_S = 12
+"""60 kB at 40 kbit/s, what an overcrowded mobile network leaves to each."""
+
+MAX_AT_ONCE = 65_535
+"""nginx counts no further, and does not start with a larger number."""
 
 DRAIN_FACTOR = 2
 """nginx rounds the rate down and its clock to the turn of its event loop."""
@@ -45,7 +63,19 @@ class Envelope:
 
     @property
     def burst(self) -> int:
-        return math.ceil(self.limit * (1 + STALL_S / self.window_s))
+        return self._sent_in(STALL_S)
+
+    @property
+    def requests_at_once(self) -> int:
+        return min(self._sent_in(ANSWER_S + STALL_S), MAX_AT_ONCE)
+
+    @property
+    def files_at_once(self) -> int:
+        return min(FILES_A_PAGE * self._sent_in(FILE_S + STALL_S), MAX_AT_ONCE)
+
+    def _sent_in(self, seconds: float) -> int:
+        """The most requests of a client that keeps the exact rule."""
+        return math.ceil(self.limit * (1 + seconds / self.window_s))
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

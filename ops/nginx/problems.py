@@ -17,7 +17,8 @@ class Problem:
     ones its private ones, such as 494. Without any, something else decides for this problem.
     A header's value may be a variable of nginx's, ``$allowed_methods``. ``extra`` are further
     members; where there are some, they and ``detail`` may have variables in them. ``heading`` and
-    ``paragraphs`` are the page for people; only programs meet a problem without.
+    ``paragraphs`` are the page for people; only programs meet a problem without. ``name`` is for a
+    second problem with the same code.
     """
 
     code: str
@@ -29,10 +30,11 @@ class Problem:
     extra: dict[str, object] = field(default_factory=dict)
     heading: str = ""
     paragraphs: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def path(self) -> str:
-        return PROBLEMS_PATH + self.code
+        return PROBLEMS_PATH + (self.name or self.code)
 
     @property
     def body(self) -> str:
@@ -132,6 +134,21 @@ RATE_LIMITED = Problem(
 ENVELOPE_STATUS = 471
 """What limit_req answers where the application's own 429 must pass."""
 
+AT_ONCE_STATUS = 472
+"""What limit_conn answers."""
+
+TOO_MANY_AT_ONCE = Problem(
+    RATE_LIMITED.code,
+    429,
+    "Too Many Requests",
+    "Too many requests from your address are under way. Finish those, then send the next.",
+    (AT_ONCE_STATUS,),
+    heading=RATE_LIMITED.heading,
+    paragraphs=RATE_LIMITED.paragraphs,
+    name="too_many_at_once",
+)
+"""envelope.py has its headers."""
+
 # The application's words, with the names of what was asked for; a test compares.
 SEAT_TAKEN = Problem(
     "seat_taken",
@@ -198,6 +215,7 @@ PROBLEMS = (
         paragraphs=("The shop has another name. It did nothing, and nothing was charged by it.",),
     ),
     RATE_LIMITED,
+    TOO_MANY_AT_ONCE,
     Problem(
         "header_too_large",
         431,

@@ -26,6 +26,7 @@ from ops.files import replace_file
 from ops.nginx import names
 from ops.nginx.envelope import Envelope
 from ops.nginx.problems import (
+    AT_ONCE_STATUS,
     BODY_TOO_LARGE,
     ENVELOPE_STATUS,
     HTTPS_REQUIRED,
@@ -36,6 +37,7 @@ from ops.nginx.problems import (
     RATE_LIMITED,
     SEAT_TAKEN,
     SOLD_OUT,
+    TOO_MANY_AT_ONCE,
     UNAVAILABLE,
     UPSTREAM_FAILURE_STATUSES,
     Problem,
@@ -293,6 +295,8 @@ def _render(rendering: Rendering) -> str:
         "seat_taken": SEAT_TAKEN,
         "sold_out": SOLD_OUT,
         "rate_limited": RATE_LIMITED,
+        "at_once_status": AT_ONCE_STATUS,
+        "too_many_at_once": TOO_MANY_AT_ONCE,
         "body_too_large": BODY_TOO_LARGE,
         "page_suffix": PAGE_SUFFIX,
         **_pages(environment),

@@ -1,0 +1,158 @@
+"""Clients that send or read a byte at a time, to keep all connections for themselves."""
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ops.nginx import render
+from ops.nginx.envelope import ANSWER_S, FILES_A_PAGE, STALL_S, Envelope
+from ops.processes import free_port
+from ops.servers import HOST
+from sidecar.settings import parse_rate
+from tests.behind_nginx import ask, assert_problem, running_nginx
+from tests.waiting import eventually
+
+AT_ONCE = 8
+"""In place of 790, for which the envelope would let nobody come quickly enough."""
+
+SLOW_BODY = "Content-Length: 65536"
+
+
+@pytest.fixture
+def nginx(tmp_path, upstream):
+    port = free_port()
+    config = render.local(listen=f"{HOST}:{port}", upstreams=[upstream.address], state_dir=tmp_path)
+    for zone in ("requests", "files"):
+        config = re.sub(rf"limit_conn {zone} \d+;", f"limit_conn {zone} {AT_ONCE};", config)
+    with running_nginx(config, tmp_path, port) as nginx:
+        yield nginx
+
+
+@contextlib.contextmanager
+def slow_requests(
+    nginx, count: int, method: str, path: str, client: str, *lines: str
+) -> Iterator[list[socket.socket]]:
+    """So many connections of one client, each with a request that has its header and no more."""
+    head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", f"X-Forwarded-For: {client}"])
+    sent = "\r\n".join([head, *lines, "", ""]).encode()
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            # A window of some kilobytes: what is not read stays at the server.
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            stack.enter_context(connection)
+            connection.connect((HOST, nginx.port))
+            connection.sendall(sent)
+            connections.append(connection)
+        yield connections
+
+
+def refused(connections: list[socket.socket]) -> int:
+    """How many of them were answered 429."""
+    count = 0
+    for connection in connections:
+        connection.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            count += connection.recv(100).startswith(b"HTTP/1.1 429 ")
+    return count
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/events/e/holds"),
+        ("GET", "/"),
+        ("POST", "/api/events/e/seats/stalls-A-1/hold"),
+        ("POST", "/api/events/e/sections/stalls/best/2/hold"),
+        ("POST", "/api/events/e/holds/h/pay"),
+        ("GET", "/api/events/e/seats"),
+        ("GET", "/api/events/e/versions/0123456789abcdef"),
+        ("POST", "/webhooks/stripe"),
+    ],
+)
+def test_a_client_keeps_a_bounded_number_of_slow_bodies_open(nginx, upstream, method, path):
+    upstream.heard.clear()
+    with slow_requests(nginx, AT_ONCE + 5, method, path, "203.0.113.1", SLOW_BODY) as slow:
+        eventually(lambda: refused(slow) == 5 or None, "five are refused")
+        answer = ask(nginx.port, method, path, X_Forwarded_For="203.0.113.1")
+        problem = assert_problem(answer, 429, "rate_limited")
+        assert "under way" in problem["detail"]
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["RateLimit-Policy"] and answer.headers["RateLimit"]
+        assert upstream.heard == []
+        # Others do not notice.
+        assert ask(nginx.port, method, path, X_Forwarded_For="203.0.113.2").status == 200
+        # Nor do those who ask for a file, or whether the shop can be reached.
+        for other in ("/healthz", "/static/style.css"):
+            assert ask(nginx.port, "GET", other, X_Forwarded_For="203.0.113.1").status == 200
+    eventually(
+        lambda: ask(nginx.port, method, path, X_Forwarded_For="203.0.113.1").status == 200 or None,
+        "the client may ask again",
+    )
+
+
+def test_a_subscriber_is_one_client_whatever_address_it_takes(nginx):
+    path = "/events/e/holds"
+    with contextlib.ExitStack() as stack:
+        for number in range(AT_ONCE):
+            client = f"2001:db8:1:1::{number:x}"
+            stack.enter_context(slow_requests(nginx, 1, "POST", path, client, SLOW_BODY))
+        time.sleep(0.2)
+        answer = ask(nginx.port, "POST", path, X_Forwarded_For="2001:db8:1:1:ffff::1")
+        assert_problem(answer, 429, "rate_limited")
+        assert ask(nginx.port, "POST", path, X_Forwarded_For="2001:db8:1:2::1").status == 200
+
+
+def test_who_does_not_read_files_keeps_a_bounded_number_of_them(nginx):
+    path = "/static/style.css"
+    # So often that the kernel does not keep all answers.
+    many = "\r\n".join([f"GET {path} HTTP/1.1", "Host: a", "X-Forwarded-For: 203.0.113.3", "", ""])
+    with contextlib.ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            [slow] = stack.enter_context(slow_requests(nginx, 1, "GET", path, "203.0.113.3"))
+            slow.settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(2000):
+                    slow.sendall(many.encode())
+        answer = ask(nginx.port, "GET", path, X_Forwarded_For="203.0.113.3")
+        assert_problem(answer, 429, "rate_limited")
+        assert ask(nginx.port, "GET", path, X_Forwarded_For="203.0.113.4").status == 200
+        assert ask(nginx.port, "GET", "/", X_Forwarded_For="203.0.113.3").status == 200
+
+
+@pytest.mark.parametrize(
+    "rate_limit", ["10/second", "1/second", "600/minute", "1/minute", "9/hour"]
+)
+def test_a_client_that_keeps_the_rule_never_has_too_many_under_way(rate_limit):
+    rate = parse_rate(rate_limit)
+    window_s = rate.window_ns / 1e9
+    envelope = Envelope.around(rate)
+    # As many as the rule allows, from one moment on; the network holds back the first of them, and
+    # each answer takes as long as nginx waits.
+    sent = [window_s * (number // rate.limit) for number in range(100 * rate.limit)]
+    arrives = [max(moment, STALL_S) for moment in sent]
+    under_way = [
+        sum(1 for arrival in arrives if now - ANSWER_S <= arrival <= now) for now in arrives[::7]
+    ]
+    assert max(under_way) <= envelope.requests_at_once
+
+
+def test_the_numbers_of_ten_a_second_are_those_of_the_comment():
+    envelope = Envelope.around(parse_rate("10/second"))
+    assert (envelope.requests_at_once, envelope.files_at_once) == (790, 1600)
+
+
+def test_nginx_waits_for_the_application_as_long_as_is_reckoned_with():
+    proxy = (render.TEMPLATES / "proxy.conf.j2").read_text()
+    assert f"proxy_read_timeout {ANSWER_S}s;" in proxy
+
+
+def test_a_page_has_no_more_files_than_are_reckoned_with():
+    files = list((render.WEB_DIR / "static").iterdir())
+    assert len(files) <= FILES_A_PAGE
