@@ -32,7 +32,7 @@ from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
-from web.webhooks import webhooks
+from web.webhooks import signed_by, webhooks
 
 MAX_BODY_BYTES = 64 * 1024
 """A list of seats is under 2 KB; nginx has the same limit."""
@@ -95,9 +95,11 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         app.wsgi_app,
         limiter,
         settings.rate,
+        settings.rate_of_webhooks,
         settings.trusted_networks,
         settings.trusted_hops,
         monitoring,
+        signed_by(gateway),
         limit_page(app),
     )
     return app

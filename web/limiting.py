@@ -8,6 +8,8 @@ Limits on single routes are Flask-Limiter's. Both ask the same sidecar.
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from flask import Flask, Response, request
@@ -55,8 +57,25 @@ ROUTES_OF_FORMS = (
 ROUTES_OF_LOGINS = ("pages.log_in",)
 
 
+@dataclass(frozen=True)
+class Limit:
+    """``name`` stands in the headers, ``what`` in the sentence of a refusal."""
+
+    name: str
+    what: str
+    rate: Rate
+
+    @cached_property
+    def policy(self) -> str:
+        return policy(self.name, self.rate)
+
+
 class ClientLimit:
     """Middleware: so many requests in any window, by client, for the whole application.
+
+    Signed webhooks have a limit of their own: all of a sale's come from the few addresses of the
+    payment gateway. Whether one is signed is found out first; one that is not counts like any other
+    request.
 
     Every answer says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a policy
     of ``q`` requests in ``w`` seconds, ``r`` of them left, and the next one more in ``t`` seconds.
@@ -67,21 +86,25 @@ class ClientLimit:
         app: WsgiApp,
         limiter: LimiterClient,
         rate: Rate,
+        rate_of_webhooks: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
         monitoring: Monitoring,
+        is_signed_webhook: Callable[[dict], bool],
         page: Callable[[int], Response],
     ):
         """``trusted`` and ``hops`` are those of ``client_key``; whom ``monitoring`` admits is not
-        limited there; ``page`` makes the refusal for browsers of the seconds to wait."""
+        limited there; ``is_signed_webhook`` takes a request's environment; ``page`` makes the
+        refusal for browsers of the seconds to wait."""
         self._app = app
         self._limiter = limiter
-        self._rate = rate
+        self._limit = Limit("client", "requests", rate)
+        self._limit_of_webhooks = Limit("webhooks", "webhooks", rate_of_webhooks)
         self._trusted = trusted
         self._hops = hops
         self._monitoring = monitoring
+        self._is_signed_webhook = is_signed_webhook
         self._page = page
-        self._policy = policy("client", rate)
         self._fallbacks_counted = 0
 
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
@@ -96,13 +119,16 @@ class ClientLimit:
         ):
             environ[IS_ADMITTED] = True
             return self._app(environ, start_response)
-        decision = self._limiter.check(client, self._rate)
+        limit = self._limit
+        if self._is_signed_webhook(environ):
+            limit = self._limit_of_webhooks
+        decision = self._limiter.check(client, limit.rate)
         self._count_fallbacks()
         if not decision.allowed:
-            return self._refusal(environ, decision)(environ, start_response)
+            return self._refusal(environ, limit, decision)(environ, start_response)
 
         def start_described(status: str, headers: list, exc_info: object = None) -> object:
-            return start_response(status, headers + self._headers(decision), exc_info)
+            return start_response(status, headers + self._headers(limit, decision), exc_info)
 
         return self._app(environ, start_described)
 
@@ -116,9 +142,9 @@ class ClientLimit:
             hops=self._hops,
         )
 
-    def _headers(self, decision: Decision) -> list[tuple[str, str]]:
-        left = f'"client";r={decision.remaining};t={decision.reset_s}'
-        return [("RateLimit-Policy", self._policy), ("RateLimit", left)]
+    def _headers(self, limit: Limit, decision: Decision) -> list[tuple[str, str]]:
+        left = f'"{limit.name}";r={decision.remaining};t={decision.reset_s}'
+        return [("RateLimit-Policy", limit.policy), ("RateLimit", left)]
 
     def _came_by_tls(self, environ: dict) -> bool:
         """As the proxy in front says, when it is one of ours: it alone saw the buyer's own
@@ -127,14 +153,14 @@ class ClientLimit:
             environ.get("REMOTE_ADDR", ""), self._trusted
         )
 
-    def _refusal(self, environ: dict, decision: Decision) -> Response:
+    def _refusal(self, environ: dict, limit: Limit, decision: Decision) -> Response:
         count_refusal(CODE)
         wait_s = decision.reset_s
         if wants_page(environ):
             response = self._page(wait_s)
         else:
-            response = _problem("requests", environ[CLIENT], wait_s).response()
-        response.headers.extend(self._headers(decision))
+            response = _problem(limit.what, environ[CLIENT], wait_s).response()
+        response.headers.extend(self._headers(limit, decision))
         return response
 
     def _count_fallbacks(self) -> None:

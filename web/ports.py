@@ -448,7 +448,7 @@ class BadSignature(Exception):
 
 
 class Gateway(Protocol):
-    """Every call but read_webhook raises NotExecuted or OutcomeUnknown when it has no answer.
+    """Every call but those of webhooks raises NotExecuted or OutcomeUnknown when it has no answer.
     Every call may be repeated with the same key: it then answers the same and does nothing
     twice."""
 
@@ -491,8 +491,13 @@ class Gateway(Protocol):
         """Payments made at or after ``since``, newest first."""
         ...
 
+    def verify_webhook(self, payload: bytes, signature: str) -> None:
+        """Raises BadSignature unless the gateway has signed the raw body ``payload`` just now; asks
+        nobody."""
+        ...
+
     def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
         """The payment that the gateway tells of, as it was when that was written: a hint to look,
         not a fact, for it may be late, repeated, out of order, or never come. None when the event
-        is about something else. ``payload`` is the raw body. Raises BadSignature; asks nobody."""
+        is about something else. Takes and raises what verify_webhook does; asks nobody."""
         ...

@@ -42,6 +42,11 @@ DEFAULT_RATE_LIMIT = "10/second"
 NETWORKS = ("MONITORING_NETWORKS", "TRUSTED_PROXIES")
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
+RATE_OF_WEBHOOKS = "200/second"
+"""Signed webhooks from one address. Stripe takes 25 payments a second from a shop, by default, and
+tells up to three things of each, from a dozen addresses. No setting, and here because nginx's
+configuration has it too."""
+
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own name, which it reads from the environment itself."""
 
@@ -233,6 +238,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def rate(self) -> Rate:
         return parse_rate(self.rate_limit)
+
+    @property
+    def rate_of_webhooks(self) -> Rate:
+        return parse_rate(RATE_OF_WEBHOOKS)
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:

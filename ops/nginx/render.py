@@ -46,7 +46,7 @@ from sidecar.client_address import is_trusted
 from sidecar.networks import parse_networks, presets
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
-from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS
+from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS, RATE_OF_WEBHOOKS
 
 TEMPLATES = Path(__file__).parent
 
@@ -283,6 +283,7 @@ def _render(rendering: Rendering) -> str:
         "elsewhere": [upstream for upstream in upstreams if not _is_here(upstream)],
         "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
         "envelope": envelope,
+        "webhooks_envelope": Envelope.around(parse_rate(RATE_OF_WEBHOOKS)),
         "problems": _problems(envelope),
         "problems_path": PROBLEMS_PATH,
         "https_required": HTTPS_REQUIRED,

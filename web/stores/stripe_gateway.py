@@ -78,6 +78,10 @@ SHOP_FIELD = "payment_shop"
 """The metadata field that says which shop made a payment: staging and production may share an
 account, and neither has the bookings of the other."""
 
+MAX_SIGNATURE_LENGTH = 1024
+"""Of the header Stripe-Signature. Stripe writes 80 characters, and 70 more for each further secret
+while one is replaced; each signature in it is compared."""
+
 WEBHOOK_TOLERANCE_S = 300
 """How old a signature may be, as Stripe advises: https://docs.stripe.com/webhooks#replay-attacks.
 Who tries again later signs again."""
@@ -283,10 +287,9 @@ class StripeGateway:
             if key is not None and intent.status in _STATUSES:
                 yield _authorization(intent)
 
-    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
-        """As the port says; ``signature`` is the header Stripe-Signature. Told are authorisations,
-        declines, captures, voids and refunds. An event does not say whether a captured payment was
-        refunded since, and one of a refund has the moment of the charge as ``created``."""
+    def verify_webhook(self, payload: bytes, signature: str) -> None:
+        if len(signature) > MAX_SIGNATURE_LENGTH:
+            raise BadSignature(f"the signature has more than {MAX_SIGNATURE_LENGTH} characters")
         try:
             stripe.WebhookSignature.verify_header(
                 payload, signature, self._webhook_secret, WEBHOOK_TOLERANCE_S
@@ -294,6 +297,12 @@ class StripeGateway:
         except (stripe.SignatureVerificationError, UnicodeDecodeError, TypeError) as error:
             # A payload that is not UTF-8, or a signature that is not ASCII.
             raise BadSignature(str(error)) from error
+
+    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
+        """As the port says; ``signature`` is the header Stripe-Signature. Told are authorisations,
+        declines, captures, voids and refunds. An event does not say whether a captured payment was
+        refunded since, and one of a refund has the moment of the charge as ``created``."""
+        self.verify_webhook(payload, signature)
         try:
             event = msgspec.json.decode(payload, type=_Event)
             kind = _EVENTS.get(event.type)
