@@ -68,6 +68,26 @@ NOT_READ = {
 
 UPSTREAM_FAILURE_STATUSES = (502, 503, 504)
 
+NEVER_HERE = {
+    **dict.fromkeys((301, 302, 303, 307, 308), "leads elsewhere; nobody reads what else it says"),
+    401: "asks for a password: auth_basic and auth_request, which are not used",
+    402: "nothing in nginx says it",
+    406: "nothing in nginx says it",
+    407: "asks for a proxy's password: nginx is no forward proxy",
+    408: "nginx hangs up on a slow client without a word",
+    409: "WebDAV, which is not used; the application's own passes as it is",
+    410: "nothing in nginx says it",
+    411: "WebDAV, which is not used",
+    415: "WebDAV and images, which are not used; the application's own passes as it is",
+    416: "parts of an answer are not sent (client_limits.conf.j2)",
+    495: "no client is asked for a certificate",
+    496: "no client is asked for a certificate",
+    498: "nothing in nginx says it",
+    507: "WebDAV, which is not used",
+}
+"""The other statuses for which nginx has a page of its own (ngx_http_special_response.c), and why
+none of these is ever seen here. Whoever uses a further module of nginx: look here first."""
+
 UNAVAILABLE = Problem(
     "unavailable",
     503,
@@ -195,6 +215,15 @@ PROBLEMS = (
         (405,),
         (("Allow", "$allowed_methods"),),
         **NOTHING_THERE,
+    ),
+    # Of files and of what nginx keeps: the application takes no conditions but If-None-Match.
+    Problem(
+        "precondition_failed",
+        412,
+        "Precondition Failed",
+        "What is here is not what If-Match or If-Unmodified-Since asks for.",
+        (412,),
+        **NOT_READ,
     ),
     BODY_TOO_LARGE,
     Problem(
