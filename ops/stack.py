@@ -23,6 +23,7 @@ from ops.run_settings import FILE_NAME, write_run_settings
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings
+from web.origins import parse_origins
 from web.settings import DEFAULT_RATE_LIMIT, MIN_KEY_LENGTH, Settings, read_settings
 
 SANDBOX_API_KEY = "sk_test_sandbox"
@@ -224,6 +225,7 @@ class Stack:
                 cache_dir=cache_dir / "kept",
                 access_log=self.log_dir / "access.log",
                 rate=parse_rate(self.environment.get("RATE_LIMIT") or DEFAULT_RATE_LIMIT),
+                allowed_origins=parse_origins(self.environment.get("ALLOWED_ORIGINS") or ""),
             )
         )
         nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")

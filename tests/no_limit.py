@@ -1,3 +1,5 @@
+from flask import Flask
+
 from sidecar.sliding_log import Decision, Rate
 
 
@@ -8,3 +10,8 @@ class NoLimit:
 
     def check(self, key: str, rate: Rate) -> Decision:
         return Decision(True, rate.limit - 1, rate.window_ns)
+
+
+def lift_limit(app: Flask) -> None:
+    """Nothing is limited any more."""
+    app.wsgi_app.app._limiter = NoLimit()

@@ -182,7 +182,8 @@ ROOMS = {
     },
     # What puts it together.
     "web/__init__.py": set(),
-    "web/settings.py": {"sidecar", "web.domain"},
+    "web/origins.py": {"sidecar"},
+    "web/settings.py": {"sidecar", "web.domain", "web.origins"},
     "web/tickets.py": {
         "sidecar",
         "web.domain",
@@ -203,6 +204,7 @@ ROOMS = {
     "web/problems.py": {"web.answers", "web.domain"},
     "web/refusals.py": {"web.domain", "web.metrics", "web.problems"},
     "web/hot_calls.py": {"web.answers", "web.domain", "web.metrics", "web.refusals", "web.tickets"},
+    "web/cross_site.py": {"web.answers", "web.metrics", "web.origins", "web.problems"},
     "web/limiting.py": {
         "sidecar",
         "web.answers",

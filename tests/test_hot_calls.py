@@ -9,7 +9,7 @@ from werkzeug.test import Client, create_environ
 
 from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
-from tests.no_limit import NoLimit
+from tests.no_limit import lift_limit
 from web import limiting
 from web.answers import CLIENT
 from web.api import hot
@@ -26,7 +26,7 @@ HOT = [
 @pytest.fixture(scope="module")
 def app(redis_server, mongo_server):
     app = application_with(REDIS_URL=redis_server.url, MONGODB_URI=mongo_server.url)
-    app.wsgi_app._limiter = NoLimit()
+    lift_limit(app)
     return app
 
 

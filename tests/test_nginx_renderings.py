@@ -67,13 +67,22 @@ def as_a_dyno_fills_it_in(config: str, folder: Path, port: int = 8000) -> str:
     return filled.replace("/tmp/", f"{folder}/")
 
 
-@pytest.fixture(params=["local", "server", "server behind a proxy", "heroku"])
+@pytest.fixture(
+    params=["local", "local for other websites", "server", "server behind a proxy", "heroku"]
+)
 def rendering(request, root, certificate) -> Path:
     """The file of each."""
     upstreams = ["10.0.1.1:8000", "10.0.1.2:8000"]
     match request.param:
         case "local":
             config = render.local(listen="127.0.0.1:8000", upstreams=upstreams, state_dir=root)
+        case "local for other websites":
+            config = render.local(
+                listen="127.0.0.1:8000",
+                upstreams=upstreams,
+                state_dir=root,
+                allowed_origins=[f"https://{'a' * 63}.{'b' * 63}.example", "http://[::1]:3000"],
+            )
         case "server":
             config = server_config(root, upstreams=upstreams, **certificate)
         case "server behind a proxy":
@@ -207,7 +216,15 @@ def test_a_refused_configuration_is_quoted_by_the_error(tmp_path):
             *("--certificate", "/c.pem", "--certificate-key", "/k.pem"),
             *("--rate-limit", "600/minute"),
         ],
-        ["heroku", "--trust", "10.0.0.0/8", "--hops", "1"],
+        [
+            "heroku",
+            "--trust",
+            "10.0.0.0/8",
+            "--hops",
+            "1",
+            "--allowed-origins",
+            "https://a.example",
+        ],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -272,6 +289,7 @@ def test_all_names_are_served(more):
             "'192.0.2.1' is an IP address, which no browser names",
         ),
         (["heroku", "--rate-limit", "10"], "--rate-limit must be 1 to"),
+        (["heroku", "--allowed-origins", "*"], "--allowed-origins: '*' has a wildcard"),
         ([*SERVER[:2], f"https://{NAME}", *SERVER[3:]], f"is a URL; give {NAME}"),
         (
             [*SERVER[:4], "http://127.0.0.1:8000", "--trust", "10.0.0.0/8"],

@@ -11,6 +11,7 @@ from sidecar.settings import Settings as LimiterSettings
 from web.api import api
 from web.api import hot as hot_api
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
+from web.cross_site import CrossSite
 from web.error_handlers import page_or_problem, register_error_handlers
 from web.health import health
 from web.health import hot as hot_health
@@ -102,6 +103,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         signed_by(gateway),
         limit_page(app),
     )
+    app.wsgi_app = CrossSite(app.wsgi_app, settings.origins)
     return app
 
 

@@ -27,6 +27,7 @@ from sidecar.settings import (
 )
 from sidecar.sliding_log import Rate
 from web.domain import DEFAULT_LEASE_S
+from web.origins import parse_origins
 
 MIN_KEY_LENGTH = 16
 MAX_TOKEN_LENGTH = 200
@@ -140,6 +141,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
+    allowed_origins: Annotated[
+        str,
+        Meta(
+            description="other websites whose pages may call the API (CORS), comma-separated: "
+            "`https://shop.example.org`; nginx has to be told too"
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -195,9 +203,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"MONITORING_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters, "
                 f"ASCII and without spaces, not {len(self.monitoring_token)}; {MAKE_ONE}"
             )
-        for name in (*NETWORKS, *RATES):
+        for name, read in (
+            ("ALLOWED_ORIGINS", parse_origins),
+            *((name, _networks) for name in NETWORKS),
+            *((name, parse_rate) for name in RATES),
+        ):
             try:
-                (parse_rate if name in RATES else _networks)(getattr(self, name.lower()))
+                read(getattr(self, name.lower()))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
 
@@ -242,6 +254,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def rate_of_webhooks(self) -> Rate:
         return parse_rate(RATE_OF_WEBHOOKS)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return parse_origins(self.allowed_origins)
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:

@@ -126,6 +126,14 @@ HTTPS_REQUIRED = Problem(
     "Nothing happened. Use https.",
 )
 
+CROSS_SITE_REQUEST = Problem(
+    "cross_site_request",
+    403,
+    "Forbidden",
+    "A page of another website made the browser send this. Nothing happened. A website that may "
+    "call the API has its origin in ALLOWED_ORIGINS.",
+)
+
 BODY_TOO_LARGE = Problem(
     "body_too_large",
     413,
@@ -198,6 +206,7 @@ PROBLEMS = (
         **NOT_READ,
     ),
     HTTPS_REQUIRED,
+    CROSS_SITE_REQUEST,
     # 403: a file that may not be read, or a link out of the folder.
     Problem(
         "not_found",

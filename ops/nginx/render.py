@@ -28,6 +28,7 @@ from ops.nginx.envelope import Envelope
 from ops.nginx.problems import (
     AT_ONCE_STATUS,
     BODY_TOO_LARGE,
+    CROSS_SITE_REQUEST,
     ENVELOPE_STATUS,
     HTTPS_REQUIRED,
     OUTCOME_UNKNOWN,
@@ -46,6 +47,7 @@ from sidecar.client_address import is_trusted
 from sidecar.networks import parse_networks, presets
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
+from web import origins
 from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS, RATE_OF_WEBHOOKS
 
 TEMPLATES = Path(__file__).parent
@@ -95,6 +97,7 @@ class Rendering:
     pid_path: Path | str
     access_log: Path | str
     error_log: Path | str
+    allowed_origins: Sequence[str]
     server_names: Sequence[str] = ()
     tls: bool = False
     https_listen: Sequence[str] = ()
@@ -121,6 +124,7 @@ def local(
     access_log: Path | None = None,
     web_dir: Path = WEB_DIR,
     rate: Rate = DEFAULT_RATE,
+    allowed_origins: Sequence[str] = (),
     client_timeout_s: int = CLIENT_TIMEOUT_S,
 ) -> str:
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
@@ -128,7 +132,8 @@ def local(
     X-Forwarded-For is believed from loopback, so that a load generator can play many clients.
     ``listen`` and ``upstreams`` are ``host:port``. What nginx keeps is in ``cache_dir`` and in a
     folder beside it; this and ``access_log`` are by default below ``state_dir``. ``rate`` is the
-    application's RATE_LIMIT. Raises ValueError.
+    application's RATE_LIMIT, ``allowed_origins`` its ALLOWED_ORIGINS, read by ``parse_origins``.
+    Raises ValueError.
     """
     state_dir = state_dir.resolve()
     return _render(
@@ -140,6 +145,7 @@ def local(
             trusted=_proxy_networks(["loopback"]),
             upstreams=upstreams,
             rate=rate,
+            allowed_origins=allowed_origins,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
             client_timeout_s=client_timeout_s,
             state_dir=state_dir,
@@ -163,6 +169,7 @@ def server(
     trusted: Sequence[str] = (),
     hops: int | None = None,
     rate: Rate = DEFAULT_RATE,
+    allowed_origins: Sequence[str] = (),
     http_listen: Sequence[str] = ("80", "[::]:80"),
     https_listen: Sequence[str] = ("443", "[::]:443"),
     web_dir: Path = WEB_DIR,
@@ -210,6 +217,7 @@ def server(
             hops=hops,
             upstreams=upstreams,
             rate=rate,
+            allowed_origins=allowed_origins,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
             state_dir=root / "var/lib/nginx",
             # In memory, and nobody but root can put a folder of that name there before nginx does.
@@ -224,7 +232,11 @@ def server(
 
 
 def heroku(
-    *, trusted: Sequence[str] = ("heroku",), hops: int | None = None, rate: Rate = DEFAULT_RATE
+    *,
+    trusted: Sequence[str] = ("heroku",),
+    hops: int | None = None,
+    rate: Rate = DEFAULT_RATE,
+    allowed_origins: Sequence[str] = (),
 ) -> str:
     """``config/nginx.conf.erb`` of heroku-buildpack-nginx, which fills in what the dyno knows.
 
@@ -242,6 +254,7 @@ def heroku(
             hops=hops,
             upstreams=[f"unix:{HEROKU_SOCKET}"],
             rate=rate,
+            allowed_origins=allowed_origins,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
             foreground=True,
             # A dyno sees all cores of its host, and has a share of them.
@@ -287,6 +300,13 @@ def _render(rendering: Rendering) -> str:
         "problems": _problems(envelope),
         "problems_path": PROBLEMS_PATH,
         "https_required": HTTPS_REQUIRED,
+        "cross_site_request": CROSS_SITE_REQUEST,
+        "safe_methods": origins.SAFE_METHODS,
+        "frames": origins.FRAMES,
+        "cors": origins,
+        "refused_unless_allowed": "$cross_site_if_not_allowed"
+        if rendering.allowed_origins
+        else "$cross_site_by_kind",
         "unavailable": UNAVAILABLE,
         "outcome_unknown": OUTCOME_UNKNOWN,
         "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,
@@ -388,6 +408,12 @@ def main() -> None:
             default=DEFAULT_RATE_LIMIT,
             help="the application's RATE_LIMIT (%(default)s)",
         )
+        rendering_parser.add_argument(
+            "--allowed-origins",
+            metavar="ORIGINS",
+            default="",
+            help="the application's ALLOWED_ORIGINS, comma-separated",
+        )
     for rendering_parser in (local_parser, server_parser):
         rendering_parser.add_argument(
             "--upstream",
@@ -457,13 +483,21 @@ def _rendered(given: argparse.Namespace) -> str:
         rate = parse_rate(given.rate_limit)
     except ValueError as error:
         raise ValueError(f"--rate-limit {error}") from None
+    try:
+        allowed_origins = origins.parse_origins(given.allowed_origins)
+    except ValueError as error:
+        raise ValueError(f"--allowed-origins: {error}") from None
     if given.rendering == "local":
         return local(
-            listen=given.listen, upstreams=given.upstream, state_dir=given.state, rate=rate
+            listen=given.listen,
+            upstreams=given.upstream,
+            state_dir=given.state,
+            rate=rate,
+            allowed_origins=allowed_origins,
         )
     if given.rendering == "heroku":
         trust = {"trusted": given.trust} if given.trust else {}
-        return heroku(**trust, hops=given.hops, rate=rate)
+        return heroku(**trust, hops=given.hops, rate=rate, allowed_origins=allowed_origins)
     return server(
         server_names=given.server_name,
         upstreams=given.upstream,
@@ -472,6 +506,7 @@ def _rendered(given: argparse.Namespace) -> str:
         trusted=given.trust,
         hops=given.hops,
         rate=rate,
+        allowed_origins=allowed_origins,
     )
 
 

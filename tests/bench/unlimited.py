@@ -1,6 +1,6 @@
 """The application without a limiter, to measure what that costs."""
 
-from tests.no_limit import NoLimit
+from tests.no_limit import lift_limit
 from wsgi import app
 
-app.wsgi_app._limiter = NoLimit()
+lift_limit(app)

@@ -1,0 +1,124 @@
+"""Requests as browsers and programs send them to the shop at ``HOST``, and which of them are
+refused: the same by nginx and by the application."""
+
+from typing import NamedTuple
+
+HOST = "tickets.example.org"
+OURS = f"https://{HOST}"
+ALLOWED = "https://shop.example.net"
+EVIL = "https://evil.example"
+
+HOLD = "/api/events/e/seats/stalls-A-1/hold"
+BEST = "/api/events/e/sections/stalls/best/2/hold"
+EVENTS = "/api/events"
+PAGE = "/events/e"
+FORM = "/events/e/holds"
+
+
+class Sent(NamedTuple):
+    method: str
+    path: str
+    site: str = ""
+    mode: str = ""
+    dest: str = ""
+    origin: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {
+            "Host": HOST,
+            "Sec-Fetch-Site": self.site,
+            "Sec-Fetch-Mode": self.mode,
+            "Sec-Fetch-Dest": self.dest,
+            "Origin": self.origin,
+        }
+        return {name: value for name, value in headers.items() if value}
+
+    def __str__(self) -> str:
+        """The id of a test."""
+        said = (self.site, self.mode, self.dest, self.origin)
+        return " ".join(filter(None, (self.method, self.path, *said)))
+
+
+REFUSED = [
+    # A script's fetch in mode no-cors, and sendBeacon: the call that needs no body.
+    Sent("POST", HOLD, "cross-site", "no-cors", "empty", EVIL),
+    Sent("POST", BEST, "cross-site", "no-cors", "empty", EVIL),
+    Sent("POST", HOLD, "cross-site", "no-cors", "empty", "null"),
+    Sent("POST", HOLD, "cross-site", "cors", "empty", EVIL),
+    # Another port, or a neighbour below the same domain.
+    Sent("POST", HOLD, "same-site", "no-cors", "empty", f"{OURS}:8443"),
+    Sent("POST", HOLD, "same-site", "no-cors", "empty", "https://www.example.org"),
+    # A form, sent in the window or in a frame.
+    Sent("POST", HOLD, "cross-site", "navigate", "document", EVIL),
+    Sent("POST", f"{EVENTS}/e/holds", "cross-site", "navigate", "iframe", "null"),
+    Sent("POST", f"{EVENTS}/e/holds/h/pay", "cross-site", "navigate", "document", EVIL),
+    # What a page cannot send without asking, should it come all the same.
+    Sent("DELETE", f"{EVENTS}/e/holds/h", "cross-site", "cors", "empty", EVIL),
+    Sent("PUT", f"{EVENTS}/e", "cross-site", "cors", "empty", EVIL),
+    Sent("PATCH", f"{EVENTS}/e", "cross-site"),
+    # Browsers before Fetch Metadata, and every browser that asks by http.
+    Sent("POST", HOLD, origin=EVIL),
+    Sent("POST", HOLD, origin="null"),
+    Sent("POST", HOLD, origin=f"{OURS}:8443"),
+    Sent("POST", HOLD, origin=f"{OURS}.evil.example"),
+    Sent("POST", HOLD, origin=f"https://evil.example/{HOST}"),
+    Sent("POST", HOLD, origin=HOST),
+    Sent("DELETE", f"{EVENTS}/e/holds/h", origin=EVIL),
+    # A value that no browser knows yet.
+    Sent("POST", HOLD, "somewhere"),
+    # Fetched again and again, these would use up the limit of the visitor.
+    Sent("GET", EVENTS, "cross-site", "no-cors", "empty"),
+    Sent("GET", EVENTS, "cross-site", "cors", "empty", EVIL),
+    Sent("OPTIONS", HOLD, "cross-site", "cors", "empty", EVIL),
+    Sent("GET", PAGE, "cross-site", "no-cors", "image"),
+    Sent("GET", PAGE, "same-site", "no-cors", "script"),
+    Sent("GET", PAGE, "cross-site", "navigate", "iframe"),
+    Sent("GET", PAGE, "cross-site", "navigate", "object"),
+    Sent("GET", PAGE, "cross-site", "navigate", "embed"),
+    Sent("POST", FORM, "cross-site", "no-cors", "empty", EVIL),
+    Sent("POST", FORM, "cross-site", "navigate", "iframe", EVIL),
+    Sent("GET", "/nothing/here", "cross-site", "no-cors", "image"),
+    # An allowed origin may call the API, and nothing else.
+    Sent("POST", FORM, "cross-site", "no-cors", "empty", ALLOWED),
+    Sent("POST", HOLD, "cross-site", "no-cors", "empty", f"{ALLOWED}.evil.example"),
+    Sent("POST", HOLD, "cross-site", "no-cors", "empty", ALLOWED.replace("https", "http")),
+]
+
+TAKEN = [
+    # Programs: curl, a telephone's app, a server.
+    Sent("POST", HOLD),
+    Sent("DELETE", f"{EVENTS}/e/holds/h"),
+    Sent("GET", EVENTS),
+    Sent("POST", "/webhooks/stripe"),
+    # Our own pages, and those of a shop that serves its front end under the same origin.
+    Sent("POST", HOLD, "same-origin", "cors", "empty", OURS),
+    Sent("POST", FORM, "same-origin", "cors", "empty", OURS),
+    Sent("POST", FORM, "same-origin", "navigate", "document", OURS),
+    Sent("GET", f"{EVENTS}/e/seats", "same-origin", "cors", "empty"),
+    # Behind a proxy that changes the host's name, the browser knows better.
+    Sent("POST", HOLD, "same-origin", "cors", "empty", "https://front.example"),
+    Sent("POST", HOLD, "none", origin=EVIL),
+    # Browsers before Fetch Metadata; the proxy in front may have taken TLS off.
+    Sent("POST", HOLD, origin=OURS),
+    Sent("POST", HOLD, origin=f"http://{HOST}"),
+    Sent("POST", FORM, origin=OURS),
+    # A form of ours whose origin an extension hides: its token says that it is ours.
+    Sent("POST", FORM, origin="null"),
+    Sent("POST", FORM, "same-origin", "navigate", "document", "null"),
+    # A link, a search engine's hit, a bookmark, an address that was typed.
+    Sent("GET", PAGE, "cross-site", "navigate", "document"),
+    Sent("GET", PAGE, "same-site", "navigate", "document"),
+    Sent("GET", PAGE, "none", "navigate", "document"),
+    Sent("GET", EVENTS, "cross-site", "navigate", "document"),
+    # A form of another site, which has no token of ours: the page says so.
+    Sent("POST", FORM, "cross-site", "navigate", "document", EVIL),
+    # Pictures in a mail, and whoever says less than browsers do.
+    Sent("GET", "/static/page.css", "cross-site", "no-cors", "style"),
+    Sent("GET", EVENTS, "cross-site"),
+    Sent("GET", EVENTS, origin=EVIL),
+    # An allowed origin.
+    Sent("POST", HOLD, "cross-site", "cors", "empty", ALLOWED),
+    Sent("POST", HOLD, origin=ALLOWED),
+    Sent("GET", EVENTS, "cross-site", "cors", "empty", ALLOWED),
+]
