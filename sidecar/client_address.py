@@ -101,12 +101,12 @@ def network_key(client: str) -> str | None:
     """
     if ":" not in client:
         return None
-    address = IPv6Network(client).network_address
+    address = IPv6Address(client.partition("/")[0])
     if _is_within(address, NAT64):
         return None
     if address in TEREDO:
         return str(TEREDO)
-    return str(IPv6Network((int(address) >> 80 << 80, 48)))
+    return f"{IPv6Address(int(address) >> 80 << 80)}/48"
 
 
 def is_trusted(peer: str, trusted: tuple[Network, ...]) -> bool:

@@ -24,9 +24,9 @@ ADDRESS = "198.18.77.88"
 def keys_of_redis() -> set[str]:
     """The first part of each, as the scripts' headers and the store's Python name them."""
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
-    store = (REPOSITORY / "web/stores/seat_store.py").read_text()
+    stores = "".join(path.read_text() for path in (REPOSITORY / "web/stores").glob("*.py"))
     scripts = re.findall(r"^-- KEYS\[\w+\] +(\w+):", headers, re.M)
-    return {*scripts, *re.findall(r'_key\("(\w+)"', store)}
+    return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.M)}
 
 
 def fields_of_access_log() -> list[str]:
@@ -57,7 +57,7 @@ def payment(stack, sold) -> Authorization:
 
 
 def test_the_page_names_every_key_in_redis():
-    assert {"clients", "journal", "form", "accepted"} <= keys_of_redis()
+    assert {"clients", "journal", "form", "login", "accepted"} <= keys_of_redis()
     assert [key for key in sorted(keys_of_redis()) if f"`{key}:`" not in PAGE] == []
 
 

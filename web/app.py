@@ -26,6 +26,7 @@ from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.shop_tags import shop_tag
 from web.stores.booking_store import MongoBookingStore
+from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 from web.ticket_codes import TicketCodes
@@ -44,7 +45,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     with _refusing_options("REDIS_URL"):
-        seats = RedisSeatStore(connect(settings.redis_url), settings.payment_lease_s)
+        redis = connect(settings.redis_url)
+    seats = RedisSeatStore(redis, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):
         bookings = MongoBookingStore(settings.mongodb_uri)
     shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
@@ -72,6 +74,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         form_holds=FormHolds(seats, box_office, tokens),
         checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
         tokens=tokens,
+        logins=RedisLoginStore(redis),
         codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
         limiter=limiter,
         monitoring=monitoring,

@@ -13,6 +13,7 @@ from web.readiness import Readiness
 from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.stores.booking_store import MongoBookingStore
+from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore
 from web.stores.stripe_gateway import StripeGateway
 from web.ticket_codes import TicketCodes
@@ -33,6 +34,7 @@ class Tickets:
     form_holds: FormHolds
     checkout: Checkout
     tokens: HoldTokens
+    logins: RedisLoginStore
     codes: TicketCodes
     limiter: LimiterClient
     monitoring: Monitoring

@@ -1,9 +1,12 @@
 """The organiser's view of a sale, and who may see it."""
 
+import time
+
 import pytest
 
+from ops.processes import free_port
 from tests.conftest import ORGANISER_TOKEN
-from tests.pages.browser import HTML, csrf_token_in
+from tests.pages.browser import HTML, Browser, csrf_token_in
 from tests.pages.conftest import BUYER
 
 
@@ -12,6 +15,30 @@ def organiser(eve):
     page = eve.get("/organiser").press("Log in", token=ORGANISER_TOKEN)
     assert page.title == "Sales"
     return eve
+
+
+@pytest.fixture
+def logged_in(application, redis_client):
+    """Another one, without a network, whose login is the only one that Redis knows."""
+    for key in login_keys(redis_client):
+        redis_client.delete(key)
+    browser = application(ORGANISER_TOKEN=ORGANISER_TOKEN, RATE_LIMIT="1000/second")
+    secret = csrf_token_in(browser.get("/organiser", headers=HTML).text)
+    form = {"token": ORGANISER_TOKEN, "csrf_token": secret}
+    assert browser.post("/organiser/login", data=form, headers=HTML).status_code == 303
+    assert "Log out" in browser.get("/organiser", headers=HTML).text
+    return browser
+
+
+def login_keys(redis_client) -> list[str]:
+    return redis_client.keys("login:*")
+
+
+def replayed(browser: Browser) -> Browser:
+    """Somebody else, who has a copy of its cookie."""
+    thief = Browser(browser.base_url)
+    thief.cookies.set("tickets", browser.cookies["tickets"])
+    return thief
 
 
 def figures(page) -> dict[str, str]:
@@ -76,6 +103,62 @@ def test_without_the_token_nobody_sees_anything(ada, address):
 def test_who_logs_out_is_out(organiser, address):
     assert organiser.get("/organiser").press("Log out").title == "Organiser"
     assert organiser.get(f"/organiser{address}").address == "/organiser"
+
+
+def test_a_copied_cookie_is_dead_once_its_owner_has_logged_out(organiser, address):
+    thieves = [replayed(organiser) for _ in range(20)]  # whichever worker answers them
+    assert thieves[0].get("/organiser").title == "Sales"
+    organiser.get("/organiser").press("Log out")
+    for thief in thieves:
+        assert thief.get("/organiser").title == "Organiser"
+        assert thief.get(f"/organiser{address}").address == "/organiser"
+
+
+def test_who_logs_in_again_ends_the_login_before(organiser):
+    thief = replayed(organiser)
+    fields = dict(organiser.get("/organiser").fields("Log out"))
+    organiser.post("/organiser/login", [*fields.items(), ("token", ORGANISER_TOKEN)])
+    assert organiser.get("/organiser").title == "Sales"
+    assert thief.get("/organiser").title == "Organiser"
+
+
+def test_a_log_out_leaves_other_browsers_logged_in(organiser, ada):
+    ada.get("/organiser").press("Log in", token=ORGANISER_TOKEN)
+    organiser.get("/organiser").press("Log out")
+    assert ada.get("/organiser").title == "Sales"
+
+
+def test_a_login_ends_after_twelve_hours_at_the_latest(logged_in, redis_client, monkeypatch):
+    (key,) = login_keys(redis_client)
+    assert 11.9 * 3600 < redis_client.ttl(key) <= 12 * 3600
+    twelve_hours_later = time.time() + 12 * 3600
+    monkeypatch.setattr("web.pages.organiser.time.time", lambda: twelve_hours_later)
+    assert "Log out" not in logged_in.get("/organiser", headers=HTML).text
+
+
+def test_who_is_forgotten_by_redis_has_to_log_in_again(logged_in, redis_client):
+    redis_client.delete(*login_keys(redis_client))
+    assert "Log out" not in logged_in.get("/organiser", headers=HTML).text
+
+
+def test_while_redis_is_away_nobody_is_logged_in_and_no_log_out_is_claimed(logged_in, application):
+    away = application(
+        ORGANISER_TOKEN=ORGANISER_TOKEN, REDIS_URL=f"redis://127.0.0.1:{free_port()}"
+    )
+    cookie = logged_in.get_cookie("tickets").value
+    away.set_cookie("tickets", cookie)
+    assert away.get("/organiser", headers=HTML).status_code == 503
+    secret = csrf_token_in(logged_in.get("/organiser", headers=HTML).text)
+    refused = away.post("/organiser/logout", data={"csrf_token": secret}, headers=HTML)
+    assert refused.status_code == 503
+    assert away.get_cookie("tickets").value == cookie, "to try again with"
+    assert "Log out" in logged_in.get("/organiser", headers=HTML).text
+
+
+def test_a_cookie_of_a_former_release_has_to_log_in_again(logged_in):
+    with logged_in.session_transaction() as session:
+        session["organiser"] = [int(time.time()) + 3600, "the proof of a former release"]
+    assert "Log in" in logged_in.get("/organiser", headers=HTML).text
 
 
 def test_the_token_can_be_tried_ten_times_a_minute(application):

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+import secrets
 import time
 
 from flask import Response, flash, redirect, session, url_for
@@ -22,7 +23,7 @@ FIELD = "organiser"
 log = logging.getLogger(__name__)
 
 LOGIN_S = 12 * 60 * 60
-"""A day of sale. Cookies cannot be called back, except by changing the token."""
+"""A day of sale. docs/security.md says so."""
 
 
 @pages.get("/organiser")
@@ -30,7 +31,8 @@ def show_organiser() -> Response:
     _require_pages()
     if not _is_logged_in():
         return page("organiser_login.html", form=LoginForm())
-    return page("organiser.html", events=tickets().box_office.events())
+    events = tickets().box_office.events()
+    return page("organiser.html", events=events, login_ms=LOGIN_S * 1000)
 
 
 @pages.post("/organiser/login")
@@ -42,14 +44,17 @@ def log_in() -> Response | WerkzeugResponse:
     if not form.validate() or not hmac.compare_digest(given.encode(), token.encode()):
         log.warning("organiser: a wrong token was refused")
         return page("organiser_login.html", 403, form=form, wrong=True)
+    _end_login()
+    login_id = secrets.token_urlsafe(16)
+    tickets().logins.begin(login_id, _proof(), LOGIN_S)
+    session[FIELD] = [int(time.time()) + LOGIN_S, login_id]
     log.info("organiser: logged in")
-    session[FIELD] = [int(time.time()) + LOGIN_S, _proof()]
     return redirect(url_for("pages.show_organiser"), 303)
 
 
 @pages.post("/organiser/logout")
 def log_out() -> WerkzeugResponse:
-    session.pop(FIELD, None)
+    _end_login()
     flash("You are logged out.")
     return redirect(url_for("pages.show_organiser"), 303)
 
@@ -77,13 +82,25 @@ def _require_pages() -> None:
 
 
 def _is_logged_in() -> bool:
-    until_s, proof = session.get(FIELD, (0, ""))
-    return until_s > time.time() and hmac.compare_digest(proof, _proof())
+    """The cookie has its own end, for a Redis that was restored from a backup."""
+    until_s, login_id = session.get(FIELD, (0, ""))
+    if until_s <= time.time():
+        return False
+    return hmac.compare_digest(tickets().logins.proof_of(login_id) or "", _proof())
+
+
+def _end_login() -> None:
+    """That of this browser, and so of every copy of its cookie. When Redis cannot be reached the
+    cookie stays: it is needed to log out later."""
+    _, login_id = session.get(FIELD, (0, ""))
+    if login_id:
+        tickets().logins.end(login_id)
+    session.pop(FIELD, None)
 
 
 def _proof() -> str:
     """Ties a login to the token of now. Keyed, so that the token cannot be found by trying from
-    what stands in a cookie."""
+    what is in Redis."""
     settings = tickets().settings
     text = f"organiser\n{settings.organiser_token}".encode()
     return hmac.digest(settings.secret_key.encode(), text, hashlib.sha256).hex()

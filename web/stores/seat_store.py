@@ -108,6 +108,8 @@ _UNREACHABLE = (
 _NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
 
+RedisClient = redis.Redis
+
 log = logging.getLogger(__name__)
 
 
@@ -135,7 +137,7 @@ class Intent(msgspec.Struct):
     fingerprint: str
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str) -> RedisClient:
     """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default).
     Raises ValueError or OSError for an option of the URL that cannot be."""
     try:
@@ -147,7 +149,7 @@ def connect(url: str) -> redis.Redis:
         raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
 
 
-def _client(url: str) -> redis.Redis:
+def _client(url: str) -> RedisClient:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
@@ -162,12 +164,24 @@ def _client(url: str) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Makes Unavailable of what Redis's absence raises."""
+    try:
+        yield
+    except (redis.RedisError, Abandoned) as error:
+        if not _is_away(error):
+            raise
+        log.warning("redis: %s", error)
+        raise Unavailable(PART) from error
+
+
 class RedisSeatStore:
     """Implements AuditedSeats of ``web/ports.py``."""
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: RedisClient,
         lease_s: float = DEFAULT_LEASE_S,
         scripts: dict[str, LuaScript] | None = None,
     ):
@@ -182,38 +196,38 @@ class RedisSeatStore:
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
     def ping(self) -> None:
-        with self._reachable():
+        with reachable():
             self._redis.ping()
 
     # ------------------------------------------------------------ events
 
     def announce(self, event_ids: Iterable[str]) -> None:
-        with self._reachable():
+        with reachable():
             self._redis.sadd(CATALOGUE_KEY, *event_ids, NO_EVENT)
 
     def event_ids(self) -> list[str]:
-        with self._reachable():
+        with reachable():
             ids = self._redis.smembers(CATALOGUE_KEY)
         if not ids:
             raise Unavailable(PART)
         return sorted(ids - {NO_EVENT})
 
     def has_catalogue(self) -> bool:
-        with self._reachable():
+        with reachable():
             return bool(self._redis.exists(CATALOGUE_KEY))
 
     def known_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
 
     def current_event(self, event_id: str) -> Event:
-        with self._reachable():
+        with reachable():
             event = self._looks.call(event_id)
         if event is None:
             raise self._missing(event_id)
         return event
 
     def current_events(self, event_ids: Sequence[str]) -> list[Event]:
-        with self._reachable():
+        with reachable():
             return [event for event in self._look(event_ids) if event]
 
     def _look(self, event_ids: Sequence[str]) -> list[Event | None]:
@@ -256,7 +270,7 @@ class RedisSeatStore:
         script = self._scripts["read_upkeep"]
         calls = [script.call(event_id, "", _seen(seen.get(event_id))) for event_id in event_ids]
         answers = []
-        with self._reachable():
+        with reachable():
             for first in range(0, len(calls), CALLS_IN_A_GROUP):
                 answers += self._send_calls(calls[first : first + CALLS_IN_A_GROUP])
         upkeep: dict[str, Upkeep | None] = {}
@@ -280,7 +294,7 @@ class RedisSeatStore:
         return upkeep
 
     def revision(self, event_id: str) -> int | None:
-        with self._reachable():
+        with reachable():
             closed, revision = self._redis.hmget(_key("event", event_id), "closed", "revision")
         return None if closed or not revision else int(revision)
 
@@ -329,7 +343,7 @@ class RedisSeatStore:
     # ------------------------------------------------------------ the organiser's look
 
     def newest_changes(self, event: Event, count: int) -> list[Change]:
-        with self._reachable():
+        with reachable():
             version, entries = (
                 self._redis.pipeline(transaction=True)
                 .hget(_key("event", event.id), "version")
@@ -377,7 +391,7 @@ class RedisSeatStore:
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
         hall, start = ReplayedHall(), "-"
         while True:
-            with self._reachable():
+            with reachable():
                 entries = self._redis.xrange(
                     _key("journal", event_id), start, str(up_to_revision), JOURNAL_PAGE
                 )
@@ -394,7 +408,7 @@ class RedisSeatStore:
         wanted = set(event_ids)
         cursor = None
         while cursor != 0:
-            with self._reachable():
+            with reachable():
                 cursor, keys = self._redis.scan(cursor or 0, "receipt:{*}:*", SCAN_PAGE)
                 pipeline = self._redis.pipeline(transaction=False)
                 for key in keys:
@@ -408,18 +422,18 @@ class RedisSeatStore:
     # ------------------------------------------------------------ forms
 
     def hold_of_form(self, event_id: str, form: str) -> str | None:
-        with self._reachable():
+        with reachable():
             return self._redis.get(_key("form", event_id, form))
 
     def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
-        with self._reachable():
+        with reachable():
             key = _key("form", event_id, form)
             first = self._redis.set(key, hold_id, nx=True, get=True, px=FORM_MS)
         return first or hold_id
 
     def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
         key = _key("form", event_id, form)
-        with self._reachable(), self._redis.pipeline() as pipeline, suppress(redis.WatchError):
+        with reachable(), self._redis.pipeline() as pipeline, suppress(redis.WatchError):
             pipeline.watch(key)
             if pipeline.get(key) == hold_id:
                 pipeline.multi()
@@ -610,7 +624,7 @@ class RedisSeatStore:
         self, name: str, event_id: str, key_digest: str = "", /, **arguments: str | int | bytes
     ) -> list:
         call = self._scripts[name].call(event_id, key_digest, arguments)
-        with self._reachable():
+        with reachable():
             answer = self._calls.call(call)
             while answer[0] == "sweep_again":
                 answer = self._calls.call(call)
@@ -654,7 +668,7 @@ class RedisSeatStore:
         event that this process has never seen."""
         if self._events.get(event_id):
             return Unavailable(PART)
-        with self._reachable():
+        with reachable():
             known, listed = (
                 self._redis.pipeline(transaction=False)
                 .exists(CATALOGUE_KEY)
@@ -664,16 +678,6 @@ class RedisSeatStore:
         if known and (not listed or event_id == NO_EVENT):
             return EventNotFound(event_id)
         return Unavailable(PART)
-
-    @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        try:
-            yield
-        except (redis.RedisError, Abandoned) as error:
-            if not _is_away(error):
-                raise
-            log.warning("redis: %s", error)
-            raise Unavailable(PART) from error
 
     def _packed_blocks(self, event: Event, section: Section) -> bytes:
         """As hold_best takes them. There may be thousands, so they are packed once."""
