@@ -17,7 +17,8 @@
 -- ARGV[7]  receipt_ms        how long the answer is kept
 -- returns  held attempts_left | freed attempts_left | not_paying | event_missing
 -- attempts_left is 0 when freed, and is added to the answer that is kept. A hold whose time ran
--- out during the charge, or that has a seat sold to somebody else, is freed.
+-- out during the charge, or that has a seat sold to somebody else, is freed. Not paying: it was
+-- ended before, by somebody else or by this call, sent again; the answer that was kept then stands.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local hold_id, attempt, fingerprint, answer, card_refused, max_refused, receipt_ms = unpack(ARGV)
@@ -27,8 +28,7 @@ if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local known = redis.call('HGET', holds_key, hold_id)
 if not known then return {'not_paying'} end
 local hold = cjson.decode(known)
-if hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
-if hold.state == 'held' then return {'held', max_refused - hold.refused} end -- a repeated call
+if hold.state ~= 'paying' or hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
 
 hold.refused = hold.refused + card_refused
 local attempts_left = max_refused - hold.refused

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from redis import ResponseError
@@ -20,11 +21,13 @@ from tests.shop import TOKENS, Shop, lose
 from web.domain import (
     DEFAULT_LEASE_S,
     MAX_REFUSED_CARDS,
+    NOT_COMPLETED,
     AlreadyBooked,
     EventNotFound,
     HoldExpired,
     IdempotencyKeyReused,
     PaymentDeclined,
+    PaymentInProgress,
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
@@ -42,6 +45,7 @@ from web.stores.stripe_gateway import (
     READ_TIMEOUT_S,
     StripeGateway,
 )
+from web.use_cases import checkout, opening
 from web.use_cases.checkout import INSERT_TRIES, Checkout
 from web.use_cases.opening import Opening
 
@@ -95,10 +99,15 @@ def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
         return authorize(*arguments)
 
     shop.gateway.authorize = meanwhile_the_worker_undid_it
-    with pytest.raises(PaymentPending):
-        shop.pay()
+    heard = []
+    for _ in range(2):
+        with pytest.raises(Replayed) as final:
+            shop.pay()
+        heard.append(final.value.refusal)
+    assert heard[0].reason == NOT_COMPLETED
+    assert vars(heard[0]) == vars(heard[1]), "one final answer"
     assert shop.booking() is None
-    assert shop.charges() == ["voided"]
+    assert shop.charges() == []
 
 
 def test_a_payment_that_redis_forgets_in_the_middle_is_left_to_the_worker(shop):
@@ -163,9 +172,9 @@ def test_another_attempt_that_booked_first_is_the_only_one_that_costs_money(shop
         return authorize(*arguments)
 
     shop.gateway.authorize = stopped_before_it_could_book
-    with pytest.raises(PaymentPending):
+    with pytest.raises(Replayed):
         shop.pay()
-    assert sorted(shop.charges()) == ["captured", "voided"]
+    assert shop.charges() == ["captured"]
 
 
 def test_a_payment_asks_nothing_more_when_its_time_is_over(shop):
@@ -326,14 +335,138 @@ def test_the_worker_never_starts_a_charge(shop):
     assert shop.state() == "h"
 
 
-def test_a_free_payment_that_died_is_undone_by_the_worker(shop):
+def test_seats_that_cost_nothing_are_booked_by_the_worker_when_their_payment_broke_off(shop):
     shop.hold_again("free-F-1")
     shop.bookings.fail("insert", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         shop.pay()
     shop.bookings.heal()
     shop.work()
+    assert shop.state() == "s"
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.gateway.calls == []
+
+
+def test_a_process_that_comes_to_itself_finds_its_free_seats_booked(shop):
+    """It was stopped between its look at Redis and its insert, until the worker took over."""
+    shop.hold_again("free-F-1")
+    insert = shop.bookings.insert
+
+    def stopped(booking):
+        del shop.bookings.insert
+        shop.work()
+        return insert(booking)
+
+    shop.bookings.insert = stopped
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.pay().replayed
+
+
+# ---------------------------------------------------------------- a key that is answered "no"
+
+
+def lose_the_answer(shop):
+    """The card is charged, and its process dies."""
+    shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+
+
+def make_the_list_late(shop):
+    shop.gateway.find = lambda key, since: None
+
+
+def test_nobody_is_told_that_nothing_was_charged_while_the_gateways_list_is_late(shop):
+    lose_the_answer(shop)
+    make_the_list_late(shop)
+    with pytest.raises(PaymentPending):
+        shop.work()
+    assert shop.state() == "p"
+    with pytest.raises(PaymentInProgress):
+        shop.pay()
+    del shop.gateway.find
+    shop.work()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
+def test_a_payment_that_was_undone_is_not_revived_with_an_event_that_redis_lost(shop):
+    """The worker gave it up while its process was only stopped, and Redis is lost before the
+    process goes on."""
+    authorize = shop.gateway.authorize
+
+    def stopped(*arguments):
+        del shop.gateway.authorize
+        shop.work()
+        with pytest.raises(Replayed):
+            shop.pay()
+        try:
+            return authorize(*arguments)
+        finally:
+            lose(shop)
+            Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+            shop.work()
+
+    shop.gateway.authorize = stopped
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert (shop.booking(), shop.charges()) == (None, [])
+    assert shop.state() == "0"
+
+
+def test_a_used_key_whose_payment_is_never_listed_is_given_up_in_the_end(shop, monkeypatch):
+    """Stripe keeps a 500 for a key, and nothing may have come of it."""
+    lose_the_answer(shop)
+    make_the_list_late(shop)
+    for module in (checkout, opening):
+        monkeypatch.setattr(module, "UNDER_WAY", timedelta(seconds=1))
+    time.sleep(2.1)  # the gateway's clock has seconds
+    shop.work()
+    with pytest.raises(Replayed) as final:
+        shop.pay()
+    assert final.value.refusal.reason == NOT_COMPLETED
+    lose(shop)
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    assert shop.state() == "0", "what was given up is not put back under way"
+
+
+def test_a_key_that_cannot_be_retired_now_keeps_its_payment_under_way(shop):
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.gateway.fail("retire", OutcomeUnknown("in use"), after=True)
+    with pytest.raises(OutcomeUnknown):
+        shop.work()
+    assert shop.state() == "p"
+    shop.gateway.heal()
+    shop.work()
     assert shop.state() == "h"
+
+
+def test_a_payment_that_was_let_go_is_undone_without_another_look(shop):
+    lose_the_answer(shop)
+    for payment in shop.gateway.list(shop.began):
+        shop.gateway.void(payment.payment_id)
+    shop.work()
+    assert shop.state() == "h"
+    assert "retire" not in shop.gateway.calls
+
+
+@pytest.mark.parametrize("refusal", [NotExecuted("refused"), NotAccepted("no"), "declined"])
+def test_a_process_that_was_overtaken_repeats_the_answer_that_the_worker_gave(shop, refusal):
+    def overtaken(*_):
+        del shop.gateway.authorize
+        shop.work()
+        if refusal == "declined":
+            raise PaymentDeclined("insufficient_funds", "Your card has insufficient funds.")
+        raise refusal
+
+    shop.gateway.authorize = overtaken
+    for _ in range(2):
+        with pytest.raises(Replayed) as final:
+            shop.pay()
+        assert final.value.refusal.reason == NOT_COMPLETED
 
 
 @pytest.mark.parametrize("after", [False, True])

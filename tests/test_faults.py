@@ -428,6 +428,18 @@ def test_redis_clock_set_back_lets_holds_live_longer_and_sells_nothing_twice(clo
     assert not problems(shop)
 
 
+def test_a_payment_is_found_although_the_clock_of_redis_is_ahead_of_the_gateways(clocked_shop):
+    shop = clocked_shop
+    set_clock(shop.redis, shop.event.id, now_ms() + DAY_MS)
+    shop.hold_again("stalls-B-2")
+    shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
 def test_an_event_that_is_rebuilt_after_the_clock_went_back_has_a_higher_revision_all_the_same(
     seats, event
 ):

@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 
 import pytest
@@ -22,6 +23,7 @@ from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import (
     BadSignature,
     GatewayError,
+    KeyUsed,
     NotAccepted,
     NotAllowed,
     NotExecuted,
@@ -62,6 +64,17 @@ def captured(gateway, key, payment_method="pm_card_visa"):
     payment_id = authorize(gateway, key, payment_method).payment_id
     gateway.capture(payment_id)
     return payment_id
+
+
+def intents_of(sandbox, key):
+    """Whatever their kind."""
+    listed = requests.get(
+        f"{sandbox.url}/v1/payment_intents",
+        params={"limit": 100},
+        headers={"Authorization": f"Bearer {API_KEY}"},
+        timeout=5,
+    ).json()["data"]
+    return [intent for intent in listed if intent["metadata"].get("payment_key") == key]
 
 
 def refunds_of(sandbox, payment_id):
@@ -163,12 +176,90 @@ def test_a_payment_that_stripe_never_takes_is_refused_for_good(
     assert gateway.find(key, start) is None
 
 
-def test_the_key_of_another_payment_says_nothing_about_this_one(gateway, key, start):
+def test_the_key_of_another_payment_charges_nothing_again(gateway, key, start):
     first = authorize(gateway, key)
 
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(KeyUsed):
         authorize(gateway, key, "pm_card_amex")
     assert gateway.find(key, start) == first
+
+
+def test_a_retired_key_never_charges_anything(gateway, key, start):
+    for _ in range(2):
+        gateway.retire(key, 4200, "GBP")
+
+    for _ in range(2):
+        with pytest.raises(KeyUsed):
+            authorize(gateway, key)
+    assert gateway.find(key, start) is None
+    assert key not in [found.key for found in gateway.list(start)]
+
+
+@pytest.mark.parametrize("payment_method", ["pm_card_visa", "pm_card_visa_chargeDeclined"])
+def test_a_key_that_was_used_is_not_retired(gateway, key, start, payment_method):
+    with suppress(PaymentDeclined):
+        authorize(gateway, key, payment_method)
+    before = gateway.find(key, start)
+
+    with pytest.raises(KeyUsed):
+        gateway.retire(key, 4200, "GBP")
+    assert gateway.find(key, start) == before
+
+
+def test_a_key_is_not_retired_while_a_card_is_being_charged(gateway, sandbox, key, set_faults):
+    set_faults({"operation": "create", "kind": "slow_before", "seconds": 0.5, "calls": 1})
+    with ThreadPoolExecutor() as pool:
+        charge = pool.submit(authorize, gateway, key)
+        time.sleep(0.2)
+        with pytest.raises(OutcomeUnknown):
+            gateway.retire(key, 4200, "GBP")
+        assert charge.result().status == "authorized"
+
+
+def test_a_payment_that_was_refused_before_stripe_began_leaves_its_key_to_be_retired(gateway, key):
+    with pytest.raises(NotAccepted):
+        authorize(gateway, key, amount_minor=1)
+    gateway.retire(key, 4200, "GBP")
+    with pytest.raises(KeyUsed):
+        authorize(gateway, key)
+
+
+def test_a_retired_key_leaves_a_cancelled_payment_at_stripe(gateway, sandbox, key):
+    gateway.retire(key, 4200, "GBP")
+    found = intents_of(sandbox, key)
+    assert [(i["status"], i["payment_method"], i["amount"]) for i in found] == [
+        ("canceled", None, 4200)
+    ]
+    assert key in found[0]["description"]
+
+
+@pytest.mark.parametrize("kind", ["error_before", "drop_after"])
+def test_a_retirement_that_broke_off_is_completed_by_repeating_it(
+    gateway, sandbox, key, start, set_faults, kind
+):
+    set_faults({"operation": "cancel", "kind": kind, "calls": 1})
+    with pytest.raises(OutcomeUnknown):
+        gateway.retire(key, 4200, "GBP")
+    assert gateway.find(key, start) is None, "no card was refused"
+    gateway.retire(key, 4200, "GBP")
+    assert [intent["status"] for intent in intents_of(sandbox, key)] == ["canceled"]
+
+
+def test_stripes_clock_is_told_by_its_answers(key):
+    hours_ago = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
+    headers = {"Date": format_datetime(hours_ago, usegmt=True)}
+    empty = b'{"object": "list", "url": "/v1/payment_intents", "has_more": false, "data": []}'
+    with Provider(200, empty, headers) as provider:
+        gateway = StripeGateway(API_KEY, provider.url)
+        assert hours_ago <= gateway.now() <= hours_ago + timedelta(seconds=5)
+        assert len(provider.requests) == 1
+        gateway.now()
+        assert len(provider.requests) == 1, "the clock is known now"
+
+
+def test_without_an_answer_stripes_clock_is_not_known():
+    with listening() as (_, url), pytest.raises(GatewayError):
+        StripeGateway(API_KEY, url, **IMPATIENT).now()
 
 
 def test_several_payments_are_found_in_one_reading_of_the_list(gateway, key, start):
@@ -526,8 +617,8 @@ class Provider(LocalServer):
             def do_POST(self):
                 provider.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
                 provider.requests.append(self.headers)
-                self.send_response(status)
-                for name, value in (headers or {}).items():
+                self.send_response_only(status)
+                for name, value in {"Date": self.date_time_string(), **(headers or {})}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -879,12 +970,13 @@ def test_a_refund_that_is_refused_has_done_nothing(key, status, body):
         StripeGateway(API_KEY, provider.url, max_wait_s=0).refund("pi_1", key)
 
 
-def test_a_payment_that_stripe_still_processes_is_neither_found_nor_missing(start):
+@pytest.mark.parametrize("status", ["processing", "requires_confirmation", "requires_action"])
+def test_a_payment_that_stripe_still_processes_is_not_told_as_refused(start, status):
+    """One that is confirmed in the moment of the look has no refusal either."""
     page = b'{"object": "list", "url": "/v1/payment_intents", "has_more": false, "data": [%s]}'
-    with Provider(200, page % intent(status="processing")) as provider:
+    with Provider(200, page % intent(status=status)) as provider:
         gateway = StripeGateway(API_KEY, provider.url)
-        with pytest.raises(OutcomeUnknown):
-            gateway.find("hld_1-1", start)
+        assert gateway.find("hld_1-1", start) is None
         assert list(gateway.list(start)) == []
 
 

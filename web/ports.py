@@ -115,6 +115,11 @@ class SeatStore(Protocol):
     reached or has lost the event, and EventNotFound when it knows of no such event; those that
     take an Event raise EventChanged when it is out of date."""
 
+    def now(self) -> datetime:
+        """The moment by Redis's clock, in UTC: what ``begun_at`` of a payment and ``booked_at`` of
+        a booking are compared with. The clock of this machine may be wrong by hours."""
+        ...
+
     def announce(self, event_ids: Iterable[str]) -> None:
         """Lists events as being on sale, none too: then it is known that there are none. Whoever
         asks for one that is listed but not there yet
@@ -247,10 +252,13 @@ class SeatStore(Protocol):
         Replayed with the refusal that it ended with."""
         ...
 
-    def undo_payment(self, payment: Payment, answer: PaymentDeclined | SeatTaken | None) -> int:
+    def undo_payment(
+        self, payment: Payment, answer: PaymentDeclined | SeatTaken | None
+    ) -> int | None:
         """The charge definitely did not happen. ``answer`` is kept as the final one to the
         payment's key; None leaves the key to be used again. Returns how many more cards the hold
-        takes: 0 when its seats were given back. Only a bank's decline counts as a refused card."""
+        takes: 0 when its seats were given back. Only a bank's decline counts as a refused card.
+        None when the payment was not under way any more: somebody else has ended it."""
         ...
 
     def renew_lease(self, payment: Payment) -> bool:
@@ -443,6 +451,11 @@ class OutcomeUnknown(GatewayError):
     """It may have happened: time-out, connection reset, 5xx."""
 
 
+class KeyUsed(GatewayError):
+    """The gateway knows the key from a call that asked for something else. This call did nothing,
+    and with this key none like it ever will."""
+
+
 class BadSignature(Exception):
     """The webhook is not from the gateway, or is too old."""
 
@@ -450,7 +463,7 @@ class BadSignature(Exception):
 class Gateway(Protocol):
     """Every call but those of webhooks raises NotExecuted or OutcomeUnknown when it has no answer.
     Every call may be repeated with the same key: it then answers the same and does nothing
-    twice."""
+    twice. What a key was used for is remembered for a day at least."""
 
     def authorize(
         self,
@@ -462,7 +475,16 @@ class Gateway(Protocol):
     ) -> Authorization:
         """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
         step by its owner, InvalidRequest when there is no such payment method or it cannot be used
-        for this, NotAccepted and NotAllowed when no other one could either."""
+        for this, NotAccepted and NotAllowed when no other one could either, KeyUsed when the key
+        was retired, or used with other arguments."""
+        ...
+
+    def retire(self, key: str, amount_minor: int, currency: str) -> None:
+        """Uses up a key that authorize never had: from now on authorize raises KeyUsed with it,
+        also in a call that is on its way already. Raises KeyUsed when authorize was faster: then
+        there is a payment, which may not be listed yet, or a refusal that left none, and with this
+        key there will be no other. OutcomeUnknown while a call with the key is being carried out. A
+        retired key has no payment: it is neither listed nor found."""
         ...
 
     def capture(self, payment_id: str) -> None:
@@ -479,8 +501,14 @@ class Gateway(Protocol):
         payment was not captured."""
         ...
 
+    def now(self) -> datetime:
+        """The moment by the gateway's clock, in UTC, to the second: what ``created`` of a payment
+        is compared with. The clock of this machine may be wrong by hours."""
+        ...
+
     def find(self, key: str, since: datetime) -> Authorization | None:
-        """The payment that this key made at or after ``since``, from the gateway's own list."""
+        """The payment that this key made at or after ``since``, from the gateway's own list. None
+        also when the list is late, or the gateway itself does not know yet what became of it."""
         ...
 
     def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:

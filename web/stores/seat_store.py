@@ -199,6 +199,11 @@ class RedisSeatStore:
         with reachable():
             self._redis.ping()
 
+    def now(self) -> datetime:
+        with self._reachable():
+            seconds, microseconds = self._redis.time()
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+
     # ------------------------------------------------------------ events
 
     def announce(self, event_ids: Iterable[str]) -> None:
@@ -557,7 +562,9 @@ class RedisSeatStore:
             raise PaymentNotFound
         return None if outcome == "paying" else self._replay(values[0])
 
-    def undo_payment(self, payment: Payment, answer: PaymentDeclined | SeatTaken | None) -> int:
+    def undo_payment(
+        self, payment: Payment, answer: PaymentDeclined | SeatTaken | None
+    ) -> int | None:
         card_refused = isinstance(answer, PaymentDeclined) and answer.is_of_the_card
         outcome, *attempts_left = self._run(
             "undo_payment",
@@ -571,7 +578,7 @@ class RedisSeatStore:
             max_refused=MAX_REFUSED_CARDS,
             receipt_ms=RECEIPT_MS,
         )
-        return 0 if outcome == "not_paying" else attempts_left[0]
+        return None if outcome == "not_paying" else attempts_left[0]
 
     def renew_lease(self, payment: Payment) -> bool:
         (outcome,) = self._run(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -31,6 +32,7 @@ from web.ports import (
     Authorization,
     BadSignature,
     GatewayError,
+    KeyUsed,
     NotAccepted,
     NotAllowed,
     NotExecuted,
@@ -77,6 +79,10 @@ idempotency key."""
 SHOP_FIELD = "payment_shop"
 """The metadata field that says which shop made a payment: staging and production may share an
 account, and neither has the bookings of the other."""
+
+RETIRED_FIELD = "payment_retired"
+"""The metadata field of an intent that no card was ever given to. It uses up the idempotency key of
+a payment that must not be made any more."""
 
 MAX_SIGNATURE_LENGTH = 1024
 """Of the header Stripe-Signature. Stripe writes 80 characters, and 70 more for each further secret
@@ -172,6 +178,7 @@ class StripeGateway:
 
         Opens no connection.
         """
+        self._clock = _StripesClock()
         # Otherwise the SDK names this host to Stripe and keeps an id in the home directory.
         stripe.enable_telemetry = False
         client = stripe.StripeClient(
@@ -180,7 +187,8 @@ class StripeGateway:
             # Whether to ask again is the use case's decision.
             max_network_retries=0,
             http_client=stripe.RequestsClient(
-                timeout=(connect_timeout_s, read_timeout_s), session=_shared_session(max_calls)
+                timeout=(connect_timeout_s, read_timeout_s),
+                session=_shared_session(max_calls, self._clock.hear),
             ),
         )
         self._intents = client.v1.payment_intents
@@ -240,6 +248,21 @@ class StripeGateway:
             self._tell(refused.__cause__, metadata.get("event", "an unknown event"), amount)
             raise
 
+    def retire(self, key: str, amount_minor: int, currency: str) -> None:
+        """As the port says, by Stripe's rule that a key belongs to the parameters of its first
+        call: https://docs.stripe.com/api/idempotent_requests. The intent has no payment method,
+        is never confirmed, and is cancelled at once."""
+        wanted = {
+            "amount": amount_minor,
+            "currency": currency.lower(),
+            "capture_method": "manual",
+            "description": f"No payment: {key} broke off, and will not be charged",
+            "metadata": {**self._tag, KEY_FIELD: key, RETIRED_FIELD: "true"},
+        }
+        intent_id = self._ask(lambda: self._intents.create(wanted, {"idempotency_key": key}).id)
+        # The key is used up already. The cancellation is for whoever reads the list at Stripe.
+        self._bring_to("canceled", intent_id, self._intents.cancel)
+
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was let go before, or
         there is no such payment; otherwise as the port says."""
@@ -262,6 +285,13 @@ class StripeGateway:
         if status not in ("succeeded", "pending"):
             raise OutcomeUnknown(f"the refund of payment {payment_id} is {status}")
 
+    def now(self) -> datetime:
+        """As the port says: by the Date of Stripe's last answer, and of one more call when there
+        was none yet."""
+        if not self._clock.is_known:
+            self._ask(lambda: self._intents.list({"limit": 1}))
+        return self._clock.now()
+
     def find(self, key: str, since: datetime) -> Authorization | None:
         """As the port says. A request that is still on its way leaves no payment to find."""
         return self.find_all([key], since).get(key)
@@ -270,11 +300,10 @@ class StripeGateway:
         """As the port says, and as ``find``."""
         missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
-        for intent in self._created_since(since - CLOCK_SKEW) if missing else ():
-            key = self._key_of(intent.metadata.to_dict())
-            if key in missing:
-                missing.remove(key)
-                found[key] = _authorization(intent)
+        for authorization in self.list(since - CLOCK_SKEW) if missing else ():
+            if authorization.key in missing:
+                missing.remove(authorization.key)
+                found[authorization.key] = authorization
             if not missing:
                 break
         return found
@@ -283,8 +312,7 @@ class StripeGateway:
         """As the port says. Payments on the same account that are not ours are left out, and so
         are those that Stripe is still processing."""
         for intent in self._created_since(since):
-            key = self._key_of(intent.metadata.to_dict())
-            if key is not None and intent.status in _STATUSES:
+            if self._key_of(intent.metadata.to_dict()) and _status_of(intent):
                 yield _authorization(intent)
 
     def verify_webhook(self, payload: bytes, signature: str) -> None:
@@ -340,11 +368,10 @@ class StripeGateway:
         return True
 
     def _key_of(self, metadata: Mapping[str, str]) -> str | None:
-        """None when the payment is not ours. To a shop with a tag one without is not: to overlook
+        """None when it is no payment of ours. To a shop with a tag one without is not: to overlook
         one of ours leaves money reserved for some days, to refund one of theirs undoes a sale."""
-        if self._shops is None or metadata.get(SHOP_FIELD) in self._shops:
-            return metadata.get(KEY_FIELD)
-        return None
+        is_ours = self._shops is None or metadata.get(SHOP_FIELD) in self._shops
+        return metadata.get(KEY_FIELD) if is_ours and RETIRED_FIELD not in metadata else None
 
     def _create_refund(self, payment_id: str, key: str) -> str | None:
         """The status of the refund. It is of all that is left to give back, so that Stripe itself
@@ -393,7 +420,7 @@ class StripeGateway:
         """One call of the SDK and the reading of its answer; a failure is counted and logged."""
         try:
             return self._ask_until_answered(call)
-        except NotAccepted:
+        except (NotAccepted, KeyUsed):
             raise
         except GatewayError as error:
             self._fail(error)
@@ -453,8 +480,9 @@ def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | I
         return TooBusy(text)
     if _never_connected(error):
         return NotExecuted(text)
-    # Among the rest: 409, the key is under way; and IdempotencyError, the key belongs to another
-    # payment, which may well have been made.
+    if isinstance(error, stripe.IdempotencyError):
+        return KeyUsed(text)
+    # Among the rest: 409, the key is under way.
     return OutcomeUnknown(text)
 
 
@@ -534,9 +562,18 @@ def _read_page(
     return page, page.data, page.has_more
 
 
+def _status_of(intent: PaymentIntent) -> str | None:
+    """The port's word for it; None while Stripe does not know yet. So it is with an intent that was
+    made a moment ago, with its confirmation, and has neither a charge nor a refusal."""
+    status = _STATUSES.get(intent.status)
+    if status == "declined" and not getattr(intent, "last_payment_error", None):
+        return None
+    return status
+
+
 def _authorization(intent: PaymentIntent) -> Authorization:
     """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
-    status = _STATUSES.get(intent.status)
+    status = _status_of(intent)
     if status is None:
         raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")
     charge = getattr(intent, "latest_charge", None)
@@ -635,14 +672,42 @@ _EVENTS = {
 """Others, like payment_intent.created, tell of payments of which nothing has become yet."""
 
 
-def _shared_session(max_connections: int) -> requests.Session:
+class _StripesClock:
+    """Stripe's, by the Date of its answers (RFC 9110, 6.6.1), and by the monotonic clock since. An
+    answer without one leaves this machine's clock, which is then the best there is."""
+
+    def __init__(self):
+        self._ahead_s: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self._ahead_s is not None
+
+    def hear(self, answer: requests.Response, **_: object) -> None:
+        """A hook of requests."""
+        try:
+            moment_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (KeyError, ValueError):
+            if self.is_known:
+                return
+            moment_s = time.time()
+        self._ahead_s = moment_s - time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(int(time.monotonic() + self._ahead_s), UTC)
+
+
+def _shared_session(
+    max_connections: int, hear: Callable[[requests.Response], None]
+) -> requests.Session:
     """One session for all greenlets. The SDK keeps one for each thread, which with gevent is one
     for each request: a new connection and a new TLS handshake every time.
 
-    Sharing is safe because nothing in it changes after this function: urllib3's pool has a lock
-    of its own, and cookies are not kept.
+    ``hear`` is told each answer. Sharing is safe because nothing in it changes after this function:
+    urllib3's pool has a lock of its own, and cookies are not kept.
     """
     session = requests.Session()
+    session.hooks["response"].append(hear)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     # Settings come from one place. A ~/.netrc would even replace the API key.
     session.trust_env = False

@@ -4,7 +4,7 @@ allow? (design: "Rules that always hold", as far as they can be seen at rest.)""
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
 
@@ -23,6 +23,10 @@ from web.use_cases.current_event import with_event
 
 GATEWAY_WINDOW = timedelta(days=1)
 """How far back payments are compared."""
+
+PAID_BEFORE = timedelta(hours=1)
+"""How long before its booking a payment may have been made, by another clock than the booking's: it
+was finished after an hour without MongoDB, or one of the clocks is wrong."""
 
 BATCH = 1_000
 """Receipts whose bookings are looked up together."""
@@ -61,18 +65,18 @@ def audit(
     window: timedelta = GATEWAY_WINDOW,
 ) -> list[Check]:
     """All checks, each with what it found, or why it could not look."""
-    auditor = _Auditor(seats, bookings, gateway, datetime.now(UTC) - window)
+    auditor = _Auditor(seats, bookings, gateway, window)
     return [auditor.run(rule, look) for rule, look in auditor.checks()]
 
 
 class _Auditor:
     def __init__(
-        self, seats: AuditedSeats, bookings: BookingStore, gateway: Gateway, since: datetime
+        self, seats: AuditedSeats, bookings: BookingStore, gateway: Gateway, window: timedelta
     ):
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
-        self._since = since
+        self._window = window
 
     def run(self, rule: str, look: Callable[[Check], None]) -> Check:
         check = Check(rule)
@@ -106,13 +110,11 @@ class _Auditor:
             check.expect(bookings == 1, f"{event_id}: {seat} is in {bookings} bookings")
 
     def _payments_match_bookings(self, check: Check) -> None:
-        bookings = {
-            booking.payment_id: booking
-            for booking in self._booked()
-            if booking.payment_id and booking.booked_at >= self._since
-        }
+        bookings = {b.payment_id: b for b in self._booked() if b.payment_id}
         payments = {p.payment_id: p for p in self._payments}
         for payment_id, booking in bookings.items():
+            if booking.booked_at < self._since:
+                continue
             payment = payments.get(payment_id)
             check.expect(
                 payment is not None and _pays_for(payment, booking),
@@ -136,7 +138,12 @@ class _Auditor:
 
     @cached_property
     def _payments(self) -> list[Authorization]:
-        return [p for p in self._gateway.list(self._since) if "booking_id" in p.metadata]
+        listed = self._gateway.list(self._since - PAID_BEFORE)
+        return [p for p in listed if "booking_id" in p.metadata]
+
+    @cached_property
+    def _since(self) -> datetime:
+        return self._gateway.now() - self._window
 
     # ------------------------------------------------------------ Redis and MongoDB
 

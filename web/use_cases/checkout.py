@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from web.domain import (
     DEFAULT_LEASE_S,
@@ -34,6 +34,7 @@ from web.domain import (
     PaymentsBusy,
     PaymentsClosed,
     Receipt,
+    Replayed,
     SeatTaken,
     SoldAs,
     Unavailable,
@@ -46,6 +47,7 @@ from web.ports import (
     Gateway,
     GatewayError,
     InsertUnknown,
+    KeyUsed,
     NotAccepted,
     NotAllowed,
     NotExecuted,
@@ -62,7 +64,8 @@ POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
 the process there. When the step after a point has no answer, this is how things stand:
 
     point       seats    booking  money     the buyer hears  what the worker does after the lease
-    begun       paying   none     none      202              undoes it: 402 to the same key
+    begun       paying   none     none      202              retires its gateway key, then undoes
+                                                             it: 402 to the same key
     authorized  paying   none     reserved  202              books, captures, confirms
     own         paying   none     reserved  202              the same, a whole lease later
     booked      paying   there    reserved  202              captures, confirms
@@ -70,8 +73,8 @@ the process there. When the step after a point has no answer, this is how things
     confirmed   sold     there    captured  201              nothing
 
 A step may have had its effect all the same; the worker looks. A process that is killed says nothing
-to its buyer (nginx: 504). Seats that cost nothing have no money to find: until they are booked,
-their payment is undone.
+to its buyer (nginx: 504). Seats that cost nothing have no money that could be missing: from
+"begun" on the worker books them.
 """
 
 GATEWAY_TRIES = 2
@@ -85,6 +88,11 @@ FENCE_OF_LEASE = 0.6
 then has ended, one way or the other, when the lease does and the worker takes over. A lease longer
 than the default leaves no more time for calls: the buyer has waited long enough, and nginx will not
 wait much longer."""
+
+UNDER_WAY = timedelta(minutes=15)
+"""How long a payment is looked for at the gateway whose key was used and that is not listed: many
+times longer than the list is late. No reading of the list that puts a payment back under way goes
+further into the past: what is not found by then is let go, and never booked."""
 
 LOOK_WITHIN_MS = 15_000
 """When the gateway tells of a payment, the process that began it needs a second for the rest; after
@@ -125,10 +133,11 @@ class Paid:
 
 @dataclass
 class _Attempt:
-    """A payment in the hands of this process, and until when, on the monotonic clock, it asks the
-    gateway and inserts. ``authorization``: the money that is reserved, if any is."""
+    """A payment in the hands of this process, since when and until when, on the monotonic clock, it
+    asks the gateway and inserts. ``authorization``: the money that is reserved, if any is."""
 
     payment: Payment
+    began_s: float
     asks_until_s: float
     inserts_until_s: float
     authorization: Authorization | None = None
@@ -138,6 +147,10 @@ class _Attempt:
 
     def is_fenced(self) -> bool:
         return time.monotonic() > self.inserts_until_s
+
+    def now(self) -> datetime:
+        """By the clock of Redis, which stamped the beginning: this machine's may be wrong."""
+        return self.payment.begun_at + timedelta(seconds=time.monotonic() - self.began_s)
 
     def pending(self) -> PaymentPending:
         return PaymentPending(self.payment.key_digest)
@@ -212,18 +225,20 @@ class Checkout:
             self._seats.hurry_payment(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
 
     def resume(self, payment: Payment, charges: Mapping[str, Authorization] | None = None) -> str:
-        """Ends a payment that nobody ended in time: finished when the money is reserved or the
-        booking there, undone otherwise. Never starts a charge: its buyer may have been told that
-        nothing happened. ``charges`` are the gateway's, by key, when somebody has read its list
-        since the payment lapsed. Returns what was done, for the log."""
+        """Ends a payment that nobody ended in time: finished when the money is reserved, the
+        booking there, or nothing to be paid; undone when no money can ever be reserved for it.
+        Never starts a charge: its buyer may have been told that nothing happened. ``charges`` are
+        the gateway's, by key, when somebody has read its list since the payment lapsed. Returns
+        what was done, for the log. Raises PaymentPending when neither can be done yet."""
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
             try:
-                authorization = self._reserved(payment, charges)
-                if authorization is None:
+                authorization = self._settled(payment, charges) if payment.amount_minor else None
+                if payment.amount_minor and authorization is None:
                     self._seats.undo_payment(payment, NOT_CHARGED)
                     return "undone: nothing was charged"
-                booking = self._book(self._attempt(payment, time.monotonic(), authorization))
+                attempt = self._attempt(payment, time.monotonic(), authorization)
+                booking = self._book(attempt, self._seats.now())
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
                 return "undone: the card was refused"
@@ -231,6 +246,8 @@ class Checkout:
                 return f"undone: {', '.join(lost.seats)} had been sold before"
             except AlreadyBooked:
                 return "finished: another attempt had booked"
+            except Replayed:
+                return "undone before, by its own process"
         if booking.refunded_at:
             self._seats.undo_payment(payment, None)
             self._seats.release_hold(payment.event_id, payment.hold_id)
@@ -238,27 +255,33 @@ class Checkout:
         self._finish(self._attempt(payment, time.monotonic()), booking)
         return "finished"
 
-    def _reserved(
-        self, payment: Payment, charges: Mapping[str, Authorization] | None = None
+    def _settled(
+        self, payment: Payment, charges: Mapping[str, Authorization] | None
     ) -> Authorization | None:
-        """The money that is reserved for a payment, as the gateway has it. Raises PaymentDeclined
-        when it has a refused card instead."""
-        if not payment.amount_minor:
-            return None
-        if charges is None:
-            found = self._gateway.find(payment.gateway_key, payment.begun_at)
-        else:
-            found = charges.get(payment.gateway_key)
-        if found and found.status == "declined":
-            raise PaymentDeclined("card_declined", "Your card was declined.")
-        return found if found and found.status in ("authorized", "captured") else None
+        """The money that is reserved for a payment; None when none is and none can be any more. The
+        list may be late, and the process that was about to charge the card may only be stopped: a
+        key that is not listed is retired before anybody is told that nothing was charged. Raises
+        PaymentDeclined, and PaymentPending when the key was used and its payment is not listed."""
+        key, begun_at = payment.gateway_key, payment.begun_at
+        found = self._gateway.find(key, begun_at) if charges is None else charges.get(key)
+        if found is None:
+            try:
+                self._gateway.retire(key, payment.amount_minor, payment.currency)
+            except KeyUsed:
+                # Once more, by the gateway's own clock: that of Redis may be far ahead of it.
+                found = self._gateway.find(key, self._gateway.now() - UNDER_WAY)
+                if found is None and self._seats.now() - begun_at < UNDER_WAY:
+                    raise PaymentPending(payment.key_digest) from None
+        return found and _reserved(found)
 
     # ------------------------------------------------------------ the steps
 
     def _attempt(
         self, payment: Payment, began_s: float, authorization: Authorization | None = None
     ) -> _Attempt:
-        return _Attempt(payment, began_s + self._budget_s, began_s + self._fence_s, authorization)
+        return _Attempt(
+            payment, began_s, began_s + self._budget_s, began_s + self._fence_s, authorization
+        )
 
     def _begin(
         self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
@@ -307,24 +330,46 @@ class Checkout:
             if payment.amount_minor:
                 attempt.authorization = self._authorize(attempt)
         except PaymentDeclined as declined:
-            declined.attempts_left = self._seats.undo_payment(payment, declined)
+            declined.attempts_left = self._undo(attempt, declined)
             raise
         except InvalidRequest:
-            self._seats.undo_payment(payment, None)
+            self._undo(attempt, None)
             raise
         except NotAccepted as error:
             declined = PaymentDeclined(NOT_ACCEPTED, CANNOT_BE_PAID)
-            declined.attempts_left = self._seats.undo_payment(payment, declined)
+            declined.attempts_left = self._undo(attempt, declined)
             raise declined from error
         except NotExecuted as error:
-            self._seats.undo_payment(payment, None)
+            self._undo(attempt, None)
             raise _not_possible_now(error) from error
+        except KeyUsed:
+            # Retired by the worker, which had reason to think that this process was gone.
+            with suppress(PaymentNotFound):
+                self._hear_final_answer(attempt)
+            raise attempt.pending() from None
         self._reach("authorized")
         self._check_own(attempt)
         self._reach("own")
-        booking = self._book(attempt)
+        booking = self._book(attempt, attempt.now())
         self._finish(attempt, booking)
         return booking.receipt()
+
+    def _undo(self, attempt: _Attempt, answer: PaymentDeclined | SeatTaken | None) -> int:
+        """How many more cards the hold takes. Raises the answer that the key has got meanwhile,
+        when the worker was faster: a key has one final answer."""
+        attempts_left = self._seats.undo_payment(attempt.payment, answer)
+        if attempts_left is None:
+            with suppress(PaymentNotFound):
+                self._hear_final_answer(attempt)
+        return attempts_left or 0
+
+    def _hear_final_answer(self, attempt: _Attempt) -> None:
+        """Of a payment that the worker has taken over: raises Replayed with what it answered,
+        PaymentNotFound when that was nothing, and PaymentPending when it is not known now."""
+        payment = attempt.payment
+        with suppress(EventNotFound, Unavailable):
+            self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
+        raise attempt.pending()
 
     def _check_own(self, attempt: _Attempt) -> None:
         """Before the commit point: a process that was stopped for a while may find that the worker
@@ -358,7 +403,7 @@ class Checkout:
             raise attempt.pending() from error
 
     def _authorize(self, attempt: _Attempt) -> Authorization:
-        """Raises PaymentDeclined, InvalidRequest, NotExecuted, PaymentPending."""
+        """Raises PaymentDeclined, InvalidRequest, NotExecuted, KeyUsed, PaymentPending."""
         payment = attempt.payment
         if not payment.buyer.payment_method:
             raise InvalidRequest("payment_method", "is required, for these seats cost something")
@@ -386,20 +431,22 @@ class Checkout:
     def _look_up(self, attempt: _Attempt) -> Authorization:
         """The authorisation whose answer was lost. Not being there (yet) is no proof that it never
         will be: raises PaymentPending, and PaymentDeclined."""
+        payment = attempt.payment
         try:
-            found = self._reserved(attempt.payment)
+            found = self._gateway.find(payment.gateway_key, payment.begun_at)
         except GatewayError as error:
-            log.warning("payment %s: look-up: %s", attempt.payment.gateway_key, error)
+            log.warning("payment %s: look-up: %s", payment.gateway_key, error)
             found = None
-        if found:
-            return found
+        reserved = found and _reserved(found)
+        if reserved:
+            return reserved
         raise attempt.pending()
 
-    def _book(self, attempt: _Attempt) -> Booking:
-        """The commit point. Raises SeatTaken when another booking has a seat (the authorisation is
-        then void), PaymentPending when MongoDB's answer is missing."""
+    def _book(self, attempt: _Attempt, now: datetime) -> Booking:
+        """The commit point; ``now`` is by the clock of Redis. Raises SeatTaken when another booking
+        has a seat (the authorisation is then void), PaymentPending when MongoDB's answer is
+        missing."""
         payment = attempt.payment
-        now = datetime.now(UTC)
         booking = Booking(
             id=booking_id_of(payment.hold_id),
             hold_id=payment.hold_id,
@@ -451,7 +498,7 @@ class Checkout:
         payment = attempt.payment
         for other in self._bookings.holding(payment.event_id, payment.seats):
             self._confirm(other)
-        self._seats.undo_payment(payment, lost)
+        self._undo(attempt, lost)
 
     def _finish(self, attempt: _Attempt, booking: Booking) -> None:
         """After the commit point: take the money, then tell Redis."""
@@ -484,6 +531,13 @@ class Checkout:
             booking.event_id,
             lambda event: self._seats.confirm_booking(event, booking),
         )
+
+
+def _reserved(found: Authorization) -> Authorization | None:
+    """None when it was let go. Raises PaymentDeclined when the card was refused."""
+    if found.status == "declined":
+        raise PaymentDeclined("card_declined", "Your card was declined.")
+    return found if found.status in ("authorized", "captured") else None
 
 
 def _not_possible_now(error: NotExecuted) -> Unavailable:

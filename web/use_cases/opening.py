@@ -3,21 +3,17 @@
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from web.domain import Event, EventChanged, Payment, SeatState, moved_seats
 from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
+from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.payment_records import payment_of
 
 OPENING_TRIES = 5
 
 NAMED_SEATS = 5
 """How many seats a message names before it says "and so on"."""
-
-UNDER_WAY = timedelta(hours=1)
-"""How far back the gateway is asked for payments that were under way when Redis lost the event:
-many times longer than one takes. The worker lets older ones go."""
 
 LISTING_S = 3.0
 """How long the gateway's list is read for them: the events are shut meanwhile, and the newest come
@@ -49,7 +45,7 @@ class UnderWay:
     def _authorized(self) -> list[Authorization]:
         until_s, authorized = time.monotonic() + LISTING_S, []
         try:
-            for authorization in self._gateway.list(datetime.now(UTC) - UNDER_WAY):
+            for authorization in self._gateway.list(self._gateway.now() - UNDER_WAY):
                 if authorization.status == "authorized":
                     authorized.append(authorization)
                 if time.monotonic() > until_s:
