@@ -200,7 +200,7 @@ class RedisSeatStore:
             self._redis.ping()
 
     def now(self) -> datetime:
-        with self._reachable():
+        with reachable():
             seconds, microseconds = self._redis.time()
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
