@@ -85,7 +85,7 @@ log = logging.getLogger(__name__)
 
 
 _NEVER = timedelta.min
-_LATER_THAN_ALL = timedelta.max
+_LATER_THAN_ALL = timedelta.max / 2
 """Of the worker's own clock: the time that this machine runs, by which it paces itself. Its time of
 day may be wrong by hours, or be set while it works; so what the gateway stamped is compared with
 the gateway's clock, and what Redis stamped with that of Redis."""
