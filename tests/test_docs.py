@@ -263,6 +263,7 @@ ROOMS = {
         "web.tickets",
     },
     "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},
+    "web/request_bounds.py": {"web.answers", "web.metrics", "web.problems"},
     "web/error_handlers.py": {
         "web.answers",
         "web.domain",

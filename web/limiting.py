@@ -37,6 +37,10 @@ Found = TypeVar("Found")
 LOGIN_RATE = "10/minute"
 """Tries of one client to guess the organiser's token."""
 
+HOLD_LINK_RATE = "30/minute"
+"""Pages of one client with a QR code of an address: 10 to 25 ms each, and the Host in it is the
+client's to choose, so that no cache helps."""
+
 ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
     "api.show_hold",
@@ -55,6 +59,7 @@ ROUTES_OF_FORMS = (
     "pages.log_out",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)
+ROUTES_OF_HOLD_LINKS = ("pages.show_hold_link",)
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,7 @@ def limit_routes(
         (settings.rate_limit_lookups, "lookups", ROUTES_OF_LOOKUPS),
         (settings.rate_limit_forms, "forms", ROUTES_OF_FORMS),
         (LOGIN_RATE, "logins", ROUTES_OF_LOGINS),
+        (HOLD_LINK_RATE, "links", ROUTES_OF_HOLD_LINKS),
     ):
         limit = routes.shared_limit(rate, scope=scope)
         for endpoint in endpoints:
