@@ -214,6 +214,7 @@ ROOMS = {
         "web.settings",
     },
     "web/monitoring.py": {"sidecar", "web.problems"},
+    "web/spelling.py": {"web.answers"},
     # Who asks.
     "web/api.py": {
         "web.answers",

@@ -27,6 +27,7 @@ from web.request_bounds import BoundedRequest, RequestBounds
 from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.shop_tags import shop_tag
+from web.spelling import one_spelling
 from web.stores.booking_store import MongoBookingStore
 from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore, connect
@@ -99,7 +100,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.wsgi_app = hot_health.shortcut(app)
     app.wsgi_app = hot_api.shortcut(app)
     app.wsgi_app = ClientLimit(
-        RequestBounds(app.wsgi_app, COOKIES),
+        RequestBounds(one_spelling(app.wsgi_app), COOKIES),
         limiter,
         settings.rate,
         settings.rate_of_webhooks,

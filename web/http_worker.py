@@ -422,6 +422,8 @@ def _environ(message: Message) -> dict:
     environ = {
         "REQUEST_METHOD": message.method,
         "PATH_INFO": path,
+        # Not of PEP 3333: before it was decoded, by the name that gunicorn has for it.
+        "RAW_URI": message.target,
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": f"HTTP/{message.version}",
         "wsgi.input": io.BytesIO(message.body),
