@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from web.domain import (
 from web.ports import (
     Authorization,
     BookingStore,
+    Broken,
     Gateway,
     GatewayError,
     IndexMissing,
@@ -230,9 +231,16 @@ class Reconciler:
         return sold
 
     def _mend_event(
-        self, now: timedelta, event_id: str, upkeep: Upkeep | None, under_way: UnderWay
+        self, now: timedelta, event_id: str, upkeep: Upkeep | Broken | None, under_way: UnderWay
     ) -> None:
-        if upkeep is None:
+        if isinstance(upkeep, Broken):
+            if event_id not in self._on_sale:
+                with suppress(Refusal):  # Its definition may be lost, too.
+                    self._on_sale[event_id] = self._seats.current_event(event_id)
+            if event_id in self._on_sale:
+                reason = f"{upkeep.key} is lost or wrong in Redis"
+                return self._reopen(event_id, reason, under_way)
+        if not isinstance(upkeep, Upkeep):
             return self._open_missing(now, event_id, under_way)
         self._missing_since.pop(event_id, None)
         known = self._on_sale.get(event_id)
@@ -275,12 +283,14 @@ class Reconciler:
         if not self._dry_run:
             self._seen.pop(event_id, None)
 
-    def _compare_with_bookings(self, now: timedelta, upkeep: dict[str, Upkeep | None]) -> None:
+    def _compare_with_bookings(
+        self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
+    ) -> None:
         """Events whose turn it is, that which has waited longest first."""
         turns = {
             event_id: self._turn(event_id, needed.moment.revision)
             for event_id, needed in upkeep.items()
-            if needed
+            if isinstance(needed, Upkeep)
         }
         until_s = time.monotonic() + COMPARING_S
         due = sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__)
