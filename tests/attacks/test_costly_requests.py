@@ -290,6 +290,7 @@ def seconds_of(
     return best_s
 
 
+@pytest.mark.timeout(600)  # ten seconds of processor time, however long others have it
 def test_no_request_takes_long(app, buyer):
     slow = {}
     for rule in app.url_map.iter_rules():
