@@ -13,7 +13,6 @@ from tests.environment import inherited
     ("module", "variables", "says"),
     [
         ("bench", {"KEEP": "yes"}, "KEEP=yes: must be 0 or 1"),
-        ("attacks", {"KEEP": "2"}, "KEEP=2: must be 0 or 1"),
         (
             "bench",
             {"MAKEFLAGS": " -- SECONDS=5"},
@@ -27,6 +26,7 @@ from tests.environment import inherited
         ("bench.soak", {"MINUTES": "abc"}, "MINUTES=abc: must be a number from 1 to 10,080"),
         ("bench.soak", {"MINUTES": "-1"}, "MINUTES=-1: must be a number from 1 to 10,080"),
         ("bench.soak", {"MINUTES": "nan"}, "MINUTES=nan: must be a number from 1 to 10,080"),
+        ("simulator", {"SEED": "x"}, "SEED=x: must be a whole number, at least 0"),
         ("bench.soak", {"MINUTE": "5"}, "MINUTE is no parameter; did you mean MINUTES?"),
     ],
 )

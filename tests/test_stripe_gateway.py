@@ -1,5 +1,5 @@
 """StripeGateway, against the sandbox where the provider behaves and against a socket where it
-does not."""
+does not. What a provider that behaves does holds for the gateway of the simulator, too."""
 
 import itertools
 import json
@@ -18,6 +18,7 @@ import stripe
 
 from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
+from tests.simulator.gateway import SimulatedGateway
 from tests.waiting import eventually
 from web.domain import InvalidRequest, PaymentDeclined
 from web.ports import (
@@ -29,7 +30,7 @@ from web.ports import (
     NotExecuted,
     OutcomeUnknown,
 )
-from web.stores import stripe_gateway
+from web.stores import stripe_gateway as adapter
 from web.stores.stripe_gateway import StripeGateway
 
 API_KEY = "sk_test_gateway"
@@ -40,8 +41,15 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def gateway(sandbox):
+def stripe_gateway(sandbox):
     return StripeGateway(API_KEY, sandbox.url)
+
+
+@pytest.fixture(params=["Stripe", "simulated"])
+def gateway(request):
+    if request.param == "simulated":
+        return SimulatedGateway()
+    return request.getfixturevalue("stripe_gateway")
 
 
 @pytest.fixture
@@ -147,15 +155,15 @@ def test_an_unknown_payment_method_is_the_buyers_mistake(gateway, key, start):
     assert gateway.find(key, start) is None
 
 
-def test_a_card_that_was_charged_before_is_the_buyers_mistake(gateway, sandbox, key, start):
+def test_a_card_that_was_charged_before_is_the_buyers_mistake(stripe_gateway, sandbox, key, start):
     intents = stripe.StripeClient(API_KEY, base_addresses={"api": sandbox.url}).v1.payment_intents
-    used = intents.retrieve(authorize(gateway, key).payment_id).payment_method
+    used = intents.retrieve(authorize(stripe_gateway, key).payment_id).payment_method
 
     with pytest.raises(InvalidRequest, match="enter the card again") as invalid:
-        authorize(gateway, f"{key}-again", used)
+        authorize(stripe_gateway, f"{key}-again", used)
 
     assert invalid.value.field == "payment_method"
-    assert gateway.find(f"{key}-again", start) is None
+    assert stripe_gateway.find(f"{key}-again", start) is None
 
 
 @pytest.mark.parametrize(
@@ -169,11 +177,11 @@ def test_a_card_that_was_charged_before_is_the_buyers_mistake(gateway, sandbox, 
     ],
 )
 def test_a_payment_that_stripe_never_takes_is_refused_for_good(
-    gateway, key, start, amount_minor, currency, says
+    stripe_gateway, key, start, amount_minor, currency, says
 ):
     with pytest.raises(NotAccepted, match=says):
-        authorize(gateway, key, amount_minor=amount_minor, currency=currency)
-    assert gateway.find(key, start) is None
+        authorize(stripe_gateway, key, amount_minor=amount_minor, currency=currency)
+    assert stripe_gateway.find(key, start) is None
 
 
 def test_the_key_of_another_payment_charges_nothing_again(gateway, key, start):
@@ -206,26 +214,30 @@ def test_a_key_that_was_used_is_not_retired(gateway, key, start, payment_method)
     assert gateway.find(key, start) == before
 
 
-def test_a_key_is_not_retired_while_a_card_is_being_charged(gateway, sandbox, key, set_faults):
+def test_a_key_is_not_retired_while_a_card_is_being_charged(
+    stripe_gateway, sandbox, key, set_faults
+):
     set_faults({"operation": "create", "kind": "slow_before", "seconds": 0.5, "calls": 1})
     with ThreadPoolExecutor() as pool:
-        charge = pool.submit(authorize, gateway, key)
+        charge = pool.submit(authorize, stripe_gateway, key)
         time.sleep(0.2)
         with pytest.raises(OutcomeUnknown):
-            gateway.retire(key, 4200, "GBP")
+            stripe_gateway.retire(key, 4200, "GBP")
         assert charge.result().status == "authorized"
 
 
-def test_a_payment_that_was_refused_before_stripe_began_leaves_its_key_to_be_retired(gateway, key):
+def test_a_payment_that_was_refused_before_stripe_began_leaves_its_key_to_be_retired(
+    stripe_gateway, key
+):
     with pytest.raises(NotAccepted):
-        authorize(gateway, key, amount_minor=1)
-    gateway.retire(key, 4200, "GBP")
+        authorize(stripe_gateway, key, amount_minor=1)
+    stripe_gateway.retire(key, 4200, "GBP")
     with pytest.raises(KeyUsed):
-        authorize(gateway, key)
+        authorize(stripe_gateway, key)
 
 
-def test_a_retired_key_leaves_a_cancelled_payment_at_stripe(gateway, sandbox, key):
-    gateway.retire(key, 4200, "GBP")
+def test_a_retired_key_leaves_a_cancelled_payment_at_stripe(stripe_gateway, sandbox, key):
+    stripe_gateway.retire(key, 4200, "GBP")
     found = intents_of(sandbox, key)
     assert [(i["status"], i["payment_method"], i["amount"]) for i in found] == [
         ("canceled", None, 4200)
@@ -235,13 +247,13 @@ def test_a_retired_key_leaves_a_cancelled_payment_at_stripe(gateway, sandbox, ke
 
 @pytest.mark.parametrize("kind", ["error_before", "drop_after"])
 def test_a_retirement_that_broke_off_is_completed_by_repeating_it(
-    gateway, sandbox, key, start, set_faults, kind
+    stripe_gateway, sandbox, key, start, set_faults, kind
 ):
     set_faults({"operation": "cancel", "kind": kind, "calls": 1})
     with pytest.raises(OutcomeUnknown):
-        gateway.retire(key, 4200, "GBP")
-    assert gateway.find(key, start) is None, "no card was refused"
-    gateway.retire(key, 4200, "GBP")
+        stripe_gateway.retire(key, 4200, "GBP")
+    assert stripe_gateway.find(key, start) is None, "no card was refused"
+    stripe_gateway.retire(key, 4200, "GBP")
     assert [intent["status"] for intent in intents_of(sandbox, key)] == ["canceled"]
 
 
@@ -313,17 +325,17 @@ def test_money_that_was_let_go_cannot_be_taken(gateway, key, start):
 
 
 def test_a_refund_gives_the_money_back_once_however_often_it_is_repeated(
-    gateway, sandbox, key, start
+    stripe_gateway, sandbox, key, start
 ):
-    payment_id = captured(gateway, key)
+    payment_id = captured(stripe_gateway, key)
 
-    gateway.refund(payment_id, f"{key}-refund")
-    gateway.refund(payment_id, f"{key}-refund")
+    stripe_gateway.refund(payment_id, f"{key}-refund")
+    stripe_gateway.refund(payment_id, f"{key}-refund")
     # Stripe has forgotten the key by the next day.
-    gateway.refund(payment_id, f"{key}-refund-the-next-day")
+    stripe_gateway.refund(payment_id, f"{key}-refund-the-next-day")
 
     assert [refund["amount"] for refund in refunds_of(sandbox, payment_id)] == [4200]
-    assert gateway.find(key, start).status == "refunded"
+    assert stripe_gateway.find(key, start).status == "refunded"
 
 
 def test_a_refund_that_the_bank_has_yet_to_carry_out_is_done(gateway, key, start):
@@ -343,13 +355,13 @@ def test_money_that_was_not_taken_cannot_be_given_back(gateway, key, start):
     assert gateway.find(key, start).status == "voided"
 
 
-def test_a_refund_that_was_refused_once_is_not_refused_for_a_day(gateway, sandbox, key):
-    payment_id = authorize(gateway, key).payment_id
+def test_a_refund_that_was_refused_once_is_not_refused_for_a_day(stripe_gateway, sandbox, key):
+    payment_id = authorize(stripe_gateway, key).payment_id
     with pytest.raises(NotExecuted):
-        gateway.refund(payment_id, f"{key}-refund")
-    gateway.capture(payment_id)
+        stripe_gateway.refund(payment_id, f"{key}-refund")
+    stripe_gateway.capture(payment_id)
 
-    gateway.refund(payment_id, f"{key}-refund")
+    stripe_gateway.refund(payment_id, f"{key}-refund")
 
     assert len(refunds_of(sandbox, payment_id)) == 1
 
@@ -385,7 +397,7 @@ def test_a_payment_is_found_although_stripes_clock_is_behind(gateway, key):
 
 
 def test_payments_are_listed_newest_first_over_many_pages(gateway, key, start, monkeypatch):
-    monkeypatch.setattr(stripe_gateway, "PAGE_SIZE", 2)
+    monkeypatch.setattr(adapter, "PAGE_SIZE", 2)
     keys = [f"{key}-{number}" for number in range(5)]
     for each in keys:
         authorize(gateway, each)
@@ -396,7 +408,7 @@ def test_payments_are_listed_newest_first_over_many_pages(gateway, key, start, m
 
 
 def test_refunds_are_listed_as_such_on_every_page(gateway, key, start, monkeypatch):
-    monkeypatch.setattr(stripe_gateway, "PAGE_SIZE", 1)
+    monkeypatch.setattr(adapter, "PAGE_SIZE", 1)
     keys = [f"{key}-{number}" for number in range(3)]
     for each in keys:
         gateway.refund(captured(gateway, each), f"{each}-refund")
@@ -412,7 +424,7 @@ def test_payments_from_before_are_not_listed(gateway, key):
     assert list(gateway.list(datetime.now(UTC) + timedelta(seconds=2))) == []
 
 
-def test_payments_of_others_on_the_same_account_are_left_out(gateway, sandbox, start):
+def test_payments_of_others_on_the_same_account_are_left_out(stripe_gateway, sandbox, start):
     foreign = requests.post(
         f"{sandbox.url}/v1/payment_intents",
         data={"amount": 50, "currency": "eur", "metadata[shop]": "hats"},
@@ -420,7 +432,7 @@ def test_payments_of_others_on_the_same_account_are_left_out(gateway, sandbox, s
         timeout=5,
     ).json()["id"]
 
-    assert foreign not in [found.payment_id for found in gateway.list(start)]
+    assert foreign not in [found.payment_id for found in stripe_gateway.list(start)]
 
 
 def test_two_shops_on_one_account_do_not_see_each_others_payments(sandbox, key, start):
@@ -448,11 +460,11 @@ def test_payments_with_a_former_tag_are_still_seen(sandbox, key, start):
     assert list(StripeGateway(API_KEY, sandbox.url, shop="new").list(start)) == [new]
 
 
-def test_without_a_tag_the_payments_of_all_shops_are_seen(gateway, sandbox, key, start):
+def test_without_a_tag_the_payments_of_all_shops_are_seen(stripe_gateway, sandbox, key, start):
     tagged = authorize(StripeGateway(API_KEY, sandbox.url, shop="production"), key)
 
-    assert gateway.find(key, start) == tagged
-    assert tagged in gateway.list(start)
+    assert stripe_gateway.find(key, start) == tagged
+    assert tagged in stripe_gateway.list(start)
 
 
 def test_a_wrong_api_key_has_done_nothing(sandbox, key):
@@ -487,18 +499,18 @@ def test_a_refund_whose_answer_was_lost_is_repeated_and_refunds_once(
     assert len(refunds_of(sandbox, payment_id)) == 1
 
 
-def test_a_refund_that_arrives_twice_refunds_once(gateway, sandbox, key, set_faults):
-    payment_id = captured(gateway, key)
+def test_a_refund_that_arrives_twice_refunds_once(stripe_gateway, sandbox, key, set_faults):
+    payment_id = captured(stripe_gateway, key)
     set_faults({"operation": "refund", "kind": "duplicate"})
 
-    gateway.refund(payment_id, f"{key}-refund")
+    stripe_gateway.refund(payment_id, f"{key}-refund")
 
     assert len(refunds_of(sandbox, payment_id)) == 1
 
 
 @pytest.mark.parametrize("kind", ["rate_limited", "lock_timeout"])
 def test_a_call_for_which_stripe_has_no_time_is_made_again_until_it_has(
-    gateway, sandbox, key, start, set_faults, kind
+    stripe_gateway, sandbox, key, start, set_faults, kind
 ):
     set_faults(
         *(
@@ -507,10 +519,10 @@ def test_a_call_for_which_stripe_has_no_time_is_made_again_until_it_has(
         )
     )
 
-    payment_id = captured(gateway, key)
-    gateway.refund(payment_id, f"{key}-refund")
+    payment_id = captured(stripe_gateway, key)
+    stripe_gateway.refund(payment_id, f"{key}-refund")
 
-    assert gateway.find(key, start).status == "refunded"
+    assert stripe_gateway.find(key, start).status == "refunded"
     assert [fault["happened"] for fault in sandbox.faults()] == [2] * 4
     assert len(refunds_of(sandbox, payment_id)) == 1
 

@@ -134,16 +134,6 @@ CROSS_SITE_REQUEST = Problem(
     "call the API has its origin in ALLOWED_ORIGINS.",
 )
 
-# 403: a file that may not be read, or a link out of the folder.
-NOT_FOUND = Problem(
-    "not_found",
-    404,
-    "Not Found",
-    "There is nothing at this address.",
-    (403, 404),
-    **NOTHING_THERE,
-)
-
 BODY_TOO_LARGE = Problem(
     "body_too_large",
     413,
@@ -217,7 +207,15 @@ PROBLEMS = (
     ),
     HTTPS_REQUIRED,
     CROSS_SITE_REQUEST,
-    NOT_FOUND,
+    # 403: a file that may not be read, or a link out of the folder.
+    Problem(
+        "not_found",
+        404,
+        "Not Found",
+        "There is nothing at this address.",
+        (403, 404),
+        **NOTHING_THERE,
+    ),
     Problem(
         "method_not_allowed",
         405,

@@ -54,7 +54,7 @@ NEIGHBOURS = Mistake(
 )
 
 SHARED_NETWORK = Mistake(
-    "If you can, use another connection, such as Wi-Fi instead of mobile data.", "#sale"
+    "Try again shortly, or use another connection, such as Wi-Fi instead of mobile data.", "#sale"
 )
 
 

@@ -1,0 +1,94 @@
+"""A booking store in memory. ``tests/test_booking_stores.py`` holds it to what MongoBookingStore
+does; how it misbehaves is the business of ``wires.py``."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from web.domain import Booking, SeatTaken
+from web.ports import MinuteOfSales, Sales
+
+
+class SimulatedBookings:
+    """Implements BookingStore of ``web/ports.py``."""
+
+    def __init__(self):
+        self._bookings: dict[str, Booking] = {}
+        self._refunds_under_way: set[str] = set()
+
+    def ping(self) -> None: ...
+
+    def create_indexes(self) -> None: ...
+
+    def require_index(self) -> None: ...
+
+    def insert(self, booking: Booking) -> Booking:
+        if booking.id in self._bookings:
+            return self._bookings[booking.id]
+        taken = {
+            seat for other in self.holding(booking.event_id, booking.seats) for seat in other.seats
+        }
+        if taken:
+            raise SeatTaken(tuple(seat for seat in booking.seats if seat in taken))
+        self._bookings[booking.id] = booking
+        return booking
+
+    def find(self, booking_id: str) -> Booking | None:
+        return self._bookings.get(booking_id)
+
+    def ids_like(self, booking_id: str) -> list[str]:
+        return [known for known in self._bookings if known.startswith(booking_id[:8])]
+
+    def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
+        return {i: self._bookings[i] for i in booking_ids if i in self._bookings}
+
+    def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        return [b for b in self._booked(event_id) if not set(seats).isdisjoint(b.seats)]
+
+    def refunded(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
+        return [
+            booking
+            for booking in self.list(event_id)
+            if booking.refunded_at and not set(seats).isdisjoint(booking.seats)
+        ]
+
+    def sold_seats(self, event_id: str) -> list[str]:
+        return [seat for booking in self._booked(event_id) for seat in booking.seats]
+
+    def currencies(self, event_id: str) -> set[str]:
+        return {booking.currency for booking in self._booked(event_id)}
+
+    def sales(self, event_id: str, since: datetime) -> Sales:
+        booked = list(self._booked(event_id))
+        minutes: dict[datetime, int] = {}
+        for booking in booked:
+            if booking.booked_at >= since:
+                minute = booking.booked_at.replace(second=0, microsecond=0)
+                minutes[minute] = minutes.get(minute, 0) + len(booking.seats)
+        return Sales(
+            bookings=len(booked),
+            revenue_minor=sum(booking.amount_minor for booking in booked),
+            minutes=tuple(MinuteOfSales(minute, seats) for minute, seats in minutes.items()),
+        )
+
+    def begin_refund(self, booking_id: str) -> None:
+        if booking_id in self._bookings:
+            self._refunds_under_way.add(booking_id)
+
+    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
+        booking = self._bookings.get(booking_id)
+        if booking and not booking.refunded_at:
+            self._bookings[booking_id] = replace(booking, refunded_at=refunded_at)
+
+    def end_refund(self, booking_id: str) -> None:
+        self._refunds_under_way.discard(booking_id)
+
+    def unfinished_refunds(self) -> list[Booking]:
+        return [self._bookings[booking_id] for booking_id in sorted(self._refunds_under_way)]
+
+    def _booked(self, event_id: str) -> Iterator[Booking]:
+        return (b for b in self.list(event_id) if not b.refunded_at)
+
+    def list(self, event_id: str | None = None) -> Iterator[Booking]:
+        booked = sorted(self._bookings.values(), key=lambda booking: booking.booked_at)
+        return (b for b in booked if event_id in (None, b.event_id))

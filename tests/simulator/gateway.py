@@ -1,0 +1,169 @@
+"""A payment gateway in memory. ``tests/test_stripe_gateway.py`` holds it to what StripeGateway does
+with a provider that behaves; how it misbehaves is the business of ``wires.py``."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from web.domain import InvalidRequest, PaymentDeclined
+from web.ports import Authorization, KeyUsed, NotExecuted
+from web.stores.stripe_gateway import CLOCK_SKEW, NEEDS_OWNER
+
+DECLINED_CARDS = {
+    "pm_card_visa_chargeDeclined": ("generic_decline", "Your card was declined."),
+    "pm_card_visa_chargeDeclinedStolenCard": ("generic_decline", "Your card was declined."),
+    "pm_card_visa_chargeDeclinedLostCard": ("generic_decline", "Your card was declined."),
+    "pm_card_visa_chargeDeclinedInsufficientFunds": (
+        "insufficient_funds",
+        "Your card has insufficient funds.",
+    ),
+    "pm_card_chargeDeclinedExpiredCard": ("expired_card", "Your card has expired."),
+    "pm_card_authenticationRequired": ("authentication_required", NEEDS_OWNER),
+}
+CARDS = {"pm_card_visa", "pm_card_amex", "pm_card_pendingRefund", *DECLINED_CARDS}
+
+PAGE_SIZE = 3
+"""Payments that the list has at once; few, so that a short run reads several pages."""
+
+
+@dataclass
+class _Payment:
+    authorization: Authorization
+    card: str
+    listed_from_s: float
+
+
+class SimulatedGateway:
+    """Implements Gateway of ``web/ports.py``, but for webhooks. ``now_s`` is its clock, as Unix
+    time. ``list_lag_s``: how much later than it was made a payment is listed. ``on_change`` hears
+    what becomes of each payment."""
+
+    def __init__(
+        self,
+        now_s: Callable[[], float] = lambda: datetime.now(UTC).timestamp(),
+        on_change: Callable[[Authorization], None] = lambda authorization: None,
+    ):
+        self._now_s = now_s
+        self._on_change = on_change
+        self._payments: dict[str, _Payment] = {}
+        self._by_key: dict[str, str] = {}
+        self._retired: dict[str, tuple[int, str]] = {}
+        self.list_lag_s = 0.0
+
+    def authorize(
+        self,
+        key: str,
+        amount_minor: int,
+        currency: str,
+        payment_method: str,
+        metadata: Mapping[str, str],
+    ) -> Authorization:
+        if key in self._retired:
+            raise KeyUsed(f"the key {key} was retired")
+        if payment_method not in CARDS:
+            raise InvalidRequest("payment_method", "is not known")
+        wanted = (amount_minor, currency, payment_method, dict(metadata))
+        payment_id = self._by_key.get(key)
+        if payment_id is None:
+            payment_id = self._by_key[key] = f"pi_{len(self._payments) + 1}"
+            declined = payment_method in DECLINED_CARDS
+            made = Authorization(
+                payment_id,
+                key,
+                amount_minor,
+                currency,
+                "declined" if declined else "authorized",
+                self.now(),
+                dict(metadata),
+            )
+            self._payments[payment_id] = _Payment(
+                made, payment_method, self._now_s() + self.list_lag_s
+            )
+            self._on_change(made)
+        payment = self._payments[payment_id]
+        made = payment.authorization
+        if wanted != (made.amount_minor, made.currency, payment.card, made.metadata):
+            raise KeyUsed(f"the key {key} belongs to another payment")
+        if payment_method in DECLINED_CARDS:
+            raise PaymentDeclined(*DECLINED_CARDS[payment_method])
+        # Like Stripe, which keeps its first answer to a key.
+        return replace(made, status="authorized")
+
+    def retire(self, key: str, amount_minor: int, currency: str) -> None:
+        if key in self._by_key or self._retired.get(key, (amount_minor, currency)) != (
+            amount_minor,
+            currency,
+        ):
+            raise KeyUsed(f"the key {key} belongs to a payment")
+        self._retired[key] = (amount_minor, currency)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(int(self._now_s()), UTC)
+
+    def capture(self, payment_id: str) -> None:
+        status = self._status(payment_id)
+        if status == "authorized":
+            self._become(payment_id, "captured")
+        elif status not in ("captured", "refunded"):
+            raise NotExecuted(f"payment {payment_id} is {_stripes_word(status)}")
+
+    def void(self, payment_id: str) -> None:
+        status = self._status(payment_id)
+        if status in ("captured", "refunded"):
+            raise NotExecuted(f"payment {payment_id} is {_stripes_word(status)}")
+        if status != "voided":
+            self._become(payment_id, "voided")
+
+    def refund(self, payment_id: str, key: str) -> None:
+        status = self._status(payment_id)
+        if status == "captured":
+            self._become(payment_id, "refunded")
+        elif status != "refunded":
+            raise NotExecuted(f"payment {payment_id} is uncaptured")
+
+    def find(self, key: str, since: datetime) -> Authorization | None:
+        return self.find_all([key], since).get(key)
+
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+        found = self.list(since - CLOCK_SKEW) if keys else ()
+        return {payment.key: payment for payment in found if payment.key in keys}
+
+    def list(self, since: datetime) -> Iterator[Authorization]:
+        before = None
+        while page := self.page(since, before):
+            yield from page
+            before = page[-1].payment_id
+
+    def page(self, since: datetime, before: str | None) -> Sequence[Authorization]:
+        """Of the list: those older than the payment ``before``, as they are at this moment."""
+        listed = [
+            payment.authorization
+            for payment in self._payments.values()
+            if payment.listed_from_s <= self._now_s()
+            and payment.authorization.created >= since.replace(microsecond=0)
+        ]
+        listed.reverse()
+        if before is not None:
+            made = list(self._payments)
+            listed = [p for p in listed if made.index(p.payment_id) < made.index(before)]
+        return listed[:PAGE_SIZE]
+
+    def all(self) -> Sequence[Authorization]:
+        """The whole ledger, oldest first, listed or not."""
+        return [payment.authorization for payment in self._payments.values()]
+
+    def _status(self, payment_id: str) -> str:
+        if payment_id not in self._payments:
+            raise NotExecuted(f"no such payment: {payment_id}")
+        return self._payments[payment_id].authorization.status
+
+    def _become(self, payment_id: str, status: str) -> None:
+        payment = self._payments[payment_id]
+        payment.authorization = replace(payment.authorization, status=status)
+        self._on_change(payment.authorization)
+
+
+def _stripes_word(status: str) -> str:
+    return {"captured": "succeeded", "refunded": "succeeded", "voided": "canceled"}.get(
+        status, status
+    )

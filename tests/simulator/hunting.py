@@ -1,0 +1,70 @@
+"""Runs of many plans, and what is told of those in which a rule was broken."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.simulator.plans import Plan, plan_of
+from tests.simulator.redis_memory import RedisMemory
+from tests.simulator.shrinking import shrunk
+from tests.simulator.world import Run, run
+
+
+@dataclass
+class Hunt:
+    """``happened`` counts faults by kind, ``found`` are the runs in which a rule was broken, by
+    seed."""
+
+    runs: int = 0
+    took_s: float = 0.0
+    happened: Counter = field(default_factory=Counter)
+    found: dict[int, Run] = field(default_factory=dict)
+
+
+def hunt(
+    seeds: Iterable[int],
+    memory: RedisMemory,
+    minutes: float = float("inf"),
+    most: int = 1,
+    plan: Callable[[int], Plan] = plan_of,
+) -> Hunt:
+    """Runs the plans of these seeds, until time is over or ``most`` of them broke a rule."""
+    hunted, began_s = Hunt(), time.monotonic()
+    for seed in seeds:
+        hunted.took_s = time.monotonic() - began_s
+        if len(hunted.found) >= most or hunted.took_s > 60 * minutes:
+            break
+        ran = run(plan(seed), memory)
+        hunted.runs += 1
+        hunted.happened += ran.happened
+        if ran.broken:
+            hunted.found[seed] = ran
+    return hunted
+
+
+def shortest(ran: Run, memory: RedisMemory) -> Run:
+    """A run of the least of its plan that breaks the same rule first."""
+    rule = ran.broken[0].rule
+
+    def still_breaks(parts: list) -> bool:
+        return rule in run(ran.plan.only(parts), memory).rules
+
+    return run(ran.plan.only(shrunk(ran.plan.parts, still_breaks)), memory)
+
+
+def told(ran: Run) -> str:
+    """For people: the rules that were broken, the plan, and the story up to then."""
+    until_s = max(broken.at_s for broken in ran.broken) if ran.broken else float("inf")
+    return "\n".join(
+        [
+            f"seed {ran.plan.seed}: " + ("a rule is broken" if ran.broken else "every rule holds"),
+            *(f"  {broken}" for broken in ran.broken),
+            "",
+            "the plan:",
+            *(f"  {part}" for part in ran.plan.parts),
+            "",
+            "what happened:",
+            ran.story.until(until_s),
+        ]
+    )

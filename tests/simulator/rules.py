@@ -1,0 +1,257 @@
+"""The rules that hold whatever goes wrong (docs/failures.md), each in one place.
+
+Some are looked at whenever something happens: an answer, a booking, a charge, a hold. The others
+are looked at when everything works again and the worker has had time; those that ``./tickets
+audit`` knows are left to it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from web.domain import Booking, PaymentPending, Receipt, Refusal
+from web.ports import Authorization
+from web.problems import problem_of
+
+NO = frozenset(
+    {
+        "payment_declined",
+        "hold_expired",
+        "seat_taken",
+        "already_booked",
+        "payment_not_found",
+    }
+)
+"""Codes of answers to a payment that say: you were not charged for this."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule, and how and when it was broken."""
+
+    rule: str
+    how: str
+    at_s: float
+
+    def __str__(self) -> str:
+        return f"{self.at_s:.3f} s: {self.rule}: {self.how}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client hears. ``body`` tells two receipts or two refusals apart."""
+
+    status: int
+    code: str
+    body: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}"
+
+    @property
+    def is_sale(self) -> bool:
+        return self.status in (200, 201)
+
+    @property
+    def is_no(self) -> bool:
+        return self.code in NO
+
+    @property
+    def is_final(self) -> bool:
+        """``payment_not_found`` is none: its key may be used."""
+        return self.is_sale or (self.is_no and self.code != "payment_not_found")
+
+
+def answer_with(receipt: Receipt | None, status: int = 201) -> Answer:
+    if receipt is None:
+        return Answer(202, "paying")
+    return Answer(status, "booked", msgspec.json.encode(receipt))
+
+
+def answer_to(refusal: Refusal) -> Answer:
+    if isinstance(refusal, PaymentPending):
+        return Answer(202, "paying")
+    problem = problem_of(refusal)
+    return Answer(problem.status, problem.code, msgspec.json.encode(problem.extra))
+
+
+def _words(answer: Answer) -> str:
+    return f"{answer} {answer.body.decode()}"
+
+
+@dataclass
+class _Key:
+    """What is known of an idempotency key: how many requests to pay with it are under way, its
+    first final answer, when that was heard, and the answer by which it is not charged."""
+
+    under_way: int = 0
+    final: Answer | None = None
+    heard_at_s: float = 0.0
+    told_no: Answer | None = None
+
+
+class Rules:
+    """``broken`` are the rules that were broken, as they were. ``now_s`` is the true time;
+    ``bookings`` and ``payments`` are all there are, ``digest_of`` is how a booking and a payment
+    name a key of a hold, ``positions`` are those of the seats in Redis's map."""
+
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        bookings: Callable[[], dict[str, Booking]],
+        payments: Callable[[], list[Authorization]],
+        digest_of: Callable[[str, str], str],
+        positions: Mapping[str, int],
+    ):
+        self._now_s = now_s
+        self._bookings = bookings
+        self._payments = payments
+        self._digest_of = digest_of
+        self._positions = positions
+        self._keys: dict[tuple[str, str], _Key] = defaultdict(_Key)
+        self._key_of_digest: dict[str, tuple[str, str]] = {}
+        self._booked_at_s: dict[str, float] = {}
+        self._lost_at_s = -1.0
+        self.broken: list[Broken] = []
+
+    def _break(self, rule: str, how: str) -> None:
+        self.broken.append(Broken(rule, how, self._now_s()))
+
+    # ------------------------------------------------------------ what is told
+
+    def redis_lost_something(self) -> None:
+        self._lost_at_s = self._now_s()
+
+    def worker_looked(self, who: str, began_s: float, seats: str | None) -> None:
+        """A round of the worker that could do all its work began then, and has ended; this is
+        Redis's map. What Redis had lost before, it has again."""
+        if self._lost_at_s < 0 or began_s <= self._lost_at_s or seats is None:
+            return
+        for booking in self._bookings().values():
+            if booking.refunded_at or self._booked_at_s[booking.id] >= began_s:
+                continue
+            for seat in booking.seats:
+                state = seats[self._positions[seat] : self._positions[seat] + 1]
+                if state not in "sp":
+                    self._break(
+                        "a sold seat shows as sold once the worker has looked",
+                        f"{seat} of {booking.id} is {state!r} after a round of {who} that began "
+                        f"at {began_s:.3f} s",
+                    )
+
+    def asks_to_pay(self, hold_id: str, key: str) -> None:
+        """From now on the key may be charged, whatever a look at it has said."""
+        known = self._keys[hold_id, key]
+        known.under_way += 1
+        self._key_of_digest[self._digest_of(hold_id, key)] = (hold_id, key)
+        if known.told_no and not known.told_no.is_final:
+            known.told_no = None
+
+    def no_longer_asks(self, hold_id: str, key: str) -> None:
+        """The process that heard asks_to_pay has ended."""
+        self._keys[hold_id, key].under_way -= 1
+
+    # ------------------------------------------------------------ at every moment
+
+    def heard(self, hold_id: str, key: str, answer: Answer) -> None:
+        """A client heard this of the payment with this key."""
+        who = f"key {key} of {hold_id}"
+        known = self._keys[hold_id, key]
+        if answer.status in (404, 500) and answer.code != "payment_not_found":
+            self._break("an answer is never wrong", f"{who}: {answer}")
+        if answer.is_sale:
+            self._sale_is_true(who, hold_id, answer)
+        if answer.is_final and known.final:
+            self._answer_stays(who, known, answer)
+        elif answer.is_final:
+            known.final, known.heard_at_s = answer, self._now_s()
+        if answer.is_no and (answer.is_final or not known.under_way):
+            known.told_no = answer
+            self._no_charge(hold_id, key)
+
+    def _may_replace(self, known: _Key, answer: Answer) -> bool:
+        """One "not charged" another: Redis keeps refusals, and MongoDB knows only who booked."""
+        redis_forgot = self._lost_at_s >= known.heard_at_s
+        return answer == known.final or redis_forgot or answer.code == "already_booked"
+
+    def _answer_stays(self, who: str, known: _Key, answer: Answer) -> None:
+        first = known.final
+        if first.is_sale != answer.is_sale:
+            self._break("a key has one final answer", f"{who} heard {first}, and then {answer}")
+        elif first.is_sale and first.body != answer.body:
+            self._break(
+                "a receipt stays as it is", f"{who}: {_words(first)}, then {_words(answer)}"
+            )
+        elif first.is_no and not self._may_replace(known, answer):
+            self._break(
+                "a key has one final answer",
+                f"{who} heard {_words(first)}, and then {_words(answer)}",
+            )
+
+    def _sale_is_true(self, who: str, hold_id: str, answer: Answer) -> None:
+        booking = self._booking_of(hold_id)
+        if booking is None or msgspec.json.encode(booking.receipt()) != answer.body:
+            self._break("every receipt is in MongoDB", f"{who}: {answer}, and there is {booking}")
+
+    def _booking_of(self, hold_id: str) -> Booking | None:
+        for booking in self._bookings().values():
+            if booking.hold_id == hold_id:
+                return booking
+        return None
+
+    def _no_charge(self, hold_id: str, key: str) -> None:
+        """Looked at with every "no", booking and charge: whoever was told so is not charged."""
+        told = self._keys[hold_id, key].told_no
+        if not told:
+            return
+        digest = self._digest_of(hold_id, key)
+        for booking in self._bookings().values():
+            if booking.key_digest == digest:
+                self._break(
+                    "nobody who was told no is booked",
+                    f"key {key} of {hold_id} was told {told}, and {booking.id} is booked",
+                )
+        for payment in self._payments():
+            if payment.metadata["key_digest"] == digest and payment.status == "captured":
+                self._break(
+                    "nobody who was told no is charged",
+                    f"key {key} of {hold_id} was told {told}, and {payment.payment_id} is captured",
+                )
+
+    def booked(self, booking: Booking) -> None:
+        if booking.id in self._booked_at_s:
+            return
+        self._booked_at_s[booking.id] = self._now_s()
+        if booking.key_digest in self._key_of_digest:
+            self._no_charge(*self._key_of_digest[booking.key_digest])
+
+    def charged(self, payment: Authorization) -> None:
+        """Its status has changed."""
+        if payment.metadata["key_digest"] in self._key_of_digest:
+            self._no_charge(*self._key_of_digest[payment.metadata["key_digest"]])
+
+    def crashed(self, who: str, error: BaseException) -> None:
+        self._break("nothing fails in a way that nobody expected", f"{who}: {error!r}")
+
+    # ------------------------------------------------------------ in the end
+
+    def audited(self, findings: list[str]) -> None:
+        for finding in findings:
+            self._break("the audit finds nothing", finding)
+
+    def ended(self, hold_id: str, key: str, answer: Answer | None) -> None:
+        """What a repeat of each key hears when everything works again."""
+        if answer is None or not answer.is_final:
+            self._break("every key gets a final answer", f"key {key} of {hold_id} heard {answer}")
+
+    def every_receipt_stays(self) -> None:
+        for (hold_id, key), known in self._keys.items():
+            if known.final and known.final.is_sale:
+                self._sale_is_true(f"key {key} of {hold_id}", hold_id, known.final)
+
+    def sale_goes_on(self, seat: str, answer: Answer) -> None:
+        """The first answer to somebody who buys a seat that nobody has."""
+        if not answer.is_sale:
+            self._break("the sale goes on", f"whoever wants {seat} hears {answer}")

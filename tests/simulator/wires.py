@@ -1,0 +1,174 @@
+"""The wire between a process and Redis, MongoDB or the gateway: where calls take time, and where
+they go wrong. What a caller hears of a fault is what the real adapter would raise."""
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import GeneratorType
+from typing import Any, Protocol
+
+from tests.simulator.plans import AnswerLost, Late, NotSent, SentTwice, Spot
+from tests.simulator.scheduler import Scheduler
+from tests.simulator.story import Story
+from web.domain import Unavailable
+from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
+from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.stores.seat_store import RETRIES, SOCKET_TIMEOUT_S
+from web.stores.stripe_gateway import READ_TIMEOUT_S
+
+TIMEOUTS_S = {
+    "seats": SOCKET_TIMEOUT_S * (1 + RETRIES),
+    "bookings": (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000,
+    "gateway": READ_TIMEOUT_S,
+}
+"""After so long a call has no answer."""
+
+TAKES_S = {"seats": 0.004, "bookings": 0.03, "gateway": 0.8}
+"""The longest that a call takes when nothing is wrong."""
+
+LOCAL = ("known_event",)
+"""Calls that a process mostly answers itself."""
+
+
+class Faults(Protocol):
+    """What the plan says of calls."""
+
+    def reach(self, spot: Spot) -> None:
+        """Something may happen here, to the process that calls this too."""
+        ...
+
+    def called(self, call: str) -> None:
+        """A call had its effect."""
+        ...
+
+    def of_call(self, process: str, call: str, nth: int) -> Any:
+        """The fault of this call, or None."""
+        ...
+
+    def is_away(self, party: str) -> bool: ...
+
+
+class Wire:
+    """``target`` as a process sees it that calls ``party``: with faults."""
+
+    def __init__(
+        self,
+        party: str,
+        target: Any,
+        scheduler: Scheduler,
+        faults: Faults,
+        story: Story,
+        counts: Counter,
+        seed: int,
+    ):
+        """``counts`` has how often each process made each call."""
+        self._party = party
+        self._target = target
+        self._scheduler = scheduler
+        self._faults = faults
+        self._story = story
+        self._counts = counts
+        self._seed = seed
+
+    def __getattr__(self, name: str) -> Callable:
+        method = getattr(self._target, name)
+        if self._party == "gateway" and name == "list":
+            return self._list
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self._call(name, method, arguments, named)
+
+        return call
+
+    def _list(self, since: Any) -> Iterator[Any]:
+        """Page by page, each a call, as StripeGateway reads it."""
+        before = None
+        while page := self._call("list", self._target.page, (since, before), {}):
+            yield from page
+            before = page[-1].payment_id
+
+    def _call(self, name: str, method: Callable, arguments: tuple, named: dict) -> Any:
+        scheduler, faults = self._scheduler, self._faults
+        who = scheduler.current.name
+        self._counts[who, name] += 1
+        nth = self._counts[who, name]
+        faults.reach(Spot(who, name, nth, "before"))
+        arguments = tuple(_all_of(argument) for argument in arguments)
+        takes_s = self._takes_s(who, name, nth)
+        scheduler.sleep(takes_s / 2)
+        if faults.is_away(self._party):
+            raise self._told(who, name, arguments, self._away(name))
+
+        def act() -> Any:
+            outcome = _all_of(method(*arguments, **named))
+            faults.called(name)
+            return outcome
+
+        match faults.of_call(who, name, nth):
+            case NotSent():
+                scheduler.sleep(TIMEOUTS_S[self._party])
+                raise self._told(who, name, arguments, self._unknown(name))
+            case AnswerLost():
+                self._act_alone(who, name, arguments, act)
+                scheduler.sleep(1.0)
+                raise self._unknown(name)
+            case Late(by_s=by_s) if by_s > TIMEOUTS_S[self._party]:
+                scheduler.call_at(
+                    scheduler.now_s + by_s, lambda: self._act_alone(who, name, arguments, act)
+                )
+                scheduler.sleep(TIMEOUTS_S[self._party])
+                raise self._told(who, name, arguments, self._unknown(name))
+            case Late(by_s=by_s):
+                scheduler.sleep(by_s)
+            case SentTwice(after_s=after_s):
+                self._act_alone(who, name, arguments, act)
+                scheduler.sleep(after_s)
+        try:
+            outcome = act()
+        except Exception as error:
+            self._told(who, name, arguments, error)
+            scheduler.sleep(takes_s / 2)
+            faults.reach(Spot(who, name, nth, "after"))
+            raise
+        self._story.call(scheduler.now_s, who, name, arguments, outcome)
+        scheduler.sleep(takes_s / 2)
+        faults.reach(Spot(who, name, nth, "after"))
+        return outcome
+
+    def _act_alone(self, who: str, name: str, arguments: tuple, act: Callable) -> None:
+        """The effect of a call whose answer nobody hears."""
+        try:
+            outcome = act()
+        except Exception as error:
+            outcome = error
+        self._story.call(
+            self._scheduler.now_s, who, f"(unheard) {name}", arguments, outcome or "done"
+        )
+
+    def _told(self, who: str, name: str, arguments: tuple, error: Exception) -> Exception:
+        self._story.call(self._scheduler.now_s, who, name, arguments, error)
+        return error
+
+    def _takes_s(self, who: str, name: str, nth: int) -> float:
+        """By the name of the call: another plan with the same call has the same."""
+        if name in LOCAL:
+            return 0.0
+        share = zlib.crc32(f"{self._seed}/{who}/{name}/{nth}".encode()) / 2**32
+        return TAKES_S[self._party] * (0.1 + 0.9 * share)
+
+    def _away(self, name: str) -> Exception:
+        if self._party == "gateway":
+            return NotExecuted("no connection")
+        return self._unknown(name)
+
+    def _unknown(self, name: str) -> Exception:
+        if self._party == "gateway":
+            return OutcomeUnknown("no answer")
+        if name == "insert":
+            return InsertUnknown()
+        return Unavailable("seat store" if self._party == "seats" else "booking store")
+
+
+def _all_of(value: Any) -> Any:
+    """What is read bit by bit, at once."""
+    return list(value) if isinstance(value, GeneratorType) else value

@@ -1,0 +1,567 @@
+"""One run of a plan: the shop's real use cases and scripts, and everything around them."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.simulator.bookings import SimulatedBookings
+from tests.simulator.gateway import SimulatedGateway
+from tests.simulator.plans import (
+    CALL_FAULTS,
+    HALL,
+    WORKER_PAUSES_S,
+    WORKERS,
+    Away,
+    Forgetful,
+    GoesBack,
+    Hold,
+    Killed,
+    Loss,
+    Open,
+    Part,
+    Plan,
+    Refund,
+    Request,
+    SecondWorker,
+    Spot,
+    Stopped,
+    Webhooks,
+    When,
+    WrongClock,
+)
+from tests.simulator.redis_memory import RedisMemory
+from tests.simulator.rules import Answer, Broken, Rules, answer_to, answer_with
+from tests.simulator.scheduler import EPOCH, Process, Scheduler, clocks_of
+from tests.simulator.scheduler import Killed as ProcessKilled
+from tests.simulator.story import Story
+from tests.simulator.wires import Wire
+from web.domain import DEFAULT_LEASE_S, BookingNotFound, Buyer, Refusal, booking_id_of
+from web.hold_tokens import HoldTokens
+from web.ports import Authorization, GatewayError
+from web.stores.seat_store import RedisSeatStore
+from web.use_cases.auditing import audit
+from web.use_cases.box_office import BoxOffice
+from web.use_cases.checkout import Checkout, _digest
+from web.use_cases.opening import Opening
+from web.use_cases.reconciling import Reconciler
+from web.use_cases.refunding import Refunding
+
+LEASE_S = DEFAULT_LEASE_S
+
+LASTS_S, GOES_ON_S = 160.0, 20.0
+"""How long a run goes on at most before everything works again, and after the last request."""
+
+QUIET_AFTER_S = 240.0
+"""Then the worker has so long: a lease, two leases until the gateway's list is compared, and what
+is stopped goes on."""
+
+PATIENCE_S = (0.0, 15 * 60.0, 80 * 60.0)
+"""And so much more, if it needs it: the seats of a quiet event are compared every ten minutes, and
+with a clock that is an hour behind a payment of now is old in an hour."""
+
+PAUSE_S = 31.0
+"""Between two rounds of the worker then; each may compare with the gateway."""
+
+NGINX_WAITS_S = 75.0
+"""proxy_read_timeout: what a web process says later, nobody hears."""
+
+LEASE_BEGINS = ("begin_payment", "renew_lease", "claim_lapsed_payment")
+LOOKS_AFTER_S = 0.5
+
+RESTART_S = 3.0
+"""A worker that was killed is there again."""
+
+REPEATS, REPEAT_AFTER_S = 4, 30.0
+"""How often a key is repeated in the end, until its answer is final."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """``happened`` are the faults that came to pass, by kind."""
+
+    plan: Plan
+    broken: tuple[Broken, ...]
+    story: Story
+    happened: Counter
+
+    @property
+    def rules(self) -> frozenset[str]:
+        return frozenset(broken.rule for broken in self.broken)
+
+
+def run(plan: Plan, memory: RedisMemory) -> Run:
+    """A whole run, from an empty Redis to the last look at the rules."""
+    world = World(plan, memory)
+    with clocks_of(world.scheduler), world.log_told():
+        try:
+            world.play()
+        finally:
+            world.over = True
+            world.scheduler.stop_all(world.processes)
+    return Run(plan, tuple(world.rules.broken), world.story, world.happened)
+
+
+class _Tokens(HoldTokens):
+    """The hold of a buyer is called after its buyer."""
+
+    def __init__(self, scheduler: Scheduler):
+        super().__init__("a secret key of simulations")
+        self._scheduler = scheduler
+
+    def new_hold_id(self) -> str:
+        return f"hld_{self._scheduler.current.name.removesuffix('-hold')}"
+
+
+class World:
+    def __init__(self, plan: Plan, memory: RedisMemory):
+        self.plan = plan
+        self.memory = memory
+        self.scheduler = Scheduler()
+        self.story = Story()
+        self.happened: Counter = Counter()
+        self.processes: list[Process] = []
+        self.healed = False
+        self.over = False
+        self._held: set[str] = set()
+        self._asked: set[tuple[str, str]] = set()
+        self._clocks: dict[str, float] = {}
+        self._away_until_s: dict[str, float] = {}
+        self._counts: Counter = Counter()
+        self._watched: dict[Spot, list[Callable[[], None]]] = {}
+        self._stops: dict[Spot, Stopped | Killed] = {
+            part.spot: part for part in plan.of(Stopped, Killed)
+        }
+        self._call_faults = {
+            (part.spot.process, part.spot.call, part.spot.nth + later): part
+            for part in plan.of(*CALL_FAULTS)
+            for later in range(part.times)
+        }
+        self._tokens = _Tokens(self.scheduler)
+        self._stores: dict[str, RedisSeatStore] = {}
+        self._workers: dict[str, Process] = {}
+        self._pause_s: float | None = None
+        self.bookings = SimulatedBookings()
+        self.gateway = SimulatedGateway(partial(self._now_of, "the gateway"), self._money_moved)
+        self._watch_inserts()
+        memory.now_s = partial(self._now_of, "Redis")
+        self.rules = Rules(
+            lambda: self.scheduler.now_s,
+            lambda: self.bookings._bookings,
+            self.gateway.all,
+            _digest,
+            HALL.positions,
+        )
+
+    # ------------------------------------------------------------ the course of a run
+
+    def play(self) -> None:
+        self.memory.lose_everything()
+        Opening(self._store("operator"), self.bookings, self.gateway).open_events([HALL])
+        for part in self.plan.parts:
+            self._prepare(part)
+        self._start_worker(WORKERS[0])
+        last_s = max((part.at_s for part in self.plan.of(Hold, Request, Refund, Open)), default=0)
+        self.scheduler.run_until(min(last_s + GOES_ON_S, LASTS_S))
+        self._heal()
+        findings = self._wait_until_quiet()
+        self.rules.audited(findings)
+        if not findings:
+            self._ask_for_every_answer()
+            self.rules.every_receipt_stays()
+            if self.plan.of(Loss, GoesBack):
+                self._sell_the_rest()
+                self.rules.audited(self._audit())
+
+    def _heal(self) -> None:
+        self.healed = True
+        self.gateway.list_lag_s = 0
+        self._watched.clear()
+        self._stops.clear()
+        self._pause_s = PAUSE_S
+        self._tell("everything works from here on")
+
+    def _wait_until_quiet(self) -> list[str]:
+        """Returns what the audit finds wrong when the worker has had time."""
+        self._settle(QUIET_AFTER_S)
+        findings: list[str] = []
+        for patience_s in PATIENCE_S:
+            self._pause_s = PAUSE_S + patience_s / 10
+            self._settle(patience_s)
+            findings = self._audit()
+            if not findings:
+                break
+        return findings
+
+    def _settle(self, seconds: float) -> None:
+        self.scheduler.run_until(self.scheduler.now_s + seconds)
+
+    def _audit(self) -> list[str]:
+        try:
+            checks = audit(self._store("auditor"), self.bookings, self.gateway)
+        except Exception as error:
+            return [f"it breaks off: {error!r}"]
+        return [finding for check in checks for finding in check.findings]
+
+    def _ask_for_every_answer(self) -> None:
+        asked = {(part.buyer, part.key): part for part in self.plan.of(Request) if part.key}
+        for (buyer, key), part in asked.items():
+            if (buyer, key) in self._asked:
+                self._ask_until_final(part)
+
+    def _ask_until_final(self, part: Request) -> None:
+        answer = None
+        for number in range(REPEATS):
+            process = f"{part.buyer}-{part.key}-last-{number}"
+            again = Request(process, part.buyer, self.scheduler.now_s, "pay", part.key, part.card)
+            answer = self._wait_for(again)
+            if answer and answer.is_final:
+                break
+            self._settle(REPEAT_AFTER_S)
+        self.rules.ended(f"hld_{part.buyer}", part.key, answer)
+
+    def _wait_for(self, request: Request) -> Answer | None:
+        answers: list[Answer] = []
+        process = self._start(
+            request.process, lambda: answers.append(self._request(request)), request.host
+        )
+        for _ in range(100):
+            if process.ended:
+                break
+            self._settle(1.0)
+        return answers[0] if answers else None
+
+    def _sell_the_rest(self) -> None:
+        """Of each section a seat that is not sold can be bought by somebody who comes now."""
+        self._settle(HALL.hold_ms / 1000 * 2)
+        sold = set(self.bookings.sold_seats(HALL.id))
+        free = {seat.partition("-")[0]: seat for seat in HALL.seats if seat not in sold}
+        for section, seat in free.items():
+            buyer = f"late-{section}"
+            hold = Hold(buyer, self.scheduler.now_s, (seat,))
+            self._start(hold.process, partial(self._hold, hold), hold.host)
+            self._settle(1.0)
+            answer = self._wait_for(Request(f"{buyer}-pay", buyer, 0, "pay", "k1"))
+            self.rules.sale_goes_on(seat, answer or Answer(504, "no answer"))
+
+    # ------------------------------------------------------------ the parts of a plan
+
+    def _prepare(self, part: Part) -> None:
+        match part:
+            case Hold():
+                self._start(part.process, partial(self._hold, part), part.host, part.at_s)
+            case Request():
+                self._start(part.process, partial(self._request, part), part.host, part.at_s)
+            case Refund():
+                self._start(part.process, partial(self._refund, part), part.process, part.at_s)
+            case Open():
+                self._start(part.process, partial(self._open, part), part.process, part.at_s)
+            case SecondWorker():
+                self._start_worker(WORKERS[1], at_s=0.5)
+            case Away() | Loss() | Forgetful() | WrongClock():
+                self._when(part.when, partial(self._go_wrong, part))
+            case GoesBack():
+                self._when(part.to, partial(self._save_for, part))
+
+    def _when(self, when: When, act: Callable[[], None]) -> None:
+        def unless_healed() -> None:
+            if not self.healed:
+                act()
+
+        def later() -> None:
+            self.scheduler.call_at(self.scheduler.now_s + when.after_s, unless_healed)
+
+        if when.spot:
+            self._watched.setdefault(when.spot, []).append(later)
+        else:
+            later()
+
+    def _go_wrong(self, part: Part) -> None:
+        scheduler = self.scheduler
+        match part:
+            case Away(party=party, for_s=for_s):
+                self._happens(part, f"{part.kind} for {for_s:g} s")
+                self._away_until_s[party] = scheduler.now_s + for_s
+            case Loss(what=what):
+                self._happens(part, part.kind)
+                if what == "everything":
+                    self.memory.lose_everything()
+                elif what == "event":
+                    self.memory.lose_event(HALL.id)
+                elif what == "events":
+                    self.memory.client.delete("events")
+                else:
+                    self.memory.lose_keys(what, HALL.id)
+                self._redis_changed(part.noticed_s)
+            case Forgetful(for_s=for_s, lag_s=lag_s):
+                self._happens(part, f"payments of the next {for_s:g} s are listed {lag_s:g} s late")
+                self.gateway.list_lag_s = lag_s
+                scheduler.call_at(scheduler.now_s + for_s, self._list_is_prompt)
+            case WrongClock(of=of, ahead_s=ahead_s):
+                self._happens(part, f"the clock of {of} is {ahead_s:+g} s wrong")
+                self._clocks[of] = ahead_s
+                for process in self.processes:
+                    if process.host == of:
+                        process.clock_ahead_s = ahead_s
+
+    def _list_is_prompt(self) -> None:
+        self.gateway.list_lag_s = 0
+
+    def _save_for(self, part: GoesBack) -> None:
+        saved, saved_at_s = self.memory.saved(), self.scheduler.now_s
+
+        def go_back() -> None:
+            self._happens(part, f"Redis is what it was at {saved_at_s:.3f} s")
+            self.memory.go_back_to(saved)
+            self._redis_changed(part.noticed_s)
+
+        self._when(part.when, go_back)
+
+    def _redis_changed(self, noticed_s: float) -> None:
+        self.rules.redis_lost_something()
+        self._wake_workers(noticed_s)
+
+    def _happens(self, part: Part, said: str) -> None:
+        self.happened[part.kind] += 1
+        self._tell(said)
+
+    def _tell(self, said: str) -> None:
+        self.story.note(self.scheduler.now_s, "*", said)
+
+    # ------------------------------------------------------------ what the wires ask
+
+    def reach(self, spot: Spot) -> None:
+        for act in self._watched.pop(spot, ()):
+            act()
+        match self._stops.pop(spot, None):
+            case Stopped(for_s=for_s) as part:
+                self._happens(part, f"{spot.process} stands still for {for_s:g} s")
+                self.scheduler.sleep(for_s)
+            case Killed() as part:
+                self._happens(part, f"{spot.process} is killed")
+                raise ProcessKilled
+
+    def called(self, call: str) -> None:
+        """Where a lease begins, the worker has to look when it ends."""
+        if call in LEASE_BEGINS:
+            self.scheduler.call_at(
+                self.scheduler.now_s + LEASE_S + LOOKS_AFTER_S, self._wake_workers
+            )
+
+    def _wake_workers(self, after_s: float = 0.0) -> None:
+        for worker in self._workers.values():
+            self.scheduler.wake(worker, self.scheduler.now_s + after_s)
+
+    def of_call(self, process: str, call: str, nth: int) -> Part | None:
+        fault = None if self.healed else self._call_faults.get((process, call, nth))
+        if fault:
+            self._happens(fault, f"{fault.kind}: {call} of {process}")
+        return fault
+
+    def is_away(self, party: str) -> bool:
+        return not self.healed and self.scheduler.now_s < self._away_until_s.get(party, 0)
+
+    # ------------------------------------------------------------ processes
+
+    def _start(self, name: str, body: Callable[[], object], host: str, at_s: float = 0) -> Process:
+        def guarded() -> None:
+            try:
+                body()
+            except Exception as error:
+                self.rules.crashed(name, error)
+
+        process = self.scheduler.start(name, guarded, at_s, self._clocks.get(host, 0.0))
+        process.host = host
+        self.processes.append(process)
+        return process
+
+    def _wired(self, host: str) -> dict[str, Wire]:
+        targets = {
+            "seats": self._store(host),
+            "bookings": self.bookings,
+            "gateway": self.gateway,
+        }
+        return {
+            party: Wire(
+                party, target, self.scheduler, self, self.story, self._counts, self.plan.seed
+            )
+            for party, target in targets.items()
+        }
+
+    def _store(self, host: str) -> RedisSeatStore:
+        """Each host remembers what it has seen of the event."""
+        if host not in self._stores:
+            self._stores[host] = RedisSeatStore(
+                self.memory.client, LEASE_S, scripts=self.memory.scripts
+            )
+        return self._stores[host]
+
+    def _checkout(self, host: str) -> Checkout:
+        def reach(point: str) -> None:
+            self.reach(Spot(self.scheduler.current.name, point))
+
+        return Checkout(**self._wired(host), tokens=self._tokens, lease_s=LEASE_S, reach=reach)
+
+    def _hold(self, part: Hold) -> None:
+        parts = self._wired(part.host)
+        office = BoxOffice(parts["seats"], parts["bookings"], self._tokens)
+        try:
+            office.hold_seats(HALL.id, part.buyer, part.seats)
+            self._held.add(part.buyer)
+        except Refusal as refusal:
+            self.story.note(self.scheduler.now_s, part.process, f"hears {answer_to(refusal)}")
+
+    def _request(self, part: Request) -> Answer | None:
+        hold_id = f"hld_{part.buyer}"
+        token = self._tokens.token_of(HALL.id, hold_id)
+        if part.buyer not in self._held:
+            return None
+        began_s = self.scheduler.now_s
+        try:
+            answer = self._ask(part, hold_id, token)
+        except Refusal as refusal:
+            answer = answer_to(refusal)
+        except Exception as error:
+            self.rules.crashed(part.process, error)
+            answer = Answer(500, "internal_error")
+        if self.scheduler.now_s - began_s > NGINX_WAITS_S:
+            self.story.note(self.scheduler.now_s, part.process, f"would say {answer}, too late")
+            return None
+        self.story.note(self.scheduler.now_s, part.process, f"hears {answer}")
+        if part.what in ("pay", "look"):
+            self.rules.heard(hold_id, part.key, answer)
+        return answer
+
+    def _ask(self, part: Request, hold_id: str, token: str) -> Answer:
+        parts = self._wired(part.host)
+        match part.what:
+            case "pay":
+                self._asked.add((part.buyer, part.key))
+                self.rules.asks_to_pay(hold_id, part.key)
+                buyer = Buyer(part.card, f"{part.buyer}@example.org", part.buyer)
+                try:
+                    paid = self._checkout(part.host).pay(HALL.id, hold_id, token, part.key, buyer)
+                finally:
+                    self.rules.no_longer_asks(hold_id, part.key)
+                return answer_with(paid.receipt)
+            case "look":
+                digest = _digest(hold_id, part.key)
+                checkout = self._checkout(part.host)
+                return answer_with(checkout.payment(HALL.id, hold_id, token, digest), 200)
+            case "release":
+                BoxOffice(parts["seats"], parts["bookings"], self._tokens).release(
+                    HALL.id, hold_id, token
+                )
+            case "extend":
+                BoxOffice(parts["seats"], parts["bookings"], self._tokens).extend(
+                    HALL.id, hold_id, token
+                )
+        return Answer(204, "done")
+
+    def _refund(self, part: Refund) -> None:
+        try:
+            Refunding(**self._wired(part.process)).refund(booking_id_of(f"hld_{part.buyer}"))
+        except BookingNotFound:
+            pass
+        except (Refusal, GatewayError) as error:
+            self.story.note(self.scheduler.now_s, part.process, f"breaks off: {error}")
+
+    def _open(self, part: Open) -> None:
+        try:
+            Opening(**self._wired(part.process)).open_events([HALL])
+        except Refusal as error:
+            self.story.note(self.scheduler.now_s, part.process, f"breaks off: {error}")
+
+    def _hurry(self, authorization: Authorization) -> None:
+        try:
+            self._checkout("web-1").hurry(authorization)
+        except Refusal as error:
+            self.story.note(self.scheduler.now_s, "webhook", f"not heeded: {error}")
+
+    def _start_worker(self, name: str, at_s: float = 0.1) -> None:
+        self._stores.pop(name, None)  # a process that starts has seen nothing yet
+
+        def worker() -> None:
+            try:
+                self._work(name)
+            except ProcessKilled:
+                if not self.over:
+                    self._start_worker(name, self.scheduler.now_s + RESTART_S)
+                raise
+
+        self._workers[name] = self._start(name, worker, name, at_s)
+
+    def _work(self, name: str) -> None:
+        parts = self._wired(name)
+        reconciler = Reconciler(
+            **parts, checkout=self._checkout(name), declared=[HALL], lease_s=LEASE_S
+        )
+        while True:
+            began_s, not_done = self.scheduler.now_s, reconciler.not_done
+            reconciler.round()
+            if reconciler.not_done == not_done and not reconciler.has_more:
+                self.rules.worker_looked(name, began_s, self.memory.seats(HALL.id))
+            self.scheduler.idle(self._pause_s or self._next_pause_s(name))
+
+    def _next_pause_s(self, name: str) -> float:
+        self._counts[name, "pause"] += 1
+        number = self._counts[name, "pause"]
+        return WORKER_PAUSES_S[(self.plan.seed * 31 + number * 7) % len(WORKER_PAUSES_S)]
+
+    # ------------------------------------------------------------ what is watched
+
+    def _watch_inserts(self) -> None:
+        insert = self.bookings.insert
+
+        def watched(booking):
+            stored = insert(booking)
+            self.rules.booked(stored)
+            return stored
+
+        self.bookings.insert = watched
+
+    def _money_moved(self, authorization: Authorization) -> None:
+        self.rules.charged(authorization)
+        for part in self.plan.of(Webhooks):
+            self._start(
+                "webhook",
+                partial(self._hurry, authorization),
+                "web-1",
+                self.scheduler.now_s + part.late_s,
+            )
+
+    def _now_of(self, party: str) -> float:
+        return EPOCH.timestamp() + self.scheduler.now_s + self._clocks.get(party, 0.0)
+
+    def log_told(self):
+        return _LogTold(self)
+
+
+class _LogTold(logging.Handler):
+    """While a run goes on, what the shop logs is part of the story, and a bug that it logs is one
+    of the rules that were broken."""
+
+    def __init__(self, world: World):
+        super().__init__(logging.INFO)
+        self._world = world
+        self._log = logging.getLogger("web")
+
+    def __enter__(self) -> None:
+        self._before = (self._log.level, self._log.propagate)
+        self._log.setLevel(logging.INFO)
+        self._log.propagate = False
+        self._log.addHandler(self)
+
+    def __exit__(self, *_) -> None:
+        self._log.removeHandler(self)
+        level, self._log.propagate = self._before
+        self._log.setLevel(level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        world = self._world
+        current = world.scheduler.current
+        who = current.name if current else "audit"
+        world.story.note(world.scheduler.now_s, who, f"logs: {record.getMessage()}")
+        if record.exc_info and not isinstance(record.exc_info[1], Refusal):
+            world.rules.crashed(who, record.exc_info[1])
