@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-.PHONY: run test simulate bench burst growth soak lint screenshots clean
+.PHONY: run test simulate attack bench burst growth soak lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -15,6 +15,10 @@ test: ## the whole suite, against real servers on free ports
 simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED, KEEP=1
 	@ops/install.sh test
 	@exec $(PYTHON_OF_VENV) -m tests.simulator
+
+attack: ## what a flood of each route costs everybody else; KEEP=1 writes docs/attacks
+	@ops/install.sh burst
+	@exec $(PYTHON_OF_VENV) -m tests.attacks
 
 bench: ## requests per second, measured on this machine; KEEP=1 writes docs/bench/bench*
 	@ops/install.sh bench

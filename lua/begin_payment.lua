@@ -22,7 +22,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, fingerprint, intent, lease_ms, call_id = unpack(ARGV)
--- include clock seats journal clients end_hold
+-- include clock seats journal clients end_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -36,9 +36,8 @@ if receipt then
   return {'replay', receipt.outcome}
 end
 
-local known = redis.call('HGET', holds_key, hold_id)
-if not known then return {'not_found'} end
-local hold = cjson.decode(known)
+local hold, known = find_hold(hold_id)
+if not hold then return {'not_found'} end
 if hold.state == 'paying' then
   if hold.call_id == call_id then return {'begun', known} end
   return {'payment_in_progress'}

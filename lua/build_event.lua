@@ -1,4 +1,5 @@
--- build_event: make an event that Redis does not know, closed until open_event has added what is sold.
+-- build_event: make an event that Redis does not know, or not all of, closed until open_event has
+--   added what is sold.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -21,11 +22,11 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms =
   unpack(ARGV)
--- include clock seats journal clients
+-- include clock seats journal clients broken_part
 
-if redis.call('EXISTS', event_key) == 1 then return {'known'} end
+if redis.call('EXISTS', event_key) == 1 and not broken_part() then return {'known'} end
 
-redis.call('DEL', seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
+redis.call('DEL', event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
 redis.call('SET', seats_key, string.rep('0', seat_count))
 local lapses_at_ms = now_ms() + lease_ms
 for _, payment in ipairs(cjson.decode(payments)) do
@@ -38,6 +39,7 @@ end
 local time = redis.call('TIME')
 local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
-  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'closed', '1')
+  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
+  'closed', '1')
 record_opening(revision)
 return {'built'}

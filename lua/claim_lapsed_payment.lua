@@ -17,5 +17,7 @@ local now = now_ms()
 local lapsed = redis.call('ZRANGEBYSCORE', payments_key, '-inf', now, 'LIMIT', 0, 1)
 local hold_id = lapsed[1]
 if not hold_id then return {'none'} end
+local known = redis.call('HGET', holds_key, hold_id)
+if not known then error('event_broken: holds') end
 redis.call('ZADD', payments_key, now + lease_ms, hold_id)
-return {'claimed', hold_id, redis.call('HGET', holds_key, hold_id)}
+return {'claimed', hold_id, known}

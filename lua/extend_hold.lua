@@ -1,7 +1,8 @@
 -- extend_hold: give a hold its time once more, once.
--- KEYS[1]  event:{event}    hash, the definition and the revision
--- KEYS[2]  holds:{event}    hash hold_id -> hold (JSON)
--- KEYS[3]  due:{event}      sorted set, hold_id by deadline
+-- KEYS[1]  event:{event}     hash, the definition and the revision
+-- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[3]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  version          the definition that the caller will name the positions by
 -- ARGV[2]  hold_id          the hold
 -- ARGV[3]  call_id          random; a call re-sent after a lost answer is told again that it did
@@ -10,18 +11,18 @@
 --        | event_changed | event_closed | event_missing
 -- Added to the deadline, not to now: asking early costs nobody a minute. No seat changes, so the
 -- revision stays.
-local event_key, holds_key, due_key = unpack(KEYS)
+local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id, call_id = unpack(ARGV)
--- include clock
+-- include clock find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'hold_ms')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
+if not event[3] then error('event_broken: event') end
 
-local known = redis.call('HGET', holds_key, hold_id)
-if not known then return {'not_found'} end
-local hold = cjson.decode(known)
+local hold, known = find_hold(hold_id)
+if not hold then return {'not_found'} end
 if hold.state == 'paying' then return {'payment_in_progress'} end
 local now = now_ms()
 if hold.deadline_ms <= now then return {'not_found'} end

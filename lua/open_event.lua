@@ -67,7 +67,7 @@ else
 end
 local was = event[1] ~= version and redis.call('HGET', event_key, 'definition') or nil
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
-  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held)
+  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
 record_opening(revision, was)
 if sold_a_hold then

@@ -17,6 +17,8 @@ local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
-return {'everything', now_ms(), event[3], redis.call('GET', seats_key),
+local map = redis.call('GET', seats_key)
+if not map then error('event_broken: seats') end
+return {'everything', now_ms(), event[3], map,
   redis.call('HGETALL', holds_key), redis.call('ZRANGE', due_key, 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', clients_key), redis.call('ZRANGE', payments_key, 0, -1, 'WITHSCORES')}

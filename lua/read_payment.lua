@@ -1,12 +1,15 @@
 -- read_payment: what became of the payment that an idempotency key stands for.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
--- KEYS[3]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
+-- KEYS[3]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- KEYS[5]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  key_digest        the key
 -- returns  replay outcome_json | paying | not_found | event_closed | event_missing
-local event_key, holds_key, receipt_key = unpack(KEYS)
+local event_key, holds_key, due_key, payments_key, receipt_key = unpack(KEYS)
 local hold_id, key_digest = unpack(ARGV)
+-- include find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -14,9 +17,8 @@ if event[2] then return {'event_closed'} end
 
 local receipt = redis.call('GET', receipt_key)
 if receipt then return {'replay', cjson.decode(receipt).outcome} end
-local known = redis.call('HGET', holds_key, hold_id)
-if not known then return {'not_found'} end
-local hold = cjson.decode(known)
+local hold = find_hold(hold_id)
+if not hold then return {'not_found'} end
 if hold.state == 'paying' and cjson.decode(hold.intent).key_digest == key_digest then
   return {'paying'}
 end

@@ -12,11 +12,14 @@ local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpac
 local known_revision = unpack(ARGV)
 -- include clock seats journal clients end_hold sweep
 
-local event = redis.call('HMGET', event_key, 'version', 'closed')
+local event = redis.call('HMGET', event_key, 'version', 'closed', 'seat_count')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
 
 local revision = redis.call('HGET', event_key, 'revision') -- the sweep may have raised it
+if not revision then error('event_broken: event') end
 if revision == known_revision then return {'unchanged', revision} end
-return {'seats', revision, redis.call('GET', seats_key), event[1]}
+local map = redis.call('GET', seats_key)
+if not map or #map ~= tonumber(event[3] or #map) then error('event_broken: seats') end
+return {'seats', revision, map, event[1]}

@@ -1,18 +1,23 @@
 -- read_upkeep: whether an event needs the worker, and what the worker has to know of it.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
--- KEYS[2]  due:{event}       sorted set, hold_id by deadline
--- KEYS[3]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- KEYS[4]  journal:{event}   stream of changes
+-- KEYS[2]  seats:{event}     string, one byte a seat
+-- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
+-- KEYS[4]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
+-- KEYS[6]  journal:{event}   stream of changes
+-- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  seen_revision     where the caller found the event last, or ""
 -- ARGV[2]  seen_change       the change of that revision
--- returns  upkeep version revision change history expired lapsed | event_closed | event_missing
+-- returns  upkeep version revision change history expired lapsed | event_broken part
+--        | event_closed | event_missing
 -- change is what raised the revision to what it is, in one line; history "goes on", or "was lost"
 -- when the journal does not have what the caller saw: as many changes as were lost may have come
 -- since, so the revision alone says nothing. expired and lapsed count the holds past their deadline
 -- and the payments past their lease.
-local event_key, due_key, payments_key, journal_key = unpack(KEYS)
+local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
+  unpack(KEYS)
 local seen_revision, seen_change = unpack(ARGV)
--- include clock
+-- include clock broken_part
 
 -- No two histories have the same change, of the same hold and at the same millisecond, under the
 -- same revision. "" when the journal has nothing there.
@@ -28,8 +33,10 @@ local function change_at(revision)
   return table.concat(words, ' ')
 end
 
+if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
+local part = broken_part()
+if part then return {'event_broken', part} end
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
-if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 local now, change = now_ms(), change_at(event[3])
 local known = seen_revision == '' or change_at(seen_revision) == seen_change

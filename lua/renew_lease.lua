@@ -1,20 +1,20 @@
 -- renew_lease: go on with a payment, if it is still one's own.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
--- KEYS[3]  payments:{event}  sorted set, hold_id of payments under way, by lease
+-- KEYS[3]  due:{event}       sorted set, hold_id by deadline
+-- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  attempt           which payment of it
 -- ARGV[3]  lease_ms          after so long the worker takes the payment over
 -- returns  renewed | lost | event_missing
 -- Lost: the worker has ended it, because this process was away for longer than its lease.
-local event_key, holds_key, payments_key = unpack(KEYS)
+local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local hold_id, attempt, lease_ms = unpack(ARGV)
--- include clock
+-- include clock find_hold
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
-local known = redis.call('HGET', holds_key, hold_id)
-if not known then return {'lost'} end
-local hold = cjson.decode(known)
+local hold = find_hold(hold_id)
+if not hold then return {'lost'} end
 if hold.state ~= 'paying' or hold.attempt ~= tonumber(attempt) then return {'lost'} end
 redis.call('ZADD', payments_key, now_ms() + lease_ms, hold_id)
 return {'renewed'}

@@ -22,12 +22,11 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local hold_id, attempt, fingerprint, answer, card_refused, max_refused, receipt_ms = unpack(ARGV)
--- include clock seats journal clients end_hold
+-- include clock seats journal clients end_hold find_hold
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
-local known = redis.call('HGET', holds_key, hold_id)
-if not known then return {'not_paying'} end
-local hold = cjson.decode(known)
+local hold = find_hold(hold_id)
+if not hold then return {'not_paying'} end
 if hold.state ~= 'paying' or hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
 
 hold.refused = hold.refused + card_refused

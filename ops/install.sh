@@ -87,6 +87,8 @@ missing_packages() {
         has_command firefox-esr || echo firefox-esr
         has_command WebKitWebDriver || echo webkit2gtk-driver
         has_command Xvfb || echo xvfb
+        # A worker whose clock is wrong.
+        has_command faketime || echo faketime
     fi
     if [[ $target == screenshots ]]; then
         has_command pngquant || echo pngquant

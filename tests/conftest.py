@@ -17,6 +17,7 @@ import stripe
 from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
+from tests.application import application_with
 from tests.behind_nginx import Upstream, local_nginx
 from tests.environment import NO_ENV_FILE, inherited
 from tests.factories import put_on_sale, small_hall
@@ -167,3 +168,14 @@ def root() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def application(redis_server, mongo_server, bookings):
+    """The application with other settings, asked without a network."""
+
+    def made(**settings):
+        servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+        return application_with(**servers | settings).test_client()
+
+    return made

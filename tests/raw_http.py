@@ -34,14 +34,18 @@ def request_bytes(method: str, path: str, *lines: str, body: bytes = b"") -> byt
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
 
-def exchange(url: str, sent: bytes, silence_before_s: float = SILENCE_BEFORE_S) -> list[Answer]:
+def exchange(
+    url: str, sent: bytes, silence_before_s: float = SILENCE_BEFORE_S, source: str = ""
+) -> list[Answer]:
     """Send bytes on one connection and read all answers, until it is closed or falls silent.
+    ``source`` is the address of this machine to connect from, if any will not do.
 
     The connection is not half-closed when all is sent: nginx would take that for a client that
     went away."""
     address = urlsplit(url)
     received = bytearray()
-    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as there:
+    where, here = (address.hostname, address.port), (source, 0) if source else None
+    with socket.create_connection(where, TIMEOUT_S, here) as there:
         there.sendall(sent)
         with contextlib.suppress(TimeoutError, ConnectionResetError):
             there.settimeout(silence_before_s)

@@ -214,6 +214,7 @@ ROOMS = {
         "web.settings",
     },
     "web/monitoring.py": {"sidecar", "web.problems"},
+    "web/spelling.py": {"web.answers"},
     # Who asks.
     "web/api.py": {
         "web.answers",
@@ -263,6 +264,7 @@ ROOMS = {
         "web.tickets",
     },
     "web/webhooks.py": {"web.domain", "web.ports", "web.problems", "web.tickets"},
+    "web/request_bounds.py": {"web.answers", "web.metrics", "web.problems"},
     "web/error_handlers.py": {
         "web.answers",
         "web.domain",

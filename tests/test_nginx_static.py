@@ -104,9 +104,6 @@ def test_what_is_no_file_of_the_folder_is_not_there(nginx, path):
     assert b"secret" not in answer.body
     if "%00" in path:
         assert_problem(answer, 400, "bad_request")
-    elif "%2e" in path:
-        # Not below /static/; and the application is not there.
-        assert_problem(answer, 503, "unavailable")
     else:
         assert_problem(answer, 404, "not_found")
         assert answer.headers["Cache-Control"] == "no-store"

@@ -246,11 +246,10 @@ def _body_bytes() -> bytes:
 
 
 def _token() -> str:
-    """Of ``Authorization: Bearer …``; "" opens nothing."""
-    authorization = request.authorization
-    if authorization is None or authorization.type != "bearer":
-        return ""
-    return authorization.token or ""
+    """Of ``Authorization: Bearer …``; "" opens nothing. Werkzeug's parser knows other schemes too,
+    and raises for Basic in anything but ASCII."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _idempotency_key() -> str:

@@ -20,11 +20,14 @@ from web.limiting import ClientLimit, limit_routes
 from web.metrics import count_gateway_failure, measure_answers
 from web.monitoring import Monitoring
 from web.pages.rendering import limit_page
+from web.pages.session import COOKIES
 from web.pages.site import register_pages
 from web.readiness import Readiness
+from web.request_bounds import BoundedRequest, RequestBounds
 from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.shop_tags import shop_tag
+from web.spelling import one_spelling
 from web.stores.booking_store import MongoBookingStore
 from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore, connect
@@ -63,6 +66,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     box_office = BoxOffice(seats, bookings, tokens)
 
     app = Flask(__name__)
+    app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["tickets"] = Tickets(
@@ -96,7 +100,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.wsgi_app = hot_health.shortcut(app)
     app.wsgi_app = hot_api.shortcut(app)
     app.wsgi_app = ClientLimit(
-        app.wsgi_app,
+        RequestBounds(one_spelling(app.wsgi_app), COOKIES),
         limiter,
         settings.rate,
         settings.rate_of_webhooks,

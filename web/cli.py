@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -248,8 +248,8 @@ def _warn(event: Event) -> None:
 @_told_plainly()
 def list_events_command() -> None:
     """Print the events on sale: state, seats, opening."""
-    seats, now = tickets().seats, datetime.now(UTC)
-    ids = seats.event_ids()
+    seats = tickets().seats
+    ids, now = seats.event_ids(), seats.now()
     events = {event.id: event for event in seats.current_events(ids)}
     rows = [LIST_TITLES]
     for event_id in ids:
@@ -267,7 +267,7 @@ def list_events_command() -> None:
 def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
     parts = tickets()
-    for line in reported(report_sale(parts.seats, parts.bookings, event_id), datetime.now(UTC)):
+    for line in reported(report_sale(parts.seats, parts.bookings, event_id), parts.seats.now()):
         click.echo(line)
 
 

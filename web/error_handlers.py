@@ -17,7 +17,10 @@ from web.refusals import bug, counted
 log = logging.getLogger(__name__)
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-"""Codes of the refusals that Flask makes by itself."""
+"""Codes of the refusals that Flask makes by itself. Others are named after their status."""
+
+_TOLD = ("Accept", "Allow", "Content-Range")
+"""Header fields of those refusals that say what would be right."""
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -32,9 +35,13 @@ def _refuse(refusal: Refusal) -> Response:
 
 
 def page_or_problem(problem: Problem) -> Response:
-    """As whoever asks can read it."""
+    """As whoever asks can read it. Never raises: a page needs a session, templates and addresses
+    of other pages, a problem needs nothing of the request."""
     if request.blueprint == "pages" or wants_page(request.environ):
-        return problem_page(problem)
+        try:
+            return problem_page(problem)
+        except Exception as error:
+            log.error("no page could be made of %s: %r", problem.code, error)
     return problem.response()
 
 
@@ -46,7 +53,7 @@ def _http_error(error: HTTPException) -> Response:
         # Not Flask's own redirect, which leads to whatever the Host header says.
         return Response(status=308, headers={"Location": address, "Cache-Control": "no-store"})
     code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
-    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    headers = {name: value for name, value in error.get_headers() if name in _TOLD}
     return page_or_problem(
         Problem(error.code, code, error.description or error.name, headers=headers)
     )

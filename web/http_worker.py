@@ -205,11 +205,17 @@ class Reader:
         fields = message.fields
         if key not in fields:
             fields[key] = text
-        elif key in ONLY_ONCE:
+            return
+        if key in ONLY_ONCE:
             words = f"There is more than one {name.decode('latin-1')}."
             raise BadRequest(HTTPStatus.BAD_REQUEST, words)
-        else:
-            fields[key] += f",{text}"
+        if len(fields[key]) + len(text) >= self._limits.field_bytes:
+            raise BadRequest(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"All {name.decode('latin-1')} together are longer than "
+                f"{self._limits.field_bytes} bytes.",
+            )
+        fields[key] += f",{text}"
 
     def on_headers_complete(self) -> None:
         message = self.message
@@ -416,6 +422,8 @@ def _environ(message: Message) -> dict:
     environ = {
         "REQUEST_METHOD": message.method,
         "PATH_INFO": path,
+        # Not of PEP 3333: before it was decoded, by the name that gunicorn has for it.
+        "RAW_URI": message.target,
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": f"HTTP/{message.version}",
         "wsgi.input": io.BytesIO(message.body),

@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
 
 from sidecar.client import LimiterClient
-from sidecar.client_address import client_address, client_key, is_trusted
+from sidecar.client_address import client_address, client_key, is_trusted, network_key
 from sidecar.limits_storage import SCHEME
 from sidecar.networks import Network
 from sidecar.sliding_log import NS_PER_S, Decision, Rate
@@ -35,7 +35,12 @@ CODE = "rate_limited"
 Found = TypeVar("Found")
 
 LOGIN_RATE = "10/minute"
-"""Tries of one client to guess the organiser's token."""
+"""Tries to guess the organiser's token, of one client or of a whole IPv6 network: people log in
+rarely, so neighbours are not in each other's way."""
+
+HOLD_LINK_RATE = "30/minute"
+"""Pages of one client with a QR code of an address: 10 to 25 ms each, and the Host in it is the
+client's to choose, so that no cache helps."""
 
 ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
@@ -55,6 +60,7 @@ ROUTES_OF_FORMS = (
     "pages.log_out",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)
+ROUTES_OF_HOLD_LINKS = ("pages.show_hold_link",)
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,7 @@ def limit_routes(
     gateway; calls with a token, because tokens can be guessed.
     """
     routes = Limiter(
-        key_func=lambda: request.environ[CLIENT],
+        key_func=_client,
         strategy="moving-window",
         storage_uri=f"{SCHEME}://",
         storage_options={"limiter": limiter},
@@ -189,13 +195,14 @@ def limit_routes(
     # route, and would cost every request 50 µs.
     app.extensions["limiter"] = {routes}
     routes.init_app(app)
-    for rate, scope, endpoints in (
-        (settings.rate_limit_payments, "payments", ROUTES_OF_PAYMENTS),
-        (settings.rate_limit_lookups, "lookups", ROUTES_OF_LOOKUPS),
-        (settings.rate_limit_forms, "forms", ROUTES_OF_FORMS),
-        (LOGIN_RATE, "logins", ROUTES_OF_LOGINS),
+    for rate, scope, counted, endpoints in (
+        (settings.rate_limit_payments, "payments", _client, ROUTES_OF_PAYMENTS),
+        (settings.rate_limit_lookups, "lookups", _client, ROUTES_OF_LOOKUPS),
+        (settings.rate_limit_forms, "forms", _client, ROUTES_OF_FORMS),
+        (LOGIN_RATE, "logins", _network, ROUTES_OF_LOGINS),
+        (HOLD_LINK_RATE, "links", _client, ROUTES_OF_HOLD_LINKS),
     ):
-        limit = routes.shared_limit(rate, scope=scope)
+        limit = routes.shared_limit(rate, scope=scope, key_func=counted)
         for endpoint in endpoints:
             app.view_functions[endpoint] = limit(app.view_functions[endpoint])
 
@@ -204,11 +211,19 @@ def limit_routes(
         count_refusal(CODE)
         name, item = error.limit.scope, error.limit.limit
         wait_s = max(1, math.ceil(routes.current_limit.window.reset_time - time.time()))
-        response = answer(_problem(name, request.environ[CLIENT], wait_s))
+        response = answer(_problem(name, error.limit.key_func(), wait_s))
         rate = Rate(item.amount, item.get_expiry() * NS_PER_S)
         response.headers["RateLimit-Policy"] = policy(name, rate)
         response.headers["RateLimit"] = f'"{name}";r=0;t={wait_s}'
         return response
+
+
+def _client() -> str:
+    return request.environ[CLIENT]
+
+
+def _network() -> str:
+    return network_key(_client()) or _client()
 
 
 def _problem(what: str, client: str, wait_s: int) -> Problem:

@@ -91,6 +91,13 @@ class Upkeep:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """Redis has an event, and has lost ``key`` of it, or a part of what was in it."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class Change:
     """An entry of the journal. ``seats`` are named as they were at that time; there are none when
     the event was opened."""
@@ -151,17 +158,18 @@ class SeatStore(Protocol):
 
     def read_upkeep(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
-    ) -> dict[str, Upkeep | None]:
+    ) -> dict[str, Upkeep | Broken | None]:
         """By event, asked for together; None for one that is not there, or not open. One that
         cannot be read is left out. ``seen``: at which moment the caller saw each last, if ever."""
         ...
 
     def revision(self, event_id: str) -> int | None:
-        """None when there is no such event, or none that is open."""
+        """None when there is no such event, or none that is whole and open."""
         ...
 
     def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
-        """Makes an event that Redis does not know, closed until open_event has added what is sold.
+        """Makes an event that Redis does not know, or has lost a part of, closed until open_event
+        has added what is sold.
         ``payments`` were under way when Redis lost them; their seats are paying again. Returns
         False when there is one already."""
         ...

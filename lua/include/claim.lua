@@ -7,6 +7,7 @@ local function admit(version, hold_id)
   if not event[1] then return {'event_missing'} end
   if event[2] then return {'event_closed'} end
   if event[1] ~= version then return {'event_changed'} end
+  if not (event[3] and event[4] and event[5]) then error('event_broken: event') end
 
   local now = now_ms()
   local known = redis.call('HGET', holds_key, hold_id)

@@ -14,6 +14,7 @@ local function find_free(count, from, finish)
       window_start, window_finish = from, math.min(from + window_length + count, finish)
       window = redis.call('GETRANGE', seats_key, window_start, window_finish - 1)
       window_length = window_length * 2
+      if #window < window_finish - window_start then error('event_broken: seats') end
     end
     local at = string.find(window, run, from - window_start + 1, true) -- Lua counts from 1
     if at then return window_start + at - 1 end

@@ -1,6 +1,9 @@
--- The packed seat string: one byte a seat, '0' free, 'h' held, 'p' paying, 's' sold.
+-- The packed seat string: one byte a seat, '0' free, 'h' held, 'p' paying, 's' sold. A seat that it
+-- does not have is none of these: the string has been lost.
 local function seat_state(position)
-  return redis.call('GETRANGE', seats_key, position, position)
+  local state = redis.call('GETRANGE', seats_key, position, position)
+  if state == '' then error('event_broken: seats') end
+  return state
 end
 
 local function set_seats(positions, state)

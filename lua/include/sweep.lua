@@ -6,7 +6,9 @@ local SWEEP_LIMIT = 100
 local function sweep(now)
   local expired = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, SWEEP_LIMIT)
   for _, hold_id in ipairs(expired) do
-    free_hold(hold_id, cjson.decode(redis.call('HGET', holds_key, hold_id)), 'expired')
+    local known = redis.call('HGET', holds_key, hold_id)
+    if not known then error('event_broken: holds') end
+    free_hold(hold_id, cjson.decode(known), 'expired')
   end
   return #expired
 end

@@ -134,6 +134,16 @@ CROSS_SITE_REQUEST = Problem(
     "call the API has its origin in ALLOWED_ORIGINS.",
 )
 
+# 403: a file that may not be read, or a link out of the folder.
+NOT_FOUND = Problem(
+    "not_found",
+    404,
+    "Not Found",
+    "There is nothing at this address.",
+    (403, 404),
+    **NOTHING_THERE,
+)
+
 BODY_TOO_LARGE = Problem(
     "body_too_large",
     413,
@@ -207,15 +217,7 @@ PROBLEMS = (
     ),
     HTTPS_REQUIRED,
     CROSS_SITE_REQUEST,
-    # 403: a file that may not be read, or a link out of the folder.
-    Problem(
-        "not_found",
-        404,
-        "Not Found",
-        "There is nothing at this address.",
-        (403, 404),
-        **NOTHING_THERE,
-    ),
+    NOT_FOUND,
     Problem(
         "method_not_allowed",
         405,

@@ -31,6 +31,7 @@ from ops.nginx.problems import (
     CROSS_SITE_REQUEST,
     ENVELOPE_STATUS,
     HTTPS_REQUIRED,
+    NOT_FOUND,
     OUTCOME_UNKNOWN,
     PAGE_SUFFIX,
     PROBLEMS,
@@ -49,6 +50,7 @@ from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
 from web import origins
 from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS, RATE_OF_WEBHOOKS
+from web.spelling import PLAIN_PATH
 
 TEMPLATES = Path(__file__).parent
 
@@ -307,6 +309,8 @@ def _render(rendering: Rendering) -> str:
         "refused_unless_allowed": "$cross_site_if_not_allowed"
         if rendering.allowed_origins
         else "$cross_site_by_kind",
+        "not_found": NOT_FOUND,
+        "plain_path": PLAIN_PATH,
         "unavailable": UNAVAILABLE,
         "outcome_unknown": OUTCOME_UNKNOWN,
         "upstream_failure_statuses": UPSTREAM_FAILURE_STATUSES,

@@ -1,7 +1,14 @@
 """What was tried against TicketS, and what must become of it.
 
+- ``test_costly_requests``: what takes long to parse, in every field and body, on every route.
+- ``test_floods``: four clients within their limit, the costliest request of each route, and what
+  others wait; ``make attack`` has the figures.
 - ``test_forged_addresses``: headers that claim to be another client.
 - ``test_forged_secrets``: tokens, addresses, cookies and signatures that are made up or stolen.
+- ``test_forged_words``: what servers say to each other, said by a client; ``corpora/headers`` has
+  the lines.
 - ``test_framing``: requests hidden in others, and bodies that end elsewhere than they say;
   ``corpora/framing`` has the bytes.
+- ``test_odd_headers``: header fields and bodies that no client sends.
+- ``test_one_network``: a hall held unpaid from the thousands of clients of one IPv6 network.
 """

@@ -1,6 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
 
+from ops.processes import free_port
+from ops.stack import Stack
 from tests.attacks.clients import new_address
+from tests.attacks.floods import SETTINGS, Scene
+from tests.environment import inherited
 
 
 @pytest.fixture(params=["through nginx", "at gunicorn"])
@@ -13,3 +19,15 @@ def url(request, stack) -> str:
 def address() -> str:
     """Of a client that has asked nothing yet."""
     return new_address()
+
+
+@pytest.fixture(scope="session")
+def scene(redis_server, mongo_server, tmp_path_factory) -> Iterator[Scene]:
+    """A TicketS that believes its own nginx, and nobody else on this machine."""
+    urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+    stack = Stack(tmp_path_factory.mktemp("attacked"), inherited() | SETTINGS | urls)
+    try:
+        stack.start(free_port())
+        yield Scene(stack)
+    finally:
+        stack.stop()

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from ops.servers import REPOSITORY
 from tests.browser.chromium import DESKTOP, PHONE
 from tests.factories import FLOOR, FREE, STALLS, a_booking, put_on_sale, small_hall, unique
+from tests.http_client import Client
 from web.domain import Event, Row, Section
 from web.stores.event_files import read_event_file
 
@@ -604,6 +605,21 @@ def test_a_sold_out_hall_offers_nothing_until_a_seat_comes_back(page_at, seats):
     seats.return_seats(hall, a_booking(hall.id, "stalls-A-1"), ["stalls-A-1"])
     expect(hold_button(page)).to_be_visible(timeout=10_000)
     expect(page.locator("[data-map] > p")).to_contain_text("Touch a seat")
+
+
+def test_a_buyer_in_a_full_network_is_not_sent_to_an_empty_basket(page_at, stack, seats):
+    event = small_hall(max_held_per_network=8)
+    put_on_sale(seats, event)
+    Client(stack.url, event.id, "2001:db8:77:1::1").hold_best("stalls", 6)
+    Client(stack.url, event.id, "2001:db8:77:2::1").hold_best("floor", 2)
+    address = {"X-Forwarded-For": "2001:db8:77:3::1"}
+    page = open_map(page_at, event, extra_http_headers=address)
+    click_seat(page, 0, 0)
+    hold_button(page).click()
+    told = page.locator("[data-message]")
+    expect(told).to_contain_text("None of them need be yours. Try again shortly")
+    expect(told).to_contain_text("What you chose is kept.")
+    expect(told.get_by_role("link")).to_have_count(0)
 
 
 def test_a_full_basket_is_told_on_the_map_with_a_way_to_it(page_at, hall):

@@ -2,7 +2,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
 from tests.pages.browser import Browser, Page
 
@@ -46,17 +45,6 @@ def charges(stack):
 def held(ada, address) -> Page:
     """Ada's hold of two seats, ready to be paid."""
     return ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
-
-
-@pytest.fixture
-def application(redis_server, mongo_server, bookings):
-    """The application with other settings, asked without a network."""
-
-    def made(**settings):
-        servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
-        return application_with(**servers | settings).test_client()
-
-    return made
 
 
 def every_page(ada: Browser, address: str, held: Page) -> Iterator[Page]:

@@ -175,6 +175,21 @@ def test_the_token_can_be_tried_ten_times_a_minute(application):
     assert '"logins";q=10;w=60' in refused.headers["RateLimit-Policy"]
 
 
+def test_the_addresses_of_one_ipv6_network_have_ten_tries_together(application):
+    browser = application(ORGANISER_TOKEN=ORGANISER_TOKEN, RATE_LIMIT="1000/second")
+    secret = csrf_token_in(browser.get("/organiser", headers=HTML).text)
+
+    def guess_from(address):
+        form = {"token": "a guess", "csrf_token": secret}
+        peer = {"REMOTE_ADDR": address}
+        return browser.post("/organiser/login", data=form, environ_base=peer)
+
+    guesses = [guess_from(f"2001:db8:90:{number}::1") for number in range(11)]
+    assert [guess.status_code for guess in guesses] == [403] * 10 + [429]
+    assert guess_from("2001:db8:91::1").status_code == 403
+    assert guess_from("203.0.113.90").status_code == 403
+
+
 def test_a_login_ends_with_the_token_it_was_made_with(application):
     former = application(ORGANISER_TOKEN="a former token of tests", RATE_LIMIT="1000/second")
     secret = csrf_token_in(former.get("/organiser", headers=HTML).text)

@@ -1,11 +1,13 @@
 """Pictures that a telephone or the door reads."""
 
 import io
+from functools import lru_cache
 
 import segno
 from markupsafe import Markup
 
 
+@lru_cache(maxsize=1000)  # 10 ms and some 5 KB each: a page that is loaded again costs it once
 def qr_code(text: str, title: str) -> Markup:
     """As an SVG element; ``title`` says what it is. Error correction M: a crease or a scratch of a
     seventh of it is read over."""

@@ -126,7 +126,7 @@ def problem_page(problem: Problem) -> Response:
                 if request.method == "POST"
                 else "What you hold and what you have bought is kept.",
             )
-        case "body_too_large" | "bad_request":
+        case "body_too_large" | "bad_request" | "unsupported_media_type":
             words = ("We could not read that", "It did nothing, and nothing was charged by it.")
         case _:
             words = (

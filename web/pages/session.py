@@ -14,6 +14,8 @@ SECURE_PREFIX = "__Host-"
 """Browsers take such a cookie only over TLS, for this very host and all its paths: no neighbour
 under the same domain can plant one."""
 
+COOKIES = (NAME, SECURE_PREFIX + NAME)
+
 PATHS_WITHOUT = ("/api/", "/static/", "/webhooks/", "/healthz", "/readyz", "/metrics")
 """Here the cookie is not even read: it must never be an authority to the API, which has tokens."""
 

@@ -54,7 +54,7 @@ NEIGHBOURS = Mistake(
 )
 
 SHARED_NETWORK = Mistake(
-    "Try again shortly, or use another connection, such as Wi-Fi instead of mobile data.", "#sale"
+    "If you can, use another connection, such as Wi-Fi instead of mobile data.", "#sale"
 )
 
 

@@ -5,9 +5,10 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -268,15 +269,28 @@ def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:
 
 
 def _sections(declared: _EventTable) -> tuple[Section, ...]:
-    """Counted before the seats are made: one digit too many in a range may be a hundred million."""
-    sections, seats = [], 0
-    for index, table in enumerate(declared.sections):
-        section = _section(f"sections[{index}]", table)
-        seats += sum(len(block) for row in section.rows for block in row.blocks)
+    """Counted before any seat is made: one digit too many may be a hundred million of them."""
+    fields = [(f"sections[{index}]", table) for index, table in enumerate(declared.sections)]
+    seats = 0
+    for field, table in fields:
+        seats += _seat_count(field, table)
         if seats > MAX_SEATS:
             raise _BadField(f"sections: more than {MAX_SEATS} seats, the most that are possible")
-        sections.append(section)
-    return tuple(sections)
+    return tuple(_section(field, table) for field, table in fields)
+
+
+def _seat_count(field: str, declared: _SectionTable) -> int:
+    if declared.kind == "general":
+        return declared.capacity or 0
+    return sum(
+        _count(_row_ids(f"{field}.rows[{index}].ids", group.ids))
+        * _count(_blocks(f"{field}.rows[{index}].seats", group.seats))
+        for index, group in enumerate(declared.rows)
+    )
+
+
+def _count(parts: Iterable[Sequence]) -> int:
+    return sum(map(len, parts))
 
 
 def _section(field: str, declared: _SectionTable) -> Section:
@@ -290,39 +304,43 @@ def _section(field: str, declared: _SectionTable) -> Section:
             raise _BadField(f"{field}: a seated section has rows and no capacity")
         rows = []
         for index, group in enumerate(declared.rows):
-            blocks = _blocks(f"{field}.rows[{index}].seats", group.seats)
-            ids = _row_ids(f"{field}.rows[{index}].ids", group.ids)
-            rows += [Row(row_id, blocks) for row_id in ids]
+            field_of_seats = f"{field}.rows[{index}].seats"
+            numbers = _blocks(field_of_seats, group.seats)
+            _refuse_duplicates(field_of_seats, "seat", map(str, chain.from_iterable(numbers)))
+            blocks = tuple(tuple(map(str, block)) for block in numbers)
+            ids = chain.from_iterable(_row_ids(f"{field}.rows[{index}].ids", group.ids))
+            rows += [Row(str(row_id), blocks) for row_id in ids]
         _refuse_duplicates(f"{field}.rows", "row", [row.id for row in rows])
     return Section(declared.id, declared.name, declared.kind, declared.price, tuple(rows))
 
 
-def _row_ids(field: str, text: str) -> Iterator[str]:
+def _row_ids(field: str, text: str) -> list[Sequence[int | str]]:
     """``"A-H, J, 1-20"``: ids and ranges of letters or numbers."""
+    ids: list[Sequence[int | str]] = []
     for part in _parts(text):
         if letters := _LETTER_RANGE.fullmatch(part):
-            yield from map(chr, _span(field, part, ord(letters[1]), ord(letters[2]), 1))
+            ids.append([chr(c) for c in _span(field, part, ord(letters[1]), ord(letters[2]), 1)])
         elif numbers := _NUMBER_RANGE.fullmatch(part):
-            yield from map(str, _numbers(field, part, numbers))
+            ids.append(_numbers(field, part, numbers))
         elif _ROW_ID.fullmatch(part):
-            yield part
+            ids.append([part])
         else:
             raise _BadField(f'{field}: "{part}" is no row id (letters and digits, at most 8)')
+    return ids
 
 
-def _blocks(field: str, text: str) -> tuple[tuple[str, ...], ...]:
+def _blocks(field: str, text: str) -> list[range]:
     """``"1-12, 15-26"``: two blocks; seats of different blocks are not side by side.
     ``"1-13/2"`` is the odd ones, ``"14-1"`` counts down."""
     blocks = []
     for part in _parts(text):
         if numbers := _NUMBER_RANGE.fullmatch(part):
-            blocks.append(tuple(map(str, _numbers(field, part, numbers))))
+            blocks.append(_numbers(field, part, numbers))
         elif re.fullmatch(r"\d{1,4}", part):
-            blocks.append((str(int(part)),))
+            blocks.append(range(int(part), int(part) + 1))
         else:
             raise _BadField(f'{field}: "{part}" is no seat number and no range such as 1-12')
-    _refuse_duplicates(field, "seat", [number for block in blocks for number in block])
-    return tuple(blocks)
+    return blocks
 
 
 def _parts(text: str) -> list[str]:
@@ -340,7 +358,7 @@ def _span(field: str, part: str, first: int, last: int, step: int) -> range:
     return range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
 
 
-def _refuse_duplicates(field: str, what: str, ids: list[str]) -> None:
+def _refuse_duplicates(field: str, what: str, ids: Iterable[str]) -> None:
     seen = set()
     for id_ in ids:
         if id_ in seen:

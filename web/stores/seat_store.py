@@ -47,6 +47,7 @@ from web.domain import (
 )
 from web.group_commit import Abandoned, GroupCommit
 from web.ports import (
+    Broken,
     Change,
     EventState,
     KnownHold,
@@ -107,6 +108,10 @@ _UNREACHABLE = (
 )
 _NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
+
+_BROKEN = ("WRONGTYPE", "event_broken", "XADD is equal or smaller")
+"""In answers of Redis and of our scripts when a key of an event is lost, wrong or older than the
+others: nobody knows, until the worker has built the event again."""
 
 RedisClient = redis.Redis
 
@@ -208,6 +213,8 @@ class RedisSeatStore:
 
     def announce(self, event_ids: Iterable[str]) -> None:
         with reachable():
+            if self._redis.type(CATALOGUE_KEY) != "set":
+                self._redis.delete(CATALOGUE_KEY)
             self._redis.sadd(CATALOGUE_KEY, *event_ids, NO_EVENT)
 
     def event_ids(self) -> list[str]:
@@ -219,7 +226,7 @@ class RedisSeatStore:
 
     def has_catalogue(self) -> bool:
         with reachable():
-            return bool(self._redis.exists(CATALOGUE_KEY))
+            return self._redis.type(CATALOGUE_KEY) == "set"
 
     def known_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
@@ -271,14 +278,14 @@ class RedisSeatStore:
 
     def read_upkeep(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
-    ) -> dict[str, Upkeep | None]:
+    ) -> dict[str, Upkeep | Broken | None]:
         script = self._scripts["read_upkeep"]
         calls = [script.call(event_id, "", _seen(seen.get(event_id))) for event_id in event_ids]
         answers = []
         with reachable():
             for first in range(0, len(calls), CALLS_IN_A_GROUP):
                 answers += self._send_calls(calls[first : first + CALLS_IN_A_GROUP])
-        upkeep: dict[str, Upkeep | None] = {}
+        upkeep: dict[str, Upkeep | Broken | None] = {}
         for event_id, answer in zip(event_ids, answers, strict=True):
             if isinstance(answer, Exception):
                 if _is_away(answer):
@@ -287,6 +294,8 @@ class RedisSeatStore:
                 continue
             outcome, *values = answer
             upkeep[event_id] = None
+            if outcome == "event_broken":
+                upkeep[event_id] = Broken(*values)
             if outcome == "upkeep":
                 version, revision, change, history, expired, lapsed = values
                 upkeep[event_id] = Upkeep(
@@ -299,9 +308,8 @@ class RedisSeatStore:
         return upkeep
 
     def revision(self, event_id: str) -> int | None:
-        with reachable():
-            closed, revision = self._redis.hmget(_key("event", event_id), "closed", "revision")
-        return None if closed or not revision else int(revision)
+        upkeep = self.read_upkeep([event_id], {}).get(event_id)
+        return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
     def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
         under_way = [
@@ -753,7 +761,12 @@ def redis_answer(error: Unavailable) -> str | None:
 
 def _is_away(error: Exception) -> bool:
     """Whether it says that Redis cannot serve now; any other is a bug."""
-    return isinstance(error, _UNREACHABLE) or str(error).startswith(_NOT_NOW)
+    text = str(error)
+    return (
+        isinstance(error, _UNREACHABLE)
+        or text.startswith(_NOT_NOW)
+        or any(word in text for word in _BROKEN)
+    )
 
 
 def _hold(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:

@@ -8,9 +8,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
@@ -29,6 +29,7 @@ from web.domain import (
 from web.ports import (
     Authorization,
     BookingStore,
+    Broken,
     Gateway,
     GatewayError,
     IndexMissing,
@@ -84,18 +85,26 @@ WOULD = {"index made": "index would be made", "refund ended": "refund would be e
 log = logging.getLogger(__name__)
 
 
+_NEVER = timedelta.min
+_LATER_THAN_ALL = timedelta.max / 2
+"""Of the worker's own clock: the time that this machine runs, by which it paces itself. Its time of
+day may be wrong by hours, or be set while it works; so what the gateway stamped is compared with
+the gateway's clock, and what Redis stamped with that of Redis."""
+
+
 @dataclass(frozen=True)
 class _Comparison:
-    """When the sold seats of an event were compared with its bookings, and at which revision; None
-    when that failed."""
+    """When, by the worker's own clock, the sold seats of an event were compared with its bookings,
+    and at which revision; None when that failed."""
 
-    at: datetime
+    at: timedelta
     revision: int | None
 
 
 @dataclass(frozen=True)
 class _Ledger:
-    """The gateway's list, as far as it was not compared yet."""
+    """The gateway's list, as far as it was not compared yet, and when it was opened, by the
+    gateway's clock."""
 
     opened_at: datetime
     authorizations: Iterator[Authorization]
@@ -132,12 +141,12 @@ class Reconciler:
         self._declared: dict[str, Event] = {}
         self._on_sale: dict[str, Event] = {}
         self._unopened: set[str] = set()
-        self._missing_since: dict[str, datetime] = {}
+        self._missing_since: dict[str, timedelta] = {}
         self._dry_run = dry_run
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
-        self._gateway_since = datetime.now(UTC) - FIRST_GATEWAY_WINDOW
-        self._next_gateway_look = datetime.min.replace(tzinfo=UTC)
+        self._gateway_since: datetime | None = None
+        self._next_gateway_look = _NEVER
         self._ledger: _Ledger | None = None
         self._compared: dict[str, _Comparison] = {}
         self.has_more = False
@@ -153,7 +162,7 @@ class Reconciler:
     def round(self) -> None:
         """Looks at everything once. What cannot be repaired now is left for the next round; so is
         what there is no time for now, and then it ``has_more``."""
-        now, self.has_more = datetime.now(UTC), False
+        now, self.has_more = timedelta(seconds=time.monotonic()), False
         with self.patience("unique index"):
             self._check_index()
         with self.patience("events"):
@@ -168,10 +177,10 @@ class Reconciler:
             with self.patience("refunds"):
                 self._end_refunds()
             with self.patience("gateway"):
-                self._ledger = _Ledger(now, self._gateway.list(self._gateway_since))
+                self._ledger = self._open_ledger()
         if self._ledger:
             with self.patience("gateway"):
-                self._compare_with_gateway(now, self._ledger)
+                self._compare_with_gateway(self._ledger)
 
     # ------------------------------------------------------------ events
 
@@ -222,9 +231,16 @@ class Reconciler:
         return sold
 
     def _mend_event(
-        self, now: datetime, event_id: str, upkeep: Upkeep | None, under_way: UnderWay
+        self, now: timedelta, event_id: str, upkeep: Upkeep | Broken | None, under_way: UnderWay
     ) -> None:
-        if upkeep is None:
+        if isinstance(upkeep, Broken):
+            if event_id not in self._on_sale:
+                with suppress(Refusal):  # Its definition may be lost, too.
+                    self._on_sale[event_id] = self._seats.current_event(event_id)
+            if event_id in self._on_sale:
+                reason = f"{upkeep.key} is lost or wrong in Redis"
+                return self._reopen(event_id, reason, under_way)
+        if not isinstance(upkeep, Upkeep):
             return self._open_missing(now, event_id, under_way)
         self._missing_since.pop(event_id, None)
         known = self._on_sale.get(event_id)
@@ -240,7 +256,7 @@ class Reconciler:
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
 
-    def _open_missing(self, now: datetime, event_id: str, under_way: UnderWay) -> None:
+    def _open_missing(self, now: timedelta, event_id: str, under_way: UnderWay) -> None:
         """An event that is listed, and not there or not open."""
         if event_id in self._on_sale:
             self._reopen(event_id, "Redis has lost it", under_way)
@@ -251,7 +267,7 @@ class Reconciler:
             since = self._missing_since.setdefault(event_id, now)
             if now - since >= OPENING_PATIENCE:
                 log.error("%s: it is listed, not in Redis, and has no file", event_id)
-                self._missing_since[event_id] = datetime.max.replace(tzinfo=UTC)
+                self._missing_since[event_id] = _LATER_THAN_ALL
 
     def _reopen(
         self, event_id: str, reason: str, under_way: UnderWay, revision_now: int = 0
@@ -267,12 +283,14 @@ class Reconciler:
         if not self._dry_run:
             self._seen.pop(event_id, None)
 
-    def _compare_with_bookings(self, now: datetime, upkeep: dict[str, Upkeep | None]) -> None:
+    def _compare_with_bookings(
+        self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
+    ) -> None:
         """Events whose turn it is, that which has waited longest first."""
         turns = {
             event_id: self._turn(event_id, needed.moment.revision)
             for event_id, needed in upkeep.items()
-            if needed
+            if isinstance(needed, Upkeep)
         }
         until_s = time.monotonic() + COMPARING_S
         due = sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__)
@@ -285,10 +303,10 @@ class Reconciler:
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].moment.revision)
 
-    def _turn(self, event_id: str, revision: int) -> datetime:
+    def _turn(self, event_id: str, revision: int) -> timedelta:
         last = self._compared.get(event_id)
         if last is None:
-            return datetime.min.replace(tzinfo=UTC)
+            return _NEVER
         return last.at + (QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY)
 
     def _compare_seats(self, event_id: str) -> None:
@@ -369,19 +387,24 @@ class Reconciler:
                     partial(self._refund, booking.id),
                 )
 
-    def _compare_with_gateway(self, now: datetime, ledger: _Ledger) -> None:
+    def _open_ledger(self) -> _Ledger:
+        now = self._gateway.now()
+        return _Ledger(now, self._gateway.list(self._gateway_since or now - FIRST_GATEWAY_WINDOW))
+
+    def _compare_with_gateway(self, ledger: _Ledger) -> None:
         """As many pages of the gateway's list as there is time for; the next round goes on. A list
         of which a page cannot be read is begun anew at its next turn."""
         self._ledger = None
         until_s = time.monotonic() + COMPARING_S
         while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
-            self._compare_page(now, page)
+            self._compare_page(page)
             if time.monotonic() > until_s:
                 self._ledger, self.has_more = ledger, True
                 return
         self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
 
-    def _compare_page(self, now: datetime, page: Sequence[Authorization]) -> None:
+    def _compare_page(self, page: Sequence[Authorization]) -> None:
+        now = self._gateway.now()
         settled = [
             authorization
             for authorization in page

@@ -27,7 +27,7 @@ class Refunding:
         if booking.refunded_at is None:
             self._bookings.begin_refund(booking_id)
             self._give_money_back(booking)
-            now = datetime.now(UTC)
+            now = datetime.now(UTC)  # shown to people, and compared with nothing
             self._bookings.mark_refunded(booking_id, now.replace(microsecond=0))
             log.info("refunded: %s of %s", booking_id, booking.event_id)
         self.return_seats(booking)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from web.domain import Event, SeatState
 from web.ports import BookingStore, Change, MinuteOfSales, SeatStore
@@ -15,9 +15,9 @@ CHANGES_SHOWN = 25
 @dataclass(frozen=True)
 class SaleReport:
     """``seat_map`` has a SeatState character a seat, in layout order, and ``seats`` counts them by
-    state: from Redis, which knows who tries. What was sold and for how much is from MongoDB, which
-    knows who bought; ``minutes`` has one entry for each of the last MINUTES_SHOWN, oldest first,
-    the one under way last. ``changes`` are the newest, newest first.
+    state: from Redis, which knows who tries, and what time it is. What was sold and for how much is
+    from MongoDB, which knows who bought; ``minutes`` has one entry for each of the last
+    MINUTES_SHOWN, oldest first, the one under way last. ``changes`` are the newest, newest first.
     """
 
     event: Event
@@ -40,7 +40,7 @@ def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> Sale
             seats.newest_changes(event, CHANGES_SHOWN),
         ),
     )
-    this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    this_minute = seats.now().replace(second=0, microsecond=0)
     minutes = [this_minute - timedelta(minutes=ago) for ago in reversed(range(MINUTES_SHOWN))]
     sales = bookings.sales(event_id, since=minutes[0])
     sold_in = {sale.minute: sale for sale in sales.minutes}

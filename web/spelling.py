@@ -1,0 +1,52 @@
+"""One spelling a path.
+
+To whatever stands in front, two spellings of an address are two addresses: nginx does not find
+"//api/events" below "/api/", nor "%2D" in place of "-" among the refusals that it keeps. Flask
+takes slashes at the beginning for one, static files those in the middle too, and every server
+decodes "%2D". So only one spelling is answered. nginx refuses the others in the same way
+(ops/nginx/spelling.conf.j2).
+"""
+
+import re
+from collections.abc import Iterable
+
+from web.answers import Answer, StartResponse, WsgiApp
+
+_SEGMENT = r"\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
+"""The characters that need no percent sign (RFC 3986, 2.3), but neither "." nor ".."."""
+
+PLAIN_PATH = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/*)?"
+"""Every address of ours is one of these; slashes at its end lead to the one without. A regular
+expression for Python and for nginx (PCRE)."""
+
+_plain = re.compile(PLAIN_PATH)
+_nowhere = re.compile(r"\A//+\Z|//+[^/]|/\.\.?(?:/|\Z)")
+"""An empty segment, but at the end, or one of dots."""
+
+
+def one_spelling(app: WsgiApp) -> WsgiApp:
+    """Middleware. "%2D" in place of "-" leads to the plain spelling (308): by RFC 3986, 6.2.2, the
+    two are the same. Empty segments and dots are 404: clients resolve dots themselves. What no
+    spelling makes an address of ours passes: the application has nothing there."""
+
+    def answer(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if not _plain.fullmatch(_as_sent(environ)):
+            if _nowhere.search(path):
+                # Nothing is there, whatever Flask makes of slashes.
+                environ["PATH_INFO"] = f"/.{path}"
+            elif _plain.fullmatch(path):
+                return _moved(path, environ["QUERY_STRING"]).send(start_response)
+        return app(environ, start_response)
+
+    return answer
+
+
+def _as_sent(environ: dict) -> str:
+    """The path before it was decoded, where the server hands it on, as gunicorn and Werkzeug do."""
+    return environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")[0]
+
+
+def _moved(path: str, query: str) -> Answer:
+    address = f"{path}?{query}" if query else path
+    return Answer(308, b"", [("Location", address), ("Cache-Control", "no-store")])
