@@ -92,14 +92,14 @@ def child_exit(_server, worker):
 
 
 def post_worker_init(worker):
-    """Refuse to serve when the unique index that makes a sale a sale is not there; otherwise tell
-    whoever waits for a worker."""
+    """Refuse to serve when a store is set up so that no promise can be kept; otherwise tell whoever
+    waits for a worker."""
     # Not at the top: this runs after gevent has patched.
-    from web.ports import IndexMissing
+    from web.ports import UnsafeToSell
 
     try:
         worker.wsgi.extensions["tickets"].check_at_start()
-    except IndexMissing as error:
+    except UnsafeToSell as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
     if settings.web_ready_file:

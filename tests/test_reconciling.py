@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.factories import BUYER, lose_event, put_on_sale, small_hall, unique
+from tests.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, lose, problems, reconciler_of
 from web.domain import (
@@ -354,6 +354,18 @@ def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(
     assert reconciler.repairs["reopened"] == 1
     reconciler.round()
     assert reconciler.repairs["reopened"] == 1, "once is enough"
+
+
+def test_after_an_event_was_opened_again_its_bookings_are_compared_in_the_next_round(
+    shop, reconciler
+):
+    """A booking may be stored just after they were read, and its process may not come to say so."""
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    reconciler.round()
+    assert shop.state() == "s"
 
 
 def test_that_it_went_back_in_time_is_known_until_its_bookings_could_be_read(

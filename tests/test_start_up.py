@@ -14,7 +14,7 @@ from flask import request
 
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
-from ops.servers import REPOSITORY
+from ops.servers import REPOSITORY, Redis
 from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.application import REQUIRED, application_with
@@ -254,6 +254,27 @@ def test_the_worker_refuses_to_start_without_the_unique_index(environment):
     refused = flask(environment | {"MONGODB_URI": uri}, "reconcile", "--forever")
     assert refused.returncode == 1
     assert "no unique index on bookings (event, seats)" in refused.stderr
+
+
+@pytest.fixture
+def evicting_redis(tmp_path):
+    """As some providers set it up."""
+    server = Redis(tmp_path / "redis", tmp_path / "redis.log")
+    with server:
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory", "100mb")
+            client.config_set("maxmemory-policy", "volatile-lru")
+        yield server
+
+
+def test_nothing_starts_on_a_redis_that_throws_keys_away(environment, tmp_path, evicting_redis):
+    environment |= {"REDIS_URL": evicting_redis.url}
+    exit_code, log = log_of_refused_start(web(environment, tmp_path / "log"))
+    assert exit_code == 3
+    assert "Redis has maxmemory-policy volatile-lru" in log and "set it to noeviction" in log
+    refused = flask(environment, "reconcile", "--forever")
+    assert refused.returncode == 1
+    assert "set it to noeviction" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from web.event_text import (
     warnings,
 )
 from web.pages.locales import count, money
-from web.ports import GatewayError, IndexMissing, NotAccepted, NotAllowed
+from web.ports import GatewayError, NotAccepted, NotAllowed, UnsafeToSell
 from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import (
     EventFolder,
@@ -81,7 +81,7 @@ def _told_plainly() -> Iterator[None]:
     logging.getLogger("web.stores").addHandler(logging.NullHandler())
     try:
         yield
-    except IndexMissing as error:
+    except UnsafeToSell as error:
         raise click.ClickException(str(error)) from None
     except EventNotFound as error:
         raise click.ClickException(_no_such_event(error.event_id)) from None

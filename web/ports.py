@@ -108,6 +108,15 @@ class Change:
     seats: tuple[str, ...]
 
 
+class UnsafeToSell(Exception):
+    """A store is set up in a way with which a promise cannot be kept. The message says how to mend
+    it."""
+
+
+class KeysAreEvicted(UnsafeToSell):
+    """Redis throws keys away when its memory is full: an answer that was kept, or a whole event."""
+
+
 class SeatsMoved(Exception):
     """The new definition has other seats where some are held or sold, or another currency:
     ``seats``, as the old definition names them."""
@@ -135,6 +144,10 @@ class SeatStore(Protocol):
 
     def event_ids(self) -> list[str]:
         """The ids on sale, sorted."""
+        ...
+
+    def require_kept_keys(self) -> None:
+        """Raises KeysAreEvicted."""
         ...
 
     def has_catalogue(self) -> bool:
@@ -312,7 +325,7 @@ class AuditedSeats(SeatStore, Protocol):
 # ---------------------------------------------------------------- who bought
 
 
-class IndexMissing(Exception):
+class IndexMissing(UnsafeToSell):
     """The unique index on (event, seats) is not there: without it nothing stops a second sale of
     a seat, so nothing may be sold."""
 

@@ -58,7 +58,7 @@ KEPT_STATUS = 470
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[
         str,
-        Meta(description="Redis that holds seats; `noeviction`"),
+        Meta(description="Redis that holds seats; `maxmemory-policy` must be `noeviction`"),
     ] = "redis://127.0.0.1:6379/0"
     mongodb_uri: Annotated[
         str,

@@ -42,8 +42,10 @@ class Tickets:
     settings: Settings
 
     def check_at_start(self) -> None:
-        """Raises IndexMissing: without the index nothing may be sold. A MongoDB that cannot be
-        reached is no reason not to start: payments look for the index again before they begin."""
+        """Raises UnsafeToSell. A store that cannot be reached is no reason not to start: payments
+        look for MongoDB's index again before they begin."""
+        with suppress(Unavailable):
+            self.seats.require_kept_keys()
         with suppress(Unavailable):
             self.bookings.require_index()
 

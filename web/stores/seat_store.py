@@ -50,6 +50,7 @@ from web.ports import (
     Broken,
     Change,
     EventState,
+    KeysAreEvicted,
     KnownHold,
     Moment,
     Replay,
@@ -208,6 +209,17 @@ class RedisSeatStore:
         with reachable():
             seconds, microseconds = self._redis.time()
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+
+    def require_kept_keys(self) -> None:
+        with reachable():
+            # A managed Redis may refuse CONFIG.
+            memory = self._redis.info("memory")
+        policy = memory["maxmemory_policy"]
+        if memory["maxmemory"] and policy != "noeviction":
+            raise KeysAreEvicted(
+                f"Redis has maxmemory-policy {policy}: with a full memory it throws keys away, "
+                "holds and answers to payments among them; set it to noeviction"
+            )
 
     # ------------------------------------------------------------ events
 

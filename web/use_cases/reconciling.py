@@ -282,6 +282,8 @@ class Reconciler:
         )
         if not self._dry_run:
             self._seen.pop(event_id, None)
+            # Whoever inserts at this moment may not be able to say so to Redis.
+            self._compared.pop(event_id, None)
 
     def _compare_with_bookings(
         self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
