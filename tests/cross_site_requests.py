@@ -22,6 +22,7 @@ class Sent(NamedTuple):
     mode: str = ""
     dest: str = ""
     origin: str = ""
+    purpose: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -31,12 +32,13 @@ class Sent(NamedTuple):
             "Sec-Fetch-Mode": self.mode,
             "Sec-Fetch-Dest": self.dest,
             "Origin": self.origin,
+            "Sec-Purpose": self.purpose,
         }
         return {name: value for name, value in headers.items() if value}
 
     def __str__(self) -> str:
         """The id of a test."""
-        said = (self.site, self.mode, self.dest, self.origin)
+        said = (self.site, self.mode, self.dest, self.origin, self.purpose)
         return " ".join(filter(None, (self.method, self.path, *said)))
 
 
@@ -79,6 +81,9 @@ REFUSED = [
     Sent("POST", FORM, "cross-site", "no-cors", "empty", EVIL),
     Sent("POST", FORM, "cross-site", "navigate", "iframe", EVIL),
     Sent("GET", "/nothing/here", "cross-site", "no-cors", "image"),
+    # Pages that another website has Chromium fetch ahead: it says "none".
+    Sent("GET", PAGE, "none", "navigate", "document", purpose="prefetch"),
+    Sent("GET", PAGE, "none", "navigate", "document", purpose="prefetch;prerender"),
     # An allowed origin may call the API, and nothing else.
     Sent("POST", FORM, "cross-site", "no-cors", "empty", ALLOWED),
     Sent("POST", HOLD, "cross-site", "no-cors", "empty", f"{ALLOWED}.evil.example"),
@@ -115,6 +120,7 @@ TAKEN = [
     Sent("POST", FORM, "cross-site", "navigate", "document", EVIL),
     # Pictures in a mail, and whoever says less than browsers do.
     Sent("GET", "/static/page.css", "cross-site", "no-cors", "style"),
+    Sent("GET", "/static/page.css", "none", "navigate", "document", purpose="prefetch"),
     Sent("GET", EVENTS, "cross-site"),
     Sent("GET", EVENTS, origin=EVIL),
     # An allowed origin.

@@ -31,8 +31,9 @@ STATIC = "/static/"
 REFUSED = Problem(
     403,
     "cross_site_request",
-    "A page of another website made the browser send this. Nothing happened. A website that may "
-    "call the API has its origin in ALLOWED_ORIGINS.",
+    "A page of another website made the browser send this, or the browser fetched ahead what "
+    "nobody has opened yet. Nothing happened. A website that may call the API has its origin in "
+    "ALLOWED_ORIGINS.",
 )
 
 
@@ -43,16 +44,20 @@ def is_cross_site(environ: Mapping[str, Any]) -> bool:
     or a form, in a window of its own, because the web is made of that (forms have tokens); it may
     not be fetched, framed or shown as a picture.
     """
+    path = environ.get("PATH_INFO", "")
+    if path.startswith(STATIC):
+        return False
     match environ.get("HTTP_SEC_FETCH_SITE", ""):
-        case "same-origin" | "none":  # none: typed, or from the bookmarks
+        case "same-origin":
             return False
+        case "none":  # typed, or from the bookmarks
+            # Chromium says so as well of pages that it fetches ahead because a page of another
+            # website asks for that. Who then opens one in earnest gets it.
+            return environ.get("HTTP_SEC_PURPOSE", "").startswith("prefetch")
         case "":
             # Before Safari 16.4, and by http: browsers then send no Fetch Metadata at all.
             if not (origin := environ.get("HTTP_ORIGIN", "")) or _is_own(origin, environ):
                 return False
-    path = environ.get("PATH_INFO", "")
-    if path.startswith(STATIC):
-        return False
     if path.startswith(API) and environ["REQUEST_METHOD"] not in SAFE_METHODS:
         return True
     mode = environ.get("HTTP_SEC_FETCH_MODE", "")

@@ -130,8 +130,9 @@ CROSS_SITE_REQUEST = Problem(
     "cross_site_request",
     403,
     "Forbidden",
-    "A page of another website made the browser send this. Nothing happened. A website that may "
-    "call the API has its origin in ALLOWED_ORIGINS.",
+    "A page of another website made the browser send this, or the browser fetched ahead what "
+    "nobody has opened yet. Nothing happened. A website that may call the API has its origin in "
+    "ALLOWED_ORIGINS.",
 )
 
 # 403: a file that may not be read, or a link out of the folder.

@@ -3,6 +3,7 @@
 - ``test_costly_requests``: what takes long to parse, in every field and body, on every route.
 - ``test_floods``: four clients within their limit, the costliest request of each route, and what
   others wait; ``make attack`` has the figures.
+- ``test_cross_site``: all that a page of another website can send, in a real browser.
 - ``test_forged_addresses``: headers that claim to be another client.
 - ``test_forged_secrets``: tokens, addresses, cookies and signatures that are made up or stolen.
 - ``test_forged_words``: what servers say to each other, said by a client; ``corpora/headers`` has

@@ -22,11 +22,14 @@ _addresses = itertools.count(1)
 
 
 @contextmanager
-def running_chromium() -> Iterator[Browser]:
-    """While it runs, this thread has an event loop and ``asyncio.run`` cannot be used in it."""
+def running_chromium(*arguments: str) -> Iterator[Browser]:
+    """``arguments`` are further ones of its command line. While it runs, this thread has an event
+    loop and ``asyncio.run`` cannot be used in it."""
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=options())
+        browser = playwright.chromium.launch(
+            executable_path=executable(), args=[*options(), *arguments]
+        )
         try:
             yield browser
         finally:
