@@ -13,23 +13,30 @@ from typing import NamedTuple, TypeVar
 
 from sidecar.connection import Connection
 from sidecar.protocol import (
+    CLEAR,
     HIT,
     PEEK,
+    RESET,
     STATS,
     ProtocolError,
     decode_answer,
+    decode_cleared,
     decode_stats,
     encode_head,
     encode_question,
 )
-from sidecar.sliding_log import Decision, Rate, SlidingLog, SlidingLogs
+from sidecar.sliding_log import NS_PER_S, Decision, Rate, SlidingLog, SlidingLogs
 
 RETRY_PAUSE_NS = 100_000_000
 """While the limiter does not answer, one caller in this time tries again; the others count
 locally at once."""
 
 MAX_REMEMBERED_DENIALS = 10_000
-"""A rate; about 3 MB. Forgetting one early costs one more question."""
+"""A rate; about 4 MB. Forgetting one early costs one more question."""
+
+REMEMBERED_NS = NS_PER_S
+"""How long a denial is remembered that does not end sooner: then the limiter is asked again, for
+another worker may have had the client cleared."""
 
 MAX_LOCAL_CLIENTS = 50_000
 """A rate; about 20 MB at ten requests a client. Several seconds of all that one worker can
@@ -40,14 +47,21 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger("sidecar.client")
 
 
+class _Denial(NamedTuple):
+    remaining: int
+    until_ns: int
+    ask_again_ns: int
+
+
 class _Counter(NamedTuple):
     """What the client keeps for one rate. ``log`` has what this worker's requests were allowed,
-    by the limiter or by the log itself."""
+    by the limiter or by the log itself. ``denials`` are by the client's key, those of several
+    requests at once by key and amount."""
 
     head_of_hit: bytes
     head_of_peek: bytes
     log: SlidingLog
-    denied_until_ns: OrderedDict[str, int]
+    denials: OrderedDict[str | tuple[str, int], _Denial]
 
 
 class LimiterClient:
@@ -57,8 +71,8 @@ class LimiterClient:
     worker's requests, which the local log has noted all along: with n workers a client may then
     get n times the limit. ``fallbacks`` counts local decisions.
 
-    A denial is remembered until it ends, so that a flood costs a dictionary look-up. That is
-    exact: nothing that happens meanwhile lets the client in sooner.
+    A denial is remembered until it ends, at most a second, so that a flood costs a dictionary
+    look-up. That is exact: nothing that happens meanwhile lets the client in sooner, but a clear.
 
     Safe for threads and greenlets.
     """
@@ -79,27 +93,63 @@ class LimiterClient:
         """Whether the limiter answered when it was last asked."""
         return self._answers
 
-    def check(self, key: str, rate: Rate) -> Decision:
-        """May the client ``key`` make a request now? Asking counts as making it.
+    def check(self, key: str, rate: Rate, amount: int = 1) -> Decision:
+        """May the client ``key`` make a request now, or ``amount`` of them, all or none? Asking
+        counts as making them.
 
-        Raises ValueError when ``key`` or ``rate`` is none (protocol.encode_question), or is one
-        rate more than MAX_RATES, and nothing else.
+        Raises ValueError when ``key``, ``rate`` or ``amount`` is none (protocol.encode_head,
+        encode_question), or is one rate more than MAX_RATES, and nothing else.
         """
         counter = self._counters.get(rate) or self._add_counter(rate)
-        decision = self._ask(counter, counter.head_of_hit, key)
+        if amount == 1:
+            decision = self._ask(counter, counter.head_of_hit, key, key)
+        else:
+            head = encode_head(HIT, rate, amount)
+            decision = self._ask(counter, head, key, (key, amount))
         if decision is None:
-            return self._decide_locally(counter.log.decide, key)
+            return self._decide_locally(counter.log.decide, key, amount)
         if decision.allowed:
             with self._lock:
-                counter.log.note(key, time.monotonic_ns())
+                counter.log.note(key, time.monotonic_ns(), amount)
         return decision
 
     def peek(self, key: str, rate: Rate) -> Decision:
         """What check would say, without counting: ``remaining`` is how many requests would be
         accepted at once, ``reset_ns`` is 0 when none was counted. Raises as check does."""
         counter = self._counters.get(rate) or self._add_counter(rate)
-        decision = self._ask(counter, counter.head_of_peek, key)
+        decision = self._ask(counter, counter.head_of_peek, key, key)
         return decision or self._decide_locally(counter.log.peek, key)
+
+    @property
+    def rates(self) -> list[Rate]:
+        """All that it was asked about."""
+        return list(self._counters)
+
+    def clear(self, key: str, rate: Rate) -> None:
+        """Forget what the client ``key`` was accepted for at this rate: it begins anew. Other
+        workers know within a second, except one that counts by itself, as other hosts do not know
+        while they count by themselves.
+
+        Raises ConnectionError when the limiter does not answer, or does not reach the log that it
+        shares with other hosts, which then still know; ValueError as check does.
+        """
+        question = encode_question(encode_head(CLEAR, rate), key)
+        counter = self._counters.get(rate)
+        if counter:
+            with self._lock:
+                counter.log.clear(key)
+                for name in [name for name in counter.denials if _is_of(key, name)]:
+                    del counter.denials[name]
+        self._have_cleared(question)
+
+    def reset(self) -> None:
+        """Forget all clients at all rates, of all applications that ask this limiter. Raises as
+        clear does."""
+        with self._lock:
+            self._logs.reset()
+            for counter in self._counters.values():
+                counter.denials.clear()
+        self._have_cleared(RESET.encode("ascii") + b"\n")
 
     def stats(self) -> dict[str, int]:
         """What the limiter says of itself (host_limiter.HostLimiter.stats); empty when it does
@@ -118,19 +168,31 @@ class LimiterClient:
             counter = _Counter(*heads, self._logs.of(rate), OrderedDict())
             return self._counters.setdefault(rate, counter)
 
-    def _ask(self, counter: _Counter, head: bytes, key: str) -> Decision | None:
-        """What the limiter says or has said; None when it does not answer."""
+    def _ask(
+        self, counter: _Counter, head: bytes, key: str, name: str | tuple[str, int]
+    ) -> Decision | None:
+        """What the limiter says, or has said under ``name``; None when it does not answer."""
         question = encode_question(head, key)
         asked_ns = time.monotonic_ns()
-        denied_until_ns = counter.denied_until_ns.get(key, 0)
-        if asked_ns < denied_until_ns:
-            return Decision(False, 0, denied_until_ns - asked_ns)
+        denial = counter.denials.get(name)
+        if denial is not None and asked_ns < denial.ask_again_ns:
+            return Decision(False, denial.remaining, denial.until_ns - asked_ns)
         decision = self._exchange(question, decode_answer, asked_ns)
         if decision is not None and not decision.allowed:
             # Counted from before the question was sent: it may end a little early and cost
             # another question, but never refuses what the limiter would accept.
-            self._remember_denial(counter, key, asked_ns + decision.reset_ns)
+            until_ns = asked_ns + decision.reset_ns
+            ask_again_ns = min(until_ns, asked_ns + REMEMBERED_NS)
+            self._remember(counter, name, _Denial(decision.remaining, until_ns, ask_again_ns))
         return decision
+
+    def _have_cleared(self, question: bytes) -> None:
+        """Raises ConnectionError."""
+        is_cleared = self._exchange(question, decode_cleared, time.monotonic_ns())
+        if is_cleared is None:
+            raise ConnectionError("the limiter does not answer: only this process has forgotten")
+        if not is_cleared:
+            raise ConnectionError("the shared log does not answer: only this host has forgotten")
 
     def _exchange(
         self, question: bytes, decode: Callable[[bytes], Answer], asked_ns: int
@@ -193,17 +255,22 @@ class LimiterClient:
         if changed:
             logger.warning("the limiter answers again; %d decisions were local", self.fallbacks)
 
-    def _decide_locally(self, decide: Callable[[str, int], Decision], key: str) -> Decision:
+    def _decide_locally(self, decide: Callable[..., Decision], key: str, *amount: int) -> Decision:
         with self._lock:
             self.fallbacks += 1
-            return decide(key, time.monotonic_ns())
+            return decide(key, time.monotonic_ns(), *amount)
 
-    def _remember_denial(self, counter: _Counter, key: str, until_ns: int) -> None:
+    def _remember(self, counter: _Counter, name: str | tuple[str, int], denial: _Denial) -> None:
         with self._lock:
-            counter.denied_until_ns[key] = until_ns
-            counter.denied_until_ns.move_to_end(key)
-            if len(counter.denied_until_ns) > MAX_REMEMBERED_DENIALS:
-                counter.denied_until_ns.popitem(last=False)
+            counter.denials[name] = denial
+            counter.denials.move_to_end(name)
+            if len(counter.denials) > MAX_REMEMBERED_DENIALS:
+                counter.denials.popitem(last=False)
+
+
+def _is_of(key: str, name: str | tuple[str, int]) -> bool:
+    """Whether a denial of this name is one of the client's."""
+    return key == (name[0] if isinstance(name, tuple) else name)
 
 
 def _exchange_on(

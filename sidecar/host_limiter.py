@@ -5,29 +5,33 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sidecar.protocol import (
+    CLEAR,
     HIT,
+    MAX_QUESTION_BYTES,
+    RESET,
+    RESET_ALL,
     STATS,
+    Head,
     ProtocolError,
     decode_head,
     encode_answer,
+    encode_cleared,
     encode_stats,
     split_question,
 )
-from sidecar.sliding_log import Rate, SlidingLog, SlidingLogs, TooManyRates
+from sidecar.sliding_log import Rate, SlidingLogs, TooManyRates
 
 
-class Counter(NamedTuple):
-    """What all questions with the same head ask. ``counts`` is False for a peek. ``answer`` takes
-    a key and a moment and gives the line that goes back."""
+class Kind(NamedTuple):
+    """What all questions with the same head ask; without one, for the statistics. ``answer`` takes
+    a key and a moment and gives the line that goes back when this host decides alone."""
 
-    counts: bool
-    rate: Rate
-    log: SlidingLog
+    head: Head | None
     answer: Callable[[bytes, int], bytes]
 
 
-Question = tuple[Counter | None, bytes]
-"""With the client's key; without a counter it asks for the statistics."""
+Question = tuple[Kind, bytes]
+"""With the client's key."""
 
 Reply = Callable[[list[bytes]], None]
 """Takes one line for each question."""
@@ -38,32 +42,28 @@ class HostLimiter:
 
     shared = False
     shared_fallbacks = 0
+    clears_alone = True
+    """Whether a client is forgotten when this host has forgotten it."""
 
     def __init__(self, max_clients: int):
         self._logs = SlidingLogs(max_clients)
-        self._counters: dict[bytes, Counter] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        self._asks_for_stats = Kind(None, lambda key, now_ns: encode_stats(self.stats()))
+        self._asks_to_reset = Kind(RESET_ALL, self._reset)
 
     def questions_in(self, lines: list[bytes]) -> list[Question]:
         """Raises ProtocolError."""
         questions: list[Question] = []
-        counters = self._counters
+        kinds = self._kinds
         for line in lines:
-            if line == STATS:
-                questions.append((None, b""))
-                continue
             head, key = split_question(line)
-            questions.append((counters.get(head) or self._add_counter(head), key))
+            questions.append((kinds.get(head) or self._kind_of(head, key), key))
         return questions
 
     def answer(self, questions: list[Question], reply: Reply) -> None:
         """All at one moment."""
         now_ns = time.monotonic_ns()
-        reply(
-            [
-                counter.answer(key, now_ns) if counter else encode_stats(self.stats())
-                for counter, key in questions
-            ]
-        )
+        reply([kind.answer(key, now_ns) for kind, key in questions])
 
     def stats(self) -> dict[str, int]:
         """``clients`` remembered; ``forgotten_early``, to keep within the bound; ``shared``,
@@ -76,17 +76,41 @@ class HostLimiter:
             "shared": int(self.shared),
         }
 
-    def _add_counter(self, head: bytes) -> Counter:
-        command, rate = decode_head(head)
+    def _kind_of(self, head_bytes: bytes, key: bytes) -> Kind:
+        if not head_bytes:
+            return self._kind_without_head(key)
+        head = decode_head(head_bytes)
+        kind = Kind(head, self._answer_to(head))
+        if head.amount == 1:  # There are as many amounts as a limit is high.
+            self._kinds[head_bytes] = kind
+        return kind
+
+    def _kind_without_head(self, line: bytes) -> Kind:
+        if line == STATS:
+            return self._asks_for_stats
+        if line == RESET.encode("ascii"):
+            return self._asks_to_reset
+        raise ProtocolError(f"not a question: {line[:MAX_QUESTION_BYTES]!r}")
+
+    def _answer_to(self, head: Head) -> Callable[[bytes, int], bytes]:
+        command, rate, amount = head
+        if command == CLEAR:
+            return lambda key, now_ns: self._clear(rate, key)
         try:
             log = self._logs.of(rate)
         except TooManyRates as error:
             raise ProtocolError(str(error)) from None
-        decide = log.decide if command == HIT else log.peek
+        if command != HIT:
+            return lambda key, now_ns: encode_answer(log.peek(key, now_ns))
+        decide = log.decide
+        if amount == 1:
+            return lambda key, now_ns: encode_answer(decide(key, now_ns))
+        return lambda key, now_ns: encode_answer(decide(key, now_ns, amount))
 
-        def answer(key: bytes, now_ns: int) -> bytes:
-            return encode_answer(decide(key, now_ns))
+    def _clear(self, rate: Rate, key: bytes) -> bytes:
+        self._logs.clear(rate, key)
+        return encode_cleared(self.clears_alone)
 
-        counter = Counter(command == HIT, rate, log, answer)
-        self._counters[head] = counter
-        return counter
+    def _reset(self, key: bytes, now_ns: int) -> bytes:
+        self._logs.reset()
+        return encode_cleared(self.clears_alone)

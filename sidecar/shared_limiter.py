@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sidecar.host_limiter import HostLimiter, Question, Reply
-from sidecar.protocol import encode_answer, encode_stats
+from sidecar.host_limiter import HostLimiter, Kind, Question, Reply
+from sidecar.protocol import CLEAR, HIT, RESET, encode_answer, encode_cleared
 from sidecar.shared_log import Check, SharedLog, Unreachable
 from sidecar.sliding_log import Decision
 
@@ -40,6 +40,8 @@ class SharedLimiter(HostLimiter):
     everything that waits is decided by this host, and so is what comes until a trial succeeds.
     No question is used for a trial, so none waits for a Redis that is known not to answer.
     """
+
+    clears_alone = False
 
     def __init__(self, max_clients: int, shared_log: SharedLog):
         super().__init__(max_clients)
@@ -74,10 +76,10 @@ class SharedLimiter(HostLimiter):
         while self._waiting:
             batch = self._next_batch()
             checks = [
-                Check(counter.counts, counter.rate, key)
+                Check(kind.head, key)
                 for asked in batch
-                for counter, key in asked.questions
-                if counter
+                for kind, key in asked.questions
+                if kind.head
             ]
             time_left_s = batch[0].answer_by_s - time.monotonic()
             if time_left_s < 0:
@@ -105,16 +107,24 @@ class SharedLimiter(HostLimiter):
         now_ns = time.monotonic_ns()
         decided = iter(decisions)
         for asked in batch:
-            lines = []
-            for counter, key in asked.questions:
-                if counter is None:
-                    lines.append(encode_stats(self.stats()))
-                    continue
-                decision = next(decided)
-                if counter.counts and decision.allowed:
-                    counter.log.note(key, now_ns)
-                lines.append(encode_answer(decision))
-            asked.reply(lines)
+            asked.reply(
+                [
+                    self._run_along(kind, key, now_ns, next(decided))
+                    if kind.head
+                    else kind.answer(key, now_ns)
+                    for kind, key in asked.questions
+                ]
+            )
+
+    def _run_along(self, kind: Kind, key: bytes, now_ns: int, decision: Decision) -> bytes:
+        """This host's logs learn what the shared log has decided. Returns the line to answer."""
+        command, rate, amount = kind.head
+        if command in (CLEAR, RESET):
+            kind.answer(key, now_ns)
+            return encode_cleared(True)
+        if command == HIT and decision.allowed:
+            self._logs.of(rate).note(key, now_ns, amount)
+        return encode_answer(decision)
 
     def _lose(self, error: Unreachable) -> None:
         logger.warning("the shared log does not answer (%s): this host counts for itself", error)
@@ -140,5 +150,5 @@ class SharedLimiter(HostLimiter):
             self._answer_alone(asked.questions, asked.reply)
 
     def _answer_alone(self, questions: list[Question], reply: Reply) -> None:
-        self.shared_fallbacks += sum(counter is not None for counter, _ in questions)
+        self.shared_fallbacks += sum(kind.head is not None for kind, _ in questions)
         super().answer(questions, reply)

@@ -10,10 +10,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from sidecar.protocol import HIT, PEEK
+from sidecar.protocol import HIT, RESET, Head
 from sidecar.sliding_log import Decision, Rate
 
 SCRIPT_PATH = Path(__file__).parents[1] / "lua/limiter/limit_clients.lua"
+
+RESET_KEY = b"reset:{limiter}"
 
 CONNECT_TIMEOUT_S = 1.0
 """Nobody waits for it."""
@@ -29,14 +31,13 @@ class Unreachable(Exception):
 
 
 class Check(NamedTuple):
-    """``counts`` is False for a peek."""
+    """``key`` is the client's; a reset has none."""
 
-    counts: bool
-    rate: Rate
+    head: Head
     key: bytes
 
 
-TRIAL = Check(True, Rate(1, 1_000_000), b"the limiter's own trial")
+TRIAL = Check(Head(HIT, Rate(1, 1_000_000), 1), b"the limiter's own trial")
 """A hit, because a Redis that is full or read-only still answers what writes nothing. No client's
 key has a space."""
 
@@ -60,7 +61,8 @@ class SharedLog:
         await self.decide([TRIAL], self.answer_timeout_s)
 
     async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
-        """All at one moment of Redis's clock. Raises Unreachable; then connect first."""
+        """All at one moment of Redis's clock, in this order; a clear or reset has a decision that
+        says nothing. Raises Unreachable; then connect first."""
         lines = await _answer_to(self._evaluate(_arguments_of(checks)), timeout_s)
         return [_decision_of(line) for line in lines.splitlines()]
 
@@ -95,17 +97,19 @@ async def _answer_to(call: Coroutine[Any, Any, Result], timeout_s: float) -> Res
 
 def _arguments_of(checks: list[Check]) -> list[bytes | str | int]:
     """The number of keys, the keys, and what the script is told of each."""
-    arguments: list[bytes | str | int] = [len(checks)]
+    arguments: list[bytes | str | int] = [len(checks) + 1, RESET_KEY]
     arguments += [_key_of(check) for check in checks]
-    for counts, rate, _ in checks:
-        arguments += (HIT if counts else PEEK, rate.limit, _window_us(rate))
+    for (command, rate, amount), _ in checks:
+        arguments += (amount if command == HIT else command, rate.limit, _window_us(rate))
     return arguments
 
 
 def _key_of(check: Check) -> bytes:
     """The braces put all keys into one slot of a cluster: a script may use no others."""
-    limit = check.rate.limit
-    return b"accepted:{limiter}:%d/%d:%b" % (limit, _window_us(check.rate), check.key)
+    if check.head.command == RESET:
+        return RESET_KEY
+    rate = check.head.rate
+    return b"accepted:{limiter}:%d/%d:%b" % (rate.limit, _window_us(rate), check.key)
 
 
 def _window_us(rate: Rate) -> int:

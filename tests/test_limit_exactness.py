@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 import pytest
 import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ops.servers import Redis
+from sidecar.protocol import CLEAR, HIT, PEEK, RESET, Head
 from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of
 from sidecar.sliding_log import Decision, Rate, SlidingLogs
 from tests.sidecars import ROOT, Limiter, environ, start_host  # noqa: F401
@@ -30,6 +33,10 @@ RATES = [Rate(1, SECOND_NS), Rate(3, SECOND_NS // 2), Rate(10, SECOND_NS), Rate(
 TEST_SOURCE = SCRIPT_PATH.read_text().replace(
     "redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)"
 )
+
+
+CLEARED = Decision(False, 0, 0)
+"""What a clear or a reset has in the place of one; it says nothing."""
 
 
 class Arrival(NamedTuple):
@@ -49,10 +56,16 @@ def arrivals_of(chance: random.Random, number: int) -> list[Arrival]:
         key = f"{number}-{client}".encode()
         for rate in chance.sample(RATES, chance.randint(1, 2)):
             arrivals += [
-                Arrival(now_ns, Check(chance.random() < 0.9, rate, key))
+                Arrival(now_ns, Check(head_of(chance, rate), key))
                 for now_ns in moments_of(chance, start_ns, rate)
             ]
     return sorted(arrivals, key=lambda arrival: arrival.now_ns)
+
+
+def head_of(chance: random.Random, rate: Rate) -> Head:
+    """Mostly a hit of one request, as in life."""
+    amount = chance.randint(1, rate.limit) if chance.random() < 0.1 else 1
+    return Head(HIT, rate, amount) if chance.random() < 0.9 else Head(PEEK, rate, 1)
 
 
 def moments_of(chance: random.Random, start_ns: int, rate: Rate) -> list[int]:
@@ -83,14 +96,23 @@ def decisions_by_counting(arrivals: list[Arrival]) -> list[Decision]:
     """Straight from the rule, and with what it promises checked."""
     accepted = defaultdict(list)
     decisions = []
-    for now_ns, (counts, (limit, window_ns), key) in arrivals:
+    for now_ns, ((command, (limit, window_ns), amount), key) in arrivals:
         log = accepted[key, limit, window_ns]
+        if command == CLEAR:
+            log.clear()
+        if command == RESET:
+            accepted.clear()
+        if command in (CLEAR, RESET):
+            decisions.append(CLEARED)
+            continue
         recent = [moment for moment in log if now_ns - window_ns < moment <= now_ns]
-        allowed = len(recent) < limit
-        if counts and allowed:
-            log.append(now_ns)
-            recent.append(now_ns)
-        reset_ns = recent[0] + window_ns - now_ns if recent else 0
+        allowed = len(recent) + amount <= limit
+        if command == HIT and allowed:
+            log += [now_ns] * amount
+            recent += [now_ns] * amount
+        # So many have to leave before it has room; when it is accepted, one before there is more.
+        must_leave = 1 if allowed else len(recent) + amount - limit
+        reset_ns = recent[must_leave - 1] + window_ns - now_ns if recent else 0
         decisions.append(Decision(allowed, limit - len(recent), reset_ns))
     for (_, limit, window_ns), log in accepted.items():
         for first, one_too_many in zip(log, log[limit:], strict=False):
@@ -100,12 +122,20 @@ def decisions_by_counting(arrivals: list[Arrival]) -> list[Decision]:
 
 def decisions_of_sliding_logs(arrivals: list[Arrival]) -> list[Decision]:
     logs = SlidingLogs(max_clients=10)
-    return [
-        (logs.of(check.rate).decide if check.counts else logs.of(check.rate).peek)(
-            check.key, now_ns
-        )
-        for now_ns, check in arrivals
-    ]
+    return [decision_of_sliding_logs(logs, *arrival) for arrival in arrivals]
+
+
+def decision_of_sliding_logs(logs: SlidingLogs, now_ns: int, check: Check) -> Decision:
+    (command, rate, amount), key = check
+    if command == HIT:
+        return logs.of(rate).decide(key, now_ns, amount)
+    if command == PEEK:
+        return logs.of(rate).peek(key, now_ns)
+    if command == CLEAR:
+        logs.clear(rate, key)
+    else:
+        logs.reset()
+    return CLEARED
 
 
 def decisions_of_script(client: redis.Redis, arrivals: list[Arrival]) -> list[Decision]:
@@ -148,6 +178,44 @@ def test_log_and_script_decide_as_counting_everything_again_would(client):
     assert refused > 10 * PATTERNS, "patterns that reach the limit"
 
 
+small_rates = st.sampled_from([Rate(1, 10_000), Rate(3, 5_000), Rate(5, 20_000)])
+heads = small_rates.flatmap(
+    lambda rate: st.one_of(
+        st.builds(Head, st.just(HIT), st.just(rate), st.integers(1, rate.limit)),
+        st.builds(Head, st.just(HIT), st.just(rate), st.integers(1, rate.limit)),
+        st.builds(Head, st.sampled_from([PEEK, CLEAR]), st.just(rate), st.just(1)),
+        st.just(Head(RESET, rate, 1)),
+    )
+)
+steps = st.lists(st.tuples(st.integers(1, 12), heads, st.sampled_from([b"a", b"b"])), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=steps)
+def test_any_amounts_are_taken_all_or_none_and_clients_cleared_as_a_plain_count_would(
+    client, steps
+):
+    now_ns, arrivals = 1_795_000_000 * 10**9, []
+    for gap_us, head, key in steps:
+        now_ns += gap_us * 1000
+        arrivals.append(Arrival(now_ns, Check(head, key)))
+    expected = decisions_by_counting(arrivals)
+    assert decisions_of_sliding_logs(arrivals) == expected
+    client.flushdb()  # its keys outlive these windows: their life is on the real clock
+    assert decisions_of_script(client, arrivals) == expected
+
+
+def test_a_reset_leaves_nobody_uncounted_when_the_clock_is_set_back_after_it(client):
+    client.flushdb()
+    rate, start_ns = Rate(2, SECOND_NS), 1_795_000_000 * 10**9
+    hit, reset = (Check(Head(command, rate, 1), b"a") for command in (HIT, RESET))
+    moments = [(0, hit), (1000, hit), (2000, reset), (-9000, hit), (-8000, hit), (-7000, hit)]
+    decisions = decisions_of_script_in_order(
+        client, [Arrival(start_ns + moment_ns, check) for moment_ns, check in moments]
+    )
+    assert sum(decision.allowed for decision in decisions[3:]) <= 2
+
+
 def test_who_keeps_to_the_rule_is_never_refused_by_the_script(client):
     chance = random.Random(2)
     for number, rate in enumerate(RATES * 50):
@@ -157,17 +225,19 @@ def test_who_keeps_to_the_rule_is_never_refused_by_the_script(client):
             if len(moments) >= rate.limit:
                 now_ns = max(now_ns, moments[-rate.limit] + rate.window_ns)
             moments.append(now_ns)
-        check = Check(True, rate, f"polite-{number}".encode())
+        check = Check(Head(HIT, rate, 1), f"polite-{number}".encode())
         decisions = decisions_of_script(client, [Arrival(moment, check) for moment in moments])
         assert all(decision.allowed for decision in decisions)
 
 
 def test_a_redis_clock_that_is_set_back_lets_nobody_in_twice_and_locks_nobody_out(client):
+    client.flushdb()
     rate = Rate(2, SECOND_NS)
     start_ns = 1_795_000_000 * 10**9
 
     def allowed_at(key, *moments_ns):
-        arrivals = [Arrival(start_ns + moment, Check(True, rate, key)) for moment in moments_ns]
+        check = Check(Head(HIT, rate, 1), key)
+        arrivals = [Arrival(start_ns + moment, check) for moment in moments_ns]
         return [decision.allowed for decision in decisions_of_script_in_order(client, arrivals)]
 
     little, much = SECOND_NS // 10, 1000 * SECOND_NS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.client import LimiterClient
+from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.protocol import MAX_KEY_BYTES
 from sidecar.sliding_log import MAX_RATES, Decision, Rate
 from tests.processes import is_alive
@@ -81,7 +81,7 @@ GREENLETS = """
 from gevent import monkey; monkey.patch_all()
 import json, os, sys, time
 import gevent
-from sidecar.client import LimiterClient
+from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.sliding_log import Rate
 RATE = Rate(10, 3600 * 10**9)
 client = LimiterClient(os.environ["LIMITER_SOCKET"], timeout_s=5)
@@ -131,7 +131,7 @@ def test_an_answer_that_came_while_the_process_was_busy_counts():
 from gevent import monkey; monkey.patch_all()
 import sys, time
 import gevent
-from sidecar.client import LimiterClient
+from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.sliding_log import Rate
 client = LimiterClient("\\0" + sys.argv[1], timeout_s=0.2)
 def be_busy():
@@ -324,6 +324,40 @@ def test_a_denial_is_remembered_until_it_ends_and_for_its_rate_only():
         time.sleep(rate.window_ns / 1e9)
         client.check("a", rate)
     assert asked == [b"a"] * 3
+
+
+def test_a_denial_of_an_amount_is_remembered_for_that_amount_only():
+    asked = []
+    with a_limiter_that(lambda key: asked.append(key) or Decision(False, 2, 10**9)) as path:
+        client = LimiterClient(path, timeout_s=PATIENCE_S)
+        for amount in (3, 3, 4, 3, 4):
+            denied = client.check("a", RATE, amount)
+            assert (denied.allowed, denied.remaining) == (False, 2)
+        assert len(asked) == 2
+        client.check("a", RATE)
+        assert len(asked) == 3, "one request may be accepted where three are not"
+
+
+def test_a_denial_of_an_hour_is_remembered_for_a_second(ready):
+    one, other = ready.client(), ready.client()
+    assert one.check("a", RATE, LIMIT).allowed
+    assert not other.check("a", RATE).allowed and not other.check("a", RATE, 2).allowed
+    one.clear("a", RATE)
+    assert one.check("a", RATE).allowed
+    assert not other.check("a", RATE).allowed, "this worker does not know yet"
+    time.sleep(REMEMBERED_NS / 1e9)
+    assert other.check("a", RATE).allowed
+    assert other.check("a", RATE, 2).allowed
+
+
+def test_without_a_limiter_amounts_are_counted_and_clients_cleared_in_this_worker(caplog):
+    client = LimiterClient("")
+    assert client.check("a", RATE, LIMIT - 1).allowed
+    assert not client.check("a", RATE, 2).allowed
+    for forget in (lambda: client.clear("a", RATE), client.reset):
+        with pytest.raises(ConnectionError, match="only this process has forgotten"):
+            forget()
+        assert client.check("a", RATE, LIMIT).allowed
 
 
 @pytest.mark.parametrize(

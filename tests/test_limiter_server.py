@@ -79,6 +79,52 @@ def test_a_peek_tells_what_a_hit_would_meet_and_counts_nothing(ready):
     assert 0 < full.reset_ns <= RATE.window_ns
 
 
+def test_an_amount_is_accepted_all_or_none(ready):
+    client = ready.client()
+    assert client.check("a", RATE, 7) == Decision(True, LIMIT - 7, RATE.window_ns)
+    refused = client.check("a", RATE, 4)
+    assert (refused.allowed, refused.remaining) == (False, 3)
+    assert 0 < refused.reset_ns <= RATE.window_ns
+    assert client.check("a", RATE, 3).remaining == 0
+    assert not client.check("a", RATE).allowed
+    assert client.check("b", RATE, LIMIT).allowed
+
+
+def test_a_client_is_forgotten_at_one_rate_and_everybody_at_all(ready):
+    client = ready.client()
+    other = Rate(2, RATE.window_ns)
+    for rate in (RATE, other):
+        for name in ("a", "ab"):
+            client.check(name, rate, rate.limit)
+            assert not client.check(name, rate).allowed
+    client.clear("a", RATE)
+    assert client.peek("a", RATE) == Decision(True, LIMIT, 0)
+    assert not client.check("a", other).allowed
+    assert not client.check("ab", RATE).allowed
+    client.reset()
+    for rate in (RATE, other):
+        for name in ("a", "ab"):
+            assert client.check(name, rate, rate.limit).allowed
+    assert client.fallbacks == 0
+
+
+def test_to_clear_what_was_never_counted_takes_no_room_for_a_rate(ready):
+    client = ready.client()
+    for limit in range(1, 3 * MAX_RATES):
+        client.clear("a", Rate(limit, 10**9))
+    for limit in range(1, MAX_RATES + 1):
+        assert client.check("a", Rate(limit, 10**9)).allowed
+    assert client.fallbacks == 0
+
+
+def test_any_number_of_amounts_takes_no_memory():
+    limiter = HostLimiter(max_clients=1)
+    rate = Rate(10_000, 10**9)
+    for amount in range(1, 10_001):
+        limiter.questions_in([encode_question(encode_head(HIT, rate, amount), "a").rstrip()])
+    assert len(limiter._kinds) == 1
+
+
 def test_each_rate_has_a_count_of_its_own(ready):
     client = ready.client()
     other = Rate(1, RATE.window_ns)
@@ -116,6 +162,15 @@ def test_the_statistics_tell_what_is_remembered(start, environ):
         b"hit 10001 1000000000 a\n",
         b"hit 10 3600000000001 a\n",
         b"hit 10 a\n",
+        b"hit 10 1000000000 0 a\n",
+        b"hit 10 1000000000 11 a\n",
+        b"hit 10 1000000000 -1 a\n",
+        b"hit 10 1000000000 99999999999 a\n",
+        b"peek 10 1000000000 2 a\n",
+        b"clear 10 1000000000 2 a\n",
+        b"clear a\n",
+        b"reset a\n",
+        b"reset 10 1000000000 a\n",
         b"take 10 1000000000 a\n",
         b"stats a\n",
     ],
@@ -217,7 +272,24 @@ def test_what_is_no_answer_is_not_taken_for_one(line):
 
 @pytest.mark.parametrize("command", [HIT, PEEK])
 def test_a_rate_survives_the_protocol(command):
-    assert decode_head(encode_head(command, RATE).rstrip()) == (command, RATE)
+    assert decode_head(encode_head(command, RATE).rstrip()) == (command, RATE, 1)
+
+
+@pytest.mark.parametrize("amount", [1, 2, LIMIT])
+def test_an_amount_survives_the_protocol(amount):
+    assert decode_head(encode_head(HIT, RATE, amount).rstrip()) == (HIT, RATE, amount)
+
+
+@pytest.mark.parametrize("amount", [-1, 0, LIMIT + 1])
+def test_an_amount_that_can_never_be_accepted_is_not_sent(amount):
+    with pytest.raises(ValueError, match=f"not 1 to {LIMIT} requests"):
+        encode_head(HIT, RATE, amount)
+
+
+def test_one_request_is_asked_for_as_in_former_releases():
+    """Their limiter may still run when the first worker of this release starts."""
+    assert encode_head(HIT, Rate(10, 10**9)) == b"hit 10 1000000000 "
+    assert encode_head(PEEK, Rate(10, 10**9)) == b"peek 10 1000000000 "
 
 
 @pytest.mark.parametrize("rate", [Rate(0, 1), Rate(1, 0), Rate(10_001, 1), Rate(1, 10**13)])

@@ -178,15 +178,11 @@ def test_the_storage_tells_when_the_window_began_and_what_is_in_it(storage):
         assert entries == 2 and began_s == pytest.approx(time.time(), abs=5)
 
 
-def test_the_storage_refuses_what_it_cannot_do_exactly(storage):
-    with pytest.raises(ValueError, match="one request at a time"):
-        storage.acquire_entry("key", 10, 60, amount=2)
+def test_the_storage_refuses_strategies_that_are_not_exact(storage):
     for call in (
         lambda: storage.incr("key", 60),
         lambda: storage.get("key"),
         lambda: storage.get_expiry("key"),
-        lambda: storage.clear("key"),
-        storage.reset,
     ):
         with pytest.raises(NotImplementedError):
             call()

@@ -14,11 +14,13 @@ import redis
 
 from ops.processes import free_port
 from ops.servers import Redis
-from sidecar.client import LimiterClient
+from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.protocol import (
     HIT,
     PEEK,
+    RESET_ALL,
     STATS,
+    Head,
     decode_answer,
     decode_stats,
     encode_head,
@@ -86,6 +88,55 @@ def test_hosts_have_one_count_of_each_rate(hosts):
     assert other.check("a", Rate(1, RATE.window_ns)).allowed
     assert not one.check("a", Rate(1, RATE.window_ns)).allowed
     assert [client.fallbacks for client in hosts] == [0, 0]
+
+
+def test_an_amount_is_taken_all_or_none_whichever_host_is_asked(hosts):
+    one, other = hosts
+    assert one.check("a", RATE, LIMIT - 2).remaining == 2
+    refused = other.check("a", RATE, 3)
+    assert (refused.allowed, refused.remaining) == (False, 2)
+    assert other.check("a", RATE, 2) == Decision(True, 0, pytest.approx(RATE.window_ns, rel=0.1))
+    assert not one.check("a", RATE).allowed
+
+
+def test_one_host_clears_a_client_and_resets_all_for_every_host(hosts):
+    one, other = hosts
+    other_rate = Rate(1, RATE.window_ns)
+    for rate in (RATE, other_rate):
+        for client in ("a", "b"):
+            assert one.check(client, rate, rate.limit).allowed
+            assert not one.check(client, rate).allowed
+    other.clear("a", RATE)
+    assert one.peek("b", RATE).allowed is False
+    time.sleep(REMEMBERED_NS / 1e9)
+    assert one.peek("a", RATE) == Decision(True, LIMIT, 0)
+    assert not one.peek("a", other_rate).allowed and not one.peek("b", RATE).allowed
+    one.reset()
+    for client in hosts:
+        for rate in (RATE, other_rate):
+            for name in ("a", "b"):
+                assert client.peek(name, rate) == Decision(True, rate.limit, 0)
+    assert [other.check("a", RATE).remaining, one.check("a", RATE).remaining] == [9, 8]
+
+
+def test_what_redis_was_not_told_is_not_said_to_be_forgotten(hosts, redis_server):
+    one, _ = hosts
+    one.check("a", RATE, LIMIT)
+    redis_server.kill()
+    with pytest.raises(ConnectionError, match="only this host has forgotten"):
+        one.clear("a", RATE)
+    assert one.check("a", RATE, LIMIT).allowed, "by this host's own log"
+    with pytest.raises(ConnectionError, match="only this host has forgotten"):
+        one.reset()
+    assert one.check("a", RATE, LIMIT).allowed
+
+
+def test_while_redis_is_gone_a_host_takes_amounts_by_what_it_knows(hosts, redis_server):
+    one, _ = hosts
+    assert one.check("a", RATE, LIMIT - 3).allowed
+    redis_server.kill()
+    assert not one.check("a", RATE, 4).allowed
+    assert one.check("a", RATE, 3).allowed
 
 
 def test_a_burst_on_both_hosts_gets_exactly_the_limit(hosts):
@@ -290,6 +341,7 @@ raise SystemExit("redis" in sys.modules)
 
 SCRIPT = SCRIPT_PATH.read_text()
 HEADER, _, BODY = SCRIPT.partition("\nlocal ")
+SENT = Check(Head(HIT, Rate(10, 1001), 3), b"a")
 
 
 def test_the_header_of_the_script_begins_with_its_name_and_a_sentence():
@@ -300,19 +352,24 @@ def test_the_script_unpacks_the_arguments_that_its_header_names_and_gets_those()
     named = re.findall(r"^-- ARGV\[\S+\]\s+(\w+)", HEADER, re.MULTILINE)
     unpacked = re.search(r"local ([\w, ]+) = unpack\(ARGV, 3 \* n - 2, 3 \* n\)", BODY)[1]
     assert unpacked.split(", ") == named
-    sent = {"command": "peek", "limit": LIMIT, "window_us": 2}
-    _, *arguments = _arguments_of([Check(False, Rate(LIMIT, 1001), b"a")])
-    assert arguments[1:] == [sent[name] for name in named]
+    sent = {"command": 3, "limit": 10, "window_us": 2}
+    assert _arguments_of([SENT, SENT])[4:] == [sent[name] for name in named] * 2
+    for command in ("peek", "clear"):
+        head = SENT.head._replace(command=command, amount=1)
+        assert _arguments_of([Check(head, b"a")])[3] == command
 
 
 def test_the_keys_are_those_that_the_header_describes():
-    named = re.search(r"^-- KEYS\[n\]\s+(\S+)", HEADER, re.MULTILINE)[1]
-    expected = named.replace("<limit>", "10").replace("<window_us>", "2").replace("<client>", "a")
-    assert _arguments_of([Check(True, Rate(10, 1001), b"a")])[1] == expected.encode()
-    assert "KEYS" not in BODY.replace("ipairs(KEYS)", "")
-    assert set(re.findall(r"redis\.call\('\w+', (\w+)", BODY)) == {"accepted_key"}
+    reset_key, accepted_key = re.findall(r"^-- KEYS\[\S+\]\s+(\S+)", HEADER, re.MULTILINE)
+    for name, value in (("limit", "10"), ("window_us", "2"), ("client", "a")):
+        accepted_key = accepted_key.replace(f"<{name}>", value)
+    number, *keys = _arguments_of([SENT, Check(RESET_ALL, b"")])[:4]
+    assert number == len(keys)
+    assert [key.decode() for key in keys] == [reset_key, accepted_key, reset_key]
+    assert set(re.findall(r"redis\.call\('\w+', (\w+)", BODY)) == {"accepted_key", "reset_key"}
 
 
 def test_the_verdicts_are_those_that_the_header_lists():
-    listed = re.search(r"verdict is (.*),", HEADER)[1]
+    listed = re.search(r"verdict is (.*?),", HEADER)[1]
     assert set(re.findall(r"'(allowed|denied)'", BODY)) == set(re.findall(r'"(\w+)"', listed))
+    assert '"cleared 0 0"' in HEADER and "'cleared 0 0'" in BODY

@@ -1,19 +1,31 @@
 -- limit_clients: decide which clients may make a request now, many in one round trip.
--- KEYS[n]      accepted:{limiter}:<limit>/<window_us>:<client>
---                          string, when the last accepted requests were: 8 bytes each, µs, oldest first
--- ARGV[3n-2]   command     "hit" decides and counts, "peek" tells what a hit would meet
+-- KEYS[1]      reset:{limiter}
+--                          string, the last µs that everybody has been told to forget
+-- KEYS[n+1]    accepted:{limiter}:<limit>/<window_us>:<client>
+--                          string, when the last accepted requests were: 8 bytes each, µs, oldest
+--                          first; for a "reset" reset:{limiter} again
+-- ARGV[3n-2]   command     "1" and more is a hit of so many requests, at most limit: it decides and
+--                          counts, all or none; "peek" tells what a hit of one would meet, "clear"
+--                          forgets the client, "reset" all clients
 -- ARGV[3n-1]   limit       at most so many requests ...
 -- ARGV[3n]     window_us   ... in any window of this length
--- returns      a line "<verdict> <remaining> <reset_us>" for each key, joined by line feeds;
---              verdict is "allowed" | "denied", the rest as in sidecar/sliding_log.py
+-- returns      a line "<verdict> <remaining> <reset_us>" for each command, joined by line feeds;
+--              verdict is "allowed" | "denied", the rest as in sidecar/sliding_log.py; to "clear" and
+--              "reset" it is "cleared 0 0"
 -- Why a log and no counter: only a log is exact. Why Redis's clock: the hosts' clocks differ.
 -- A client that is not heard of for a window costs nothing, its key expires.
 -- The clock may be set back, or be behind after a failover. Up to a window, time stands still for
--- the client until the clock has caught up; more would lock it out, so its log is forgotten.
+-- the client until the clock has caught up; more would lock it out, so its log is forgotten. A reset
+-- that is still to come then is none: what is accepted before it would not be counted.
+-- Why a reset deletes nothing: it would take as long as there are clients, and all wait meanwhile.
 local MOMENT = '>I8'
 local MOMENT_BYTES = 8
+local LONGEST_WINDOW_MS = 3600000 -- after which no log has anything from before a reset
+local reset_key = KEYS[1]
 local clock = redis.call('TIME')
 local clock_us = clock[1] * 1000000 + clock[2]
+local forgotten_us = tonumber(redis.call('GET', reset_key) or 0)
+if forgotten_us > clock_us then forgotten_us = 0 end
 
 local function moment_at(moments, index)
     return (struct.unpack(MOMENT, moments, index * MOMENT_BYTES + 1))
@@ -29,7 +41,8 @@ local function count_until(moments, count, start_us)
     return low
 end
 
-local function decide(accepted_key, command, limit, window_us)
+local function decide(accepted_key, hits, limit, window_us)
+    local amount = hits or 1
     local moments = redis.call('GET', accepted_key) or ''
     local count = #moments / MOMENT_BYTES
     local now_us = clock_us
@@ -41,23 +54,48 @@ local function decide(accepted_key, command, limit, window_us)
             now_us = last_us
         end
     end
-    local gone = count_until(moments, count, now_us - window_us)
-    local used = count - gone
-    local verdict = used < limit and 'allowed' or 'denied'
+    local start_us = now_us - window_us
+    if start_us < forgotten_us then start_us = forgotten_us end
+    local gone = count_until(moments, count, start_us)
+    local free = limit - (count - gone)
+    local verdict = amount <= free and 'allowed' or 'denied'
     moments = string.sub(moments, gone * MOMENT_BYTES + 1)
-    if verdict == 'allowed' and command == 'hit' then
-        moments = moments .. struct.pack(MOMENT, now_us)
-        used = used + 1
+    local leaves_next = 0
+    if verdict == 'denied' then
+        leaves_next = amount - free - 1 -- not until this one is gone is there room for all of them
+    elseif hits then
+        local moment = struct.pack(MOMENT, now_us)
+        moments = moments .. (hits == 1 and moment or string.rep(moment, hits))
+        free = free - amount
         local life_ms = math.ceil((now_us + window_us - clock_us) / 1000)
         redis.call('SET', accepted_key, moments, 'PX', life_ms)
     end
-    local reset_us = used > 0 and moment_at(moments, 0) + window_us - now_us or 0
-    return string.format('%s %d %d', verdict, limit - used, reset_us)
+    local reset_us = free < limit and moment_at(moments, leaves_next) + window_us - now_us or 0
+    return string.format('%s %d %d', verdict, free, reset_us)
+end
+
+local function clear(accepted_key)
+    redis.call('DEL', accepted_key)
+    return 'cleared 0 0'
+end
+
+-- Not this µs: what was accepted in it may come after the reset.
+local function reset()
+    forgotten_us = clock_us - 1
+    redis.call('SET', reset_key, string.format('%d', forgotten_us), 'PX', LONGEST_WINDOW_MS)
+    return 'cleared 0 0'
 end
 
 local lines = {}
-for n, accepted_key in ipairs(KEYS) do
+for n = 1, #KEYS - 1 do
+    local accepted_key = KEYS[n + 1]
     local command, limit, window_us = unpack(ARGV, 3 * n - 2, 3 * n)
-    lines[n] = decide(accepted_key, command, tonumber(limit), tonumber(window_us))
+    if command == 'clear' then
+        lines[n] = clear(accepted_key)
+    elseif command == 'reset' then
+        lines[n] = reset()
+    else
+        lines[n] = decide(accepted_key, tonumber(command), tonumber(limit), tonumber(window_us))
+    end
 end
 return table.concat(lines, '\n')
