@@ -399,7 +399,9 @@ class HttpWorker(GeventWorker):
         except gevent.GreenletExit:
             raise  # The worker does not wait any longer.
         except BaseException:  # gevent.Timeout is one, and sys.exit() must not end the worker
-            self.log.exception("%s %r", message.method, message.target)
+            # Not its address, which may be a receipt's and then opens the ticket.
+            request_id = message.fields.get("HTTP_X_REQUEST_ID", "without an id")
+            self.log.exception("%s, request %s", message.method, request_id)
             message.keep_alive = False
             return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service made a mistake.")
 

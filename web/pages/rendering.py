@@ -45,6 +45,9 @@ HEADERS = {
 PUBLIC_ENDPOINTS = ("pages.list_events", "pages.show_event", "pages.show_section")
 """What search engines may list."""
 
+SECRET_ADDRESSES = ("/receipts/", "/holds/")
+"""Whoever knows an address below these may open what is there."""
+
 _WAIT = "{wait}"
 """Stands for the seconds in a page that is rendered before they are known."""
 
@@ -68,6 +71,9 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def secured(response: Response) -> Response:
+    if request.path.startswith(SECRET_ADDRESSES):
+        # A refusal too: the next request would carry the address to another site, or into a log.
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint not in PUBLIC_ENDPOINTS:
