@@ -55,10 +55,10 @@ def exchange(
     return list(_answers(bytes(received)))
 
 
-class _Received(io.BytesIO):
+class Received(io.BytesIO):
     """What http.client wants of a socket and its file, and which survives the first answer."""
 
-    def makefile(self, _mode: str) -> "_Received":
+    def makefile(self, _mode: str) -> "Received":
         return self
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class _Received(io.BytesIO):
 
 
 def _answers(received: bytes) -> Iterator[Answer]:
-    stream = _Received(received)
+    stream = Received(received)
     while stream.tell() < len(received):
         response = http.client.HTTPResponse(stream)
         response.begin()

@@ -16,6 +16,7 @@ from flask import Request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_date
 
 from web.answers import StartResponse, WsgiApp
 from web.metrics import count_answer
@@ -47,6 +48,10 @@ LEFT_OUT_WHEN_LONGER = (
 )
 """Who asks without them gets an answer, too. A browser with a strange setting can still buy."""
 
+DATES = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE")
+"""Left out as well when Werkzeug cannot read them: a date that is none is to be ignored (RFC 9110,
+13.1.3)."""
+
 MAX_HOST_LENGTH = 253
 """Of a name in the DNS (RFC 1035, 2.3.4, without the length bytes)."""
 
@@ -75,6 +80,11 @@ class RequestBounds:
             return _BAD_HOST.answer().send(start_response)
         for name in LEFT_OUT_WHEN_LONGER:
             if len(environ.get(name, "")) > MAX_FIELD_LENGTH:
+                del environ[name]
+        for name in DATES:
+            try:
+                parse_date(environ.get(name))
+            except OverflowError:  # of a year of twenty digits
                 del environ[name]
         if cookies := environ.get("HTTP_COOKIE"):
             each = map(str.strip, cookies.split(";"))

@@ -4,14 +4,22 @@ mistake of ours.
 First what was found and mended, by name; then what nobody has thought of.
 """
 
+import http.client
+import json
 import re
+import socket
+from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.routing import Rule
 
 from tests.attacks.clients import new_address
-from tests.http_client import PROBLEM_TYPE
-from tests.raw_http import Answer, exchange, request_bytes
+from tests.http_client import PROBLEM_TYPE, TIMEOUT_S
+from tests.raw_http import Answer, Received, exchange, request_bytes
 
 CLOSE = "Connection: close"
 FORM = "application/x-www-form-urlencoded"
@@ -245,7 +253,32 @@ def test_the_api_reads_json_whatever_its_type_is_called(url, event):
         assert answer.status == (201 if number <= 9 else 409), kind
 
 
-# ---------------------------------------------------------------- fields that are too long
+# ---------------------------------------------------------------- fields that cannot be read
+
+
+@pytest.mark.parametrize("field", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +999999999999999999999999999",
+        "Mon, 01 Jan 2024 99999999999:00:00",
+        "yesterday",
+    ],
+)
+def test_a_date_that_is_none_is_ignored(stack, field, date):
+    path, part = "/static/style.css", "Range: bytes=0-1"
+    assert ask(stack.web_url, "GET", path, f"{field}: {date}", part).status in (200, 206)
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic \xff", "Basic ====", "Bearer \xff", "Bearer", 'Digest a="']
+)
+def test_an_authorization_that_opens_nothing_is_as_good_as_none(stack, event, value):
+    path = f"/api/events/{event.id}/holds/hld_1"
+    answer = ask(stack.web_url, "GET", path, f"Authorization: {value}")
+    assert (answer.status, answer.json["code"]) == (404, "hold_not_found")
 
 
 @pytest.mark.parametrize(
@@ -260,3 +293,209 @@ def test_fields_of_one_name_are_together_no_longer_than_one(stack):
     lines = [f"Accept-Language: {'a,' * 4_000}"] * 3
     answer = ask(stack.web_url, "GET", "/", *lines)
     assert (answer.status, answer.json["code"]) == (431, "header_too_large")
+
+
+# ---------------------------------------------------------------- what nobody has thought of
+
+EXAMPLES = {
+    "Accept": ["text/html;q=nan", "a/b;q=1e999", "*/*;q=-1", "text/html;x*=utf-8''%ff", "/", "*"],
+    "Accept-Charset": ["utf-8;q=\xb2"],
+    "Accept-Encoding": ["gzip;q=0", "*;q=", "identity;q=0, *;q=0"],
+    "Accept-Language": ["de-DE-1996;q=0.5", "*-*", "-", "en;q=\xbd"],
+    "Access-Control-Request-Headers": ["\xff", "a, b"],
+    "Access-Control-Request-Method": ["PATCH", "\xff", ""],
+    "Authorization": [
+        "Basic",
+        "Basic \xff",
+        "Basic =",
+        "Bearer",
+        "Bearer \xff",
+        "Digest a, b=",
+        "a",
+    ],
+    "Cache-Control": ["max-age=a", "max-age=-1", "no-cache=", "only-if-cached"],
+    "Connection": ["close", "keep-alive", "upgrade", "Host", "\xff"],
+    "Content-Encoding": ["gzip", "br, \xff"],
+    "Content-Length": ["0", "3", "007", "-1", "1, 1", "99999999999", "\xb2", "0x1", ""],
+    "Content-Type": [
+        FORM,
+        f"{FORM}; charset=\xff",
+        "application/json",
+        "a",
+        "/;=",
+        "multipart/\xff",
+    ],
+    "Cookie": [
+        "tickets=a.b.c",
+        "tickets=\xff",
+        "tickets=.",
+        'tickets="\\400"',
+        "=",
+        "__Host-tickets",
+    ],
+    "Date": ["Mon, 01 Jan 9999999999 00:00:00 GMT"],
+    "Expect": ["100-continue", "200-ok", "\xff"],
+    "Forwarded": ["for=[::1]:a;proto=\xff"],
+    "Host": ["a..b", "a" * 64, "[::", "\xff", ":", "a:0", "a@b"],
+    "Idempotency-Key": ["\xff", "k" * 256, '"', "\x7f"],
+    "If-Match": ["*", '"', 'W/"\xff"'],
+    "If-Modified-Since": [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 0000 00:00:00 GMT",
+        "Mon, 31 Dec 9999 23:59:59 -9999",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999",
+        "-1",
+    ],
+    "If-None-Match": ["*", '"', "W/", '"\xff"', "W/*"],
+    "If-Range": ['"', "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "W/"],
+    "If-Unmodified-Since": ["Mon, 01 Jan 0001 00:00:00 +2359", "1 Jan 70 0:0"],
+    "Origin": ["null", "https://\xff", "https://[", "://", "https://a:b"],
+    "Range": ["bytes=0-", "bytes=5-1", "bytes=-0", "bytes=\xb2-", "bytes=0-1,3-4", "a=1-", "bytes"],
+    "Referer": ["https://[", "\xff"],
+    "Sec-Fetch-Dest": ["document", "\xff"],
+    "Sec-Fetch-Mode": ["navigate", "no-cors", "\xff"],
+    "Sec-Fetch-Site": ["cross-site", "same-origin", "none", "\xff"],
+    "Stripe-Signature": ["t=1,v1=a", "t=\xb2,v1=\xff", "t", "v1", "t=1", "=,="],
+    "TE": ["trailers", "\xff"],
+    "Transfer-Encoding": ["chunked", "identity", "gzip, chunked", "\xff", ""],
+    "Upgrade": ["websocket", "h2c", "\xff"],
+    "Upgrade-Insecure-Requests": ["\xff"],
+    "X-CSRFToken": ["a.b.c", "\xff", "."],
+    "X-Forwarded-For": ["\xff", "[::1", "1.2.3.4:99999", "fe80::1%\xff"],
+    "X-Forwarded-Host": ["\xff", "a" * 64],
+    "X-Forwarded-Proto": ["https", "https, http", "\xff"],
+    "X-HTTP-Method-Override": ["DELETE", "\xff"],
+    "X-Kept-Refusals": ["", "\xff"],
+    "X-Request-ID": ["\xff", "a" * 1000, "%s%n"],
+}
+"""What the libraries and our code read, and some of what they should not, with values that are
+nearly right."""
+
+CRUMBS = [
+    "",
+    " ",
+    "\t",
+    ",",
+    ";",
+    "=",
+    '"',
+    "\\",
+    "'",
+    "\x7f",
+    "\x80",
+    "\xff",
+    "\xb2",
+    "%00",
+    "%ff",
+    "*",
+]
+CRUMBS += ["-1", "9" * 30, "9" * 5000, "nan", "1e999", "a" * 501, "a, " * 300, "*=utf-8''%ff"]
+SEGMENTS = [
+    *["%00", "%ff", "%2f", "..", ".", "%F0%9F%8E%AB", "a" * 300, "-1", "0", "\xff", "%", "hld_1"],
+    *["style.css"] * 5,
+]
+QUERIES = [
+    "",
+    "?",
+    "?page=-1",
+    "?page=%ff",
+    "?page=\xb2",
+    "?%",
+    "?page=" + "9" * 5000,
+    "?a&&=&=",
+    "??",
+]
+BODIES_OF_ANY_KIND = [
+    *[b"", b"\0", b"\xff", b"{}", b"[]", b"null", b'{"seats":[null]}', b'{"seats":["\\ud800"]}'],
+    *[b'{"email":1}', b'{"email":"","name":"","payment_method":"\xff"}', b"csrf_token=%ff&seats"],
+    *[b"0\r\n\r\n", b"5\r\nabc", b"--a\r\nContent-Disposition: form-data\r\n\r\n\r\n--a--"],
+]
+METHODS = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+]
+OF_HTTP_ITSELF = {501, 505}
+"""Statuses that say no to a method, a transfer coding or a version that nobody here has."""
+
+names = st.sampled_from(sorted(EXAMPLES))
+crumbs = st.lists(st.sampled_from(CRUMBS), max_size=2).map("".join)
+latin_1 = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=20)
+
+
+@st.composite
+def header_lines(draw: st.DrawFn) -> str:
+    name = draw(names)
+    value = draw(st.sampled_from(EXAMPLES[name]) | crumbs | latin_1)
+    return f"{name}: {draw(crumbs)}{value}{draw(crumbs)}"
+
+
+class Addresses:
+    """Of each route of the application, with a real event or something else in each place."""
+
+    def __init__(self, rules: Iterable[Rule], event_id: str):
+        self._rules = [*sorted({rule.rule for rule in rules}), "/", "//", "/nowhere", "*"]
+        self._event_id = event_id
+
+    def drawn(self, draw: st.DrawFn) -> str:
+        segments = st.sampled_from([self._event_id] * len(SEGMENTS) + SEGMENTS)
+        rule = draw(st.sampled_from(self._rules))
+        return re.sub("<[^>]*>", lambda _: draw(segments), rule) + draw(st.sampled_from(QUERIES))
+
+
+def answer_to(url: str, sent: bytes, is_head: bool) -> tuple[int, str, bytes]:
+    """Status, type and body of the first answer. The server ends the connection."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as there:
+        there.sendall(sent)
+        there.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: there.recv(65_536), b""))
+    assert received, "no answer"
+    response = http.client.HTTPResponse(Received(received), method="HEAD" if is_head else None)
+    response.begin()
+    return response.status, response.headers.get("Content-Type", ""), response.read()
+
+
+def assert_is_ours(status: int, kind: str, body: bytes, is_head: bool) -> None:
+    assert status < 500 or status in OF_HTTP_ITSELF, body
+    if status >= 400:
+        assert kind == PROBLEM_TYPE or kind.startswith("text/html"), kind
+        if kind == PROBLEM_TYPE and not is_head:
+            assert json.loads(body).keys() >= {"type", "title", "status", "code", "detail"}
+
+
+def test_no_header_and_no_body_is_a_mistake_of_ours(stack, event, application, web_log):
+    addresses = Addresses(application().application.url_map.iter_rules(), event.id)
+
+    @settings(
+        max_examples=1_500,
+        deadline=None,
+        derandomize=True,  # the same requests in every run: a red run is somebody's change
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def ask_anything(data: st.DataObject) -> None:
+        method = data.draw(st.sampled_from(METHODS), "method")
+        address = addresses.drawn(data.draw)
+        lines = data.draw(st.lists(header_lines(), max_size=5), "lines")
+        body = data.draw(st.sampled_from(BODIES_OF_ANY_KIND) | st.binary(max_size=20), "body")
+        if not any(line.startswith("Host:") for line in lines):
+            lines.append("Host: tickets.example")
+        if body and not any(line.startswith(("Content-L", "Transfer")) for line in lines):
+            lines.append(f"Content-Length: {len(body)}")
+        # The last address is the one that counts.
+        head = [f"{method} {address} HTTP/1.1", *lines, f"X-Forwarded-For: {new_address()}", CLOSE]
+        sent = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+        is_head = method == "HEAD"
+        assert_is_ours(*answer_to(stack.web_url, sent, is_head), is_head)
+        assert not any("Traceback" in line for line in web_log())
+
+    ask_anything()
