@@ -137,7 +137,7 @@ def hold_seat(call: Call, event_id: str, seat: str) -> Answer:
 @_kept_by_nginx
 def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> Answer:
     number = number_of(quantity, digits=9)
-    if number is None:
+    if number is None or quantity != str(number):  # "02" would be another path for what "2" asks
         raise InvalidRequest("quantity", "must be a number of seats")
     client = call.environ[CLIENT]
     return _held(*call.tickets.box_office.hold_best(event_id, client, section_id, number))

@@ -46,6 +46,13 @@ PATHS = {
 }
 
 
+@pytest.fixture(scope="module")
+def keeping(upstream, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keeping")
+    with local_nginx(folder, upstream.address, rate=NO_ENVELOPE) as nginx:
+        yield nginx
+
+
 def percent(character: str) -> str:
     return f"%{ord(character):02x}"
 
@@ -117,6 +124,17 @@ def test_nothing_was_held_by_another_spelling(url, event, seats):
     assert set(answer.json["seats"]) == {"0"}
 
 
+@pytest.mark.parametrize("quantity", ["02", "002", "000000002", "0", "+2", "2.0", "2e0"])
+def test_a_number_has_one_spelling_too(url, keeping, upstream, event, quantity):
+    path = BEST.format(event=event.id).replace("/2/", f"/{quantity}/")
+    answer = sent(url, "POST", path)
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+    # nginx keeps no refusal of it.
+    with upstream.telling(KEPT_STATUS) as heard:
+        ask_in_turn(keeping.port, ("POST", path), ("POST", path))
+    assert len(heard) == 2
+
+
 def test_a_redirect_keeps_the_query_and_stays_on_this_host(url):
     answer = sent(url, "GET", "/bask%65t?a=%2F%0d%0a&b=//evil.example")
     assert answer.headers["Location"] == "/basket?a=%2F%0d%0a&b=//evil.example"
@@ -171,13 +189,6 @@ def test_a_browser_gets_a_page(url):
 
 
 # ---------------------------------------------------------------- refusals that are kept
-
-
-@pytest.fixture(scope="module")
-def keeping(upstream, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keeping")
-    with local_nginx(folder, upstream.address, rate=NO_ENVELOPE) as nginx:
-        yield nginx
 
 
 @pytest.mark.parametrize("call", [HOLD, BEST])
