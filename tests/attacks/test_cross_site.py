@@ -23,6 +23,7 @@ from tests.attacks.other_website import (
     OtherWebsite,
 )
 from tests.browser.chromium import new_context, running_chromium
+from tests.browser.engines import ENGINES
 from tests.browser.states import pressed, ready_to_pay
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import put_on_sale, small_hall
@@ -262,3 +263,30 @@ def test_what_a_browser_fetches_ahead_for_a_page_is_refused(browser, other_websi
         for path, headers in shop.heard:
             assert is_cross_site(create_environ(path, headers=headers)), headers
     page.close()
+
+
+# ---------------------------------------------------------------- other engines
+
+HOLD = """
+const [address] = arguments;
+return fetch(address, { method: "POST", mode: "no-cors" }).then(() => null, () => null);
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_engine_says_where_a_request_comes_from(
+    engine, event, seats, stack, other_website, tmp_path
+):
+    hold = f"{stack.url}/api/events/{event.id}/seats/stalls-A-1/hold"
+
+    def held() -> int:
+        return seats.read_seats(event.id).seats.count("h")
+
+    with ENGINES[engine](tmp_path, javascript=True) as driver:
+        driver.get(other_website.url.replace("127.0.0.1", "evil.localhost"))
+        driver.execute_script(HOLD, hold)
+        assert held() == 0
+        # The same script on a page of the shop's own.
+        driver.get(f"{stack.url}/organiser")
+        driver.execute_script(HOLD, hold)
+        assert held() == 1
