@@ -10,6 +10,7 @@
   the lines.
 - ``test_framing``: requests hidden in others, and bodies that end elsewhere than they say;
   ``corpora/framing`` has the bytes.
+- ``test_injections``: texts that are code to a browser, a database, a log; ``corpora/texts``.
 - ``test_odd_headers``: header fields and bodies that no client sends.
 - ``test_one_network``: a hall held unpaid from the thousands of clients of one IPv6 network.
 """

@@ -29,6 +29,7 @@ from tests.attacks.clients import new_address
 from tests.attacks.costliest import CostlyRequest, costly_requests, hall_under_attack, written
 from tests.conftest import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
 from tests.factories import put_on_sale
+from tests.http_client import Client
 from web.domain import Event
 from web.stores.seat_store import RedisSeatStore, connect
 
@@ -192,7 +193,16 @@ class Scene:
         put_on_sale(RedisSeatStore(connect(stack.environment["REDIS_URL"])), self.hall)
         site = Site(self.url, self.web_url, stack.environment, stack["sandbox"])
         self.requests = costly_requests(application_with(), site, self.hall)
+        self.sold = self.client().seat_map().count("s")
         self._costliest: dict[str, CostlyRequest] = {}
+
+    @property
+    def log_dir(self) -> Path:
+        return self._stack.log_dir
+
+    def client(self) -> Client:
+        """A buyer of whom nothing was heard yet."""
+        return Client(self.url, self.hall.id, new_address())
 
     def costliest(self, route: str) -> CostlyRequest:
         if route not in self._costliest:
