@@ -99,7 +99,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     limit_routes(app, limiter, settings, page_or_problem)
     app.wsgi_app = hot_health.shortcut(app)
     app.wsgi_app = hot_api.shortcut(app)
-    app.wsgi_app = ClientLimit(
+    client_limit = ClientLimit(
         RequestBounds(one_spelling(app.wsgi_app), COOKIES),
         limiter,
         settings.rate,
@@ -110,7 +110,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         signed_by(gateway),
         limit_page(app),
     )
-    app.wsgi_app = CrossSite(app.wsgi_app, settings.origins)
+    app.extensions["client_limit"] = client_limit
+    app.wsgi_app = CrossSite(client_limit, settings.origins)
     return app
 
 

@@ -17,7 +17,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -267,7 +267,15 @@ class Reader:
 
 
 class HttpWorker(GeventWorker):
-    """Use it with gunicorn's setting ``worker_class``."""
+    """Use it with gunicorn's setting ``worker_class``.
+
+    ``count_refused``, if it is set, is called with the environment of each request that cannot be
+    read, as far as it was read, and with whether its header was read to its end. The WSGI
+    application that it returns answers in the place of the worker: a limit that is over. None lets
+    the worker tell what is wrong.
+    """
+
+    count_refused: Callable[[dict, bool], Callable[..., Iterable[bytes]] | None] | None = None
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
@@ -318,9 +326,19 @@ class HttpWorker(GeventWorker):
                 if answers % ANSWERS_A_TURN == 0:
                     gevent.sleep(0)
             if bad:
+                answer = self._refusal(bad, reader.message or Message(), base_environ)
                 client.settimeout(ANSWER_TIMEOUT_S)
-                client.sendall(_problem(bad.status, bad.detail))
+                client.sendall(answer)
                 return _drain(client)
+
+    def _refusal(self, bad: BadRequest, message: Message, base_environ: dict) -> bytes:
+        """The last answer of its connection; ``message`` is what was read of the request."""
+        if self.count_refused:
+            has_whole_head = message.has_whole_head
+            answer = self.count_refused(base_environ | _environ(message), has_whole_head)
+            if answer:
+                return self._answer(message, base_environ, answer)
+        return _problem(bad.status, bad.detail)
 
     def _arrivals(
         self, client: socket.socket, reader: Reader
@@ -373,7 +391,12 @@ class HttpWorker(GeventWorker):
             "wsgi.run_once": False,
         }
 
-    def _answer(self, message: Message, base_environ: dict) -> bytes:
+    def _answer(
+        self,
+        message: Message,
+        base_environ: dict,
+        app: Callable[..., Iterable[bytes]] | None = None,
+    ) -> bytes:
         """The application's, as it goes over the wire."""
         begun: list = []
         written: list[bytes] = []
@@ -385,7 +408,7 @@ class HttpWorker(GeventWorker):
             return written.append
 
         try:
-            chunks = self.wsgi(base_environ | _environ(message), start_response)
+            chunks = (app or self.wsgi)(base_environ | _environ(message), start_response)
             try:
                 body = b"".join(chunks)
             finally:

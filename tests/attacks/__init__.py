@@ -12,5 +12,6 @@
   ``corpora/framing`` has the bytes.
 - ``test_injections``: texts that are code to a browser, a database, a log; ``corpora/texts``.
 - ``test_odd_headers``: header fields and bodies that no client sends.
+- ``test_unreadable_requests``: what is no request, as often as one likes.
 - ``test_one_network``: a hall held unpaid from the thousands of clients of one IPv6 network.
 """
