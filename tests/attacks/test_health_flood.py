@@ -125,6 +125,13 @@ def test_an_application_that_hangs_is_called_unavailable_before_a_balancer_gives
     assert len(asked) <= 2 * SECONDS_TOUCHED
 
 
+def test_a_flood_of_failures_does_not_fill_the_log(tmp_path):
+    with local_nginx(tmp_path, f"{HOST}:{free_port()}") as nginx:
+        failures = len(flood(nginx.port, "/healthz"))
+    lines = (tmp_path / "access.log").read_text().count("\n")
+    assert 1 <= lines < failures / 20
+
+
 def test_an_application_that_is_not_there_is_unavailable(tmp_path):
     with local_nginx(tmp_path, f"{HOST}:{free_port()}") as nginx:
         for _ in range(3):
