@@ -40,7 +40,7 @@ REFUSED = Problem(
 def is_cross_site(environ: Mapping[str, Any]) -> bool:
     """Whether a page of another website sent the request, and may not.
 
-    The API takes nothing that changes something. Everywhere else a page may be opened, by a link
+    No call of the API that changes something. Everywhere else a page may be opened, by a link
     or a form, in a window of its own, because the web is made of that (forms have tokens); it may
     not be fetched, framed or shown as a picture.
     """
