@@ -16,7 +16,7 @@ simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED
 	@ops/install.sh test
 	@exec $(PYTHON_OF_VENV) -m tests.simulator
 
-attack: ## what a flood of each route costs everybody else; KEEP=1 writes docs/attacks
+attack: ## what a flood of each route costs everybody else
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.attacks
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 import sidecar.settings
+import tests.attacks
 import web.settings
 from ops.nginx.problems import PROBLEMS
 from ops.procfile import read_procfile
@@ -138,6 +139,11 @@ def test_files_that_a_page_names_exist(page):
     named += re.findall(r"`((?:web|lua|tests|ops|docs|sidecar|events)/[\w./-]+\.\w+)`", text)
     for name in named:
         assert (REPOSITORY / page).parent.joinpath(name).exists() or (REPOSITORY / name).exists()
+
+
+def test_the_list_of_attacks_names_each_of_them():
+    files = {path.stem for path in (REPOSITORY / "tests/attacks").glob("test_*.py")}
+    assert set(re.findall(r"``(test_\w+)``", tests.attacks.__doc__)) == files
 
 
 OURS = {"web", "sidecar", "ops", "tests"}

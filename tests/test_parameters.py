@@ -13,7 +13,6 @@ from tests.environment import inherited
     ("module", "variables", "says"),
     [
         ("bench", {"KEEP": "yes"}, "KEEP=yes: must be 0 or 1"),
-        ("attacks", {"KEEP": "2"}, "KEEP=2: must be 0 or 1"),
         (
             "bench",
             {"MAKEFLAGS": " -- SECONDS=5"},

@@ -2,10 +2,12 @@
 buyers beside them hardly wait longer: their median does not double.
 
 The machine may be busy with something else: so it is compared with the same buyers without the
-flood a moment before, and looked at again, for longer, before anybody is blamed. `make attack` has
-the figures.
+flood a moment before, and looked at again, for longer, before anybody is blamed. Where others keep
+all of its cores busy, every request makes all the others wait: then only the processor time that
+the requests take can be judged. `make attack` has the figures.
 """
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -17,8 +19,11 @@ from tests.attacks.floods import Flood
 
 ROUTES = [*routes_of(application_with()), NO_ROUTE]
 
-TRIES_S = (0.3, 0.6, 1.2, 2.4)
+TRIES_S = (0.3, 0.6, 1.2)
 """How long is looked at each time."""
+
+MOST_FLOODED_MS = 10
+"""Processor time of a request; forty of them in a second take a fifth of two cores."""
 
 UNLIMITED = [route for route in ROUTES if route.startswith(("GET /healthz", "GET /static/"))]
 
@@ -41,7 +46,10 @@ def test_a_flood_within_the_limit_does_not_double_what_others_wait(scene, flood,
         if compared.ratio < 2:
             return
         ratios.append(round(compared.ratio, 1))
-    pytest.fail(f"{request.name} ({scene.cost_ms(request):.1f} ms): others wait {ratios} times")
+    cost_ms = min(scene.cost_ms(request) for _ in TRIES_S)
+    if cost_ms < MOST_FLOODED_MS and os.getloadavg()[0] > 2 * os.cpu_count():
+        pytest.skip("This machine is too busy to tell.")
+    pytest.fail(f"{request.name} ({cost_ms:.1f} ms): others wait {ratios} times as long")
 
 
 @pytest.mark.parametrize("route", UNLIMITED)
