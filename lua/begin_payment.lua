@@ -15,14 +15,14 @@
 -- ARGV[6]  call_id           random; a call re-sent after a lost answer is told again that it began
 -- returns  begun hold_json
 --        | replay outcome_json
---        | key_reused | payment_in_progress | not_found
+--        | key_reused | payment_in_progress | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
 -- The receipt is looked at first: a buyer who repeats a payment that went through must hear so,
 -- whatever became of the hold. From here on no clock frees the seats.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, fingerprint, intent, lease_ms, call_id = unpack(ARGV)
--- include clock seats journal clients end_hold find_hold
+-- include clock epoch unknown_hold seats journal clients end_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -37,7 +37,7 @@ if receipt then
 end
 
 local hold, known = find_hold(hold_id)
-if not hold then return {'not_found'} end
+if not hold then return unknown_hold(hold_id) end
 if hold.state == 'paying' then
   if hold.call_id == call_id then return {'begun', known} end
   return {'payment_in_progress'}

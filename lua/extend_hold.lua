@@ -7,13 +7,13 @@
 -- ARGV[2]  hold_id          the hold
 -- ARGV[3]  call_id          random; a call re-sent after a lost answer is told again that it did
 -- returns  extended hold_json now_ms
---        | already_extended | payment_in_progress | not_found
+--        | already_extended | payment_in_progress | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
 -- Added to the deadline, not to now: asking early costs nobody a minute. No seat changes, so the
 -- revision stays.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id, call_id = unpack(ARGV)
--- include clock find_hold
+-- include clock epoch unknown_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'hold_ms')
 if not event[1] then return {'event_missing'} end
@@ -22,7 +22,7 @@ if event[1] ~= version then return {'event_changed'} end
 if not event[3] then error('event_broken: event') end
 
 local hold, known = find_hold(hold_id)
-if not hold then return {'not_found'} end
+if not hold then return unknown_hold(hold_id) end
 if hold.state == 'paying' then return {'payment_in_progress'} end
 local now = now_ms()
 if hold.deadline_ms <= now then return {'not_found'} end

@@ -25,7 +25,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local version, hold_id, client, network, network_max, amount_minor, quantity, start, length, blocks =
   unpack(ARGV)
--- include clock seats journal clients end_hold sweep claim free_runs long_searches
+-- include clock epoch seats journal clients end_hold sweep claim free_runs long_searches
 
 local answer, now, hold_ms, max_held = admit(version, hold_id)
 if answer then return answer end

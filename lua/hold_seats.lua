@@ -21,7 +21,7 @@
 -- may repeat it to anyone.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
 local version, hold_id, client, network, network_max, amount_minor, positions = unpack(ARGV)
--- include clock positions seats journal clients end_hold sweep claim
+-- include clock epoch positions seats journal clients end_hold sweep claim
 
 local answer, now, hold_ms, max_held = admit(version, hold_id)
 if answer then return answer end

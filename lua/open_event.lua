@@ -16,6 +16,7 @@
 -- ARGV[8]  moved             the hall of from_version, a character a seat: "1" where the new
 --                            definition has another seat, or none, at that position
 -- ARGV[9]  lost_revision     the highest revision of a history that Redis has lost, or 0
+-- ARGV[10] unsure_ms         how long nobody knows then what became of a hold that was lost
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
 -- A seat that is not free never changes its place and is never freed. An event that has gone back in
@@ -23,9 +24,9 @@
 -- has gone back too: no revision names two maps.
 -- An unpaid hold of a seat that is sold after all, to whoever holds it or to somebody else, is over.
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key = unpack(KEYS)
-local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision =
-  unpack(ARGV)
--- include clock seats journal clients end_hold
+local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision,
+  unsure_ms = unpack(ARGV)
+-- include clock epoch seats journal clients end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
@@ -69,6 +70,7 @@ local was = event[1] ~= version and redis.call('HGET', event_key, 'definition') 
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
+if went_back then begin_epoch(revision, unsure_ms) end
 record_opening(revision, was)
 if sold_a_hold then
   local holds = redis.call('HGETALL', holds_key)

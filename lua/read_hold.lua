@@ -5,12 +5,12 @@
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  version          the definition that the caller will name the positions by
 -- ARGV[2]  hold_id          the hold
--- returns  hold hold_json now_ms | not_found
+-- returns  hold hold_json now_ms | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
 -- A hold past its deadline is not found even before a sweep has freed its seats.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id = unpack(ARGV)
--- include clock find_hold
+-- include clock epoch unknown_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -18,7 +18,7 @@ if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
 
 local hold, known = find_hold(hold_id)
-if not hold then return {'not_found'} end
+if not hold then return unknown_hold(hold_id) end
 local now = now_ms()
 if hold.state == 'held' and hold.deadline_ms <= now then return {'not_found'} end
 return {'hold', known, now}

@@ -6,10 +6,11 @@
 -- KEYS[5]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  key_digest        the key
--- returns  replay outcome_json | paying | not_found | event_closed | event_missing
+-- returns  replay outcome_json | paying | not_found | not_known_now unsure_ms
+--        | event_closed | event_missing
 local event_key, holds_key, due_key, payments_key, receipt_key = unpack(KEYS)
 local hold_id, key_digest = unpack(ARGV)
--- include find_hold
+-- include clock epoch unknown_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -18,7 +19,7 @@ if event[2] then return {'event_closed'} end
 local receipt = redis.call('GET', receipt_key)
 if receipt then return {'replay', cjson.decode(receipt).outcome} end
 local hold = find_hold(hold_id)
-if not hold then return {'not_found'} end
+if not hold then return unknown_hold(hold_id) end
 if hold.state == 'paying' and cjson.decode(hold.intent).key_digest == key_digest then
   return {'paying'}
 end

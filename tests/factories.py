@@ -107,7 +107,13 @@ def lose_event(client: redis.Redis, event_id: str) -> None:
 
 
 def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:
-    """Without files and bookings."""
+    """Without files and bookings, and as if that was long ago."""
     seats.announce([event.id])
     seats.build_event(event, payments=[])
     seats.open_event(event, sold=sold)
+    be_sure(seats._redis, event.id)
+
+
+def be_sure(client: redis.Redis, event_id: str) -> None:
+    """Time passes after an event was built: no payment of before can be booked any more."""
+    client.hset(f"event:{{{event_id}}}", "unsure_until_ms", 0)

@@ -8,6 +8,7 @@ from web.domain import (
     MAX_REFUSED_CARDS,
     Event,
     HoldExpired,
+    NotKnownNow,
     PaymentInProgress,
     SaleNotOpen,
     SeatTaken,
@@ -41,6 +42,8 @@ class Model:
         self.now_ms = START_MS - 100
         self.hall = ["0"] * len(event.seats)
         self.holds: dict[str, ModelHold] = {}
+        self.lost: set[str] = set()
+        self.unsure_until_ms = 0
 
     def advance(self, ms: int) -> None:
         self.now_ms += ms
@@ -86,10 +89,21 @@ class Model:
         free = [position for position in seats if self.hall[position] == "0"]
         return free[:quantity] if len(free) >= quantity else None
 
+    def lose(self, made: set[str], unsure_ms: int) -> None:
+        """Redis forgets all but what MongoDB knows, and all holds that were ever ``made``."""
+        for hold_id in list(self.holds):
+            self.free(hold_id)
+        self.lost = made
+        self.unsure_until_ms = self.now_ms + unsure_ms
+
+    def is_unsure(self, hold_id: str) -> bool:
+        """Whether nobody can say that nothing came of it."""
+        return hold_id in self.lost and self.now_ms < self.unsure_until_ms
+
     def begin(self, hold_id: str) -> type | None:
         hold = self.holds.get(hold_id)
         if hold is None:
-            return HoldExpired
+            return NotKnownNow if self.is_unsure(hold_id) else HoldExpired
         if hold.paying:
             return PaymentInProgress
         hold.paying = True

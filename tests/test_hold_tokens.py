@@ -23,4 +23,4 @@ def test_a_former_key_still_opens_and_no_longer_makes_tokens():
 
 def test_hold_ids_are_never_the_same():
     tokens = HoldTokens(KEY)
-    assert len({tokens.new_hold_id() for _ in range(1000)}) == 1000
+    assert len({tokens.new_hold_id("9f3c21") for _ in range(1000)}) == 1000

@@ -48,8 +48,9 @@ def test_keys_are_unpacked_under_the_names_that_the_header_gives_them(name):
 
 
 def test_arguments_are_unpacked_under_the_names_that_the_header_gives_them(name):
-    unpacked = re.search(r"local ([\w, ]+) =\s+unpack\(ARGV\)", code_of(name))
-    assert tuple(unpacked[1].split(", ") if unpacked else ()) == SCRIPTS[name].arguments
+    unpacked = re.search(r"local ([\w,\s]+) =\s+unpack\(ARGV\)", code_of(name))
+    names = re.split(r",\s+", unpacked[1]) if unpacked else ()
+    assert tuple(names) == SCRIPTS[name].arguments
 
 
 def test_only_declared_keys_are_touched(name):

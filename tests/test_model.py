@@ -15,12 +15,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.factories import BUYER, small_hall, unique
+from tests.factories import BUYER, lose_event, small_hall, unique
 from tests.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.redis_clock import scripts_on_test_clock, set_clock
+from tests.shop import TOKENS
 from web.domain import (
     MAX_REFUSED_CARDS,
     Booking,
+    NotKnownNow,
     Payment,
     PaymentDeclined,
     PaymentInProgress,
@@ -49,10 +51,32 @@ class Sale(RuleBasedStateMachine):
         )
         self.model = Model(self.event)
         self.declines: dict[str, PaymentDeclined] = {}
+        self.made: set[str] = set()
         self.store.announce([self.event.id])
         self.store.build_event(self.event, payments=[])
         self.store.open_event(self.event, sold=[])
+        self.store.current_event(self.event.id)
         set_clock(self.client, self.event.id, self.model.now_ms)
+
+    def new_hold_id(self) -> str:
+        hold_id = TOKENS.new_hold_id(self.store.epoch(self.event))
+        self.made.add(hold_id)
+        return hold_id
+
+    @rule(unsure_ms=st.sampled_from([1, HOLD_MS, 3 * HOLD_MS]))
+    def redis_loses_everything(self, unsure_ms: int) -> None:
+        sold = [
+            s for s, state in zip(self.event.seats, self.model.hall, strict=True) if state == "s"
+        ]
+        lose_event(self.client, self.event.id)
+        self.store.build_event(self.event, payments=[])
+        self.store.open_event(self.event, sold)
+        self.store.current_event(self.event.id)
+        set_clock(self.client, self.event.id, self.model.now_ms)
+        self.model.lose(set(self.made), unsure_ms)
+        unsure_until = {"unsure_until_ms": self.model.unsure_until_ms}
+        self.client.hset(f"event:{{{self.event.id}}}", mapping=unsure_until)
+        self.declines.clear()
 
     @rule(ms=st.sampled_from([1, 100, HOLD_MS - 1, HOLD_MS]))
     def time_passes(self, ms: int) -> None:
@@ -65,7 +89,7 @@ class Sale(RuleBasedStateMachine):
         positions=st.lists(st.integers(0, 37), min_size=1, max_size=4, unique=True),
     )
     def hold_seats(self, client: str, positions: list[int]):
-        hold_id = unique("hld")
+        hold_id = self.new_hold_id()
         asked = (self.event, hold_id, client, positions, NETWORK_OF[client])
         refusal = self.model.hold(hold_id, client, positions)
         if refusal:
@@ -87,7 +111,7 @@ class Sale(RuleBasedStateMachine):
         quantity=st.integers(1, 6),
     )
     def hold_best(self, client: str, section_id: str, quantity: int):
-        hold_id = unique("hld")
+        hold_id = self.new_hold_id()
         section = self.event.section_of[section_id]
         asked = (self.event, hold_id, client, section, quantity, NETWORK_OF[client])
         best = self.model.best(section_id, quantity)
@@ -109,6 +133,9 @@ class Sale(RuleBasedStateMachine):
         hold = self.model.holds.get(hold_id)
         if hold and hold.paying:
             with pytest.raises(PaymentInProgress):
+                self.store.release_hold(self.event.id, hold_id)
+        elif hold is None and self.model.is_unsure(hold_id):
+            with pytest.raises(NotKnownNow):
                 self.store.release_hold(self.event.id, hold_id)
         else:
             # Whether an expired hold that nobody has swept yet counts as there is left open.

@@ -11,6 +11,7 @@ from tests.factories import (
     FREE,
     STALLS,
     a_booking,
+    be_sure,
     lose_event,
     numbers,
     small_hall,
@@ -38,9 +39,10 @@ def opening(seats, bookings, sandbox):
 
 
 @pytest.fixture
-def hall(opening):
+def hall(opening, seats):
     made = small_hall()
     opening.open_events([made])
+    be_sure(seats._redis, made.id)
     return made
 
 

@@ -32,6 +32,11 @@ DEFAULT_LEASE_S = 60.0
 """How long a payment belongs to the process that began it, before the worker ends it: longer than
 all time-outs of its steps add up to."""
 
+LAST_STEP_S = 30.0
+"""How long a payment may take from its last look at Redis to the end of its insert: twice MongoDB's
+time-outs for all tries (16 s), for a process that had to wait for the processor meanwhile. For so
+long after Redis was lost a payment that it has forgotten may still be booked."""
+
 NOT_COMPLETED = "not_completed"
 """The reason of a decline that no bank gave: the payment broke off before the card was charged."""
 
@@ -614,6 +619,14 @@ class Unavailable(Refusal):
         """For operators, who know the store by its product."""
         product = {"seat store": " (Redis)", "booking store": " (MongoDB)"}.get(self.part, "")
         return f"the {self.part}{product} cannot be reached"
+
+
+class NotKnownNow(Unavailable):
+    """Redis was lost with a hold a moment ago, and its payment may still be booked. A little later
+    it is known what became of it."""
+
+    def __str__(self) -> str:
+        return "Redis has lost the hold a moment ago, and its payment may still be booked"
 
 
 class PaymentsClosed(Unavailable):

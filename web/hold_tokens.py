@@ -20,9 +20,10 @@ class HoldTokens:
     def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
         self._keys = [key.encode() for key in (secret_key, *fallbacks)]
 
-    def new_hold_id(self) -> str:
-        """Unguessable, though it stands in URLs: ``hld_`` and 80 random bits."""
-        return f"hld_{secrets.token_hex(10)}"
+    def new_hold_id(self, epoch: str) -> str:
+        """Unguessable, though it stands in URLs: ``hld_`` and 80 random bits, and the epoch of the
+        event (``SeatStore.epoch``)."""
+        return "_".join(filter(None, ("hld", secrets.token_hex(10), epoch)))
 
     def token_of(self, event_id: str, hold_id: str) -> str:
         return self._sign(self._keys[0], "hold", event_id, hold_id)

@@ -129,7 +129,9 @@ class SeatsMoved(Exception):
 class SeatStore(Protocol):
     """Each method is one atomic step on Redis's clock. All raise Unavailable when Redis cannot be
     reached or has lost the event, and EventNotFound when it knows of no such event; those that
-    take an Event raise EventChanged when it is out of date."""
+    take an Event raise EventChanged when it is out of date. Those that take the id of a hold, and
+    say what became of it, raise NotKnownNow when Redis has lost it a moment ago with its event,
+    which was built anew since: its payment may still be booked."""
 
     def now(self) -> datetime:
         """The moment by Redis's clock, in UTC: what ``begun_at`` of a payment and ``booked_at`` of
@@ -158,6 +160,13 @@ class SeatStore(Protocol):
     def known_event(self, event_id: str) -> Event:
         """The definition this process used last. The steps below notice when it is out of date,
         so the hot path need not ask."""
+        ...
+
+    def epoch(self, event: Event) -> str:
+        """Names the time since the event was built, as far as this process knows: what the id of a
+        new hold ends with, so that it is known later whether Redis has lost it. "" for an event
+        that a former release has built. hold_seats and hold_best raise EventChanged when the id
+        that they are given ends with another one than that of now."""
         ...
 
     def current_event(self, event_id: str) -> Event:

@@ -176,6 +176,15 @@ def problem_of(refusal: domain.Refusal) -> Problem:
                 "This Idempotency-Key was used for another payment. Nothing was charged now; "
                 "take a new key for a new payment.",
             )
+        case domain.NotKnownNow(_, retry_after_s):
+            return Problem(
+                503,
+                "unavailable",
+                "The service lost its memory of this hold a moment ago, and a payment that was "
+                "under way may still go through. Ask again after Retry-After seconds, a payment "
+                "with the same Idempotency-Key: it is charged once at most.",
+                retry_after_s=retry_after_s,
+            )
         case domain.PaymentsClosed(_, retry_after_s):
             return Problem(
                 503,

@@ -3,7 +3,7 @@
 -- nil, the time and the event's hold_ms and max_held.
 local function admit(version, hold_id)
   local event = redis.call('HMGET', event_key,
-    'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held')
+    'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held', 'epoch')
   if not event[1] then return {'event_missing'} end
   if event[2] then return {'event_closed'} end
   if event[1] ~= version then return {'event_changed'} end
@@ -15,6 +15,9 @@ local function admit(version, hold_id)
     local hold = cjson.decode(known)
     return {'held', hold.deadline_ms, now, table.concat(hold.seats, ','), hold.amount_minor}
   end
+  -- Its epoch would say that it was made before a loss.
+  local epoch = epoch_of(hold_id)
+  if epoch and event[6] and epoch ~= event[6] then return {'event_changed'} end
   if now < tonumber(event[3]) then
     return {'sale_not_open', tonumber(event[3]) - now}
   end

@@ -10,11 +10,12 @@ import requests
 
 from ops.processes import free_port
 from tests.factories import BUYER as PAYER
-from tests.factories import STALLS, a_booking, put_on_sale, small_hall
+from tests.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale, small_hall
 from tests.http_client import PROBLEM_TYPE
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
 from web.stores.seat_store import CATALOGUE_KEY, connect
+from web.use_cases.opening import Opening
 
 
 def focused_mistakes(page) -> list[tuple[str, str]]:
@@ -468,3 +469,18 @@ def test_payments_by_page_and_by_api_share_a_limit(application, address):
     text = browser.get(address, headers=HTML).text
     secret = csrf_token_in(text)
     assert browser.post(path, data={"csrf_token": secret}, headers=HTML).status_code == 429
+
+
+def test_seats_that_the_shop_has_forgotten_are_not_called_unpaid_before_that_is_sure(
+    ada, held, address, seats, bookings, stack, redis_client
+):
+    event = seats.current_event(address.rpartition("/")[2])
+    lose_event(redis_client, event.id)
+    Opening(seats, bookings, stack.gateway()).open_event(event)
+    for page in (ada.get(held.address), held.press("Pay", **BUYER), ada.get("/basket")):
+        assert page.status == 503
+        assert "We are finding out what became of your seats" in page.text
+        assert "never charged twice" in page.text
+    assert ada.get(address).status == 200, "others can be bought meanwhile"
+    be_sure(redis_client, event.id)
+    assert ada.get(held.address).status == 410

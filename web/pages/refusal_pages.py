@@ -11,6 +11,7 @@ from web.domain import (
     BookingNotFound,
     EventNotFound,
     HoldNotFound,
+    NotKnownNow,
     Refusal,
     SaleNotOpen,
     SeatTaken,
@@ -21,7 +22,7 @@ from web.domain import (
 from web.pages.blueprint import is_for_script, pages
 from web.pages.locales import duration, isolated_seat
 from web.pages.names import names_of_seats
-from web.pages.rendering import Step, notice, problem_page
+from web.pages.rendering import Step, in_seconds, notice, problem_page
 from web.problems import Problem, problem_of
 from web.refusals import counted
 
@@ -75,6 +76,16 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 "If you paid for them, the address of your receipt still opens it.",
                 steps=(basket, Step("The event", url_for("pages.show_event", event_id=event_id))),
             )
+        case NotKnownNow(_, retry_after_s):
+            return notice(
+                503,
+                "We are finding out what became of your seats",
+                "The shop lost its memory of them just now, and a payment may still go through.",
+                f"Wait {in_seconds(retry_after_s)}, then look again. If you were paying, that is "
+                "safe: you are never charged twice.",
+                steps=(*_hold_of(request.view_args or {}), basket),
+                retry_after_s=retry_after_s,
+            )
         case BasketFull():
             return notice(409, "Your basket is full", problem.detail, steps=(basket,))
         case BookingNotFound():
@@ -114,6 +125,14 @@ def refuse_forgery(error: CSRFError) -> Response:
             Step("Your basket", url_for("pages.show_basket")),
         ),
     )
+
+
+def _hold_of(arguments: dict[str, str]) -> tuple[Step, ...]:
+    """The way to the hold that an address names, if it names one."""
+    if not {"event_id", "hold_id"} <= arguments.keys():
+        return ()
+    hold = {"event_id": arguments["event_id"], "hold_id": arguments["hold_id"]}
+    return (Step("Your seats", url_for("pages.show_hold", **hold)),)
 
 
 def _page_of_form() -> str:

@@ -1,6 +1,7 @@
 """Redis: who may try. The only module that knows it; the scripts in ``lua/`` are its commands."""
 
 import logging
+import math
 import re
 import secrets
 import struct
@@ -17,6 +18,7 @@ from redis.retry import Retry
 
 from web.domain import (
     DEFAULT_LEASE_S,
+    LAST_STEP_S,
     MAX_REFUSED_CARDS,
     AlreadyExtended,
     Booking,
@@ -28,6 +30,7 @@ from web.domain import (
     HoldExpired,
     HoldStatus,
     IdempotencyKeyReused,
+    NotKnownNow,
     Payment,
     PaymentDeclined,
     PaymentInProgress,
@@ -95,6 +98,11 @@ OPENED, MAP = "opened", "map"
 """Entries of the journal that are no change of single seats; the second is the whole map."""
 
 SCAN_PAGE = 1000
+
+UNSURE_MS = int(LAST_STEP_S * 1000)
+
+ASK_AGAIN_S = 5
+"""When a buyer may ask again of whose hold nobody knows now, unless it will be known sooner."""
 
 EVENTS_REMEMBERED = 1000
 """Definitions a process keeps parsed; the one not used for longest goes first."""
@@ -198,6 +206,7 @@ class RedisSeatStore:
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._looks = GroupCommit(self._look, CALLS_IN_A_GROUP)
         self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
+        self._epochs: RecentlyUsed[str] = RecentlyUsed(EVENTS_REMEMBERED)
         self._unreadable: set[str] = set()
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
@@ -243,6 +252,9 @@ class RedisSeatStore:
     def known_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
 
+    def epoch(self, event: Event) -> str:
+        return self._epochs.get(event.id) or ""
+
     def current_event(self, event_id: str) -> Event:
         with reachable():
             event = self._looks.call(event_id)
@@ -256,15 +268,17 @@ class RedisSeatStore:
 
     def _look(self, event_ids: Sequence[str]) -> list[Event | None]:
         """The definitions of now, each asked for once; None for one that Redis does not have."""
-        versions = self._fields_of(event_ids, "version")
+        found = self._fields_of(event_ids, "version", "epoch")
         outdated = [
             event_id
-            for event_id, version in versions.items()
+            for event_id, (version, _) in found.items()
             if (known := self._events.get(event_id)) is None or known.version != version
         ]
-        events = {event_id: self._events.get(event_id) for event_id in versions}
-        for event_id, definition in self._fields_of(outdated, "definition").items():
+        events = {event_id: self._events.get(event_id) for event_id in found}
+        for event_id, (definition,) in self._fields_of(outdated, "definition").items():
             events[event_id] = self._decoded(event_id, definition) if definition else None
+        for event_id, (_, epoch) in found.items():
+            self._epochs.put(event_id, epoch or "")
         return [events[event_id] for event_id in event_ids]
 
     def _decoded(self, event_id: str, definition: str) -> Event | None:
@@ -281,11 +295,11 @@ class RedisSeatStore:
         self._events.put(event_id, event)
         return event
 
-    def _fields_of(self, event_ids: Iterable[str], field: str) -> dict[str, str | None]:
+    def _fields_of(self, event_ids: Iterable[str], *fields: str) -> dict[str, list[str | None]]:
         event_ids = dict.fromkeys(event_ids)
         pipeline = self._redis.pipeline(transaction=False)
         for event_id in event_ids:
-            pipeline.hget(_key("event", event_id), field)
+            pipeline.hmget(_key("event", event_id), fields)
         return dict(zip(event_ids, pipeline.execute(), strict=True))
 
     def read_upkeep(
@@ -334,6 +348,7 @@ class RedisSeatStore:
             seat_count=len(event.seats),
             payments=msgspec.json.encode(under_way),
             lease_ms=self._lease_ms,
+            unsure_ms=UNSURE_MS,
         )
         return outcome == "built"
 
@@ -350,6 +365,7 @@ class RedisSeatStore:
             map="".join(hall),
             moved=moved_seats(old, event),
             lost_revision=lost_revision,
+            unsure_ms=UNSURE_MS,
         )
         if outcome == "seats_moved":
             raise SeatsMoved(old.seats_at(_positions(value)))
@@ -659,6 +675,8 @@ class RedisSeatStore:
             raise self._missing(event_id)
         if answer[0] == "event_closed":
             raise Unavailable(PART)
+        if answer[0] == "not_known_now":
+            raise NotKnownNow(PART, min(ASK_AGAIN_S, math.ceil(answer[1] / 1000)))
         if answer[0] == "event_changed":
             raise self._changed(event_id)
         return answer

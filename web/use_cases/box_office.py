@@ -13,6 +13,8 @@ from web.domain import (
     HoldNotFound,
     HoldStatus,
     InvalidRequest,
+    NotKnownNow,
+    Refusal,
     SeatNotFound,
     SectionNotFound,
     Unavailable,
@@ -96,30 +98,31 @@ class BoxOffice:
     ) -> tuple[Hold, str]:
         """The best seats available. Returns the hold and its token. Raises InvalidRequest,
         SectionNotFound, SoldOut, SaleNotOpen, TooManyHeld."""
-        hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
-        network = self._tokens.network_tag(client)
+        tag, network = self._tokens.client_tag(client), self._tokens.network_tag(client)
 
         def hold(event: Event) -> Hold:
             section = event.section_of.get(section_id)
             if section is None:
                 raise SectionNotFound(section_id)
             _check_quantity("quantity", quantity, event)
+            hold_id = self._tokens.new_hold_id(self._seats.epoch(event))
             return self._seats.hold_best(event, hold_id, tag, section, quantity, network)
 
         held = with_event(self._seats, event_id, hold)
-        return held, self._tokens.token_of(event_id, hold_id)
+        return held, self._tokens.token_of(event_id, held.id)
 
     def _hold_at(
         self, event_id: str, client: str, places: Callable[[Event], list[int]]
     ) -> tuple[Hold, str]:
-        hold_id, tag = self._tokens.new_hold_id(), self._tokens.client_tag(client)
-        network = self._tokens.network_tag(client)
-        held = with_event(
-            self._seats,
-            event_id,
-            lambda event: self._seats.hold_seats(event, hold_id, tag, places(event), network),
-        )
-        return held, self._tokens.token_of(event_id, hold_id)
+        tag, network = self._tokens.client_tag(client), self._tokens.network_tag(client)
+
+        def hold(event: Event) -> Hold:
+            positions = places(event)
+            hold_id = self._tokens.new_hold_id(self._seats.epoch(event))
+            return self._seats.hold_seats(event, hold_id, tag, positions, network)
+
+        held = with_event(self._seats, event_id, hold)
+        return held, self._tokens.token_of(event_id, held.id)
 
     def hold(self, event_id: str, hold_id: str, token: str) -> Hold:
         """Raises HoldNotFound, HoldExpired."""
@@ -143,23 +146,29 @@ class BoxOffice:
         """Gives the hold its time once more, once. Raises HoldNotFound, HoldExpired,
         AlreadyExtended, PaymentInProgress, AlreadyBooked."""
         self._check_token(event_id, hold_id, token)
-        extended = with_event(
-            self._seats, event_id, lambda event: self._seats.extend_hold(event, hold_id)
-        )
+        refusal: Refusal = HoldExpired()
+        try:
+            extended = with_event(
+                self._seats, event_id, lambda event: self._seats.extend_hold(event, hold_id)
+            )
+        except NotKnownNow as unknown:
+            extended, refusal = None, unknown
         if extended:
             return extended
-        if booking := self._bookings.find(booking_id_of(hold_id)):
-            raise AlreadyBooked(booking.id)
-        raise HoldExpired
+        self._require_unbooked(hold_id)
+        raise refusal
 
     def release(self, event_id: str, hold_id: str, token: str) -> None:
         """Gives the seats back; again is fine. Raises HoldNotFound, PaymentInProgress,
         AlreadyBooked."""
         self._check_token(event_id, hold_id, token)
-        if self._seats.release_hold(event_id, hold_id):
-            return
-        if booking := self._bookings.find(booking_id_of(hold_id)):
-            raise AlreadyBooked(booking.id)
+        try:
+            released = self._seats.release_hold(event_id, hold_id)
+        except NotKnownNow:
+            self._require_unbooked(hold_id)
+            raise
+        if not released:
+            self._require_unbooked(hold_id)
 
     def booking(self, event_id: str, booking_id: str, token: str) -> Booking:
         """Raises BookingNotFound."""
@@ -169,6 +178,10 @@ class BoxOffice:
         if booking is None:
             raise BookingNotFound
         return booking
+
+    def _require_unbooked(self, hold_id: str) -> None:
+        if booking := self._bookings.find(booking_id_of(hold_id)):
+            raise AlreadyBooked(booking.id)
 
     def _check_token(self, event_id: str, hold_id: str, token: str) -> None:
         if not self._tokens.is_token_of(event_id, hold_id, token):

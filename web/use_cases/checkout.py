@@ -26,6 +26,7 @@ from web.domain import (
     HoldNotFound,
     IdempotencyKeyReused,
     InvalidRequest,
+    NotKnownNow,
     Payment,
     PaymentDeclined,
     PaymentInProgress,
@@ -205,17 +206,19 @@ class Checkout:
 
     def payment(self, event_id: str, hold_id: str, token: str, key_digest: str) -> Receipt | None:
         """What became of a payment whose outcome was not known: its receipt, or None as long as it
-        is under way. Raises HoldNotFound, PaymentNotFound, Replayed."""
+        is, or may be, under way. Raises HoldNotFound, PaymentNotFound, Replayed."""
         if not self._tokens.is_token_of(event_id, hold_id, token):
             raise HoldNotFound
         try:
             replay = self._seats.read_payment(event_id, hold_id, key_digest)
             return replay and replay.receipt
-        except (EventNotFound, PaymentNotFound, Unavailable):
+        except (EventNotFound, PaymentNotFound, Unavailable) as refusal:
             booking = self._bookings.find(booking_id_of(hold_id))
-            if booking is None or booking.key_digest != key_digest:
-                raise
-            return booking.receipt()
+            if booking and booking.key_digest == key_digest:
+                return booking.receipt()
+            if isinstance(refusal, NotKnownNow):
+                return None
+            raise
 
     def hurry(self, authorization: Authorization) -> None:
         """Something has become of this money, says the gateway: has the worker look sooner, if
@@ -238,6 +241,7 @@ class Checkout:
                     self._seats.undo_payment(payment, NOT_CHARGED)
                     return "undone: nothing was charged"
                 attempt = self._attempt(payment, time.monotonic(), authorization)
+                self._check_own(attempt)
                 booking = self._book(attempt, self._seats.now())
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
@@ -372,10 +376,10 @@ class Checkout:
         raise attempt.pending()
 
     def _check_own(self, attempt: _Attempt) -> None:
-        """Before the commit point: a process that was stopped for a while may find that the worker
-        has ended its payment and told the buyer so, or is about to. When Redis does not know the
-        payment, nobody knows what its buyer may have been told: the worker builds the event anew,
-        with the gateway's open payments, and ends it. Raises PaymentPending then."""
+        """Before the commit point: a process that was stopped for a while, or a worker, may find
+        that a worker has ended its payment and told the buyer so, or is about to. When Redis does
+        not know the payment, nobody knows what its buyer may have been told: the worker builds the
+        event anew, with the gateway's open payments, and ends it. Raises PaymentPending then."""
         try:
             own = self._seats.renew_lease(attempt.payment)
         except (Unavailable, EventNotFound):

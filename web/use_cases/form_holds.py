@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from web.domain import Hold, HoldExpired, HoldStatus, SeatTaken, SoldOut, TooManyHeld
+from web.domain import Hold, HoldExpired, HoldStatus, NotKnownNow, SeatTaken, SoldOut, TooManyHeld
 from web.hold_tokens import HoldTokens
 from web.ports import SeatStore
 from web.use_cases.box_office import BoxOffice
@@ -52,7 +52,7 @@ class FormHolds:
         hold_id = self._seats.hold_of_form(event_id, form)
         if hold_id is None:
             return None
-        with suppress(HoldExpired):
+        with suppress(HoldExpired, NotKnownNow):
             earlier = self._hold(event_id, hold_id)
             if not earlier.refunded:
                 return earlier

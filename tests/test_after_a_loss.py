@@ -1,0 +1,214 @@
+"""Redis is lost while a payment is between its last look at it and its insert. Until that payment
+must have ended, nobody is told that nothing was charged."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.application import application_with
+from tests.factories import be_sure
+from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.shop import TOKENS, Shop, lose, reconciler_of
+from web.domain import (
+    LAST_STEP_S,
+    AlreadyBooked,
+    EventChanged,
+    HoldExpired,
+    NotKnownNow,
+    PaymentNotFound,
+    PaymentPending,
+)
+from web.ports import NotExecuted
+from web.stores import seat_store
+from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.stores.seat_store import RedisSeatStore
+from web.stores.stripe_gateway import StripeGateway
+from web.use_cases.checkout import INSERT_TRIES, _digest
+from web.use_cases.opening import Opening
+
+INSERT_S = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    return Shop(event, seats, bookings, StripeGateway("sk_test_loss", sandbox.url))
+
+
+def build_anew(shop: Shop) -> None:
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+
+
+def pay_while(shop: Shop, happens: Callable[[], None]) -> None:
+    """``happens`` between the payment's last look at Redis and its insert."""
+    insert = shop.bookings.insert
+
+    def slowly(booking):
+        del shop.bookings.insert
+        happens()
+        return insert(booking)
+
+    shop.bookings.insert = slowly
+    shop.pay()
+
+
+def ask_in_every_way(shop: Shop) -> None:
+    hold = (shop.event.id, shop.hold.id, shop.token)
+    for ask in (shop.pay, lambda: shop.pay("another key")):
+        with pytest.raises(NotKnownNow):
+            ask()
+    for look in (shop.box_office.hold, shop.box_office.extend, shop.box_office.release):
+        with pytest.raises(NotKnownNow):
+            look(*hold)
+    assert shop.checkout.payment(*hold, _digest(shop.hold.id, "key")) is None
+
+
+@pytest.mark.parametrize("how", ["it costs nothing", "the list cannot be read", "the list is late"])
+def test_a_payment_that_redis_has_lost_is_not_called_off_before_it_must_have_ended(shop, how):
+    if how == "it costs nothing":
+        shop.hold_again("free-F-1")
+
+    def redis_is_lost():
+        lose(shop)
+        if how == "the list cannot be read":
+            shop.gateway.fail("list", NotExecuted("down"))
+        elif how == "the list is late":
+            shop.gateway.list = lambda since: iter(())
+        build_anew(shop)
+        ask_in_every_way(shop)
+
+    pay_while(shop, redis_is_lost)
+    assert shop.pay().replayed
+    with pytest.raises(AlreadyBooked):
+        shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(AlreadyBooked):
+        shop.box_office.extend(shop.event.id, shop.hold.id, shop.token)
+    assert shop.state() == "s"
+
+
+def test_a_payment_that_redis_has_lost_is_not_called_off_when_redis_went_back_in_time(
+    shop, raw_redis
+):
+    keys = raw_redis.keys(f"*{{{shop.event.id}}}*")
+    before = {key: raw_redis.dump(key) for key in keys}
+    shop.hold_again("free-F-1")
+    reconciler = reconciler_of(shop)
+    reconciler.round()
+
+    def redis_goes_back():
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+        reconciler.round()
+        ask_in_every_way(shop)
+
+    pay_while(shop, redis_goes_back)
+    assert shop.pay().replayed
+
+
+def test_after_that_it_is_known_that_nothing_was_charged(shop):
+    lose(shop)
+    build_anew(shop)
+    until_ms = int(shop.redis.hget(f"event:{{{shop.event.id}}}", "unsure_until_ms"))
+    assert LAST_STEP_S - 5 < until_ms / 1000 - time.time() <= LAST_STEP_S
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(PaymentNotFound):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "digest")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+
+
+def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_it():
+    assert 1.5 * INSERT_S <= LAST_STEP_S
+
+
+def test_holds_made_after_the_event_was_built_are_known_at_once(shop):
+    """Also by a process that knew it before, and when it is on sale for the first time."""
+    lose(shop)
+    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    shop.hold_again("stalls-B-2")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(HoldExpired):
+        shop.box_office.hold(shop.event.id, shop.hold.id, shop.token)
+
+
+def test_a_hold_is_not_made_under_an_epoch_that_is_over(shop, seats):
+    lose(shop)
+    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    with pytest.raises(EventChanged):
+        seats.hold_seats(shop.event, TOKENS.new_hold_id("0a1b2c"), "ada", [0])
+
+
+def test_holds_of_a_former_release_go_on(shop, seats):
+    """Their ids have no epoch, and neither has an event that it opened."""
+    shop.redis.hdel(f"event:{{{shop.event.id}}}", "epoch", "unsure_until_ms")
+    seats.current_event(shop.event.id)
+    shop.hold_again("stalls-B-2")
+    assert shop.hold.id.count("_") == 1
+    shop.pay()
+    shop.hold_again("stalls-B-3")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    lose(shop)
+    build_anew(shop)
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+
+
+def test_a_worker_looks_at_redis_once_more_before_it_books(shop):
+    """It has claimed fifty payments, and ends them one after the other."""
+    shop.hold_again("free-F-1")
+    shop.bookings.fail("insert", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    shop.let_leases_run_out()
+    payment = shop.seats._target.claim_lapsed_payment(shop.event)
+    lose(shop)
+    build_anew(shop)
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(PaymentPending):
+        shop.checkout.resume(payment)
+    assert shop.booking() is None
+
+
+# ---------------------------------------------------------------- what it looks like
+
+
+@pytest.fixture
+def client(private_redis_url, mongo_server, sandbox) -> FlaskClient:
+    app = application_with(
+        REDIS_URL=private_redis_url,
+        MONGODB_URI=mongo_server.url.replace("/tickets", "/private"),
+        STRIPE_API_BASE=sandbox.url,
+        RATE_LIMIT="1000/second",
+    )
+    return app.test_client()
+
+
+def test_a_client_is_asked_to_come_back(shop, client):
+    made = client.post(f"/api/events/{shop.event.id}/seats/stalls-A-1/hold")
+    path, token = made.headers["Location"], made.json["hold_token"]
+    lose(shop)
+    build_anew(shop)
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "key"}
+    buyer = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}
+    for answer in (
+        client.post(f"{path}/pay", json=buyer, headers=headers),
+        client.get(path, headers=headers),
+        client.delete(path, headers=headers),
+        client.post(f"{path}/extend", headers=headers),
+    ):
+        assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+        assert 1 <= int(answer.headers["Retry-After"]) <= seat_store.ASK_AGAIN_S
+    asked = client.get(f"{path}/payments/digest", headers=headers)
+    assert (asked.status_code, asked.json["status"]) == (202, "paying")
