@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
+from tests.factories import BUYER, a_booking, be_sure, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, lose, problems, reconciler_of
 from web.domain import (
@@ -303,6 +303,9 @@ def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void
     reconciler.round()
     assert shop.state() == "0"
     shop.gateway.heal()
+    reconciler_of(shop).round()
+    assert shop.charges() == ["authorized"], "its process may still be about to book it"
+    be_sure(shop.redis, shop.event.id)
     reconciler_of(shop).round()
     assert shop.charges() == ["voided"]
 
