@@ -25,7 +25,7 @@ def keys_of_redis() -> set[str]:
     """The first part of each, as the scripts' headers and the store's Python name them."""
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
     stores = "".join(path.read_text() for path in (REPOSITORY / "web/stores").glob("*.py"))
-    scripts = re.findall(r"^-- KEYS\[\w+\] +(\w+):", headers, re.M)
+    scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.M)
     return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.M)}
 
 
