@@ -35,7 +35,11 @@ def request_bytes(method: str, path: str, *lines: str, body: bytes = b"") -> byt
 
 
 def exchange(
-    url: str, sent: bytes, silence_before_s: float = SILENCE_BEFORE_S, source: str = ""
+    url: str,
+    sent: bytes,
+    silence_before_s: float = SILENCE_BEFORE_S,
+    silence_after_s: float = SILENCE_AFTER_S,
+    source: str = "",
 ) -> list[Answer]:
     """Send bytes on one connection and read all answers, until it is closed or falls silent.
     ``source`` is the address of this machine to connect from, if any will not do.
@@ -51,7 +55,7 @@ def exchange(
             there.settimeout(silence_before_s)
             while piece := there.recv(65_536):
                 received += piece
-                there.settimeout(SILENCE_AFTER_S)
+                there.settimeout(silence_after_s)
     return list(_answers(bytes(received)))
 
 

@@ -22,9 +22,10 @@ def address() -> str:
 
 
 @pytest.fixture(scope="session")
-def scene(redis_server, mongo_server, tmp_path_factory) -> Iterator[Scene]:
-    """A TicketS that believes its own nginx, and nobody else on this machine."""
-    urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+def scene(mongo_server, tmp_path_factory) -> Iterator[Scene]:
+    """A TicketS that believes its own nginx, and nobody else on this machine. With a Redis of its
+    own, or the list of events would have those of all tests."""
+    urls = {"MONGODB_URI": mongo_server.url}
     stack = Stack(tmp_path_factory.mktemp("attacked"), inherited() | SETTINGS | urls)
     try:
         stack.start(free_port())

@@ -190,7 +190,8 @@ class Scene:
         self._stack = stack
         self.url, self.web_url = stack["nginx"].url, stack["web"].url
         self.hall: Event = hall_under_attack()
-        put_on_sale(RedisSeatStore(connect(stack.environment["REDIS_URL"])), self.hall)
+        self.seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+        put_on_sale(self.seats, self.hall)
         site = Site(self.url, self.web_url, stack.environment, stack["sandbox"])
         self.requests = costly_requests(application_with(), site, self.hall)
         self.sold = self.client().seat_map().count("s")
