@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.simulator.plans import Plan, plan_of
+from tests.simulator.plans import plan_of
 from tests.simulator.redis_memory import RedisMemory
 from tests.simulator.shrinking import shrunk
 from tests.simulator.world import Run, run
@@ -27,7 +27,6 @@ def hunt(
     memory: RedisMemory,
     minutes: float = float("inf"),
     most: int = 1,
-    plan: Callable[[int], Plan] = plan_of,
 ) -> Hunt:
     """Runs the plans of these seeds, until time is over or ``most`` of them broke a rule."""
     hunted, began_s = Hunt(), time.monotonic()
@@ -35,7 +34,7 @@ def hunt(
         hunted.took_s = time.monotonic() - began_s
         if len(hunted.found) >= most or hunted.took_s > 60 * minutes:
             break
-        ran = run(plan(seed), memory)
+        ran = run(plan_of(seed), memory)
         hunted.runs += 1
         hunted.happened += ran.happened
         if ran.broken:

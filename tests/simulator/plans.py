@@ -16,8 +16,8 @@ from web.domain import Event, Row, Section
 from web.use_cases.checkout import POINTS
 
 PRICE_MINOR = 2500
-STALLS = Section("stalls", "Stalls", "seated", PRICE_MINOR, (Row("A", (numbers(1, 4),)),))
-FREE = Section("free", "Free of charge", "seated", 0, (Row("F", (numbers(1, 3),)),))
+STALLS = Section("stalls", "Stalls", "seated", PRICE_MINOR, (Row("A", (numbers(1, 6),)),))
+FREE = Section("free", "Free of charge", "seated", 0, (Row("F", (numbers(1, 4),)),))
 
 HALL = Event(
     id="hall",
@@ -32,10 +32,12 @@ HALL = Event(
 )
 """So small that buyers meet."""
 
-BUYERS = ("ada", "bob", "cleo", "dan", "eve", "fay")
+BUYERS = ("ada", "abe", "bea", "dee", "eda", "fae")
+LATE_BUYERS = ("deb", "ed")
+"""Their holds are called after them, and the id of a hold has the letters of hexadecimal digits."""
 HOSTS = ("web-1", "web-2")
 WORKERS = ("worker-1", "worker-2")
-WORKER_PAUSES_S = (20.0, 5.0, 30.0, 1.0)
+WORKER_PAUSES_S = (30.0, 10.0, 60.0, 1.0)
 """Between two rounds of a worker that nobody wakes. In production it is a second; but rounds that
 find nothing to do take as much time as the others, so it is woken when a lease has run out."""
 
@@ -141,6 +143,12 @@ class Stopped:
     spot: Spot
     for_s: float
     kind = "process stopped"
+
+    @property
+    def is_before_insert(self) -> bool:
+        """Whether it has looked at its lease and may go on to insert."""
+        where = (self.spot.call, self.spot.side)
+        return where in (("own", "after"), ("renew_lease", "after"), ("insert", "before"))
 
 
 @dataclass(frozen=True)
@@ -357,19 +365,16 @@ kinds meet more often than one of each ("swarm testing": Groce et al., ISSTA 201
 
 LOSSES = {"lost": 3, "back": 2}
 
-STOPS_S = (3, 6, 20, 70, 70, 130)
-STOP_BEFORE_INSERT_S = 20
-"""The longest stop between the look at one's own lease and the insert: longer ones are outside of
-the promise (docs/failures.md, "Where it ends")."""
+STOPS_S = (3, 6, 12, 20, 63, 63, 130)
 
-LATE_S = {"seats": (1, 4, 10, 30), "bookings": (3, 7), "gateway": (5, 12, 30, 70, 70)}
+LATE_S = {"seats": (1, 4, 10, 30), "bookings": (3, 7), "gateway": (5, 12, 30, 63, 63)}
 """How late effects are. What MongoDB was asked happens within the time-outs, or not at all."""
 
 REPEATED_AFTER_S = (0.1, 1, 2, 3, 4, 6, 10, 30)
 LAST_REPEAT_S = (65, 70, 80, 100)
 """After the first request: the worker has had its turn."""
 
-ASKED_AGAIN_AFTER_S = (1, 2, 3, 5, 63, 66, 75)
+ASKED_AGAIN_AFTER_S = (1, 2, 3, 5, 63, 65, 68, 75)
 LOST_KEYS = ("seats", "holds", "due", "payments", "clients", "journal", "receipt", "events")
 NOTICED_S = (0.2, 0.2, 0.2, 0.2, 2, 8, 25)
 WRONG_BY_S = (3600, -3600, 40, -40, 5, -5)
@@ -381,6 +386,7 @@ class _Draft:
         self.parts: list[Part] = []
         self.payments: list[str] = []
         self.requests: dict[str, Request] = {}
+        self.without_charge: set[str] = set()
         self.moments: list[float] = []
         self.spots: list[Spot] = []
         self.workers = WORKERS[: self.choose.choice((1, 1, 2))]
@@ -391,16 +397,18 @@ class _Draft:
     def crowd(self) -> None:
         """Few buyers who ask again and again, or more of them who meet."""
         choose = self.choose
-        count = choose.choice((1, 1, 1, 2, 2, 3, 6))
+        count = choose.choice((1, 2, 4, 6, 6))
         within_s = choose.choice((2, 10, 30))
         for name in BUYERS[:count]:
-            self.buyer(name, round(choose.uniform(0, within_s), 2), most=3 if count < 4 else 2)
+            self.buyer(name, round(choose.uniform(0, within_s), 2), most=3)
 
     def buyer(self, name: str, at_s: float, most: int) -> None:
         choose = self.choose
-        free = choose.random() < 0.45
+        free = choose.random() < 0.35
+        if free:
+            self.without_charge.add(name)
         hall = [seat for seat in HALL.seats if seat.startswith("free") == free]
-        seats = tuple(choose.sample(hall, choose.choice((1, 1, 2))))
+        seats = tuple(choose.sample(hall, choose.choice((1, 1, 1, 2))))
         self.parts.append(Hold(name, at_s, seats, choose.choice(HOSTS)))
         at_s += 0.2
         cards = {key: choose.choice((GOOD_CARD,) * 6 + (DECLINED_CARD,)) for key in ("k1", "k2")}
@@ -445,9 +453,11 @@ class _Draft:
     def another_spot(self) -> Spot:
         choose = self.choose
         if choose.random() < 0.7:
-            # Most often the first: one payment that much happens to, while others look on.
-            process = choose.choice((self.payments[0], choose.choice(self.payments)))
-            call = self.weighted(CALLS_OF_PAYMENTS)
+            process = choose.choice(self.payments)
+            calls = CALLS_OF_PAYMENTS
+            if self.requests[process].buyer in self.without_charge:
+                calls = {c: n for c, n in calls.items() if PARTY_OF.get(c) != "gateway"}
+            call = self.weighted(calls)
         else:
             process, call = choose.choice(self.workers), self.weighted(CALLS_OF_WORKERS)
         nth = choose.randint(1, OFTEN[call]) if call in OFTEN else choose.choice((1,) * 7 + (2,))
@@ -461,9 +471,10 @@ class _Draft:
 
     def when(self) -> When:
         choose = self.choose
-        if choose.random() < 0.5:
-            moments = (choose.choice(self.moments), self.moments[-1], self.moments[-1])
-            moment_s = choose.choice(moments) + choose.choice((-2, -1, 0.1, 0.5, 1, 2, 4, 8))
+        if choose.random() < 0.65:
+            # Late ones more often: a loss matters to those whom something has happened to.
+            moment_s = max(choose.choice(self.moments), choose.choice(self.moments))
+            moment_s += choose.choice((-2, -1, 0.1, 0.5, 1, 2, 4, 8, 16, 30))
             return When(round(max(moment_s, 0), 2))
         return When(choose.choice((0, 0, 0, 0.5, 2, 10, 40)), self.spot())
 
@@ -472,14 +483,13 @@ class _Draft:
         match kind:
             case "stopped":
                 spot = self.spot()
-                longest = STOP_BEFORE_INSERT_S if _is_before_insert(spot) else STOPS_S[-1]
-                return Stopped(spot, choose.choice([s for s in STOPS_S if s <= longest]))
+                return Stopped(spot, choose.choice(STOPS_S))
             case "killed":
                 return Killed(self.spot())
             case "late":
                 spot = self.call()
                 late_s = choose.choice(LATE_S[PARTY_OF[spot.call]])
-                return Late(spot, late_s, choose.choice((1, 2)))
+                return Late(spot, late_s, choose.choice((1, 2, 2)))
             case "answer lost":
                 return AnswerLost(self.call(), choose.choice((1, 2)))
             case "request lost":
@@ -495,19 +505,14 @@ class _Draft:
             case "back":
                 return GoesBack(self.when(), self.when(), choose.choice(NOTICED_S))
             case "forgetful":
-                lasts_s, lag_s = choose.choice((20, 60, 150)), choose.choice((10, 60, 70, 150))
-                return Forgetful(When(round(choose.uniform(0, 30), 1)), lasts_s, lag_s)
+                lasts_s, lag_s = choose.choice((20, 60, 150)), choose.choice((10, 64, 90))
+                return Forgetful(When(round(choose.uniform(0, 10), 1)), lasts_s, lag_s)
             case "clock":
                 of = choose.choice(("Redis", "the gateway", *HOSTS, *self.workers))
                 return WrongClock(of, choose.choice(WRONG_BY_S))
             case "open":
                 return Open(f"open-{len(self.parts)}", round(choose.uniform(0, 100), 1))
         raise AssertionError(kind)
-
-
-def _is_before_insert(spot: Spot) -> bool:
-    where = (spot.call, spot.side)
-    return where in (("own", "after"), ("renew_lease", "after"), ("insert", "before"))
 
 
 def plan_of(seed: int) -> Plan:
@@ -520,7 +525,7 @@ def plan_of(seed: int) -> Plan:
         draft.parts.append(Webhooks(choose.choice((0.1, 3, 40))))
     draft.crowd()
     kinds = [draft.weighted(HINDRANCES) for _ in range(choose.choice((1, 1, 2)))]
-    faults = [choose.choice(kinds) for _ in range(choose.choice((1, 1, 2, 3)))]
+    faults = [choose.choice(kinds) for _ in range(choose.choice((1, 2, 4, 6)))]
     faults += [draft.weighted(LOSSES) for _ in range(choose.choice((0, 1, 1, 1, 2)))]
     if choose.random() < 0.1:
         faults.append("open")

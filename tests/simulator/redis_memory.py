@@ -53,10 +53,11 @@ class RedisMemory:
         return ClockedScript(**parts, now_s=lambda: self.now_s())
 
     def seats(self, event_id: str) -> str | None:
-        """The map as it is, whatever state it is in."""
-        if self.client.type(f"seats:{{{event_id}}}") != "string":
+        """The map as it is; None when there is none."""
+        try:
+            return self.client.get(f"seats:{{{event_id}}}")
+        except redis.ResponseError:  # It is something else.
             return None
-        return self.client.get(f"seats:{{{event_id}}}")
 
     def lose_everything(self) -> None:
         self.client.flushdb()

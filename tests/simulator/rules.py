@@ -114,6 +114,8 @@ class Rules:
         self._key_of_digest: dict[str, tuple[str, str]] = {}
         self._booked_at_s: dict[str, float] = {}
         self._lost_at_s = -1.0
+        self._held_at_s: dict[str, float] = {}
+        self._looked_at_s: list[float] = []
         self.broken: list[Broken] = []
 
     def _break(self, rule: str, how: str) -> None:
@@ -124,13 +126,21 @@ class Rules:
     def redis_lost_something(self) -> None:
         self._lost_at_s = self._now_s()
 
+    def held(self, hold_id: str) -> None:
+        """The hold was made now."""
+        self._held_at_s[hold_id] = self._now_s()
+
     def worker_looked(self, who: str, began_s: float, seats: str | None) -> None:
         """A round of the worker that could do all its work began then, and has ended; this is
-        Redis's map. What Redis had lost before, it has again."""
+        Redis's map. What Redis had lost before, it has again: all that a worker can have seen."""
+        self._looked_at_s.append(began_s)
         if self._lost_at_s < 0 or began_s <= self._lost_at_s or seats is None:
             return
         for booking in self._bookings().values():
             if booking.refunded_at or self._booked_at_s[booking.id] >= began_s:
+                continue
+            held_at_s = self._held_at_s.get(booking.hold_id, 0.0)
+            if not any(held_at_s < look_s <= self._lost_at_s for look_s in self._looked_at_s):
                 continue
             for seat in booking.seats:
                 state = seats[self._positions[seat] : self._positions[seat] + 1]

@@ -9,7 +9,7 @@ from web.ports import Authorization, Upkeep
 
 QUIET = frozenset(
     "known_event current_event event_ids read_upkeep require_index sweep_holds revision "
-    "has_catalogue unfinished_refunds currencies create_indexes read_seats now".split()
+    "has_catalogue unfinished_refunds currencies create_indexes read_seats now epoch".split()
 )
 """Calls that tell nothing when they go well."""
 

@@ -26,8 +26,8 @@ TIMEOUTS_S = {
 TAKES_S = {"seats": 0.004, "bookings": 0.03, "gateway": 0.8}
 """The longest that a call takes when nothing is wrong."""
 
-LOCAL = ("known_event",)
-"""Calls that a process mostly answers itself."""
+LOCAL = ("known_event", "epoch", "require_index")
+"""Calls that a process mostly answers itself, at once."""
 
 
 class Faults(Protocol):
@@ -95,7 +95,7 @@ class Wire:
         faults.reach(Spot(who, name, nth, "before"))
         arguments = tuple(_all_of(argument) for argument in arguments)
         takes_s = self._takes_s(who, name, nth)
-        scheduler.sleep(takes_s / 2)
+        self._wait(takes_s / 2)
         if faults.is_away(self._party):
             raise self._told(who, name, arguments, self._away(name))
 
@@ -127,13 +127,18 @@ class Wire:
             outcome = act()
         except Exception as error:
             self._told(who, name, arguments, error)
-            scheduler.sleep(takes_s / 2)
+            self._wait(takes_s / 2)
             faults.reach(Spot(who, name, nth, "after"))
             raise
         self._story.call(scheduler.now_s, who, name, arguments, outcome)
-        scheduler.sleep(takes_s / 2)
+        self._wait(takes_s / 2)
         faults.reach(Spot(who, name, nth, "after"))
         return outcome
+
+    def _wait(self, seconds: float) -> None:
+        """Lets others have their turn, unless it takes no time."""
+        if seconds:
+            self._scheduler.sleep(seconds)
 
     def _act_alone(self, who: str, name: str, arguments: tuple, act: Callable) -> None:
         """The effect of a call whose answer nobody hears."""

@@ -1,6 +1,7 @@
 """One run of a plan: the shop's real use cases and scripts, and everything around them."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tests.simulator.gateway import SimulatedGateway
 from tests.simulator.plans import (
     CALL_FAULTS,
     HALL,
+    LATE_BUYERS,
     WORKER_PAUSES_S,
     WORKERS,
     Away,
@@ -36,14 +38,21 @@ from tests.simulator.rules import Answer, Broken, Rules, answer_to, answer_with
 from tests.simulator.scheduler import EPOCH, Process, Scheduler, clocks_of
 from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
-from tests.simulator.wires import Wire
-from web.domain import DEFAULT_LEASE_S, BookingNotFound, Buyer, Refusal, booking_id_of
+from tests.simulator.wires import TIMEOUTS_S, Wire
+from web.domain import (
+    DEFAULT_LEASE_S,
+    LAST_STEP_S,
+    BookingNotFound,
+    Buyer,
+    Refusal,
+    booking_id_of,
+)
 from web.hold_tokens import HoldTokens
 from web.ports import Authorization, GatewayError
 from web.stores.seat_store import RedisSeatStore
 from web.use_cases.auditing import audit
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.checkout import Checkout, _digest
+from web.use_cases.checkout import INSERT_TRIES, Checkout, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciling import Reconciler
 from web.use_cases.refunding import Refunding
@@ -61,14 +70,27 @@ PATIENCE_S = (0.0, 15 * 60.0, 80 * 60.0)
 """And so much more, if it needs it: the seats of a quiet event are compared every ten minutes, and
 with a clock that is an hour behind a payment of now is old in an hour."""
 
-PAUSE_S = 31.0
+PAUSE_S = 45.0
 """Between two rounds of the worker then; each may compare with the gateway."""
 
 NGINX_WAITS_S = 75.0
 """proxy_read_timeout: what a web process says later, nobody hears."""
 
-LEASE_BEGINS = ("begin_payment", "renew_lease", "claim_lapsed_payment")
-LOOKS_AFTER_S = 0.5
+STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
+"""A process that stands still for longer between the last look at its lease and its insert is
+outside of the promise (docs/failures.md, "Where it ends")."""
+
+LOOKS_EVERY_S = 1.0
+"""The worker; a look that can find nothing new is left out."""
+
+LOOKED_AT_AFTER_S = {
+    "hold_seats": 0.0,
+    "confirm_booking": 0.0,
+    "begin_payment": LEASE_S,
+    "renew_lease": LEASE_S,
+    "claim_lapsed_payment": LEASE_S,
+}
+"""What each of these calls changes in the event, it changes so much later."""
 
 RESTART_S = 3.0
 """A worker that was killed is there again."""
@@ -104,15 +126,14 @@ def run(plan: Plan, memory: RedisMemory) -> Run:
 
 
 class _Tokens(HoldTokens):
-    """The hold of a buyer is called after its buyer. Without an epoch, as of a former release:
-    after a loss a buyer hears "not known now" where another would hear "over"."""
+    """The hold of a buyer is called after its buyer."""
 
     def __init__(self, scheduler: Scheduler):
         super().__init__("a secret key of simulations")
         self._scheduler = scheduler
 
     def new_hold_id(self, epoch: str) -> str:
-        return f"hld_{self._scheduler.current.name.removesuffix('-hold')}"
+        return f"hld_{self._scheduler.current.name.removesuffix('-hold')}_{epoch}"
 
 
 class World:
@@ -125,11 +146,12 @@ class World:
         self.processes: list[Process] = []
         self.healed = False
         self.over = False
-        self._held: set[str] = set()
+        self._held: dict[str, str] = {}
         self._asked: set[tuple[str, str]] = set()
         self._clocks: dict[str, float] = {}
         self._away_until_s: dict[str, float] = {}
         self._counts: Counter = Counter()
+        self._stopped_s: Counter = Counter()
         self._watched: dict[Spot, list[Callable[[], None]]] = {}
         self._stops: dict[Spot, Stopped | Killed] = {
             part.spot: part for part in plan.of(Stopped, Killed)
@@ -220,7 +242,7 @@ class World:
             if answer and answer.is_final:
                 break
             self._settle(REPEAT_AFTER_S)
-        self.rules.ended(f"hld_{part.buyer}", part.key, answer)
+        self.rules.ended(self._held[part.buyer], part.key, answer)
 
     def _wait_for(self, request: Request) -> Answer | None:
         answers: list[Answer] = []
@@ -235,11 +257,10 @@ class World:
 
     def _sell_the_rest(self) -> None:
         """Of each section a seat that is not sold can be bought by somebody who comes now."""
-        self._settle(HALL.hold_ms / 1000 * 2)
+        self._settle(HALL.hold_ms / 1000)
         sold = set(self.bookings.sold_seats(HALL.id))
         free = {seat.partition("-")[0]: seat for seat in HALL.seats if seat not in sold}
-        for section, seat in free.items():
-            buyer = f"late-{section}"
+        for buyer, seat in zip(LATE_BUYERS, free.values(), strict=False):
             hold = Hold(buyer, self.scheduler.now_s, (seat,))
             self._start(hold.process, partial(self._hold, hold), hold.host)
             self._settle(1.0)
@@ -276,7 +297,7 @@ class World:
         if when.spot:
             self._watched.setdefault(when.spot, []).append(later)
         else:
-            later()
+            self.scheduler.call_at(when.after_s, unless_healed)
 
     def _go_wrong(self, part: Part) -> None:
         scheduler = self.scheduler
@@ -336,19 +357,29 @@ class World:
         for act in self._watched.pop(spot, ()):
             act()
         match self._stops.pop(spot, None):
-            case Stopped(for_s=for_s) as part:
+            case Stopped() as part:
+                for_s = self._bounded(part)
                 self._happens(part, f"{spot.process} stands still for {for_s:g} s")
                 self.scheduler.sleep(for_s)
             case Killed() as part:
                 self._happens(part, f"{spot.process} is killed")
                 raise ProcessKilled
 
+    def _bounded(self, part: Stopped) -> float:
+        """For how long; before an insert all stops of a process together are bounded."""
+        if not part.is_before_insert:
+            return part.for_s
+        process = part.spot.process
+        for_s = min(part.for_s, STOPS_BEFORE_INSERT_S - self._stopped_s[process])
+        self._stopped_s[process] += for_s
+        return for_s
+
     def called(self, call: str) -> None:
-        """Where a lease begins, the worker has to look when it ends."""
-        if call in LEASE_BEGINS:
-            self.scheduler.call_at(
-                self.scheduler.now_s + LEASE_S + LOOKS_AFTER_S, self._wake_workers
-            )
+        """The worker looks in the second in which something has changed, and in the one in which a
+        lease has ended."""
+        if call in LOOKED_AT_AFTER_S:
+            changed_s = self.scheduler.now_s + LOOKED_AT_AFTER_S[call]
+            self.scheduler.call_at(math.floor(changed_s) + LOOKS_EVERY_S, self._wake_workers)
 
     def _wake_workers(self, after_s: float = 0.0) -> None:
         for worker in self._workers.values():
@@ -408,16 +439,17 @@ class World:
         parts = self._wired(part.host)
         office = BoxOffice(parts["seats"], parts["bookings"], self._tokens)
         try:
-            office.hold_seats(HALL.id, part.buyer, part.seats)
-            self._held.add(part.buyer)
+            held, _ = office.hold_seats(HALL.id, part.buyer, part.seats)
+            self._held[part.buyer] = held.id
+            self.rules.held(held.id)
         except Refusal as refusal:
             self.story.note(self.scheduler.now_s, part.process, f"hears {answer_to(refusal)}")
 
     def _request(self, part: Request) -> Answer | None:
-        hold_id = f"hld_{part.buyer}"
-        token = self._tokens.token_of(HALL.id, hold_id)
-        if part.buyer not in self._held:
+        hold_id = self._held.get(part.buyer)
+        if hold_id is None:
             return None
+        token = self._tokens.token_of(HALL.id, hold_id)
         began_s = self.scheduler.now_s
         try:
             answer = self._ask(part, hold_id, token)
@@ -461,8 +493,11 @@ class World:
         return Answer(204, "done")
 
     def _refund(self, part: Refund) -> None:
+        if part.buyer not in self._held:
+            return
+        booking_id = booking_id_of(self._held[part.buyer])
         try:
-            Refunding(**self._wired(part.process)).refund(booking_id_of(f"hld_{part.buyer}"))
+            Refunding(**self._wired(part.process)).refund(booking_id)
         except BookingNotFound:
             pass
         except (Refusal, GatewayError) as error:
@@ -499,11 +534,14 @@ class World:
             **parts, checkout=self._checkout(name), declared=[HALL], lease_s=LEASE_S
         )
         while True:
-            began_s, not_done = self.scheduler.now_s, reconciler.not_done
+            began_s = self.scheduler.now_s
+            not_done, repairs = reconciler.not_done, reconciler.repairs.total()
             reconciler.round()
             if reconciler.not_done == not_done and not reconciler.has_more:
                 self.rules.worker_looked(name, began_s, self.memory.seats(HALL.id))
-            self.scheduler.idle(self._pause_s or self._next_pause_s(name))
+            is_busy = (reconciler.not_done, reconciler.repairs.total()) != (not_done, repairs)
+            pause_s = LOOKS_EVERY_S if is_busy else self._next_pause_s(name)
+            self.scheduler.idle(self._pause_s or pause_s)
 
     def _next_pause_s(self, name: str) -> float:
         self._counts[name, "pause"] += 1

@@ -1,0 +1,119 @@
+"""What the simulator is worth: where a mend is taken back, a run breaks the rule it was made for.
+
+Each plan was found by chance and made short by ``make simulate``; that it still holds with the mend
+shows that the mend is what holds it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.simulator.hunting import told
+from tests.simulator.plans import (
+    GoesBack,
+    Hold,
+    Late,
+    Loss,
+    Part,
+    Plan,
+    Request,
+    Spot,
+    When,
+)
+from tests.simulator.world import run
+from web.domain import PaymentDeclined
+from web.ports import Authorization
+from web.stores import seat_store
+from web.stores.seat_store import RedisSeatStore
+from web.use_cases.checkout import Checkout
+
+read_upkeep = RedisSeatStore.read_upkeep
+
+
+def undone_when_not_listed(
+    checkout: Checkout, payment, charges: Mapping[str, Authorization] | None
+) -> Authorization | None:
+    """Instead of Checkout._settled: believes the gateway's list, and leaves the key as it is."""
+    if charges is None:
+        found = checkout._gateway.find(payment.gateway_key, payment.begun_at)
+    else:
+        found = charges.get(payment.gateway_key)
+    if found and found.status == "declined":
+        raise PaymentDeclined("card_declined", "Your card was declined.")
+    return found if found and found.status in ("authorized", "captured") else None
+
+
+def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
+    """Instead of RedisSeatStore.read_upkeep: an event has gone back when its revision has."""
+    return {
+        event_id: upkeep
+        and replace(
+            upkeep,
+            history_lost=event_id in seen and upkeep.moment.revision < seen[event_id].revision,
+        )
+        for event_id, upkeep in read_upkeep(store, event_ids, {}).items()
+    }
+
+
+@dataclass(frozen=True)
+class Mend:
+    owner: object
+    name: str
+    taken_back: object
+    breaks: str
+    plan: tuple[Part, ...]
+
+
+MENDS = {
+    "a payment is undone only when its key is used up": Mend(
+        Checkout,
+        "_settled",
+        undone_when_not_listed,
+        "nobody who was told no is charged",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Late(Spot("ada-pay-1", "authorize", 1, "before"), by_s=63, times=2),
+            Request("ada-pay-2", "ada", 64, "pay", "k1"),
+            Loss(When(70), "everything", noticed_s=0.2),
+        ),
+    ),
+    "nobody is told of a hold that was lost a moment ago that it is over": Mend(
+        seat_store,
+        "UNSURE_MS",
+        0,
+        "nobody who was told no is booked",
+        (
+            Hold("ada", 1, ("free-F-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Late(Spot("ada-pay-1", "insert", 1, "before"), by_s=7, times=1),
+            Loss(When(0, Spot("ada-pay-1", "own")), "everything", noticed_s=0.2),
+            Request("ada-pay-2", "ada", 4, "pay", "k1"),
+        ),
+    ),
+    "a history is known by its changes": Mend(
+        RedisSeatStore,
+        "read_upkeep",
+        history_known_by_its_number,
+        "a sold seat shows as sold once the worker has looked",
+        (
+            Hold("ada", 2, ("free-F-1",)),
+            Request("ada-pay-1", "ada", 2.2, "pay", "k1"),
+            GoesBack(When(1.9), When(3.05), noticed_s=2),
+            Hold("abe", 3.1, ("free-F-2",)),
+            Request("abe-pay-1", "abe", 3.2, "pay", "k1"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("mend", MENDS.values(), ids=MENDS)
+def test_what_a_mend_holds_breaks_without_it(memory, monkeypatch, mend):
+    plan = Plan(1, mend.plan)
+    with_it = run(plan, memory)
+    assert not with_it.broken, told(with_it)
+
+    monkeypatch.setattr(mend.owner, mend.name, mend.taken_back)
+    without = run(plan, memory)
+    assert mend.breaks in without.rules, told(without)
