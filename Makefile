@@ -2,15 +2,18 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
+# Tests wait more than they work: two for each of two cores.
+WORKERS = 4
+
 .PHONY: run test simulate attack bench burst growth soak lint screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
 	@exec $(PYTHON_OF_VENV) -m ops.run
 
-test: ## the whole suite, against real servers on free ports
+test: ## the whole suite, WORKERS (4) files at once, each worker with real servers of its own
 	@ops/install.sh test
-	@exec $(PYTHON_OF_VENV) -m pytest
+	@exec $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile
 
 simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED, KEEP=1
 	@ops/install.sh test

@@ -14,6 +14,7 @@ import pytest
 import redis
 import stripe
 
+from ops import processes
 from ops.processes import free_port
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
@@ -21,6 +22,11 @@ from tests.application import application_with
 from tests.behind_nginx import Upstream, local_nginx
 from tests.environment import NO_ENV_FILE, inherited
 from tests.factories import put_on_sale, small_hall
+from tests.sometimes import (  # noqa: F401
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from web.domain import Event
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
@@ -29,6 +35,11 @@ from web.stores.stripe_gateway import StripeGateway
 
 # For processes that a test starts with the environment of its own.
 os.environ.update(NO_ENV_FILE)
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Another worker could take a port between the look for it and the server's start.
+    number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    processes.FREE_PORTS = processes.FREE_PORTS[number::workers]
 
 WEBHOOK_SECRET = "whsec_of_tests"
 ORGANISER_TOKEN = "the organiser's token of tests"

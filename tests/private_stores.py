@@ -1,5 +1,6 @@
-"""``seats`` and ``bookings`` that no worker of another test looks after: import both fixtures into
-a module whose tests leave payments unfinished on purpose."""
+"""``seats`` and ``bookings`` that no worker of another test looks after: import both fixtures, and
+what they need, into a module whose tests leave payments unfinished on purpose. It begins with empty
+ones, whichever module ran before."""
 
 import pytest
 import redis
@@ -16,19 +17,22 @@ def private_redis_url(redis_server) -> str:
     return redis_server.url.replace("/0", REDIS_DATABASE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def raw_redis(private_redis_url) -> redis.Redis:
     """Bytes in and out, for DUMP and RESTORE."""
-    return redis.Redis.from_url(private_redis_url)
+    client = redis.Redis.from_url(private_redis_url)
+    client.flushdb()
+    return client
 
 
-@pytest.fixture(scope="session")
-def seats(private_redis_url) -> RedisSeatStore:
+@pytest.fixture(scope="module")
+def seats(private_redis_url, raw_redis) -> RedisSeatStore:
     return RedisSeatStore(connect(private_redis_url))
 
 
-@pytest.fixture(scope="session")
-def bookings(mongo_server) -> MongoBookingStore:
+@pytest.fixture(scope="module")
+def bookings(mongo_server, mongo_client) -> MongoBookingStore:
+    mongo_client.drop_database(MONGODB_DATABASE.removeprefix("/"))
     store = MongoBookingStore(mongo_server.url.replace("/tickets", MONGODB_DATABASE))
     store.create_indexes()
     return store

@@ -82,15 +82,14 @@ def refused_by_nginx(arrivals: list[float], envelope: Envelope) -> bool:
     drain = int(number) * 1000 // {"s": 1, "m": 60}[unit]
     excess, last_ms = 0, None
     for arrival in arrivals:
-        for _ in range(weight):
-            now_ms = int(arrival * 1000)
-            if last_ms is None:
-                last_ms = now_ms
-                continue
+        now_ms = int(arrival * 1000)
+        if last_ms is not None:
             excess = max(0, excess - drain * (now_ms - last_ms) // 1000 + 1000)
-            last_ms = now_ms
-            if excess > envelope.burst * 1000:
-                return True
+        # Nothing drains between requests of one moment.
+        excess += (weight - 1) * 1000
+        last_ms = now_ms
+        if excess > envelope.burst * 1000:
+            return True
     return False
 
 
