@@ -5,9 +5,11 @@ the gateway are doubles at their ports; the same tests hold them to the real one
 simulated: an hour takes milliseconds, and a run is the same whenever its plan is.
 
     plans.py        what happens in a run: who buys when, and what goes wrong
+    chance.py       a plan for each seed
     scheduler.py    processes that take turns, and their clocks
     wires.py        calls of Redis, MongoDB and gateway: slow, late, lost
     gateway.py, bookings.py, redis_memory.py    the three
+    troubles.py     what goes wrong, and when
     world.py        one run of a plan
     rules.py        what must hold, whatever goes wrong
     story.py        what happened, for people

@@ -20,8 +20,8 @@ from msgspec import Meta
 from ops.servers import REPOSITORY
 from tests.machine import machine
 from tests.parameters import BadParameter, read_parameters
+from tests.simulator.chance import plan_of
 from tests.simulator.hunting import Hunt, hunt, shortest, told
-from tests.simulator.plans import plan_of
 from tests.simulator.redis_memory import redis_memory
 from tests.simulator.world import run
 

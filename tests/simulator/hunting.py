@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.simulator.plans import plan_of
+from tests.simulator.chance import plan_of
 from tests.simulator.redis_memory import RedisMemory
 from tests.simulator.shrinking import shrunk
 from tests.simulator.world import Run, run
@@ -54,11 +54,12 @@ def shortest(ran: Run, memory: RedisMemory) -> Run:
 
 def told(ran: Run) -> str:
     """For people: the rules that were broken, the plan, and the story up to then."""
-    until_s = max(broken.at_s for broken in ran.broken) if ran.broken else float("inf")
+    first_of_rule = {broken.rule: broken for broken in reversed(ran.broken)}.values()
+    until_s = max((broken.at_s for broken in first_of_rule), default=float("inf"))
     return "\n".join(
         [
             f"seed {ran.plan.seed}: " + ("a rule is broken" if ran.broken else "every rule holds"),
-            *(f"  {broken}" for broken in ran.broken),
+            *(f"  {broken}" for broken in sorted(first_of_rule, key=lambda b: b.at_s)),
             "",
             "the plan:",
             *(f"  {part}" for part in ran.plan.parts),

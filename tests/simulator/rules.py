@@ -1,4 +1,4 @@
-"""The rules that hold whatever goes wrong (docs/failures.md), each in one place.
+"""The rules that hold whatever goes wrong, each in one place (docs/failures.md, "Several faults").
 
 Some are looked at whenever something happens: an answer, a booking, a charge, a hold. The others
 are looked at when everything works again and the worker has had time; those that ``./tickets
@@ -83,12 +83,12 @@ def _words(answer: Answer) -> str:
 
 @dataclass
 class _Key:
-    """What is known of an idempotency key: how many requests to pay with it are under way, its
-    first final answer, when that was heard, and the answer by which it is not charged."""
+    """What is known of an idempotency key: when it was first used, how many requests to pay with it
+    are under way, its first final answer, and the answer by which it is not charged."""
 
+    asked_at_s: float
     under_way: int = 0
     final: Answer | None = None
-    heard_at_s: float = 0.0
     told_no: Answer | None = None
 
 
@@ -110,7 +110,7 @@ class Rules:
         self._payments = payments
         self._digest_of = digest_of
         self._positions = positions
-        self._keys: dict[tuple[str, str], _Key] = defaultdict(_Key)
+        self._keys: dict[tuple[str, str], _Key] = defaultdict(lambda: _Key(self._now_s()))
         self._key_of_digest: dict[str, tuple[str, str]] = {}
         self._booked_at_s: dict[str, float] = {}
         self._lost_at_s = -1.0
@@ -176,14 +176,15 @@ class Rules:
         if answer.is_final and known.final:
             self._answer_stays(who, known, answer)
         elif answer.is_final:
-            known.final, known.heard_at_s = answer, self._now_s()
+            known.final = answer
         if answer.is_no and (answer.is_final or not known.under_way):
             known.told_no = answer
             self._no_charge(hold_id, key)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
-        """One "not charged" another: Redis keeps refusals, and MongoDB knows only who booked."""
-        redis_forgot = self._lost_at_s >= known.heard_at_s
+        """One "not charged" another: Redis keeps refusals, unless it has lost their hold, and
+        MongoDB knows only who booked."""
+        redis_forgot = self._lost_at_s >= known.asked_at_s
         return answer == known.final or redis_forgot or answer.code == "already_booked"
 
     def _answer_stays(self, who: str, known: _Key, answer: Answer) -> None:

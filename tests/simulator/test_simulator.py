@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.simulator.chance import LOST_KEYS, plan_of
 from tests.simulator.hunting import hunt, shortest, told
-from tests.simulator.plans import LOST_KEYS, Hold, Killed, Plan, Request, Spot, plan_of
+from tests.simulator.plans import Hold, Killed, Plan, Request, Spot
 from tests.simulator.shrinking import shrunk
 from tests.simulator.world import run
 

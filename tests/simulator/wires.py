@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import GeneratorType
 from typing import Any, Protocol
 
-from tests.simulator.plans import AnswerLost, Late, NotSent, SentTwice, Spot
+from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice, Spot
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import Story
 from web.domain import Unavailable
@@ -37,12 +37,8 @@ class Faults(Protocol):
         """Something may happen here, to the process that calls this too."""
         ...
 
-    def called(self, call: str) -> None:
-        """A call had its effect."""
-        ...
-
-    def of_call(self, process: str, call: str, nth: int) -> Any:
-        """The fault of this call, or None."""
+    def of_call(self, process: str, call: str, nth: int) -> CallFault | None:
+        """The fault of this call."""
         ...
 
     def is_away(self, party: str) -> bool: ...
@@ -59,15 +55,18 @@ class Wire:
         faults: Faults,
         story: Story,
         counts: Counter,
+        called: Callable[[str], None],
         seed: int,
     ):
-        """``counts`` has how often each process made each call."""
+        """``counts`` has how often each process made each call; ``called`` hears of each call that
+        had its effect."""
         self._party = party
         self._target = target
         self._scheduler = scheduler
         self._faults = faults
         self._story = story
         self._counts = counts
+        self._called = called
         self._seed = seed
 
     def __getattr__(self, name: str) -> Callable:
@@ -101,7 +100,7 @@ class Wire:
 
         def act() -> Any:
             outcome = _all_of(method(*arguments, **named))
-            faults.called(name)
+            self._called(name)
             return outcome
 
         match faults.of_call(who, name, nth):

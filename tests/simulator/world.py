@@ -10,16 +10,12 @@ from functools import partial
 from tests.simulator.bookings import SimulatedBookings
 from tests.simulator.gateway import SimulatedGateway
 from tests.simulator.plans import (
-    CALL_FAULTS,
     HALL,
     LATE_BUYERS,
     WORKER_PAUSES_S,
     WORKERS,
-    Away,
-    Forgetful,
     GoesBack,
     Hold,
-    Killed,
     Loss,
     Open,
     Part,
@@ -28,20 +24,17 @@ from tests.simulator.plans import (
     Request,
     SecondWorker,
     Spot,
-    Stopped,
     Webhooks,
-    When,
-    WrongClock,
 )
 from tests.simulator.redis_memory import RedisMemory
 from tests.simulator.rules import Answer, Broken, Rules, answer_to, answer_with
 from tests.simulator.scheduler import EPOCH, Process, Scheduler, clocks_of
 from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
-from tests.simulator.wires import TIMEOUTS_S, Wire
+from tests.simulator.troubles import Troubles
+from tests.simulator.wires import Wire
 from web.domain import (
     DEFAULT_LEASE_S,
-    LAST_STEP_S,
     BookingNotFound,
     Buyer,
     Refusal,
@@ -52,7 +45,7 @@ from web.ports import Authorization, GatewayError
 from web.stores.seat_store import RedisSeatStore
 from web.use_cases.auditing import audit
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.checkout import INSERT_TRIES, Checkout, _digest
+from web.use_cases.checkout import Checkout, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciling import Reconciler
 from web.use_cases.refunding import Refunding
@@ -75,10 +68,6 @@ PAUSE_S = 45.0
 
 NGINX_WAITS_S = 75.0
 """proxy_read_timeout: what a web process says later, nobody hears."""
-
-STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
-"""A process that stands still for longer between the last look at its lease and its insert is
-outside of the promise (docs/failures.md, "Where it ends")."""
 
 LOOKS_EVERY_S = 1.0
 """The worker; a look that can find nothing new is left out."""
@@ -122,7 +111,7 @@ def run(plan: Plan, memory: RedisMemory) -> Run:
         finally:
             world.over = True
             world.scheduler.stop_all(world.processes)
-    return Run(plan, tuple(world.rules.broken), world.story, world.happened)
+    return Run(plan, tuple(world.rules.broken), world.story, world.troubles.happened)
 
 
 class _Tokens(HoldTokens):
@@ -142,25 +131,12 @@ class World:
         self.memory = memory
         self.scheduler = Scheduler()
         self.story = Story()
-        self.happened: Counter = Counter()
         self.processes: list[Process] = []
-        self.healed = False
         self.over = False
         self._held: dict[str, str] = {}
         self._asked: set[tuple[str, str]] = set()
         self._clocks: dict[str, float] = {}
-        self._away_until_s: dict[str, float] = {}
         self._counts: Counter = Counter()
-        self._stopped_s: Counter = Counter()
-        self._watched: dict[Spot, list[Callable[[], None]]] = {}
-        self._stops: dict[Spot, Stopped | Killed] = {
-            part.spot: part for part in plan.of(Stopped, Killed)
-        }
-        self._call_faults = {
-            (part.spot.process, part.spot.call, part.spot.nth + later): part
-            for part in plan.of(*CALL_FAULTS)
-            for later in range(part.times)
-        }
         self._tokens = _Tokens(self.scheduler)
         self._stores: dict[str, RedisSeatStore] = {}
         self._workers: dict[str, Process] = {}
@@ -176,6 +152,15 @@ class World:
             _digest,
             HALL.positions,
         )
+        self.troubles = Troubles(
+            plan,
+            self.scheduler,
+            memory,
+            self.gateway,
+            self.story,
+            self._set_clock,
+            self._redis_lost_something,
+        )
 
     # ------------------------------------------------------------ the course of a run
 
@@ -187,7 +172,8 @@ class World:
         self._start_worker(WORKERS[0])
         last_s = max((part.at_s for part in self.plan.of(Hold, Request, Refund, Open)), default=0)
         self.scheduler.run_until(min(last_s + GOES_ON_S, LASTS_S))
-        self._heal()
+        self.troubles.mend()
+        self._pause_s = PAUSE_S
         findings = self._wait_until_quiet()
         self.rules.audited(findings)
         if not findings:
@@ -196,14 +182,6 @@ class World:
             if self.plan.of(Loss, GoesBack):
                 self._sell_the_rest()
                 self.rules.audited(self._audit())
-
-    def _heal(self) -> None:
-        self.healed = True
-        self.gateway.list_lag_s = 0
-        self._watched.clear()
-        self._stops.clear()
-        self._pause_s = PAUSE_S
-        self._tell("everything works from here on")
 
     def _wait_until_quiet(self) -> list[str]:
         """Returns what the audit finds wrong when the worker has had time."""
@@ -281,100 +259,10 @@ class World:
                 self._start(part.process, partial(self._open, part), part.process, part.at_s)
             case SecondWorker():
                 self._start_worker(WORKERS[1], at_s=0.5)
-            case Away() | Loss() | Forgetful() | WrongClock():
-                self._when(part.when, partial(self._go_wrong, part))
-            case GoesBack():
-                self._when(part.to, partial(self._save_for, part))
 
-    def _when(self, when: When, act: Callable[[], None]) -> None:
-        def unless_healed() -> None:
-            if not self.healed:
-                act()
+    # ------------------------------------------------------------ processes
 
-        def later() -> None:
-            self.scheduler.call_at(self.scheduler.now_s + when.after_s, unless_healed)
-
-        if when.spot:
-            self._watched.setdefault(when.spot, []).append(later)
-        else:
-            self.scheduler.call_at(when.after_s, unless_healed)
-
-    def _go_wrong(self, part: Part) -> None:
-        scheduler = self.scheduler
-        match part:
-            case Away(party=party, for_s=for_s):
-                self._happens(part, f"{part.kind} for {for_s:g} s")
-                self._away_until_s[party] = scheduler.now_s + for_s
-            case Loss(what=what):
-                self._happens(part, part.kind)
-                if what == "everything":
-                    self.memory.lose_everything()
-                elif what == "event":
-                    self.memory.lose_event(HALL.id)
-                elif what == "events":
-                    self.memory.client.delete("events")
-                else:
-                    self.memory.lose_keys(what, HALL.id)
-                self._redis_changed(part.noticed_s)
-            case Forgetful(for_s=for_s, lag_s=lag_s):
-                self._happens(part, f"payments of the next {for_s:g} s are listed {lag_s:g} s late")
-                self.gateway.list_lag_s = lag_s
-                scheduler.call_at(scheduler.now_s + for_s, self._list_is_prompt)
-            case WrongClock(of=of, ahead_s=ahead_s):
-                self._happens(part, f"the clock of {of} is {ahead_s:+g} s wrong")
-                self._clocks[of] = ahead_s
-                for process in self.processes:
-                    if process.host == of:
-                        process.clock_ahead_s = ahead_s
-
-    def _list_is_prompt(self) -> None:
-        self.gateway.list_lag_s = 0
-
-    def _save_for(self, part: GoesBack) -> None:
-        saved, saved_at_s = self.memory.saved(), self.scheduler.now_s
-
-        def go_back() -> None:
-            self._happens(part, f"Redis is what it was at {saved_at_s:.3f} s")
-            self.memory.go_back_to(saved)
-            self._redis_changed(part.noticed_s)
-
-        self._when(part.when, go_back)
-
-    def _redis_changed(self, noticed_s: float) -> None:
-        self.rules.redis_lost_something()
-        self._wake_workers(noticed_s)
-
-    def _happens(self, part: Part, said: str) -> None:
-        self.happened[part.kind] += 1
-        self._tell(said)
-
-    def _tell(self, said: str) -> None:
-        self.story.note(self.scheduler.now_s, "*", said)
-
-    # ------------------------------------------------------------ what the wires ask
-
-    def reach(self, spot: Spot) -> None:
-        for act in self._watched.pop(spot, ()):
-            act()
-        match self._stops.pop(spot, None):
-            case Stopped() as part:
-                for_s = self._bounded(part)
-                self._happens(part, f"{spot.process} stands still for {for_s:g} s")
-                self.scheduler.sleep(for_s)
-            case Killed() as part:
-                self._happens(part, f"{spot.process} is killed")
-                raise ProcessKilled
-
-    def _bounded(self, part: Stopped) -> float:
-        """For how long; before an insert all stops of a process together are bounded."""
-        if not part.is_before_insert:
-            return part.for_s
-        process = part.spot.process
-        for_s = min(part.for_s, STOPS_BEFORE_INSERT_S - self._stopped_s[process])
-        self._stopped_s[process] += for_s
-        return for_s
-
-    def called(self, call: str) -> None:
+    def _called(self, call: str) -> None:
         """The worker looks in the second in which something has changed, and in the one in which a
         lease has ended."""
         if call in LOOKED_AT_AFTER_S:
@@ -385,16 +273,15 @@ class World:
         for worker in self._workers.values():
             self.scheduler.wake(worker, self.scheduler.now_s + after_s)
 
-    def of_call(self, process: str, call: str, nth: int) -> Part | None:
-        fault = None if self.healed else self._call_faults.get((process, call, nth))
-        if fault:
-            self._happens(fault, f"{fault.kind}: {call} of {process}")
-        return fault
+    def _redis_lost_something(self, noticed_s: float) -> None:
+        self.rules.redis_lost_something()
+        self._wake_workers(noticed_s)
 
-    def is_away(self, party: str) -> bool:
-        return not self.healed and self.scheduler.now_s < self._away_until_s.get(party, 0)
-
-    # ------------------------------------------------------------ processes
+    def _set_clock(self, of: str, ahead_s: float) -> None:
+        self._clocks[of] = ahead_s
+        for process in self.processes:
+            if process.host == of:
+                process.clock_ahead_s = ahead_s
 
     def _start(self, name: str, body: Callable[[], object], host: str, at_s: float = 0) -> Process:
         def guarded() -> None:
@@ -416,7 +303,14 @@ class World:
         }
         return {
             party: Wire(
-                party, target, self.scheduler, self, self.story, self._counts, self.plan.seed
+                party,
+                target,
+                self.scheduler,
+                self.troubles,
+                self.story,
+                self._counts,
+                self._called,
+                self.plan.seed,
             )
             for party, target in targets.items()
         }
@@ -431,7 +325,7 @@ class World:
 
     def _checkout(self, host: str) -> Checkout:
         def reach(point: str) -> None:
-            self.reach(Spot(self.scheduler.current.name, point))
+            self.troubles.reach(Spot(self.scheduler.current.name, point))
 
         return Checkout(**self._wired(host), tokens=self._tokens, lease_s=LEASE_S, reach=reach)
 

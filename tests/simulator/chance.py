@@ -1,0 +1,283 @@
+"""Plans by chance: what is likely to break something is likely to be in them."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.simulator.plans import (
+    BUYERS,
+    CALL_FAULTS,
+    DECLINED_CARD,
+    GOOD_CARD,
+    HALL,
+    HOSTS,
+    PARTIES,
+    WORKERS,
+    AnswerLost,
+    Away,
+    Forgetful,
+    GoesBack,
+    Hold,
+    Killed,
+    Late,
+    Loss,
+    NotSent,
+    Open,
+    Part,
+    Plan,
+    Refund,
+    Request,
+    SecondWorker,
+    SentTwice,
+    Spot,
+    Stopped,
+    Webhooks,
+    When,
+    WrongClock,
+)
+from web.use_cases.checkout import POINTS
+
+CALLS_OF_PAYMENTS = {
+    "begin_payment": 2,
+    "authorize": 9,
+    "renew_lease": 2,
+    "insert": 8,
+    "capture": 3,
+    "confirm_booking": 2,
+    "undo_payment": 1,
+    "find": 1,
+    "retire": 1,
+    "void": 1,
+    "holding": 1,
+    **dict.fromkeys(POINTS, 1),
+}
+CALLS_OF_WORKERS = {
+    "read_upkeep": 2,
+    "claim_lapsed_payment": 2,
+    "find_all": 2,
+    "find": 1,
+    "retire": 3,
+    "undo_payment": 4,
+    "insert": 2,
+    "capture": 2,
+    "void": 2,
+    "refund": 1,
+    "confirm_booking": 2,
+    "list": 2,
+    "sold_seats": 2,
+    "announce": 1,
+    "build_event": 3,
+    "open_event": 3,
+    "read_seats": 1,
+    "return_seats": 1,
+}
+OFTEN = {"read_upkeep": 20, "sold_seats": 6, "list": 6, "claim_lapsed_payment": 6}
+"""So often the worker makes these calls in a run."""
+
+PARTY_OF = {
+    name: party
+    for party, names in {
+        "seats": "begin_payment renew_lease confirm_booking undo_payment read_upkeep "
+        "claim_lapsed_payment announce build_event open_event read_seats return_seats",
+        "bookings": "insert holding sold_seats",
+        "gateway": "authorize retire capture void refund find_all list",
+    }.items()
+    for name in names.split()
+}
+
+HINDRANCES = {
+    "stopped": 6,
+    "killed": 3,
+    "late": 7,
+    "answer lost": 2,
+    "request lost": 1,
+    "twice": 1,
+    "away": 3,
+    "forgetful": 3,
+    "clock": 2,
+}
+"""How often each is among the one or two kinds of a run, which may then happen several times: a few
+kinds meet more often than one of each ("swarm testing": Groce et al., ISSTA 2012)."""
+
+LOSSES = {"lost": 3, "back": 2}
+
+STOPS_S = (3, 6, 12, 20, 63, 63, 130)
+
+LATE_S = {"seats": (1, 4, 10, 30), "bookings": (7,), "gateway": (5, 12, 30, 63, 63)}
+"""How late effects are. What MongoDB was asked happens within the time-outs, or not at all."""
+
+REPEATED_AFTER_S = (0.1, 1, 2, 3, 4, 6, 10, 30)
+LAST_REPEAT_S = (65, 70, 80, 100)
+"""After the first request: the worker has had its turn."""
+
+ASKED_AGAIN_AFTER_S = (2, 3, 3, 5, 63, 65, 68, 75)
+LOST_KEYS = ("seats", "holds", "due", "payments", "clients", "journal", "receipt", "events")
+NOTICED_S = (0.2, 0.2, 0.2, 0.2, 0.2, 2, 8, 25)
+WRONG_BY_S = (3600, -3600, 40, -40, 5, -5)
+
+
+class _Draft:
+    def __init__(self, seed: int):
+        self.choose = random.Random(seed)
+        self.parts: list[Part] = []
+        self.payments: list[str] = []
+        self.requests: dict[str, Request] = {}
+        self.without_charge: set[str] = set()
+        self.moments: list[float] = []
+        self.spots: list[Spot] = []
+        self.workers = WORKERS[: self.choose.choice((1, 1, 2))]
+
+    def weighted(self, weights: dict[str, int]) -> str:
+        return self.choose.choices([*weights], [*weights.values()])[0]
+
+    def crowd(self) -> None:
+        """Few buyers who ask again and again, or more of them who meet."""
+        choose = self.choose
+        count = choose.choice((1, 2, 4, 6, 6))
+        within_s = choose.choice((2, 10, 30))
+        for name in BUYERS[:count]:
+            self.buyer(name, round(choose.uniform(0, within_s), 2), most=3)
+
+    def buyer(self, name: str, at_s: float, most: int) -> None:
+        choose = self.choose
+        free = choose.random() < 0.45
+        if free:
+            self.without_charge.add(name)
+        hall = [seat for seat in HALL.seats if seat.startswith("free") == free]
+        seats = tuple(choose.sample(hall, choose.choice((1, 1, 1, 2))))
+        self.parts.append(Hold(name, at_s, seats, choose.choice(HOSTS)))
+        at_s += 0.2
+        cards = {key: choose.choice((GOOD_CARD,) * 6 + (DECLINED_CARD,)) for key in ("k1", "k2")}
+        first_s, count = at_s, choose.randint(1, most)
+        for number in range(1, count + 1):
+            if 1 < number == count and choose.random() < 0.6:
+                at_s = max(at_s, first_s + choose.choice(LAST_REPEAT_S))
+            key = choose.choice(("k1", "k1", "k1", "k2"))
+            what = "pay" if number == 1 else choose.choice(("pay",) * 5 + ("look",))
+            process = f"{name}-{what}-{number}"
+            host = choose.choice(HOSTS)
+            self.parts.append(Request(process, name, round(at_s, 2), what, key, cards[key], host))
+            if what == "pay":
+                self.payments.append(process)
+                self.requests[process] = self.parts[-1]
+            self.moments.append(at_s)
+            at_s += choose.choice(REPEATED_AFTER_S)
+        if choose.random() < 0.15:
+            what = choose.choice(("release", "release", "extend"))
+            self.parts.append(Request(f"{name}-{what}", name, round(at_s, 2), what))
+        if choose.random() < 0.1:
+            self.parts.append(Refund(f"refund-of-{name}", name, round(at_s, 2)))
+
+    def spot(self, *sides: str) -> Spot:
+        """Half of them are close to one before: what happens at once is what breaks things."""
+        if not self.spots or self.choose.random() < 0.5:
+            self.spots.append(self.another_spot())
+        spot = self.choose.choice(self.spots)
+        self.ask_again(spot.process)
+        return replace(spot, side=self.choose.choice(sides)) if sides else spot
+
+    def ask_again(self, process: str) -> None:
+        """Whoever meets a fault asks again, soon or after a lease."""
+        first = self.requests.get(process)
+        if first is None or self.choose.random() < 0.15:
+            return
+        at_s = round(first.at_s + self.choose.choice(ASKED_AGAIN_AFTER_S), 2)
+        process = f"{first.buyer}-again-{len(self.parts)}"
+        self.parts.append(replace(first, process=process, at_s=at_s))
+        self.moments.append(at_s)
+
+    def another_spot(self) -> Spot:
+        choose = self.choose
+        if choose.random() < 0.7:
+            process = choose.choice(self.payments)
+            calls = CALLS_OF_PAYMENTS
+            if self.requests[process].buyer in self.without_charge:
+                calls = {c: n for c, n in calls.items() if PARTY_OF.get(c) != "gateway"}
+            call = self.weighted(calls)
+        else:
+            process, call = choose.choice(self.workers), self.weighted(CALLS_OF_WORKERS)
+        nth = choose.randint(1, OFTEN[call]) if call in OFTEN else choose.choice((1,) * 7 + (2,))
+        side = "after" if call in POINTS else choose.choice(("before", "after"))
+        return Spot(process, call, nth, side)
+
+    def call(self) -> Spot:
+        while (spot := self.spot("before")).call not in PARTY_OF:
+            self.spots.append(self.another_spot())
+        return spot
+
+    def when(self) -> When:
+        choose = self.choose
+        if choose.random() < 0.5:
+            # Late ones more often: a loss matters to those whom something has happened to.
+            moment_s = max(choose.choice(self.moments), choose.choice(self.moments))
+            moment_s += choose.choice((-2, -1, 0.1, 0.5, 1, 2, 4, 8, 16, 30))
+            return When(round(max(moment_s, 0), 2))
+        return When(choose.choice((0, 0, 0, 0.5, 0.5, 2, 10, 40)), self.spot())
+
+    def fault(self, kind: str) -> Part:
+        choose = self.choose
+        match kind:
+            case "stopped":
+                spot = self.spot()
+                return Stopped(spot, choose.choice(STOPS_S))
+            case "killed":
+                return Killed(self.spot())
+            case "late":
+                spot = self.call()
+                late_s = choose.choice(LATE_S[PARTY_OF[spot.call]])
+                return Late(spot, late_s, choose.choice((1, 2, 2)))
+            case "answer lost":
+                return AnswerLost(self.call(), choose.choice((1, 2)))
+            case "request lost":
+                return NotSent(self.call(), choose.choice((1, 2)))
+            case "twice":
+                return SentTwice(self.call(), choose.choice((0.1, 2)))
+            case "away":
+                party = choose.choice(tuple(PARTIES))
+                return Away(party, self.when(), choose.choice((1, 8, 30, 80)))
+            case "lost":
+                what = choose.choice(("everything",) * 14 + ("event",) * 6 + LOST_KEYS)
+                return Loss(self.when(), what, choose.choice(NOTICED_S))
+            case "back":
+                return GoesBack(self.when(), self.when(), choose.choice(NOTICED_S))
+            case "forgetful":
+                lasts_s, lag_s = choose.choice((20, 60, 150)), choose.choice((10, 64, 90))
+                return Forgetful(When(round(choose.uniform(0, 10), 1)), lasts_s, lag_s)
+            case "clock":
+                of = choose.choice(("Redis", "the gateway", *HOSTS, *self.workers))
+                return WrongClock(of, choose.choice(WRONG_BY_S))
+            case "open":
+                return Open(f"open-{len(self.parts)}", round(choose.uniform(0, 100), 1))
+        raise AssertionError(kind)
+
+
+def plan_of(seed: int) -> Plan:
+    """The same for the same seed."""
+    draft = _Draft(seed)
+    choose = draft.choose
+    if len(draft.workers) > 1:
+        draft.parts.append(SecondWorker())
+    if choose.random() < 0.3:
+        draft.parts.append(Webhooks(choose.choice((0.1, 3, 40))))
+    draft.crowd()
+    kinds = [draft.weighted(HINDRANCES) for _ in range(choose.choice((1, 1, 2)))]
+    faults = [choose.choice(kinds) for _ in range(choose.choice((1, 2, 4, 6)))]
+    faults += [draft.weighted(LOSSES) for _ in range(choose.choice((0, 1, 1, 1, 2)))]
+    if choose.random() < 0.1:
+        faults.append("open")
+    for kind in faults:
+        draft.parts.append(draft.fault(kind))
+    return Plan(seed, tuple(_within_the_promise(draft.parts)))
+
+
+def _within_the_promise(parts: Sequence[Part]) -> list[Part]:
+    """When Redis is lost while the gateway's list is late or cannot be read, a second loss soon
+    after is outside of it (docs/failures.md, "Where it ends"): only the first is left."""
+    losses = [part for part in parts if isinstance(part, (Loss, GoesBack))]
+    hides_payments = any(
+        isinstance(part, Forgetful)
+        or (isinstance(part, Away) and part.party == "gateway")
+        or (isinstance(part, CALL_FAULTS) and part.spot.call == "list")
+        for part in parts
+    )
+    return [part for part in parts if not hides_payments or part not in losses[1:]]

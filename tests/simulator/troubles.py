@@ -1,0 +1,178 @@
+"""What goes wrong in a run: at the moments that the plan says, until everything is mended."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from tests.simulator.gateway import SimulatedGateway
+from tests.simulator.plans import (
+    CALL_FAULTS,
+    HALL,
+    Away,
+    CallFault,
+    Forgetful,
+    GoesBack,
+    Killed,
+    Loss,
+    Part,
+    Plan,
+    Spot,
+    Stopped,
+    When,
+    WrongClock,
+)
+from tests.simulator.redis_memory import RedisMemory
+from tests.simulator.scheduler import Killed as ProcessKilled
+from tests.simulator.scheduler import Scheduler
+from tests.simulator.story import Story
+from tests.simulator.wires import TIMEOUTS_S
+from web.domain import LAST_STEP_S
+from web.use_cases.checkout import INSERT_TRIES
+
+STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
+"""A process that stands still for longer between the last look at its lease and its insert is
+outside of the promise (docs/failures.md, "Where it ends")."""
+
+
+class Troubles:
+    """``happened`` counts those that came to pass, by kind."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        scheduler: Scheduler,
+        memory: RedisMemory,
+        gateway: SimulatedGateway,
+        story: Story,
+        set_clock: Callable[[str, float], None],
+        lost: Callable[[float], None],
+    ):
+        """``set_clock`` makes a clock wrong, ``lost`` hears that Redis has lost something, and how
+        long it takes a worker that waits to look."""
+        self._plan = plan
+        self._scheduler = scheduler
+        self._memory = memory
+        self._gateway = gateway
+        self._story = story
+        self._set_clock = set_clock
+        self._lost = lost
+        self._mended = False
+        self._lost_at_s = -1.0
+        self._away_until_s: dict[str, float] = {}
+        self._stopped_s: Counter = Counter()
+        self._watched: dict[Spot, list[Callable[[], None]]] = {}
+        self._stops: dict[Spot, Stopped | Killed] = {
+            part.spot: part for part in plan.of(Stopped, Killed)
+        }
+        self._call_faults: dict[tuple[str, str, int], CallFault] = {
+            (part.spot.process, part.spot.call, part.spot.nth + later): part
+            for part in plan.of(*CALL_FAULTS)
+            for later in range(part.times)
+        }
+        self.happened: Counter = Counter()
+        for part in plan.of(Away, Loss, Forgetful, WrongClock):
+            self._when(part.when, partial(self._go_wrong, part))
+        for part in plan.of(GoesBack):
+            self._when(part.to, partial(self._save_for, part))
+
+    def mend(self) -> None:
+        """Nothing goes wrong any more; what is stopped or late ends by itself."""
+        self._mended = True
+        self._gateway.list_lag_s = 0
+        self._stops.clear()
+        self._story.note(self._scheduler.now_s, "*", "everything works from here on")
+
+    # ------------------------------------------------------------ what the wires ask
+
+    def reach(self, spot: Spot) -> None:
+        for act in self._watched.pop(spot, ()):
+            act()
+        match self._stops.pop(spot, None):
+            case Stopped() as part:
+                for_s = self._bounded(part)
+                self._happens(part, f"{spot.process} stands still for {for_s:g} s")
+                self._scheduler.sleep(for_s)
+            case Killed() as part:
+                self._happens(part, f"{spot.process} is killed")
+                raise ProcessKilled
+
+    def of_call(self, process: str, call: str, nth: int) -> CallFault | None:
+        fault = None if self._mended else self._call_faults.get((process, call, nth))
+        if fault:
+            self._happens(fault, f"{fault.kind}: {call} of {process}")
+        return fault
+
+    def is_away(self, party: str) -> bool:
+        return not self._mended and self._scheduler.now_s < self._away_until_s.get(party, 0)
+
+    # ------------------------------------------------------------ how
+
+    def _when(self, when: When, act: Callable[[], None]) -> None:
+        def unless_healed() -> None:
+            if not self._mended:
+                act()
+
+        def later() -> None:
+            self._scheduler.call_at(self._scheduler.now_s + when.after_s, unless_healed)
+
+        if when.spot:
+            self._watched.setdefault(when.spot, []).append(later)
+        else:
+            self._scheduler.call_at(when.after_s, unless_healed)
+
+    def _go_wrong(self, part: Part) -> None:
+        scheduler = self._scheduler
+        match part:
+            case Away(party=party, for_s=for_s):
+                self._happens(part, f"{part.kind} for {for_s:g} s")
+                self._away_until_s[party] = scheduler.now_s + for_s
+            case Loss(what=what):
+                self._happens(part, part.kind)
+                if what == "everything":
+                    self._memory.lose_everything()
+                elif what == "event":
+                    self._memory.lose_event(HALL.id)
+                elif what == "events":
+                    self._memory.client.delete("events")
+                else:
+                    self._memory.lose_keys(what, HALL.id)
+                self._loses(part.noticed_s)
+            case Forgetful(for_s=for_s, lag_s=lag_s):
+                self._happens(part, f"payments of the next {for_s:g} s are listed {lag_s:g} s late")
+                self._gateway.list_lag_s = lag_s
+                scheduler.call_at(scheduler.now_s + for_s, self._list_is_prompt)
+            case WrongClock(of=of, ahead_s=ahead_s):
+                self._happens(part, f"the clock of {of} is {ahead_s:+g} s wrong")
+                self._set_clock(of, ahead_s)
+
+    def _loses(self, noticed_s: float) -> None:
+        self._lost_at_s = self._scheduler.now_s
+        self._lost(noticed_s)
+
+    def _list_is_prompt(self) -> None:
+        self._gateway.list_lag_s = 0
+
+    def _save_for(self, part: GoesBack) -> None:
+        saved, saved_at_s = self._memory.saved(), self._scheduler.now_s
+
+        def go_back() -> None:
+            if saved_at_s <= self._lost_at_s:
+                return  # A file of before a loss is outside of the promise ("Where it ends").
+            self._happens(part, f"Redis is what it was at {saved_at_s:.3f} s")
+            self._memory.go_back_to(saved)
+            self._loses(part.noticed_s)
+
+        self._when(part.when, go_back)
+
+    def _bounded(self, part: Stopped) -> float:
+        """For how long; before an insert all stops of a process together are bounded."""
+        if not part.is_before_insert:
+            return part.for_s
+        process = part.spot.process
+        for_s = min(part.for_s, STOPS_BEFORE_INSERT_S - self._stopped_s[process])
+        self._stopped_s[process] += for_s
+        return for_s
+
+    def _happens(self, part: Part, said: str) -> None:
+        self.happened[part.kind] += 1
+        self._story.note(self._scheduler.now_s, "*", said)
