@@ -41,6 +41,23 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     processes.FREE_PORTS = processes.FREE_PORTS[number::workers]
 
+LONGEST_FILES = """
+    test_faults.py test_organiser_commands.py browser/test_accessibility.py
+    simulator/test_simulator.py test_start_up.py test_run.py test_points.py
+    attacks/test_cross_site.py browser/test_older_browsers.py test_partial_loss.py
+    attacks/test_floods.py test_nginx_renderings.py test_install.py browser/test_cards.py
+    browser/test_map.py test_tickets_command.py browser/test_every_engine.py test_env_file.py
+    burst/test_burst.py test_limit_exactness.py test_parameters.py test_honcho.py test_model.py
+""".split()
+"""As ``--durations`` shows. Workers take them first, so that in the end none is left with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if worker:
+        rank = {f"tests/{name}": number for number, name in enumerate(LONGEST_FILES)}
+        items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
 WEBHOOK_SECRET = "whsec_of_tests"
 ORGANISER_TOKEN = "the organiser's token of tests"
 
