@@ -9,7 +9,7 @@ import pytest
 
 from tests.factories import BUYER, a_booking, be_sure, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
-from tests.shop import Shop, lose, problems, reconciler_of
+from tests.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.domain import (
     NOT_COMPLETED,
     PaymentDeclined,
@@ -49,13 +49,6 @@ def pay_until(shop, method: str, part: str = "gateway", after: bool = True) -> N
     with pytest.raises(KeyboardInterrupt):
         shop.pay()
     getattr(shop, part).heal()
-
-
-def undo_payment(shop) -> None:
-    """As if Redis had never heard of it."""
-    shop.let_leases_run_out()
-    payment = shop.seats._target.claim_lapsed_payment(shop.event)
-    shop.seats._target.undo_payment(payment, None)
 
 
 def test_a_round_without_anything_to_repair_repairs_nothing(shop, reconciler):

@@ -14,7 +14,7 @@ from tests.environment import inherited
 from tests.factories import put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.redis_clock import scripts_on_test_clock, set_clock
-from tests.shop import Shop
+from tests.shop import Shop, undo_payment
 from web.shop_tags import shop_tag
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
@@ -73,15 +73,11 @@ def pay_and_die(shop: Shop) -> None:
     shop.gateway.heal()
 
 
-def forget_payments(shop: Shop) -> None:
-    shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
-
-
 def test_money_that_nobody_needs_is_let_go_when_its_time_has_come_and_not_before(shop, work):
     believed = work()
     assert abs(believed - datetime.now(UTC)) > AN_HOUR - timedelta(minutes=1)
     pay_and_die(shop)
-    forget_payments(shop)
+    undo_payment(shop)
     work()
     assert shop.charges() == ["authorized"], "somebody may still be at work on it"
     time.sleep(SETTLED_S)
