@@ -21,7 +21,6 @@ from tests.application import REQUIRED, application_with
 from tests.commands import flask
 from tests.environment import inherited
 from tests.factories import EVENT_FILE, unique
-from tests.private_stores import private_redis_url, raw_redis  # noqa: F401
 from web.answers import CLIENT
 from web.hold_tokens import HoldTokens
 from web.settings import read_settings
@@ -123,16 +122,14 @@ def test_events_open_skips_hidden_files_and_a_folder_without_files_is_no_mistake
 
 
 def test_the_release_names_what_it_leaves_out_opens_the_rest_and_lets_the_start_go_on(
-    environment, event_file, private_redis_url, raw_redis
+    environment, event_file, redis_client, seats
 ):
     folder = event_file.parent
     edited = folder / "edited.toml"
     edited.write_text(EVENT_FILE.format(id=(edited_id := unique("edited")), capacity=3))
-    # Where no worker finds out that nobody holds the seat.
-    environment = environment | {"EVENTS_DIR": str(folder), "REDIS_URL": private_redis_url}
+    environment = environment | {"EVENTS_DIR": str(folder)}
     assert flask(environment, "events", "open", "--all").returncode == 0
-    hold_a_seat = raw_redis.setrange(f"seats:{{{edited_id}}}", 2, "h")
-    assert hold_a_seat
+    seats.hold_seats(seats.current_event(edited_id), unique("hld"), "ada", [2])
     edited.write_text(EVENT_FILE.format(id=edited_id, capacity=2))
     (folder / "bad.toml").write_text("id = ")
     (folder / "cheap.toml").write_text(
@@ -149,7 +146,7 @@ def test_the_release_names_what_it_leaves_out_opens_the_rest_and_lets_the_start_
     assert left_out[2].startswith(f"Left out: {edited_id}: the file would renumber or drop seats")
     assert left_out[2].endswith("; it is left as it is")
     assert f"opened: {new}, 3 seats" in done.stdout
-    assert raw_redis.strlen(f"seats:{{{edited_id}}}") == 3
+    assert redis_client.strlen(f"seats:{{{edited_id}}}") == 3
     refused = flask(environment, "events", "open", edited)
     assert (refused.returncode, refused.stderr.startswith("Error: ")) == (1, True)
 
