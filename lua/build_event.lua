@@ -17,12 +17,13 @@
 --                            list of {hold_id, hold}): they were under way when Redis lost them
 -- ARGV[8]  lease_ms          after so long the worker takes them over
 -- ARGV[9]  unsure_ms         how long nobody knows what became of a hold of before
+-- ARGV[10] unsettled         1 when there may be more such payments; 0 when these are all
 -- returns  built | known
 -- Revisions begin at the microsecond of the building: after a loss of Redis they go on above all
 -- former ones, for nobody changes an event a million times a second.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms,
-  unsure_ms = unpack(ARGV)
+  unsure_ms, unsettled = unpack(ARGV)
 -- include clock epoch seats journal clients broken_part
 
 if redis.call('EXISTS', event_key) == 1 and not broken_part() then return {'known'} end
@@ -42,6 +43,6 @@ local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
   'closed', '1')
-begin_epoch(revision, unsure_ms)
+begin_epoch(revision, unsure_ms, unsettled)
 record_opening(revision)
 return {'built'}

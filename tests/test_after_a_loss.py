@@ -3,12 +3,13 @@ must have ended, nobody is told that nothing was charged."""
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.application import application_with
-from tests.factories import be_sure
+from tests.factories import a_booking, be_sure
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose, reconciler_of
 from web.domain import (
@@ -25,6 +26,7 @@ from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RedisSeatStore
 from web.stores.stripe_gateway import StripeGateway
+from web.use_cases import opening, reconciling
 from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
 
@@ -120,6 +122,44 @@ def test_after_that_it_is_known_that_nothing_was_charged(shop):
     with pytest.raises(PaymentNotFound):
         shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "digest")
     shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+
+
+@pytest.mark.parametrize("list_is", ["unreadable", "too long", "of somebody else's seat"])
+def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_charged(
+    shop, list_is, monkeypatch
+):
+    """The event was built without this payment. A second loss would bring it back."""
+    shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    first = shop.hold, shop.token
+    shop.hold_again("stalls-B-2")
+    shop.pay("newer, so that it is listed before")
+    shop.hold, shop.token = first
+    lose(shop)
+    if list_is == "unreadable":
+        shop.gateway.fail("list", NotExecuted("down"))
+    elif list_is == "too long":
+        monkeypatch.setattr(opening, "LISTING_S", -1)
+    else:
+        shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    build_anew(shop)
+    shop.gateway.heal()
+    shop.redis.hset(f"event:{{{shop.event.id}}}", "unsure_until_ms", 0)
+
+    ask_in_every_way(shop)
+    reconciler_of(shop).round()
+    ask_in_every_way(shop)
+    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=-1))
+    shop.gateway.fail("void", NotExecuted("down"))
+    reconciler_of(shop).round()
+    ask_in_every_way(shop)
+    shop.gateway.heal()
+    reconciler_of(shop).round()
+    assert shop.charges() == ["voided"]
+    with pytest.raises(HoldExpired):
+        shop.pay()
 
 
 def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_it():

@@ -17,6 +17,7 @@ FOR_CLOSED_EVENTS = {
     "open_event",
     "renew_lease",
     "return_seats",
+    "settle_epoch",
     "sweep_holds",
     "undo_payment",
 }

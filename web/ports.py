@@ -81,13 +81,16 @@ class Moment:
 class Upkeep:
     """What an open event needs of the worker: ``expired_holds`` are past their deadline and not
     swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal does not have the
-    moment at which the caller saw the event, or not that of now."""
+    moment at which the caller saw the event, or not that of now. ``unsettled_epoch``: when the
+    event was built, payments may have been under way that nobody knew of; "" when there are none
+    left."""
 
     version: str
     moment: Moment
     history_lost: bool
     expired_holds: int
     lapsed_payments: int
+    unsettled_epoch: str
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,21 @@ class SeatStore(Protocol):
         """None when there is no such event, or none that is whole and open."""
         ...
 
-    def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
+    def build_event(self, event: Event, payments: Sequence[Payment], are_all: bool = True) -> bool:
         """Makes an event that Redis does not know, or has lost a part of, closed until open_event
         has added what is sold.
-        ``payments`` were under way when Redis lost them; their seats are paying again. Returns
-        False when there is one already."""
+        ``payments`` were under way when Redis lost them; their seats are paying again. Unless
+        they ``are_all``, the epoch is unsettled. Returns False when there is one already."""
+        ...
+
+    def settle_epoch(self, event_id: str, epoch: str) -> None:
+        """No money is reserved any more for a payment from before that epoch: whoever asks for a
+        hold of then may be told that nothing was charged."""
+        ...
+
+    def server_run(self) -> str:
+        """Another one after Redis was started again, or a replica has taken over; "" when Redis
+        does not say."""
         ...
 
     def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:

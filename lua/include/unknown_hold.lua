@@ -1,8 +1,11 @@
+-- An unsettled epoch lasts until the worker has looked; ask again after so long.
+local UNSETTLED_MS = 30000
+
 -- What to say of a hold that is not there.
 local function unknown_hold(hold_id)
-  local event = redis.call('HMGET', event_key, 'epoch', 'unsure_until_ms')
+  local event = redis.call('HMGET', event_key, 'epoch', 'unsure_until_ms', 'unsettled')
   if event[2] and epoch_of(hold_id) ~= event[1] then
-    local unsure_ms = tonumber(event[2]) - now_ms()
+    local unsure_ms = event[3] and UNSETTLED_MS or tonumber(event[2]) - now_ms()
     if unsure_ms > 0 then return {'not_known_now', unsure_ms} end
   end
   return {'not_found'}

@@ -226,11 +226,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class GoesBack:
-    """At ``when`` Redis is again what it was at ``to``."""
+    """At ``when`` Redis is again what it was at ``to``: it was started again with an older file, or
+    a replica took over. Unless ``starts``, somebody restored its keys."""
 
     to: When
     when: When
     noticed_s: float
+    starts: bool = True
     kind = "Redis goes back in time"
 
 

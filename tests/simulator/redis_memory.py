@@ -30,6 +30,10 @@ class ClockedScript(LuaScript):
 
 class _ClockedClient(redis.Redis):
     now_s: Callable[[], float]
+    run = 1
+
+    def info(self, section: str) -> dict[str, object]:
+        return super().info(section) | {"run_id": str(self.run)}
 
     def time(self) -> tuple[int, int]:
         return _told(self.now_s())
@@ -79,7 +83,9 @@ class RedisMemory:
             pipeline.dump(key)
         return dict(zip(keys, pipeline.execute(), strict=True))
 
-    def go_back_to(self, saved: dict[bytes, bytes]) -> None:
+    def go_back_to(self, saved: dict[bytes, bytes], starts: bool) -> None:
+        """``starts``: as a Redis that was started with an older file, or as a replica."""
+        self.client.run += starts
         pipeline = self._raw.pipeline(transaction=False)
         pipeline.flushdb()
         for key, value in saved.items():

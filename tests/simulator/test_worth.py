@@ -100,7 +100,7 @@ MENDS = {
         (
             Hold("ada", 2, ("free-F-1",)),
             Request("ada-pay-1", "ada", 2.2, "pay", "k1"),
-            GoesBack(When(1.9), When(3.05), noticed_s=2),
+            GoesBack(When(1.9), When(3.05), noticed_s=2, starts=False),
             Hold("abe", 3.1, ("free-F-2",)),
             Request("abe-pay-1", "abe", 3.2, "pay", "k1"),
         ),

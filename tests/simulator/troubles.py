@@ -159,7 +159,7 @@ class Troubles:
             if saved_at_s <= self._lost_at_s:
                 return  # A file of before a loss is outside of the promise ("Where it ends").
             self._happens(part, f"Redis is what it was at {saved_at_s:.3f} s")
-            self._memory.go_back_to(saved)
+            self._memory.go_back_to(saved, part.starts)
             self._loses(part.noticed_s)
 
         self._when(part.when, go_back)

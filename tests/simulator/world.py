@@ -138,6 +138,7 @@ class World:
         self._clocks: dict[str, float] = {}
         self._counts: Counter = Counter()
         self._tokens = _Tokens(self.scheduler)
+        memory.client.run = 1
         self._stores: dict[str, RedisSeatStore] = {}
         self._workers: dict[str, Process] = {}
         self._pause_s: float | None = None

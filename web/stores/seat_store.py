@@ -219,12 +219,19 @@ class RedisSeatStore:
             seconds, microseconds = self._redis.time()
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
+    def server_run(self) -> str:
+        return self._info("server").get("run_id", "")
+
+    def _info(self, section: str) -> dict:
+        """Unlike CONFIG, providers allow it. Empty for a user that may not."""
+        with reachable(), suppress(redis.exceptions.NoPermissionError):
+            return self._redis.info(section)
+        return {}
+
     def require_kept_keys(self) -> None:
-        with reachable():
-            # A managed Redis may refuse CONFIG.
-            memory = self._redis.info("memory")
-        policy = memory["maxmemory_policy"]
-        if memory["maxmemory"] and policy != "noeviction":
+        memory = self._info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if memory.get("maxmemory") and policy != "noeviction":
             raise KeysAreEvicted(
                 f"Redis has maxmemory-policy {policy}: with a full memory it throws keys away, "
                 "holds and answers to payments among them; set it to noeviction"
@@ -323,13 +330,14 @@ class RedisSeatStore:
             if outcome == "event_broken":
                 upkeep[event_id] = Broken(*values)
             if outcome == "upkeep":
-                version, revision, change, history, expired, lapsed = values
+                version, revision, change, history, expired, lapsed, unsettled = values
                 upkeep[event_id] = Upkeep(
                     version=version,
                     moment=Moment(int(revision), change),
                     history_lost=history == "was lost",
                     expired_holds=expired,
                     lapsed_payments=lapsed,
+                    unsettled_epoch=unsettled,
                 )
         return upkeep
 
@@ -337,7 +345,7 @@ class RedisSeatStore:
         upkeep = self.read_upkeep([event_id], {}).get(event_id)
         return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
-    def build_event(self, event: Event, payments: Sequence[Payment]) -> bool:
+    def build_event(self, event: Event, payments: Sequence[Payment], are_all: bool = True) -> bool:
         under_way = [
             {"hold_id": payment.hold_id, "hold": _stored(event, payment)} for payment in payments
         ]
@@ -349,8 +357,12 @@ class RedisSeatStore:
             payments=msgspec.json.encode(under_way),
             lease_ms=self._lease_ms,
             unsure_ms=UNSURE_MS,
+            unsettled=int(not are_all),
         )
         return outcome == "built"
+
+    def settle_epoch(self, event_id: str, epoch: str) -> None:
+        self._run("settle_epoch", event_id, epoch=epoch)
 
     def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
         old = self.current_event(event.id)

@@ -29,10 +29,11 @@ class OpeningRefused(Exception):
 class UnderWay:
     """Payments that the gateway has authorised, read from its list once, when they are first asked
     for. Without the gateway there are none: MongoDB's index decides then whose seats they are, and
-    a payment that comes too late is void."""
+    a payment that comes too late is void. ``are_all``: whether the list was read to its end."""
 
     def __init__(self, gateway: Gateway):
         self._gateway = gateway
+        self.are_all = False
 
     def of(self, event_id: str) -> list[Payment]:
         return [
@@ -51,6 +52,8 @@ class UnderWay:
                 if time.monotonic() > until_s:
                     log.warning("opening without the oldest payments under way: the list is long")
                     break
+            else:
+                self.are_all = True
         except GatewayError as error:
             log.warning("opening without asking for payments under way: %s", error)
         return authorized
@@ -89,7 +92,7 @@ class Opening:
         if self._seats.revision(event.id) is None:
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
-            self._seats.build_event(event, self._open_payments(event, under_way))
+            self._build(event, under_way or UnderWay(self._gateway))
         for _ in range(OPENING_TRIES):
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
@@ -136,17 +139,21 @@ class Opening:
             )
         return sold
 
-    def _open_payments(self, event: Event, under_way: UnderWay | None) -> list[Payment]:
-        """Those under way for seats of the event that nobody has booked."""
-        payments = (under_way or UnderWay(self._gateway)).of(event.id)
+    def _build(self, event: Event, under_way: UnderWay) -> None:
+        """With the payments that are under way for seats that nobody has booked. The money of
+        others is let go by the worker."""
+        if not any(section.price_minor for section in event.sections):
+            return self._seats.build_event(event, payments=[])
+        payments = under_way.of(event.id)
         sold = set(self._bookings.sold_seats(event.id))
-        return [
+        possible = [
             payment
             for payment in payments
             if payment.currency == event.currency
             and not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]
+        self._seats.build_event(event, possible, under_way.are_all and possible == payments)
 
 
 def _moves(event: Event, before: Event, seats: Sequence[str]) -> OpeningRefused:

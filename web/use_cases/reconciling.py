@@ -7,7 +7,7 @@ killed in the middle of one has it done again by the next.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,9 +16,11 @@ from itertools import islice
 
 from web.domain import (
     DEFAULT_LEASE_S,
+    LAST_STEP_S,
     Booking,
     Event,
     EventChanged,
+    NotKnownNow,
     Payment,
     PaymentNotFound,
     Refusal,
@@ -77,6 +79,8 @@ OPENING_PATIENCE = timedelta(seconds=10)
 """How long an event may be listed and not there before it is called lost: whoever opens one reads
 its bookings and the gateway's list in between."""
 
+LAST_STEP = timedelta(seconds=LAST_STEP_S)
+
 NOT_ENDED = "its payment was not ended in time"
 
 WOULD = {"index made": "index would be made", "refund ended": "refund would be ended"}
@@ -104,10 +108,22 @@ class _Comparison:
 @dataclass(frozen=True)
 class _Ledger:
     """The gateway's list, as far as it was not compared yet, and when it was opened, by the
-    gateway's clock."""
+    gateway's clock. ``unsettled`` are the epochs, by event, whose payments of before it shows, and
+    all of them settled: when it has been compared, without anything left ``not_done``, no more are
+    reserved."""
 
     opened_at: datetime
     authorizations: Iterator[Authorization]
+    unsettled: Mapping[str, str]
+    not_done_before: int
+
+
+@dataclass(frozen=True)
+class _Unsettled:
+    """Since when, by the worker's own clock, the epoch of an event is known to be unsettled."""
+
+    epoch: str
+    since: timedelta
 
 
 class Reconciler:
@@ -145,6 +161,9 @@ class Reconciler:
         self._dry_run = dry_run
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
+        self._server_run = ""
+        self._may_have_gone_back: set[str] = set()
+        self._unsettled: dict[str, _Unsettled] = {}
         self._gateway_since: datetime | None = None
         self._next_gateway_look = _NEVER
         self._ledger: _Ledger | None = None
@@ -166,6 +185,7 @@ class Reconciler:
         with self.patience("unique index"):
             self._check_index()
         with self.patience("events"):
+            self._look_for_another_redis()
             upkeep = self._seats.read_upkeep(self._event_ids(), self._seen)
             under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
@@ -177,12 +197,20 @@ class Reconciler:
             with self.patience("refunds"):
                 self._end_refunds()
             with self.patience("gateway"):
-                self._ledger = self._open_ledger()
+                self._ledger = self._open_ledger(now)
         if self._ledger:
             with self.patience("gateway"):
                 self._compare_with_gateway(self._ledger)
 
     # ------------------------------------------------------------ events
+
+    def _look_for_another_redis(self) -> None:
+        """One that was started again, or a replica that took over, may have gone back to just what
+        was seen last, which nothing in an event tells."""
+        run = self._seats.server_run()
+        if run != self._server_run and self._server_run:
+            self._may_have_gone_back |= self._seen.keys()
+        self._server_run = run
 
     def _check_index(self) -> None:
         try:
@@ -249,12 +277,23 @@ class Reconciler:
         if upkeep.history_lost:
             reason = "its journal does not have what was seen before"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
+        if event_id in self._may_have_gone_back:
+            reason = "Redis was started again, or another has taken over"
+            return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
         self._seen[event_id] = upkeep.moment
+        self._note_epoch(now, event_id, upkeep.unsettled_epoch)
 
         if upkeep.expired_holds and not self._dry_run:
             self._seats.sweep_holds(event_id)
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
+
+    def _note_epoch(self, now: timedelta, event_id: str, epoch: str) -> None:
+        known = self._unsettled.get(event_id)
+        if not epoch:
+            self._unsettled.pop(event_id, None)
+        elif known is None or known.epoch != epoch:
+            self._unsettled[event_id] = _Unsettled(epoch, now)
 
     def _open_missing(self, now: timedelta, event_id: str, under_way: UnderWay) -> None:
         """An event that is listed, and not there or not open."""
@@ -282,6 +321,7 @@ class Reconciler:
         )
         if not self._dry_run:
             self._seen.pop(event_id, None)
+            self._may_have_gone_back.discard(event_id)
             # Whoever inserts at this moment may not be able to say so to Redis.
             self._compared.pop(event_id, None)
 
@@ -389,9 +429,19 @@ class Reconciler:
                     partial(self._refund, booking.id),
                 )
 
-    def _open_ledger(self) -> _Ledger:
-        now = self._gateway.now()
-        return _Ledger(now, self._gateway.list(self._gateway_since or now - FIRST_GATEWAY_WINDOW))
+    def _open_ledger(self, now: timedelta) -> _Ledger:
+        opened_at = self._gateway.now()
+        since = self._gateway_since or opened_at - FIRST_GATEWAY_WINDOW
+        return _Ledger(
+            opened_at,
+            self._gateway.list(since),
+            unsettled={
+                event_id: unsettled.epoch
+                for event_id, unsettled in self._unsettled.items()
+                if now - unsettled.since > max(self._settled, LAST_STEP)
+            },
+            not_done_before=self.not_done,
+        )
 
     def _compare_with_gateway(self, ledger: _Ledger) -> None:
         """As many pages of the gateway's list as there is time for; the next round goes on. A list
@@ -399,13 +449,16 @@ class Reconciler:
         self._ledger = None
         until_s = time.monotonic() + COMPARING_S
         while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
-            self._compare_page(page)
+            self._compare_page(page, ledger.unsettled)
             if time.monotonic() > until_s:
                 self._ledger, self.has_more = ledger, True
                 return
         self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
+        if self.not_done == ledger.not_done_before and not self._dry_run:
+            for event_id, epoch in ledger.unsettled.items():
+                self._seats.settle_epoch(event_id, epoch)
 
-    def _compare_page(self, page: Sequence[Authorization]) -> None:
+    def _compare_page(self, page: Sequence[Authorization], unsettled: Mapping[str, str]) -> None:
         now = self._gateway.now()
         settled = [
             authorization
@@ -419,9 +472,11 @@ class Reconciler:
             if booking and booking.payment_id != authorization.payment_id:
                 booking = None
             with self.patience(authorization.payment_id):
-                self._compare(authorization, booking)
+                self._compare(authorization, booking, unsettled)
 
-    def _compare(self, authorization: Authorization, booking: Booking | None) -> None:
+    def _compare(
+        self, authorization: Authorization, booking: Booking | None, unsettled: Mapping[str, str]
+    ) -> None:
         """Money against seats, both ways."""
         payment_id, status = authorization.payment_id, authorization.status
         if status == "authorized" and booking and not booking.refunded_at:
@@ -431,7 +486,7 @@ class Reconciler:
                 f"{booking.id} is booked",
                 partial(self._gateway.capture, payment_id),
             )
-        elif status == "authorized" and not self._is_under_way(authorization):
+        elif status == "authorized" and not self._is_under_way(authorization, unsettled):
             self._repair(
                 "voided",
                 payment_id,
@@ -455,7 +510,7 @@ class Reconciler:
         elif status in ("voided", "declined") and booking and not booking.refunded_at:
             log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
 
-    def _is_under_way(self, authorization: Authorization) -> bool:
+    def _is_under_way(self, authorization: Authorization, unsettled: Mapping[str, str]) -> bool:
         payment = payment_of(authorization)
         try:
             return (
@@ -464,6 +519,9 @@ class Reconciler:
             )
         except (PaymentNotFound, Replayed):
             return False  # It was never begun, or ended with a no.
+        except NotKnownNow:
+            # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
+            return payment.event_id not in unsettled
         except Refusal:
             return True  # Redis does not know now; ask again in the next round.
 
