@@ -167,6 +167,8 @@ class Rules:
 
     def heard(self, hold_id: str, key: str, answer: Answer) -> None:
         """A client heard this of the payment with this key."""
+        if answer.code in ("hold_expired", "payment_not_found") and self._loss_is_unnoticed():
+            return  # Outside of the promise for this second (docs/failures.md, "Where it ends").
         who = f"key {key} of {hold_id}"
         known = self._keys[hold_id, key]
         if answer.status in (404, 500) and answer.code != "payment_not_found":
@@ -180,6 +182,10 @@ class Rules:
         if answer.is_no and (answer.is_final or not known.under_way):
             known.told_no = answer
             self._no_charge(hold_id, key)
+
+    def _loss_is_unnoticed(self) -> bool:
+        """Redis went back in time, and no worker has looked since."""
+        return self._lost_at_s > max(self._looked_at_s, default=0.0)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
         """One "not charged" another: Redis keeps refusals, unless it has lost their hold, and
