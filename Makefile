@@ -13,7 +13,8 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 
 test: ## the whole suite, WORKERS (4) files at once, each worker with real servers of its own
 	@ops/install.sh test
-	@exec $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
+	@$(PYTHON_OF_VENV) -m pytest -m alone
 
 simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED, KEEP=1
 	@ops/install.sh test

@@ -47,7 +47,7 @@ LONGEST_FILES = """
     attacks/test_cross_site.py browser/test_older_browsers.py test_partial_loss.py
     attacks/test_floods.py test_nginx_renderings.py test_install.py browser/test_cards.py
     browser/test_map.py test_tickets_command.py browser/test_every_engine.py test_env_file.py
-    burst/test_burst.py test_limit_exactness.py test_parameters.py test_honcho.py test_model.py
+    test_limit_exactness.py test_parameters.py test_honcho.py test_model.py
 """.split()
 """As ``--durations`` shows. Workers take them first, so that in the end none is left with one."""
 

@@ -90,8 +90,11 @@ _count_problems()
 
 # ---------------------------------------------------------------- pytest's hooks
 
-SELECTING = ("keyword", "markexpr", "deselect", "lf", "collectonly")
+SELECTING = ("keyword", "deselect", "lf", "collectonly")
 """Options with which only a part of the tests runs."""
+
+WHOLE = ("", "not alone")
+"""Marks to run: what only a test sees that runs alone would be seen too seldom."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -118,5 +121,6 @@ def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Co
 
 def _whole_suite_passed(config: pytest.Config, exitstatus: int) -> bool:
     selected = any(config.getoption(name, None) for name in SELECTING)
+    selected |= config.getoption("markexpr") not in WHOLE
     all_files = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     return exitstatus == pytest.ExitCode.OK and all_files and not selected

@@ -291,6 +291,7 @@ def most_in_one_window(intervals: list[list[int]]) -> int:
     )
 
 
+@pytest.mark.alone
 def test_no_window_of_real_time_has_more_than_the_limit_and_the_polite_are_never_refused(hosts):
     told = run_workers(hosts)
     assert not any(worker["fallbacks"] for worker in told)

@@ -8,6 +8,8 @@ from ops.nginx.render import MAP_MIN_USES
 from tests.behind_nginx import KEEPING_S, NO_ENVELOPE, ask, assert_problem, local_nginx
 from tests.factories import unique
 
+pytestmark = pytest.mark.alone
+
 CROWD = MAP_MIN_USES + 20
 TRIES = 5
 

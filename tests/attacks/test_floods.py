@@ -38,6 +38,7 @@ def flood() -> Iterator[Flood]:
         yield flood
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_flood_within_the_limit_does_not_double_what_others_wait(scene, flood, route):
     request = scene.costliest(route)

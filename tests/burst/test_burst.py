@@ -19,6 +19,8 @@ from tests.burst.report import command_of, text_of
 from tests.burst.verdict import Evidence, Evident
 from tests.descriptions import description_of
 
+pytestmark = pytest.mark.alone
+
 TINY = Plan(crowd=60, bots=20, seconds=6, seed=8)
 
 
