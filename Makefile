@@ -2,8 +2,8 @@
 
 PYTHON_OF_VENV = .venv/bin/python
 
-# Tests wait more than they work: two for each of two cores.
-WORKERS = 4
+# Tests wait more than they work: three for two cores.
+WORKERS = 3
 
 .PHONY: run test simulate attack bench burst growth soak lint screenshots clean
 
@@ -11,7 +11,7 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
 	@exec $(PYTHON_OF_VENV) -m ops.run
 
-test: ## the whole suite, WORKERS (4) files at once, each worker with real servers of its own
+test: ## the whole suite, WORKERS (3) files at once, each worker with real servers of its own
 	@ops/install.sh test
 	@$(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	@$(PYTHON_OF_VENV) -m pytest -m alone
