@@ -167,6 +167,22 @@ def test_a_field_that_does_not_exist_or_is_elsewhere_is_told(tmp_path, line, by,
     assert says in problem(tmp_path, changed(line, by))
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ('""', '""'),
+        (r'"a\nb"', r'"a\nb"'),
+        ('"` - at `$.sections[0]`"', '"` - at `$.sections[0]`"'),
+    ],
+)
+def test_a_field_with_an_odd_name_is_told_as_it_is(tmp_path, name, shown):
+    path = tmp_path / "event.toml"
+    path.write_text(changed('venue = "Hall"', f'venue = "Hall"\n{name} = 1'))
+    with pytest.raises(BadEventFile) as refused:
+        read_event_file(path)
+    assert f"event.toml: there is no field {shown}; there are id, name" in str(refused.value)
+
+
 def test_one_pair_of_brackets_is_told(tmp_path):
     one_section = GOOD[: GOOD.rindex("[[")].replace("[[sections]]", "[sections]")
     assert "two pairs of brackets" in problem(tmp_path, one_section)

@@ -101,8 +101,6 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("2026-01-01T", "2101-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 2101"),
         ("2026-01-01T10:00:00Z", "2026-02-30T10:00:00Z", "not TOML: Invalid date or datetime"),
         ('ids = "10-11", seats = "1-5/2"', 'ids = "1-9999", seats = "1-9999"', "more than 100000"),
-        ("price = 1200", f"price = {'9' * 5000}", "not TOML: "),
-        ("price = 1200", f"price = {'[' * 5000}", "not TOML: "),
         (
             "10:00:00Z",
             "10:00:00",
@@ -118,7 +116,12 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("1-3, 6-5", "1-3, 3-4", 'rows[0].seats: seat "3" is listed twice'),
         ("1-3, 6-5", "1 to 3", 'rows[0].seats: "1 to 3" is no seat number'),
         ("1-5/2", "1-6/2", 'rows[1].seats: "1-6/2" does not end where its step leads'),
-        ("1-5/2", "1-5/0", 'rows[1].seats: "1-5/0" does not end where its step leads'),
+        (
+            "1-5/2",
+            "1-5/0",
+            'rows[1].seats: "1-5/0" has a step of 0; it must be 1 or more, as in 1-',
+        ),
+        ("10-11", "10-11/0", 'rows[1].ids: "10-11/0" has a step of 0; it must be 1 or more'),
         (
             "capacity = 3",
             "capacity = 0",
@@ -206,7 +209,7 @@ def test_what_is_no_file_of_a_sensible_size_is_refused_without_being_read(tmp_pa
         ("nowhere", "a link to a file that is not there"),
         ("loop", "a link that leads back to itself"),
         ("l" * 300, "File name too long"),
-        ("huge", "is larger than 1,000,000 bytes"),
+        ("huge", "is larger than 500,000 bytes"),
     ]:
         with pytest.raises(BadEventFile, match=says):
             read_event_file(tmp_path / f"{name}.toml")
@@ -275,7 +278,7 @@ def group(ids: str, seats: str) -> str:
         SEATED.format(1, group("A", ", ".join(["1-9999"] * 120))),
         SEATED.format(1, group(", ".join(["1-9999"] * 24), "1")),
         SEATED.format(1, ", ".join([group("1-9999", "1")] * 11)),
-        SEATED.format(1, ", ".join(group(f"A{n}", "1-9999") for n in range(15_000))),
+        SEATED.format(1, ", ".join(group(f"A{n}", "1-9999") for n in range(9_000))),
         "".join(SEATED.format(n, group("1-99", "1-9999")) for n in range(900)),
     ],
     ids=[
@@ -291,7 +294,7 @@ def group(ids: str, seats: str) -> str:
 )
 def test_a_file_of_far_too_many_seats_takes_no_memory(tmp_path, sections):
     """Each seat takes some hundred bytes: they are counted before one is made. The largest of these
-    files has 0.6 MB."""
+    files has 0.3 MB."""
     tracemalloc.start()
     try:
         with pytest.raises(BadEventFile, match="more than 100000 seats"):

@@ -46,6 +46,8 @@ _WRONG_TYPE = re.compile(rf"Expected `({'|'.join(_JSON_TYPES)})`, got `({'|'.joi
 _WRONG_SIZE = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
+
 _SPACES = " \u00a0\u3000"
 """Around a name or an address nobody means them."""
 
@@ -150,8 +152,10 @@ def number_of(text: str, digits: int) -> int | None:
 
 def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     """``("sections[0].price", "Expected `int`, got `str`")``; the field is "" for the whole."""
-    problem, _, place = str(error).partition(" - at ")
-    return place.strip("`").removeprefix("$").removeprefix("."), problem
+    message = str(error)
+    # At the end: the name of a field, which is the sender's, may have the same words in it.
+    place = _PLACE.search(message)
+    return (place[1], message[: place.start()]) if place else ("", message)
 
 
 def json_problem(problem: str) -> str:

@@ -8,6 +8,7 @@ Slowing everybody down:
 - ``test_health_flood``: health checks, which nobody counts, as fast as they go.
 - ``test_slow_clients``: clients that send or read a byte at a time, to keep all connections.
 - ``test_one_network``: a hall held unpaid from the thousands of clients of one IPv6 network.
+- ``test_event_files``: files of events that take gigabytes to parse, or whose refusal is jargon.
 
 Being somebody else:
 

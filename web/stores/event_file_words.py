@@ -51,7 +51,8 @@ _INDEX = re.compile(r"\[(\d+)\]")
 def problem_with(error: msgspec.ValidationError, table: Mapping[str, Any]) -> str:
     """``sections[0].price: must be …, not 38.0``, where ``table`` is the whole file."""
     place, problem = field_and_problem(error)
-    if unknown := re.search(r"unknown field `(.+)`", problem):
+    # A name in quotes may be empty, and have line breaks in it.
+    if unknown := re.search(r"unknown field `(.*)`", problem, re.DOTALL):
         return _unknown(place, unknown[1])
     if missing := re.search(r"missing required field `(.+)`", problem):
         place = f"{place}.{missing[1]}" if place else missing[1]

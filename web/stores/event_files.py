@@ -17,14 +17,16 @@ from msgspec import Meta
 
 from web.currencies import CURRENCIES, nearest, problem_with_price
 from web.domain import GENERAL_ROW, Event, Row, Section
+from web.stores.event_file_shape import BadShape, check_shape
 from web.stores.event_file_words import problem_with
 from web.validation import check_title
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""
 
-MAX_FILE_BYTES = 1_000_000
-"""A hundred times the largest that we ship."""
+MAX_FILE_BYTES = 500_000
+"""Enough for MAX_SEATS in rows of 25, a line a row that lists each of its seats. The largest that
+we ship, with ranges, has 10,000."""
 
 YEARS = range(2000, 2101)
 """In which a sale can open. Others are mistakes, and the last day of the year 9999 is a date that
@@ -36,6 +38,8 @@ _State = tuple[tuple, ...]
 
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]
+_Currency = Annotated[str, Meta(max_length=60)]
+"""Longer than any mistake that is worth a guess at what was meant."""
 _ROW_ID = re.compile(r"[A-Za-z0-9]{1,8}")
 _LETTER_RANGE = re.compile(r"([A-Z])-([A-Z])")
 _NUMBER_RANGE = re.compile(r"(\d{1,4})-(\d{1,4})(?:/(\d{1,2}))?")
@@ -66,7 +70,7 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
     id: _Id
     name: _Text
     venue: _Text
-    currency: str
+    currency: _Currency
     sale_opens_at: Annotated[datetime, Meta(tz=True)]
     sections: Annotated[list[_SectionTable], Meta(min_length=1, max_length=1000)]
     hold_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 300
@@ -78,16 +82,16 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
 def read_event_file(path: Path) -> Event:
     """The event that a file declares; the README describes the format. Raises BadEventFile."""
     try:
-        return _event(tomllib.loads(_text_of(path)))
+        text = _text_of(path)
+        check_shape(text)
+        return _event(tomllib.loads(text))
     except OSError as error:
         problem = _problem_of_link(path, error) or error.strerror
     except UnicodeDecodeError as error:
         problem = f"not UTF-8 at byte {error.start}"
-    except (ValueError, RecursionError) as error:
-        # tomllib has an error of its own, and lets others through: of a number of 5,000 digits, of
-        # lists in lists in lists.
+    except tomllib.TOMLDecodeError as error:
         problem = f"not TOML: {error}"
-    except _BadField as error:
+    except (BadShape, _BadField) as error:
         problem = str(error)
     raise BadEventFile(printable(f"{path}: {problem}"))
 
@@ -353,7 +357,9 @@ def _numbers(field: str, part: str, match: re.Match) -> range:
 
 def _span(field: str, part: str, first: int, last: int, step: int) -> range:
     """First to last, both included, up or down."""
-    if step < 1 or (last - first) % step:
+    if step < 1:
+        raise _BadField(f'{field}: "{part}" has a step of 0; it must be 1 or more, as in 1-13/2')
+    if (last - first) % step:
         raise _BadField(f'{field}: "{part}" does not end where its step leads')
     return range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
 
