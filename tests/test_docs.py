@@ -240,11 +240,13 @@ ROOMS = {
         "web.problems",
         "web.refusals",
         "web.settings",
+        "web.static_files",
         "web.ticket_codes",
         "web.tickets",
         "web.use_cases",
         "web.validation",
     },
+    "web/static_files.py": {"web.answers", "web.hot_calls"},
     "web/event_text.py": {
         "web.currencies",
         "web.domain",

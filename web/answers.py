@@ -56,10 +56,11 @@ class Answer(NamedTuple):
 
 
 class Encoded:
-    """JSON that many ask for: encoded and compressed once for all of them."""
+    """What many ask for: encoded and compressed once for all of them."""
 
-    def __init__(self, body: bytes):
+    def __init__(self, body: bytes, content_type: str = "application/json"):
         self.body = body
+        self._content_type = content_type
 
     @property
     def is_worth_zipping(self) -> bool:
@@ -82,7 +83,7 @@ class Encoded:
         ]
         if parse_etags(environ.get("HTTP_IF_NONE_MATCH")).contains_weak(tag):
             return Answer(HTTPStatus.NOT_MODIFIED, b"", headers)
-        headers.append(("Content-Type", "application/json"))
+        headers.append(("Content-Type", self._content_type))
         if not zips:
             return Answer(HTTPStatus.OK, self.body, headers)
         headers.append(("Content-Encoding", "gzip"))

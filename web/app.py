@@ -28,6 +28,8 @@ from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.shop_tags import shop_tag
 from web.spelling import one_spelling
+from web.static_files import hot as hot_static_files
+from web.static_files import is_static_file, static_files
 from web.stores.booking_store import MongoBookingStore
 from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore, connect
@@ -65,7 +67,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     monitoring = Monitoring(settings.monitoring_from, settings.monitoring_token)
     box_office = BoxOffice(seats, bookings, tokens)
 
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)  # web/static_files.py serves them
     app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -89,6 +91,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     register_error_handlers(app)
     app.register_blueprint(health)
     app.register_blueprint(api)
+    app.register_blueprint(static_files)
     app.register_blueprint(webhooks)
     register_pages(app, settings, without_cookies=(api, webhooks))
     app.cli.add_command(events_cli)
@@ -97,6 +100,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
+    app.wsgi_app = hot_static_files.shortcut(app)
     app.wsgi_app = hot_health.shortcut(app)
     app.wsgi_app = hot_api.shortcut(app)
     client_limit = ClientLimit(
@@ -104,10 +108,12 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         limiter,
         settings.rate,
         settings.rate_of_webhooks,
+        settings.rate_of_files,
         settings.trusted_networks,
         settings.trusted_hops,
         monitoring,
         signed_by(gateway),
+        is_static_file,
         limit_page(app),
     )
     app.extensions["client_limit"] = client_limit

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import NotFound
 
 from web.answers import Answer, StartResponse, WsgiApp
 from web.domain import Refusal
@@ -39,7 +40,7 @@ class HotCalls:
 
     def route(self, method: str, rule: str) -> Callable[[Callable], Callable[..., Answer]]:
         """Registers a view that takes a Call and what the rule names, and returns an Answer or
-        raises a Refusal."""
+        raises a Refusal; or NotFound, which has a page that Flask renders."""
 
         def register(view: Callable[..., Answer]) -> Callable[..., Answer]:
             def through_flask(**arguments: str) -> Response:
@@ -60,15 +61,19 @@ class HotCalls:
         the place of ``app.wsgi_app``; of two, the later one is asked first."""
         otherwise = app.wsgi_app
 
-        def answer(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+        def shortcut(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
             for pattern, endpoint, view in self._routes.get(environ["REQUEST_METHOD"], ()):
                 if found := pattern.fullmatch(path):
                     call = Call(app.extensions["tickets"], environ)
-                    return _timed(view, endpoint, call, found.groupdict()).send(start_response)
+                    try:
+                        answer = _timed(view, endpoint, call, found.groupdict())
+                    except NotFound:
+                        break
+                    return answer.send(start_response)
             return otherwise(environ, start_response)
 
-        return answer
+        return shortcut
 
 
 def _timed(view: Callable[..., Answer], endpoint: str, call: Call, arguments: dict) -> Answer:
@@ -78,6 +83,8 @@ def _timed(view: Callable[..., Answer], endpoint: str, call: Call, arguments: di
         answer = view(call, **arguments)
     except Refusal as refusal:
         answer = counted(refusal).answer()
+    except NotFound:
+        raise
     except Exception as error:
         answer = bug(error, call.environ).answer()
     count_answer(endpoint, answer.status, time.perf_counter() - began_s)

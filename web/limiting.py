@@ -81,7 +81,8 @@ class ClientLimit:
 
     Signed webhooks have a limit of their own: all of a sale's come from the few addresses of the
     payment gateway. Whether one is signed is found out first; one that is not counts like any other
-    request.
+    request. So have static files, for a page brings ten of them; where nginx serves them it does
+    not count them at all.
 
     Every answer says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a policy
     of ``q`` requests in ``w`` seconds, ``r`` of them left, and the next one more in ``t`` seconds.
@@ -93,23 +94,27 @@ class ClientLimit:
         limiter: LimiterClient,
         rate: Rate,
         rate_of_webhooks: Rate,
+        rate_of_files: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
         monitoring: Monitoring,
         is_signed_webhook: Callable[[dict], bool],
+        is_static_file: Callable[[dict], bool],
         page: Callable[[int], Response],
     ):
         """``trusted`` and ``hops`` are those of ``client_key``; whom ``monitoring`` admits is not
-        limited there; ``is_signed_webhook`` takes a request's environment; ``page`` makes the
-        refusal for browsers of the seconds to wait."""
+        limited there; ``is_signed_webhook`` and ``is_static_file`` take a request's environment;
+        ``page`` makes the refusal for browsers of the seconds to wait."""
         self._app = app
         self._limiter = limiter
         self._limit = Limit("client", "requests", rate)
         self._limit_of_webhooks = Limit("webhooks", "webhooks", rate_of_webhooks)
+        self._limit_of_files = Limit("files", "files", rate_of_files)
         self._trusted = trusted
         self._hops = hops
         self._monitoring = monitoring
         self._is_signed_webhook = is_signed_webhook
+        self._is_static_file = is_static_file
         self._page = page
         self._fallbacks_counted = 0
 
@@ -126,7 +131,9 @@ class ClientLimit:
             environ[IS_ADMITTED] = True
             return self._app(environ, start_response)
         limit = self._limit
-        if self._is_signed_webhook(environ):
+        if self._is_static_file(environ):
+            limit = self._limit_of_files
+        elif self._is_signed_webhook(environ):
             limit = self._limit_of_webhooks
         decision = self._limiter.check(client, limit.rate)
         self._count_fallbacks()

@@ -25,7 +25,7 @@ from sidecar.settings import (
     parse_rate,
     settings_of,
 )
-from sidecar.sliding_log import Rate
+from sidecar.sliding_log import MAX_RATE_LIMIT, Rate
 from web.domain import DEFAULT_LEASE_S
 from web.origins import parse_origins
 
@@ -47,6 +47,9 @@ RATE_OF_WEBHOOKS = "200/second"
 """Signed webhooks from one address. Stripe takes 25 payments a second from a shop, by default, and
 tells up to three things of each, from a dozen addresses. No setting, and here because nginx's
 configuration has it too."""
+
+FILES_A_PAGE = 10
+"""Style, scripts and icon that come with a page, at most."""
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own name, which it reads from the environment itself."""
@@ -254,6 +257,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def rate_of_webhooks(self) -> Rate:
         return parse_rate(RATE_OF_WEBHOOKS)
+
+    @property
+    def rate_of_files(self) -> Rate:
+        """As many as come with the pages that a client may open; twice that, because the files of
+        one window's pages may arrive together with those of the next."""
+        limit = 2 * FILES_A_PAGE * self.rate.limit
+        return Rate(min(limit, MAX_RATE_LIMIT), self.rate.window_ns)
 
     @property
     def origins(self) -> tuple[str, ...]:

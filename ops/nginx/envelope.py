@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass
 
 from sidecar.sliding_log import Rate
+from web.settings import FILES_A_PAGE
 
 STALL_S = 3
 """A segment that is lost twice is sent again after one second and after two more (RFC 6298)."""
@@ -27,7 +28,6 @@ STALL_S = 3
 ANSWER_S = 75
 """nginx waits no longer for the application (proxy.conf.j2)."""
 
-FILES_A_PAGE = 10
 FILE_S = 12
 """60 kB at 40 kbit/s, what an overcrowded mobile network leaves to each."""
 

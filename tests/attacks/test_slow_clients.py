@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from ops.nginx import render
-from ops.nginx.envelope import ANSWER_S, FILES_A_PAGE, STALL_S, Envelope
+from ops.nginx.envelope import ANSWER_S, STALL_S, Envelope
 from ops.processes import free_port
 from ops.servers import HOST
 from sidecar.settings import parse_rate
 from tests.behind_nginx import ask, assert_problem, running_nginx
 from tests.waiting import eventually
+from web.settings import FILES_A_PAGE
 
 AT_ONCE = 8
 """In place of 790, for which the envelope would let nobody come quickly enough."""
