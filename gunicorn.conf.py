@@ -93,7 +93,8 @@ def child_exit(_server, worker):
 
 def post_worker_init(worker):
     """Refuse to serve when a store is set up so that no promise can be kept. Otherwise let the
-    limiter hear of requests that cannot be read, and tell whoever waits for a worker."""
+    limiter hear of requests that cannot be read, and say who is waited for, and tell whoever waits
+    for a worker."""
     # Not at the top: this runs after gevent has patched.
     from web.ports import UnsafeToSell
 
@@ -102,6 +103,8 @@ def post_worker_init(worker):
     except UnsafeToSell as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
-    worker.count_refused = worker.wsgi.extensions["client_limit"].count_refused
+    client_limit = worker.wsgi.extensions["client_limit"]
+    worker.count_refused = client_limit.count_refused
+    worker.client_of = client_limit.client_of
     if settings.web_ready_file:
         Path(settings.web_ready_file).touch()

@@ -205,7 +205,8 @@ ROOMS = {
     "web/app.py": {"web", "sidecar"},
     # How it is answered.
     "web/answers.py": set(),
-    "web/http_worker.py": set(),
+    "web/waits.py": set(),
+    "web/http_worker.py": {"web.waits"},
     "web/metrics.py": set(),
     "web/problems.py": {"web.answers", "web.domain"},
     "web/refusals.py": {"web.domain", "web.metrics", "web.problems"},

@@ -5,9 +5,9 @@ costs a hold about half of what all the application does for it (docs/performanc
 small here, so each is read to its end before the application is called, and an answer leaves in one
 piece.
 
-There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` does nothing. Nothing
-of ``web/`` is imported, for gunicorn's master imports this module before gevent has patched
-anything.
+There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` does nothing. Of
+``web/`` only what keeps nothing that gevent patches is imported, for gunicorn's master imports this
+module before that.
 """
 
 import contextlib
@@ -27,6 +27,8 @@ from urllib.parse import unquote_to_bytes
 import gevent
 import httptools
 from gunicorn.workers.ggevent import GeventWorker
+
+from web.waits import Waits
 
 MAX_FRAMING_BYTES = 64 * 1024
 """All of a request that is not body: its line, header fields, chunk sizes and their extensions,
@@ -57,6 +59,10 @@ Most clients look for one only when all is sent."""
 
 RECEIVE_BYTES = 64 * 1024
 
+CROWDED = 0.9
+"""The part of ``worker_connections`` from which each further connection closes an idle one. At all
+of them the worker accepts nobody."""
+
 ANSWERS_A_TURN = 16
 """gevent lets others run only when there is nothing to read. Somebody who always has the next
 request ready would keep the worker to himself, until the master takes it for dead."""
@@ -65,6 +71,7 @@ CODES = {
     HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
     HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "header_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
     HTTPStatus.INTERNAL_SERVER_ERROR: "internal_error",
     HTTPStatus.NOT_IMPLEMENTED: "not_implemented",
 }
@@ -273,12 +280,17 @@ class HttpWorker(GeventWorker):
     read, as far as it was read, and with whether its header was read to its end. The WSGI
     application that it returns answers in the place of the worker: a limit that is over. None lets
     the worker tell what is wrong.
+
+    ``client_of``, if it is set, is called with the same and returns who the client is, or None
+    where that is not known. No client has more than its share of the connections (waits.Waits).
     """
 
     count_refused: Callable[[dict, bool], Callable[..., Iterable[bytes]] | None] | None = None
+    client_of: Callable[[dict, bool], str | None] | None = None
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
+        self._waits: Waits[socket.socket] = Waits()
         self._connections: dict[socket.socket, Reader] = {}
         self._quits = False
 
@@ -315,21 +327,20 @@ class HttpWorker(GeventWorker):
 
     def _serve(self, client: socket.socket, reader: Reader, base_environ: dict) -> None:
         answers = 0
-        for messages, bad in self._arrivals(client, reader):
+        for messages, bad in self._arrivals(client, reader, base_environ):
             for message in messages:
                 answer = self._answer(message, base_environ)
-                client.settimeout(ANSWER_TIMEOUT_S)
-                client.sendall(answer)
+                self._send(client, answer, message, base_environ)
                 if not message.keep_alive:
-                    return _drain(client)
+                    return self._drain(client, message, base_environ)
                 answers += 1
                 if answers % ANSWERS_A_TURN == 0:
                     gevent.sleep(0)
             if bad:
-                answer = self._refusal(bad, reader.message or Message(), base_environ)
-                client.settimeout(ANSWER_TIMEOUT_S)
-                client.sendall(answer)
-                return _drain(client)
+                message = reader.message or Message()
+                answer = self._refusal(bad, message, base_environ)
+                self._send(client, answer, message, base_environ)
+                return self._drain(client, message, base_environ)
 
     def _refusal(self, bad: BadRequest, message: Message, base_environ: dict) -> bytes:
         """The last answer of its connection; ``message`` is what was read of the request."""
@@ -341,16 +352,23 @@ class HttpWorker(GeventWorker):
         return _problem(bad.status, bad.detail)
 
     def _arrivals(
-        self, client: socket.socket, reader: Reader
+        self, client: socket.socket, reader: Reader, base_environ: dict
     ) -> Iterator[tuple[list[Message], BadRequest | None]]:
         """What has come, as Reader.feed says it, until nothing more does."""
         keepalive_s = self.cfg.keepalive
+        peer = self._client_of(Message(), base_environ)
         unfinished = None
         deadline_s = time.monotonic() + keepalive_s
         while True:
             client.settimeout(max(0.001, deadline_s - time.monotonic()))
             try:
-                data = client.recv(RECEIVE_BYTES)
+                if unfinished:
+                    data = self._receive_more(client, unfinished, base_environ)
+                else:
+                    data = self._receive_first(client, peer)
+            except BadRequest as bad:
+                yield [], bad
+                return
             except TimeoutError:
                 if unfinished:
                     words = f"The request was not complete after {MESSAGE_TIMEOUT_S:.0f} s."
@@ -374,6 +392,50 @@ class HttpWorker(GeventWorker):
                     message.expects_invitation = False
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             unfinished = message
+
+    def _receive_first(self, client: socket.socket, peer: str | None) -> bytes:
+        is_crowded = len(self._connections) >= CROWDED * self.worker_connections
+        with self._waits.idle(client, peer, is_crowded=is_crowded) as leaves:
+            if leaves:
+                _read_no_more(leaves)
+            return client.recv(RECEIVE_BYTES)
+
+    def _receive_more(self, client: socket.socket, message: Message, base_environ: dict) -> bytes:
+        """Raises BadRequest when too many others of the same client are waited for."""
+        with self._waits.held(self._client_of(message, base_environ)) as has_room:
+            if not has_room:
+                words = "Too many requests of yours are under way: send fewer at once."
+                raise BadRequest(HTTPStatus.TOO_MANY_REQUESTS, words)
+            return client.recv(RECEIVE_BYTES)
+
+    def _send(
+        self, client: socket.socket, answer: bytes, message: Message, base_environ: dict
+    ) -> None:
+        """Raises OSError when the client does not read it."""
+        client.settimeout(0.0)
+        try:
+            sent_bytes = client.send(answer)
+        except BlockingIOError:
+            sent_bytes = 0
+        if sent_bytes == len(answer):
+            return
+        with self._waits.held(self._client_of(message, base_environ)) as has_room:
+            if not has_room:
+                raise ConnectionAbortedError("too many answers that the client does not read")
+            client.settimeout(ANSWER_TIMEOUT_S)
+            client.sendall(memoryview(answer)[sent_bytes:])
+
+    def _drain(self, client: socket.socket, message: Message, base_environ: dict) -> None:
+        with self._waits.held(self._client_of(message, base_environ)) as has_room:
+            if has_room:
+                _drain(client)
+
+    def _client_of(self, message: Message, base_environ: dict) -> str | None:
+        if self.client_of is None:
+            return None
+        has_whole_head = message.has_whole_head
+        environ = base_environ | _environ(message) if has_whole_head else base_environ
+        return self.client_of(environ, has_whole_head)
 
     def _base_environ(self, client: socket.socket, peer: object) -> dict:
         here = client.getsockname()
@@ -507,6 +569,8 @@ def _problem(status: HTTPStatus, detail: str) -> bytes:
         "detail": detail,
     }
     headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers.append(("Retry-After", "1"))
     body = json.dumps(problem).encode()
     return _wire(Message(), f"{status.value} {status.phrase}", headers, body)
 

@@ -145,17 +145,27 @@ class ClientLimit:
 
         return self._app(environ, start_described)
 
+    def client_of(self, environ: dict, has_whole_head: bool) -> str | None:
+        """Whose a request is of which ``environ`` was read so far; None while that is not known.
+
+        Behind a trusted proxy the client is not known before the header was read to its end: what
+        has come of it may be the client's own invention.
+        """
+        if not has_whole_head and is_trusted(environ["REMOTE_ADDR"], self._trusted):
+            return None
+        return self._client(client_key, environ)
+
     def count_refused(self, environ: dict, has_whole_head: bool) -> WsgiApp | None:
         """Counts a request that the HTTP worker refuses because it cannot be read; ``environ`` is
         what was read of it. Returns the refusal of a client beyond its limit.
 
-        Behind a trusted proxy the client is not known before the header was read to its end: what
-        has come of it may be the client's own invention. Then nobody is charged: to charge the
-        proxy would be to charge everybody.
+        Where the client is not known nobody is charged: to charge the proxy would be to charge
+        everybody.
         """
-        if not has_whole_head and is_trusted(environ["REMOTE_ADDR"], self._trusted):
+        client = self.client_of(environ, has_whole_head)
+        if client is None:
             return None
-        environ[CLIENT] = client = self._client(client_key, environ)
+        environ[CLIENT] = client
         decision = self._limiter.check(client, self._limit.rate)
         self._count_fallbacks()
         return None if decision.allowed else self._refusal(environ, self._limit, decision)

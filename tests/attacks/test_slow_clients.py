@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -12,11 +13,14 @@ import pytest
 from ops.nginx import render
 from ops.nginx.envelope import ANSWER_S, STALL_S, Envelope
 from ops.processes import free_port
-from ops.servers import HOST
+from ops.servers import HOST, REPOSITORY, HttpServer
 from sidecar.settings import parse_rate
+from tests.attacks.clients import new_address, new_neighbour
 from tests.behind_nginx import ask, assert_problem, running_nginx
+from tests.raw_http import request_bytes
 from tests.waiting import eventually
 from web.settings import FILES_A_PAGE
+from web.waits import MAX_HELD
 
 AT_ONCE = 8
 """In place of 790, for which the envelope would let nobody come quickly enough."""
@@ -158,3 +162,106 @@ def test_nginx_waits_for_the_application_as_long_as_is_reckoned_with():
 def test_a_page_has_no_more_files_than_are_reckoned_with():
     files = list((render.WEB_DIR / "static").iterdir())
     assert len(files) <= FILES_A_PAGE
+
+
+# ---------------------------------------------------------------- without nginx
+
+WORKER_CONNECTIONS = 150
+"""In place of 1,000, which a test would take long to use up."""
+
+MANY = 200
+
+PATIENCE_S = 3
+"""Shorter than any time after which the worker ends a connection by itself: five to thirty."""
+
+
+@pytest.fixture(scope="module")
+def alone(stack, tmp_path_factory) -> Iterator[HttpServer]:
+    """gunicorn with one worker. It believes 127.0.0.1 as a proxy, and nobody else."""
+    port = free_port()
+    own = {
+        "PORT": str(port),
+        "WEB_HOST": HOST,
+        "WEB_CONCURRENCY": "1",
+        "TRUSTED_PROXIES": "127.0.0.1/32",
+        "GUNICORN_CMD_ARGS": f"--worker-connections {WORKER_CONNECTIONS}",
+    }
+    command = [sys.executable, "-m", "sidecar", sys.executable, "-m", "gunicorn", "wsgi:app"]
+    log_path = tmp_path_factory.mktemp("alone") / "log"
+    environment = stack.environment | own
+    with HttpServer(
+        "web", command, log_path, port, ready_path="/healthz", env=environment, cwd=REPOSITORY
+    ) as server:
+        yield server
+
+
+def connect(server: HttpServer, source: str) -> socket.socket:
+    return socket.create_connection((HOST, server.port), PATIENCE_S, source_address=(source, 0))
+
+
+@contextlib.contextmanager
+def many_connections(server: HttpServer, source: str, sent: bytes) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(MANY):
+            connections.append(stack.enter_context(connect(server, source)))
+            with contextlib.suppress(OSError):
+                connections[-1].sendall(sent)
+        yield connections
+
+
+def assert_others_are_served(server: HttpServer) -> None:
+    for _ in range(3):
+        with connect(server, new_neighbour()) as honest:
+            honest.sendall(request_bytes("GET", "/api/events"))
+            assert honest.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+ONE_BYTE_OF_A_BODY = request_bytes("POST", "/basket", "%s", "Content-Length: 100") + b"x"
+
+SLOW = {
+    "a body that does not come": ONE_BYTE_OF_A_BODY.replace(b"%s\r\n", b""),
+    "a header that does not end": b"POST /basket HTTP/1.1\r\nHost: a\r\n",
+    "nothing at all": b"",
+    "a kept connection": request_bytes("GET", "/healthz"),
+    "a last answer, and no end": request_bytes("GET", "/healthz", "Connection: close"),
+    "what is no request, and no end": b"?\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
+def test_one_address_does_not_take_all_connections_of_a_worker(alone, sent):
+    with many_connections(alone, new_neighbour(), sent):
+        assert_others_are_served(alone)
+
+
+@pytest.mark.parametrize("sent", [b"", SLOW["a kept connection"]], ids=["silent", "kept"])
+def test_idle_connections_make_room_for_others_whoever_has_them(alone, sent):
+    # Through a proxy nobody knows yet whose they are.
+    with many_connections(alone, HOST, sent):
+        assert_others_are_served(alone)
+
+
+def test_one_client_of_a_proxy_does_not_take_all_connections_with_slow_bodies(alone):
+    claim = f"X-Forwarded-For: {new_address()}"
+    sent = ONE_BYTE_OF_A_BODY.replace(b"%s", claim.encode())
+    with many_connections(alone, HOST, sent) as slow:
+        eventually(lambda: refused(slow[MAX_HELD:]) or None, "those beyond the bound are refused")
+        assert refused(slow[:MAX_HELD]) == 0
+        assert_others_are_served(alone)
+
+
+def test_who_is_refused_for_slow_bodies_is_told_when_to_come_again(alone):
+    with many_connections(alone, new_neighbour(), SLOW["a body that does not come"]) as slow:
+        answer = slow[MAX_HELD].recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 429 ")
+    assert '"code": "rate_limited"' in answer
+    assert "Retry-After: 1" in answer
+    assert "Connection: close" in answer
+
+
+def test_an_idle_connection_that_makes_room_is_closed_without_a_word(alone):
+    with many_connections(alone, new_neighbour(), b"") as silent:
+        assert silent[0].recv(100) == b""
+        silent[-1].sendall(request_bytes("GET", "/api/events"))
+        assert silent[-1].recv(100).startswith(b"HTTP/1.1 200 ")
