@@ -3,21 +3,34 @@
 Only the moving window is there, which is the only strategy that is exact. The storage options must
 have ``limiter``, the process's LimiterClient. To count never raises what ``limits`` calls a storage
 error: while the limiter does not answer, the client counts by itself. To forget does.
+
+``limits`` does not tell a storage its strategy or its rates before the first request.
+SidecarLimiter is a Flask-Limiter that refuses at the start what the sidecar cannot keep.
 """
 
 import hashlib
 import re
 import time
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from limits import parse
+from flask import Flask
+from flask_limiter import Limiter, RouteLimit
+from limits import parse, parse_many
+from limits.errors import ConfigurationError
 from limits.storage import MovingWindowSupport, Storage
 
 from sidecar.client import LimiterClient
 from sidecar.protocol import KEY, is_rate
-from sidecar.sliding_log import NS_PER_S, Rate
+from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_WINDOW_NS, NS_PER_S, Rate
 
 SCHEME = "sidecar"
+STRATEGY = "moving-window"
+
+ONLY_MOVING_WINDOW = (
+    f'the sidecar has one strategy: pass strategy="{STRATEGY}" to the Limiter, or set '
+    f'RATELIMIT_STRATEGY = "{STRATEGY}"'
+)
 
 _RATE_AT_THE_END = re.compile(r"/(\d+)/(\d+)/([a-z]+)\Z")
 """Of a key as ``RateLimitItem.key_for`` makes it: ``LIMITER/203.0.113.7/payments/120/1/minute``."""
@@ -43,7 +56,10 @@ class SidecarStorage(Storage, MovingWindowSupport):
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """``amount`` entries, all or none. As with other storages, more than ``limit`` are never
-        there, and none always is. Raises ValueError for a rate that the limiter does not take."""
+        there, and none always is. Raises ConfigurationError for a rate that the limiter does not
+        take, and for an amount that is no whole number of 0 or more."""
+        _refuse_rate(limit, expiry)
+        _refuse_cost(amount)
         if amount > limit:
             return False
         if amount == 0:
@@ -51,7 +67,9 @@ class SidecarStorage(Storage, MovingWindowSupport):
         return self._limiter.check(_name(key), _rate(limit, expiry), amount).allowed
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window of the oldest entry began, in seconds of Unix time, and the entries."""
+        """When the window of the oldest entry began, in seconds of Unix time, and the entries.
+        Raises ConfigurationError as acquire_entry does."""
+        _refuse_rate(limit, expiry)
         now_s = time.time()
         seen = self._limiter.peek(_name(key), _rate(limit, expiry))
         entries = limit - seen.remaining
@@ -74,13 +92,69 @@ class SidecarStorage(Storage, MovingWindowSupport):
     # What other strategies need.
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        raise NotImplementedError("the sidecar has the moving-window strategy only")
+        raise ConfigurationError(ONLY_MOVING_WINDOW)
 
     def get(self, key: str) -> int:
-        raise NotImplementedError("the sidecar has the moving-window strategy only")
+        raise ConfigurationError(ONLY_MOVING_WINDOW)
 
     def get_expiry(self, key: str) -> float:
-        raise NotImplementedError("the sidecar has the moving-window strategy only")
+        raise ConfigurationError(ONLY_MOVING_WINDOW)
+
+
+class SidecarLimiter(Limiter):
+    """Flask-Limiter on the sidecar, with its arguments, and ``limiter``, the process's
+    LimiterClient. Raises ConfigurationError for a strategy, rate or cost that the sidecar cannot
+    keep: when it is made, when it is given an application, and when a route is decorated. A rate or
+    cost that a function returns is looked at when a request needs it."""
+
+    def __init__(self, key_func: Callable[[], str], *, limiter: LimiterClient, **options: Any):
+        if options.setdefault("strategy", STRATEGY) != STRATEGY:
+            raise ConfigurationError(ONLY_MOVING_WINDOW)
+        for name in ("default_limits", "application_limits", "meta_limits"):
+            _refuse_limits(options.get(name))
+        _refuse_cost(options.get("default_limits_cost") or 1)
+        _refuse_cost(options.get("application_limits_cost") or 1)
+        storage = {"storage_uri": f"{SCHEME}://", "storage_options": {"limiter": limiter}}
+        super().__init__(key_func, **options | storage)
+
+    def init_app(self, app: Flask) -> None:
+        for name in ("DEFAULT", "APPLICATION", "META"):
+            _refuse_limits(app.config.get(f"RATELIMIT_{name}"))
+        super().init_app(app)
+
+    def limit(self, limit_value: str | Callable[[], str], **options: Any) -> RouteLimit:
+        _refuse_limits(limit_value)
+        _refuse_cost(options.get("cost", 1))
+        return super().limit(limit_value, **options)
+
+    def shared_limit(self, limit_value: str | Callable[[], str], **options: Any) -> RouteLimit:
+        _refuse_limits(limit_value)
+        _refuse_cost(options.get("cost", 1))
+        return super().shared_limit(limit_value, **options)
+
+
+def _refuse_limits(given: object) -> None:
+    """``given`` is a limit as Flask-Limiter takes it, a list of such, or none."""
+    if isinstance(given, (list, tuple)):
+        for limit in given:
+            _refuse_limits(limit)
+    given = getattr(given, "limit_provider", given)
+    if isinstance(given, str):
+        for item in parse_many(given):
+            _refuse_rate(item.amount, item.get_expiry())
+
+
+def _refuse_rate(limit: int, expiry_s: int) -> None:
+    if not is_rate(_rate(limit, expiry_s)):
+        raise ConfigurationError(
+            f"the sidecar cannot keep {limit} requests in {expiry_s} s: a limit is 1 to "
+            f"{MAX_RATE_LIMIT} requests in at most {MAX_WINDOW_NS // NS_PER_S} s, which is a day"
+        )
+
+
+def _refuse_cost(cost: object) -> None:
+    if not callable(cost) and (not isinstance(cost, int) or cost < 0):
+        raise ConfigurationError(f"a cost is a whole number of 0 or more, not {cost!r}")
 
 
 def _rate(limit: int, expiry_s: int) -> Rate:

@@ -23,7 +23,8 @@ host has forgotten.
 
 The limiter understands a worker of a release that knew no AMOUNT, ``clear`` or ``reset``. A limiter
 of such a release understands everything else of this one, and closes the connection at these
-three, so that the worker counts by itself. Whoever runs the limiter apart restarts it first.
+three, and at a window of more than an hour, so that the worker counts by itself. Whoever runs the
+limiter apart restarts it first.
 
 Answers come in the order of the questions, and a caller may send any number of questions before it
 reads. A line that is no question closes the connection without an answer to what was read with
@@ -86,10 +87,10 @@ def encode_head(command: str, rate: Rate, amount: int = 1) -> bytes:
     ValueError when they are not what the limiter takes."""
     if not is_rate(rate):
         raise ValueError(
-            f"not a rate: {rate}; it must be 1 to {MAX_RATE_LIMIT} requests in at most an hour"
+            f"not a rate: {rate}; it must be 1 to {MAX_RATE_LIMIT} requests in at most a day"
         )
-    if not 0 < amount <= rate.limit:
-        raise ValueError(f"not 1 to {rate.limit} requests: {amount}")
+    if not isinstance(amount, int) or not 0 < amount <= rate.limit:
+        raise ValueError(f"not a whole number of 1 to {rate.limit} requests: {amount!r}")
     several = f"{amount} " if amount > 1 else ""
     return f"{command} {rate.limit} {rate.window_ns} {several}".encode("ascii")
 

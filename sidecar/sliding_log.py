@@ -17,7 +17,8 @@ NS_PER_S = 10**9
 MAX_RATE_LIMIT = 10_000
 """A client is remembered with eight bytes for each request it may have in the window."""
 
-MAX_WINDOW_NS = 3600 * NS_PER_S
+MAX_WINDOW_NS = 24 * 3600 * NS_PER_S
+"""A client is remembered for the whole of it."""
 
 MAX_RATES = 16
 """In one process: an application has a handful, and each has a log of its own."""

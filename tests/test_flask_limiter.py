@@ -1,14 +1,17 @@
 """A small application of anybody's, with Flask-Limiter on the sidecar."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
 from flask import Flask, request
 from flask_limiter import Limiter
 from limits import parse
+from limits.errors import ConfigurationError
 
 from sidecar.client import LimiterClient
-from sidecar.limits_storage import SCHEME
+from sidecar.limits_storage import SCHEME, SidecarLimiter
+from sidecar.sliding_log import NS_PER_S, Rate
 from tests.sidecars import PATIENCE_S, environ, start_host  # noqa: F401
 
 
@@ -131,6 +134,90 @@ def test_nothing_is_said_to_be_forgotten_that_is_not():
             forget()
 
 
-def test_a_limit_that_the_sidecar_cannot_keep_is_refused_in_words(shop):
-    with pytest.raises(ValueError, match="1 to 10000 requests in at most an hour"):
-        shop.limiter.limiter.hit(parse("100/day"), "a")
+def flask_limiter(**options) -> Limiter:
+    """Anybody's, which knows nothing of the sidecar but its storage."""
+    client = LimiterClient("/nobody/listens/here")
+    options |= {"storage_uri": f"{SCHEME}://", "storage_options": {"limiter": client}}
+    return Limiter(lambda: "ada", app=Flask("tests"), **options)
+
+
+def sidecar_limiter(config: dict[str, object] | None = None, **options) -> SidecarLimiter:
+    """Ours."""
+    app = Flask("tests")
+    app.config |= config or {}
+    client = LimiterClient("/nobody/listens/here")
+    return SidecarLimiter(lambda: "ada", app=app, limiter=client, **options)
+
+
+KEPT = ["200 per day", "50 per hour", "10000/minute", "1/second"]
+NOT_KEPT = ["5/month", "2 per 2 day", "1/year", "100000/second", "10/minute; 5/month"]
+NO_COSTS = [1.5, -1, "2"]
+
+
+@pytest.mark.parametrize("rate", KEPT)
+def test_a_rate_of_up_to_a_day_is_kept(shop, rate):
+    strategy, item = shop.limiter.limiter, parse(rate)
+    assert strategy.hit(item, "a", cost=item.amount)
+    assert not strategy.hit(item, "a")
+    assert item.get_expiry() - 1 <= strategy.get_window_stats(item, "a").reset_time - time.time()
+
+
+@pytest.mark.parametrize("rate", NOT_KEPT)
+def test_a_rate_that_the_sidecar_cannot_keep_is_refused_before_there_is_a_request(rate):
+    for refused in (
+        lambda: sidecar_limiter(default_limits=["50 per hour", rate]),
+        lambda: sidecar_limiter(application_limits=[rate]),
+        lambda: sidecar_limiter(meta_limits=[rate]),
+        lambda: sidecar_limiter({"RATELIMIT_DEFAULT": rate}),
+        lambda: sidecar_limiter().limit(rate),
+        lambda: sidecar_limiter().shared_limit(rate, scope="a"),
+    ):
+        with pytest.raises(ConfigurationError, match="1 to 10000 requests in at most 86400 s"):
+            refused()
+
+
+@pytest.mark.parametrize("cost", NO_COSTS)
+def test_a_cost_that_is_no_whole_number_is_refused_before_there_is_a_request(cost):
+    for refused in (
+        lambda: sidecar_limiter().limit("1/second", cost=cost),
+        lambda: sidecar_limiter().shared_limit("1/second", scope="a", cost=cost),
+        lambda: sidecar_limiter(default_limits=["1/second"], default_limits_cost=cost),
+        lambda: sidecar_limiter(application_limits=["1/second"], application_limits_cost=cost),
+    ):
+        with pytest.raises(ConfigurationError, match="a whole number of 0 or more, not"):
+            refused()
+
+
+@pytest.mark.parametrize("strategy", ["fixed-window", "sliding-window-counter", None])
+def test_another_strategy_is_refused_before_there_is_a_request(strategy):
+    with pytest.raises(ConfigurationError, match='pass strategy="moving-window"'):
+        sidecar_limiter(strategy=strategy)
+
+
+def test_without_our_limiter_the_first_request_tells_what_cannot_be_kept():
+    limiter = flask_limiter().limiter  # Flask-Limiter's default is a fixed window.
+    for ask in (limiter.hit, limiter.test, limiter.get_window_stats):
+        with pytest.raises(ConfigurationError, match='pass strategy="moving-window"'):
+            ask(parse("1/second"), "a")
+    limiter = flask_limiter(strategy="moving-window").limiter
+    for ask in (limiter.hit, limiter.test, limiter.get_window_stats):
+        with pytest.raises(ConfigurationError, match="1 to 10000 requests in at most 86400 s"):
+            ask(parse("5/month"), "a")
+
+
+@pytest.mark.parametrize("cost", NO_COSTS)
+def test_a_cost_that_is_no_whole_number_is_never_sent(shop, cost):
+    strategy, storage = shop.limiter.limiter, shop.limiter.storage
+    with pytest.raises(ConfigurationError, match="a whole number of 0 or more, not"):
+        strategy.hit(parse("5/minute"), "a", cost=cost)
+    assert strategy.hit(parse("5/minute"), "a", cost=5)
+    assert storage.check()
+    with pytest.raises(ValueError, match="not a whole number of 1 to 5 requests"):
+        storage._limiter.check("a", Rate(5, NS_PER_S), cost)
+    assert storage.check()
+
+
+def test_a_cost_of_nothing_counts_nothing(shop):
+    strategy, item = shop.limiter.limiter, parse("5/minute")
+    assert strategy.hit(item, "a", cost=0)
+    assert strategy.get_window_stats(item, "a").remaining == 5

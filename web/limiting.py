@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import TypeVar
 
 from flask import Flask, Response, request
-from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter import RateLimitExceeded
 
 from sidecar.client import LimiterClient
 from sidecar.client_address import client_address, client_key, is_trusted, network_key
-from sidecar.limits_storage import SCHEME
+from sidecar.limits_storage import SidecarLimiter
 from sidecar.networks import Network
 from sidecar.sliding_log import NS_PER_S, Decision, Rate
 from web.answers import CLIENT, StartResponse, WsgiApp, wants_page
@@ -217,12 +217,7 @@ def limit_routes(
     Payments, because lists of stolen cards are tried out with them and each may cost a call to the
     gateway; calls with a token, because tokens can be guessed.
     """
-    routes = Limiter(
-        key_func=_client,
-        strategy="moving-window",
-        storage_uri=f"{SCHEME}://",
-        storage_options={"limiter": limiter},
-    )
+    routes = SidecarLimiter(_client, limiter=limiter)
     # Known already, it hangs no hooks on the application: they are for limits that belong to no
     # route, and would cost every request 50 µs.
     app.extensions["limiter"] = {routes}

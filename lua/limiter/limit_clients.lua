@@ -20,7 +20,7 @@
 -- Why a reset deletes nothing: it would take as long as there are clients, and all wait meanwhile.
 local MOMENT = '>I8'
 local MOMENT_BYTES = 8
-local LONGEST_WINDOW_MS = 3600000 -- after which no log has anything from before a reset
+local LONGEST_WINDOW_MS = 86400000 -- after which no log has anything from before a reset
 local reset_key = KEYS[1]
 local clock = redis.call('TIME')
 local clock_us = clock[1] * 1000000 + clock[2]
