@@ -620,6 +620,35 @@ def test_who_comes_when_all_connections_are_taken_waits_for_one(server):
         assert waiting.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
+HELD = 3
+BOUNDED = f"""
+from web import waits
+waits.MAX_HELD = {HELD}
+http_worker.ANSWER_TIMEOUT_S = http_worker.DRAIN_TIMEOUT_S = {PATIENCE_S}
+
+def post_worker_init(worker):
+    worker.client_of = lambda environ, has_whole_head: environ["REMOTE_ADDR"]
+"""
+
+
+def test_a_client_that_does_not_read_has_a_bounded_number_of_answers_under_way(tmp_path):
+    with serving(tmp_path, BOUNDED) as server, contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(server.connect()) for _ in range(HELD + 1)]
+        for client in readers:
+            client.sendall(request_bytes("GET", "/huge"))
+            client.recv(1)  # it is on its way
+        assert len(until_closed(readers.pop())) < HUGE_BYTES
+        # Who reads at once is not waited for.
+        assert ask(server, "/echo").status == 200
+        # Who goes on reading gets all of it, and makes room.
+        patient, left_bytes = readers.pop(), HUGE_BYTES
+        while left_bytes > 0:
+            left_bytes -= len(patient.recv(65_536))
+        with server.connect() as again:
+            again.sendall(request_bytes("GET", "/huge", "Connection: close"))
+            assert len(until_closed(again)) > HUGE_BYTES
+
+
 # ---------------------------------------------------------------- applications
 
 

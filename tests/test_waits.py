@@ -1,0 +1,82 @@
+"""Whom a worker waits for, and who has to make room."""
+
+import contextlib
+
+import pytest
+
+from web import waits
+from web.waits import Waits
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(waits, "MAX_HELD", 2)
+    monkeypatch.setattr(waits, "MAX_IDLE", 2)
+
+
+def test_a_client_is_held_a_bounded_number_of_times():
+    held = Waits().held
+    with held("a") as first, held("a") as second, held("a") as third, held("b") as other:
+        assert (first, second, third, other) == (True, True, False, True)
+
+
+def test_whoever_is_waited_for_no_longer_makes_room():
+    held = Waits().held
+    with held("a"):
+        with held("a"), held("a") as refused:
+            assert not refused
+        with held("a") as again:
+            assert again
+
+
+def test_room_is_made_when_waiting_fails():
+    held = Waits().held
+    for _ in range(3):
+        with contextlib.suppress(TimeoutError), held("a") as has_room:
+            assert has_room
+            raise TimeoutError
+
+
+def test_nobody_is_bounded_together_with_others_that_are_not_known():
+    held = Waits().held
+    with held(None), held(None), held(None) as third:
+        assert third
+
+
+def idle(stack: contextlib.ExitStack, all_waits: Waits, name: str, client, crowded=False):
+    return stack.enter_context(all_waits.idle(name, client, is_crowded=crowded))
+
+
+def test_the_oldest_idle_connection_of_the_same_client_makes_room():
+    with contextlib.ExitStack() as stack:
+        known = Waits()
+        assert idle(stack, known, "b 1", "b") is None
+        assert idle(stack, known, "a 1", "a") is None
+        assert idle(stack, known, "a 2", "a") is None
+        assert idle(stack, known, "a 3", "a") == "a 1"
+        assert idle(stack, known, "a 4", "a") == "a 2"
+
+
+def test_where_it_is_crowded_the_oldest_of_all_makes_room():
+    with contextlib.ExitStack() as stack:
+        known = Waits()
+        assert idle(stack, known, "1", None, crowded=True) is None
+        assert idle(stack, known, "2", "a") is None
+        assert idle(stack, known, "3", "b", crowded=True) == "1"
+        assert idle(stack, known, "4", "c", crowded=True) == "2"
+
+
+def test_a_connection_that_is_idle_again_is_the_newest():
+    with contextlib.ExitStack() as stack:
+        known = Waits()
+        with known.idle("1", "a", is_crowded=False):
+            assert idle(stack, known, "2", "a") is None
+        assert idle(stack, known, "1", "a") is None
+        assert idle(stack, known, "3", "a") == "2"
+
+
+def test_nothing_is_remembered_of_who_has_gone():
+    known = Waits()
+    with known.held("a"), known.idle("1", "a", is_crowded=False):
+        pass
+    assert not any(vars(known).values())
