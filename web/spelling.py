@@ -20,8 +20,9 @@ PLAIN_PATH = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/*)?"
 expression for Python and for nginx (PCRE)."""
 
 _plain = re.compile(PLAIN_PATH)
-_nowhere = re.compile(r"\A//+\Z|//+[^/]|/\.\.?(?:/|\Z)")
-"""An empty segment, but at the end, or one of dots."""
+_nowhere = re.compile(r"\A//+\Z|//[^/]|/\.\.?(?:/|\Z)")
+"""An empty segment, but at the end, or one of dots. Not "//+[^/]": that takes the square of 5,000
+slashes at the end."""
 
 
 def one_spelling(app: WsgiApp) -> WsgiApp:

@@ -290,6 +290,22 @@ def seconds_of(
     return best_s
 
 
+def test_no_look_at_a_stadium_takes_long(app, seats):
+    """50,000 seats, the largest hall that we ship."""
+    stadium = read_event_file(REPOSITORY / "events/meridian-stadium.toml")
+    event = replace(stadium, id=unique("stadium"))
+    put_on_sale(seats, event)
+    page, api = f"/events/{event.id}", f"/api/events/{event.id}"
+    slow = {}
+    for address in (page, f"{page}/sections/101", api, f"{api}/seats"):
+        for attack in _attacks():
+            headers = {"Host": "tickets.example", "Accept": "text/html"}
+            seconds = seconds_of(app, "GET", address, headers, attack, MOST_S)
+            if seconds > MOST_S:
+                slow[f"{address}, {attack.name}"] = f"{seconds * 1000:.0f} ms"
+    assert slow == {}
+
+
 @pytest.mark.timeout(600)  # ten seconds of processor time, however long others have it
 def test_no_request_takes_long(app, buyer):
     slow = {}

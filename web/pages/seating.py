@@ -57,7 +57,9 @@ def section_of(event: Event, section: Section, hall: str, shown: Sequence[Row]) 
     span = event.spans[section.id]
     part = hall[span.start : span.start + span.length]
     ids = {row.id for row in shown} if section.kind == "seated" else ()
-    rows = [_row(section, row, start, part) for row, start in _starts(section) if row.id in ids]
+    # Of a stadium whose sections have pages of their own, none is shown.
+    starts = _starts(section) if ids else ()
+    rows = [_row(section, row, start, part) for row, start in starts if row.id in ids]
     rows.sort(key=lambda row: _natural(row.id))
     return SectionView(section, Availability.of(part), rows)
 
