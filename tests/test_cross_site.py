@@ -254,6 +254,14 @@ def test_nginxs_own_refusals_can_be_read_by_an_allowed_origin(nginx):
     assert "Retry-After" in last.headers["Access-Control-Expose-Headers"]
 
 
+def test_the_way_to_the_plain_spelling_can_be_read_by_an_allowed_origin(nginx):
+    led = ask(nginx.port, "GET", "/%61pi/events", Origin=ALLOWED)
+    assert (led.status, led.headers["Location"]) == (308, EVENTS)
+    assert allowed_origin(led) == ALLOWED
+    assert varies(led) == {"Origin"}
+    assert allowed_origin(ask(nginx.port, "GET", "/%61pi/events", Origin=EVIL)) is None
+
+
 def test_the_limit_of_the_application_can_be_read_by_an_allowed_origin(client):
     headers = {"Origin": ALLOWED, "X-Forwarded-For": "203.0.113.99"}
     answers = [client.get(f"{EVENTS}/e/seats", headers=headers) for _ in range(11)]
