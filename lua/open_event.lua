@@ -61,8 +61,10 @@ end
 local revision
 if went_back then
   local time = redis.call('TIME')
+  local newest = redis.call('XREVRANGE', journal_key, '+', '-', 'COUNT', 1)[1]
+  local recorded = newest and string.match(newest[1], '^%d+') or 0
   revision = string.format('%.0f',
-    math.max(time[1] * 1000000 + time[2], lost_revision + 1, event[3] + 1))
+    math.max(time[1] * 1000000 + time[2], lost_revision + 1, event[3] + 1, recorded + 1))
 else
   revision = string.format('%.0f', event[3] + 1)
 end

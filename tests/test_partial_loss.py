@@ -149,6 +149,25 @@ def test_so_does_a_worker_that_never_saw_it_whole(shop, key, lose):
     assert not problems(shop)
 
 
+@pytest.mark.parametrize("knew_it", [True, False])
+def test_an_event_that_is_older_than_its_journal_is_opened_again(shop, raw_redis, knew_it):
+    """Its next changes cannot be written down under their revisions."""
+    event_key = f"event:{{{shop.event.id}}}"
+    before = raw_redis.dump(event_key)
+    reconciler = reconciler_of(shop)
+    shop.pay("held")
+    if knew_it:
+        reconciler.round()
+    raw_redis.restore(event_key, 0, before, replace=True)
+    shop.hold_again(FREE)
+    shop.pay("another")
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 1
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert not problems(shop)
+
+
 def test_all_that_says_who_holds_is_lost_at_once(shop):
     """The map alone says that something was there."""
     for key in ("holds", "due", "payments", "clients"):

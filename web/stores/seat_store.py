@@ -118,9 +118,9 @@ _UNREACHABLE = (
 _NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
 
-_BROKEN = ("WRONGTYPE", "event_broken", "XADD is equal or smaller")
-"""In answers of Redis and of our scripts when a key of an event is lost, wrong or older than the
-others: nobody knows, until the worker has built the event again."""
+_BROKEN = ("WRONGTYPE", "event_broken")
+"""In answers of Redis and of our scripts when a key of an event is lost or wrong: nobody knows,
+until the worker has built the event again."""
 
 RedisClient = redis.Redis
 
@@ -449,10 +449,13 @@ class RedisSeatStore:
                     _key("journal", event_id), start, str(up_to_revision), JOURNAL_PAGE
                 )
             for entry_id, entry in entries:
+                revision = _revision(entry_id)
+                if entry["change"] == OPENED:
+                    hall.open(revision)
+                elif entry["change"] != MAP:
+                    hall.change(revision, entry["change"], _positions(entry["seats"]))
                 if "map" in entry:  # A former release has it in the entry of the opening.
-                    hall.see_map(_revision(entry_id), entry["map"])
-                elif entry["change"] != OPENED:
-                    hall.change(_revision(entry_id), entry["change"], _positions(entry["seats"]))
+                    hall.see_map(revision, entry["map"])
             if len(entries) < JOURNAL_PAGE:
                 return SeatMap(hall.revision, hall.map())
             start = f"({entries[-1][0]}"
