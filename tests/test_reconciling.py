@@ -386,6 +386,22 @@ def test_a_redis_that_was_started_again_may_have_gone_back_to_just_what_was_seen
     assert reconciler.repairs["reopened"] == 1, "once is enough"
 
 
+def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_ended(
+    shop, reconciler, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=0.5))
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    reconciler.round()
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    reconciler.round()
+    assert shop.state() == "0", "not each time"
+    time.sleep(0.5)
+    reconciler.round()
+    assert shop.state() == "s"
+
+
 def test_that_it_went_back_in_time_is_known_until_its_bookings_could_be_read(
     shop, reconciler, go_back_in_time
 ):

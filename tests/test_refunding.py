@@ -12,7 +12,7 @@ from tests.private_stores import (  # noqa: F401
     seats,
 )
 from tests.shop import Shop, problems, reconciler_of
-from web.domain import BookingNotFound, Unavailable
+from web.domain import BookingNotFound, PaymentPending, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
@@ -109,6 +109,23 @@ def test_a_booking_can_be_refunded_before_its_payment_is_ended(shop, part, metho
     assert (shop.charges(), shop.state()) == ([charge], "0")
     assert shop.booking().refunded_at
     assert shop.pay().receipt.booking_id == shop.booking().id, "the key still gets its receipt"
+    assert problems(shop) == ""
+
+
+def test_whoever_holds_a_refunded_seat_keeps_it_when_its_former_payment_is_ended(shop):
+    """The sale was known from MongoDB only: its payment was still under way in Redis."""
+    shop.gateway.fail("capture", NotExecuted("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    assert shop.state() == "s"
+    shop.refunding.refund(shop.booking().id)
+    assert shop.state() == "0"
+    shop.hold_again("stalls-B-1")
+    shop.let_leases_run_out()
+    reconciler_of(shop).round()
+    assert shop.state() == "h"
     assert problems(shop) == ""
 
 

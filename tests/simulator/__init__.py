@@ -16,5 +16,5 @@ simulated: an hour takes milliseconds, and a run is the same whenever its plan i
     shrinking.py    a plan that breaks a rule, as short as it can be
     hunting.py      many runs
 
-``make simulate SEED=4711`` tells one run, ``make simulate MINUTES=60`` looks for others.
+``make simulate SEED=4716`` tells one run, ``make simulate MINUTES=60`` looks for others.
 """

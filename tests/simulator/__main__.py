@@ -1,7 +1,7 @@
 """``make simulate``: random sales in which several things go wrong, or one of them again.
 
     make simulate MINUTES=60     as many as there is time for, from seed FIRST (1,000,000) on
-    make simulate SEED=4711      one run, and its story
+    make simulate SEED=4716      one run, and its story
 
 A run that breaks a rule is made as short as it can be, and told; then it ends with 1. KEEP=1 writes
 what was done into docs/failures.md.

@@ -168,6 +168,7 @@ class Reconciler:
         self._next_gateway_look = _NEVER
         self._ledger: _Ledger | None = None
         self._compared: dict[str, _Comparison] = {}
+        self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
         self.not_done = 0
         self.repairs: Counter[str] = Counter()
@@ -322,8 +323,9 @@ class Reconciler:
         if not self._dry_run:
             self._seen.pop(event_id, None)
             self._may_have_gone_back.discard(event_id)
-            # Whoever inserts at this moment may not be able to say so to Redis.
+            # Whoever inserts meanwhile may not come to say so to Redis.
             self._compared.pop(event_id, None)
+            self._compare_again[event_id] = timedelta(seconds=time.monotonic()) + LAST_STEP
 
     def _compare_with_bookings(
         self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
@@ -341,6 +343,8 @@ class Reconciler:
                 self.has_more = True
                 return
             self._compared[event_id] = _Comparison(now, None)
+            if self._compare_again.get(event_id, _LATER_THAN_ALL) <= now:
+                del self._compare_again[event_id]
             with self.patience(event_id):
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, upkeep[event_id].moment.revision)
@@ -349,7 +353,9 @@ class Reconciler:
         last = self._compared.get(event_id)
         if last is None:
             return _NEVER
-        return last.at + (QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY)
+        again = self._compare_again.get(event_id, _LATER_THAN_ALL)
+        every = QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY
+        return min(last.at + every, again)
 
     def _compare_seats(self, event_id: str) -> None:
         """Sold seats of Redis against those of MongoDB. The map is read first: what is sold in it
