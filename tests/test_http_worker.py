@@ -606,10 +606,11 @@ def test_clients_that_go_away_leave_nothing_in_the_log(server):
 
 def test_who_comes_when_all_connections_are_taken_waits_for_one(server):
     with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(server.connect()) for _ in range(CONNECTIONS)]
-        for client in taken:
-            client.sendall(b"GET")  # silent ones would make room
-        time.sleep(0.1)
+        taken = []
+        for _ in range(CONNECTIONS):
+            taken.append(stack.enter_context(server.connect()))
+            taken[-1].sendall(b"GET")  # silent ones would make room
+            time.sleep(0.02)  # until that is read
         waiting = stack.enter_context(server.connect())
         waiting.sendall(GET)
         waiting.settimeout(0.2)
