@@ -306,6 +306,7 @@ def test_no_look_at_a_stadium_takes_long(app, seats):
     assert slow == {}
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # ten seconds of processor time, however long others have it
 def test_no_request_takes_long(app, buyer):
     slow = {}
