@@ -120,25 +120,65 @@ def codes_in(module: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/api.md",
-        "docs/pages.md",
-        "docs/running.md",
-        "docs/security.md",
-        "SECURITY.md",
-        "DECISIONS.md",
-        "CHANGELOG.md",
-    ],
-)
-def test_files_that_a_page_names_exist(page):
-    text = (REPOSITORY / page).read_text()
-    named = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    named += re.findall(r"`((?:web|lua|tests|ops|docs|sidecar|events)/[\w./-]+\.\w+)`", text)
+DOCS = REPOSITORY / "docs"
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
+
+
+def links_of(document: Path) -> Iterator[tuple[Path, str]]:
+    """The files of ours that it links to, each with the anchor there, empty where there is none."""
+    prose = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not re.match(r"[a-z]+:", target):
+            name, _, anchor = target.partition("#")
+            yield (document.parent / name).resolve() if name else document, anchor
+
+
+def anchors_of(document: Path) -> set[str]:
+    """As GitHub makes them of the headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_files_and_headings_that_a_document_names_exist(document):
+    for target, anchor in links_of(document):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors_of(target), f"{target}#{anchor}"
+    named = re.findall(
+        r"`((?:web|lua|tests|ops|docs|sidecar|events)/[\w./-]+\.\w+)`", document.read_text()
+    )
     for name in named:
-        assert (REPOSITORY / page).parent.joinpath(name).exists() or (REPOSITORY / name).exists()
+        assert (REPOSITORY / name).exists(), name
+
+
+def test_the_pages_that_the_code_names_exist():
+    folders = ("web", "sidecar", "ops", "lua", "tests", "events")
+    sources = [
+        source
+        for folder in folders
+        for suffix in ("py", "js", "j2", "html", "lua", "sh", "toml")
+        for source in (REPOSITORY / folder).rglob(f"*.{suffix}")
+        if "node_modules" not in source.parts
+    ]
+    sources += [REPOSITORY / name for name in ("Makefile", "tickets", ".env.example")]
+    sources += REPOSITORY.glob("*.py")
+    named = {
+        (source, name, anchor)
+        for source in sources
+        for name, anchor in re.findall(
+            r"\b((?:docs/[\w/-]+|[A-Z]+)\.md)(?:#([\w-]+))?", source.read_text()
+        )
+    }
+    assert named
+    for source, name, anchor in named:
+        assert (REPOSITORY / name).is_file(), f"{source} names {name}"
+        assert not anchor or anchor in anchors_of(REPOSITORY / name), f"{source}: {name}#{anchor}"
+
+
+def test_the_list_of_pages_names_each_of_them():
+    listed = [target for target, _ in links_of(DOCS / "README.md") if target.is_relative_to(DOCS)]
+    assert len(set(listed)) == len(listed), "no page is listed twice"
+    assert set(listed) == set(DOCS.rglob("*.md")) - {DOCS / "README.md"}
 
 
 def test_the_list_of_attacks_names_each_of_them():
