@@ -44,6 +44,7 @@ lint:
 	@ops/install.sh lint
 	@$(PYTHON_OF_VENV) -m ruff check .
 	@$(PYTHON_OF_VENV) -m ruff format --check .
+	@$(PYTHON_OF_VENV) -m mypy
 	@ops/eslint/node_modules/.bin/eslint --config ops/eslint/eslint.config.js web/static ops/eslint/faults.js
 
 screenshots: ## docs/screenshots, a picture of every page
@@ -53,4 +54,4 @@ screenshots: ## docs/screenshots, a picture of every page
 clean: ## remove what make made: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
 	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
-	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache

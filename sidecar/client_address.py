@@ -141,10 +141,10 @@ def _hop(entry: str) -> Hop | None:
 def _parse(entry: str) -> Hop | None:
     """``203.0.113.7``, ``203.0.113.7:443``, ``2001:db8::5``, ``[2001:db8::5%eth0]:443``."""
     if entry.startswith("["):
-        host, bracket, port = entry[1:].partition("]")
-        if not bracket or ":" not in host or (port and not port.startswith(":")):
+        host, bracket, rest = entry[1:].partition("]")
+        if not bracket or ":" not in host or (rest and not rest.startswith(":")):
             return None
-        port = port[1:] if port else None
+        port = rest[1:] if rest else None
     elif entry.count(":") == 1:
         host, _, port = entry.partition(":")
     else:

@@ -90,19 +90,25 @@ def parse(text: str, path: Path) -> dict[str, str]:
     """Names to values; of several lines for one name the last counts. Raises ValueError."""
     found = {}
     for binding in parse_stream(io.StringIO(text)):
-        if binding.key is None and not binding.error:
+        name, value = binding.key, binding.value
+        if name is None and not binding.error:
             continue  # empty, or a comment
         where = f"{path}, line {_line_of(binding)}"
-        if binding.error or binding.value is None or not re.fullmatch(r"[A-Za-z_]\w*", binding.key):
+        if (
+            binding.error
+            or name is None
+            or value is None
+            or not re.fullmatch(r"[A-Za-z_]\w*", name)
+        ):
             # Not what is written there: it may be a secret.
             raise ValueError(
                 f"{where}: expected NAME=value. Quotes, if any, must enclose the whole value"
             )
-        if "\0" in binding.value:
+        if "\0" in value:
             raise ValueError(f"{where}: a value cannot contain a zero byte")
-        if binding.key == ENV_FILE:
+        if name == ENV_FILE:
             raise ValueError(f"{where}: {ENV_FILE} names this file; set it in the environment")
-        found[binding.key] = binding.value
+        found[name] = value
     return found
 
 

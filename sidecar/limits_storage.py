@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from flask import Flask
 from flask_limiter import Limiter, RouteLimit
@@ -37,7 +37,7 @@ _RATE_AT_THE_END = re.compile(r"/(\d+)/(\d+)/([a-z]+)\Z")
 
 
 class SidecarStorage(Storage, MovingWindowSupport):
-    STORAGE_SCHEME: ClassVar[list[str]] = [SCHEME]
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - no ClassVar in `limits`, so none here
 
     def __init__(
         self,
@@ -127,10 +127,15 @@ class SidecarLimiter(Limiter):
         _refuse_cost(options.get("cost", 1))
         return super().limit(limit_value, **options)
 
-    def shared_limit(self, limit_value: str | Callable[[], str], **options: Any) -> RouteLimit:
+    def shared_limit(
+        self,
+        limit_value: str | Callable[[], str],
+        scope: str | Callable[[str], str],
+        **options: Any,
+    ) -> RouteLimit:
         _refuse_limits(limit_value)
         _refuse_cost(options.get("cost", 1))
-        return super().shared_limit(limit_value, **options)
+        return super().shared_limit(limit_value, scope, **options)
 
 
 def _refuse_limits(given: object) -> None:

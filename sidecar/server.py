@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from typing import cast
 
 import uvloop
 
@@ -43,8 +44,9 @@ class Session(asyncio.Protocol):
         self._unanswered = 0
         self._may_write = True
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A stream has a Transport; uvloop's own class only does not inherit from it.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -73,7 +73,7 @@ def _parts_of(name: str, url: str, schemes: Sequence[str], ends: str) -> _Parts:
     if not found or scheme not in schemes:
         *others, last = (f"{scheme}://" for scheme in schemes)
         raise ValueError(f"{name} must begin with {', '.join(others)} or {last}")
-    authority = re.match(f"[^{ends}]*", rest)[0]
+    authority = re.split(f"[{ends}]", rest, maxsplit=1)[0]
     path, _, query = rest[len(authority) :].partition("?")
     userinfo, has_user, hosts = authority.rpartition("@")
     # A name of an option may have an @ of its own; one after what is no user's is the user's.

@@ -130,6 +130,8 @@ def _number_wanted(annotation: Any) -> str:
         wanted = wanted.type
     if isinstance(wanted, msgspec.inspect.UnionType):
         wanted = wanted.types[0]
+    if not isinstance(wanted, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        raise TypeError(f"msgspec refused a setting that is no number: {annotation}")
     number = "a whole number" if isinstance(wanted, msgspec.inspect.IntType) else "a number"
     return f"{number} from {wanted.ge:.0f} to {wanted.le:.0f}"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sidecar.host_limiter import HostLimiter, Kind, Question, Reply
-from sidecar.protocol import CLEAR, HIT, RESET, encode_answer, encode_cleared
+from sidecar.protocol import CLEAR, HIT, RESET, Head, encode_answer, encode_cleared
 from sidecar.shared_log import Check, SharedLog, Unreachable
 from sidecar.sliding_log import Decision
 
@@ -48,7 +48,7 @@ class SharedLimiter(HostLimiter):
         self._shared_log = shared_log
         # Empty while the shared log does not answer, so answers stay in order.
         self._waiting: deque[Asked] = deque()
-        self._task: asyncio.Task | None = None
+        self._task: asyncio.Task[None] | None = None
         self._next_trial_s = 0.0
 
     async def start(self) -> None:
@@ -109,16 +109,18 @@ class SharedLimiter(HostLimiter):
         for asked in batch:
             asked.reply(
                 [
-                    self._run_along(kind, key, now_ns, next(decided))
+                    self._run_along(kind.head, kind, key, now_ns, next(decided))
                     if kind.head
                     else kind.answer(key, now_ns)
                     for kind, key in asked.questions
                 ]
             )
 
-    def _run_along(self, kind: Kind, key: bytes, now_ns: int, decision: Decision) -> bytes:
+    def _run_along(
+        self, head: Head, kind: Kind, key: bytes, now_ns: int, decision: Decision
+    ) -> bytes:
         """This host's logs learn what the shared log has decided. Returns the line to answer."""
-        command, rate, amount = kind.head
+        command, rate, amount = head
         if command in (CLEAR, RESET):
             kind.answer(key, now_ns)
             return encode_cleared(True)

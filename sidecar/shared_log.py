@@ -1,9 +1,9 @@
 """The sliding log that several hosts share, in Redis: the only module that knows it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -63,17 +63,20 @@ class SharedLog:
     async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
         """All at one moment of Redis's clock, in this order; a clear or reset has a decision that
         says nothing. Raises Unreachable; then connect first."""
-        lines = await _answer_to(self._evaluate(_arguments_of(checks)), timeout_s)
+        lines = await _answer_to(self._evaluate(checks), timeout_s)
         return [_decision_of(line) for line in lines.splitlines()]
 
-    async def _evaluate(self, arguments: list[bytes | str | int]) -> bytes:
+    async def _evaluate(self, checks: list[Check]) -> bytes:
+        keys, arguments = _keys_of(checks), _arguments_of(checks)
+        lines: bytes
         try:
-            return await self._redis.evalsha(self._digest, *arguments)
+            lines = await self._redis.evalsha(self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
-            return await self._redis.eval(self._source, *arguments)
+            lines = await self._redis.eval(self._source, len(keys), *keys, *arguments)
+        return lines
 
 
-async def _answer_to(call: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+async def _answer_to(call: Awaitable[Result], timeout_s: float) -> Result:
     """Raises Unreachable.
 
     Not asyncio.timeout: it ends the call although its answer is there, when this process did not
@@ -95,10 +98,13 @@ async def _answer_to(call: Coroutine[Any, Any, Result], timeout_s: float) -> Res
         raise Unreachable(str(error) or type(error).__name__) from error
 
 
-def _arguments_of(checks: list[Check]) -> list[bytes | str | int]:
-    """The number of keys, the keys, and what the script is told of each."""
-    arguments: list[bytes | str | int] = [len(checks) + 1, RESET_KEY]
-    arguments += [_key_of(check) for check in checks]
+def _keys_of(checks: list[Check]) -> list[bytes]:
+    return [RESET_KEY, *(_key_of(check) for check in checks)]
+
+
+def _arguments_of(checks: list[Check]) -> list[str | int]:
+    """What the script is told of each."""
+    arguments: list[str | int] = []
     for (command, rate, amount), _ in checks:
         arguments += (amount if command == HIT else command, rate.limit, _window_us(rate))
     return arguments

@@ -134,7 +134,7 @@ class SlidingLog:
         self._discarded = self._moments
         self._moments = OrderedDict()
 
-    def _moments_after(self, window_start_ns: int, key: str | bytes) -> array:
+    def _moments_after(self, window_start_ns: int, key: str | bytes) -> "array[int]":
         """Of the client's log what is still in the window; not in the table when there is none."""
         self._forget_idle(window_start_ns)
         moments = self._moments.get(key)
@@ -143,7 +143,7 @@ class SlidingLog:
         del moments[: bisect_right(moments, window_start_ns)]
         return moments
 
-    def _append(self, key: str | bytes, moments: array, now_ns: int, amount: int) -> None:
+    def _append(self, key: str | bytes, moments: "array[int]", now_ns: int, amount: int) -> None:
         if key in self._moments:
             self._moments.move_to_end(key)
         else:

@@ -148,16 +148,15 @@ class Limiter:
             if now - self._started_at >= STEADY_AFTER_S:
                 self._pause_s = FIRST_PAUSE_S
             logger.error("the limiter %s", describe_end(self._process.returncode))
-            self._hold_back(now)
-        elif now >= self._restart_at:
-            try:
-                self._start()
-            except OSError as error:
-                logger.error("the limiter cannot be started: %s", error)
-                self._hold_back(now)
-            else:
-                return LOOK_INTERVAL_S
-        return max(0.0, self._restart_at - now)
+            return self._hold_back(now)
+        if now < self._restart_at:
+            return self._restart_at - now
+        try:
+            self._start()
+        except OSError as error:
+            logger.error("the limiter cannot be started: %s", error)
+            return self._hold_back(now)
+        return LOOK_INTERVAL_S
 
     def stop(self) -> None:
         self._process.terminate()
@@ -194,10 +193,13 @@ class Limiter:
                 self._process.kill()
         return self._next_look_at - now
 
-    def _hold_back(self, now: float) -> None:
-        logger.info("starting the limiter again in %g s", self._pause_s)
-        self._restart_at = now + self._pause_s
-        self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
+    def _hold_back(self, now: float) -> float:
+        """Returns for how many seconds."""
+        pause_s = self._pause_s
+        logger.info("starting the limiter again in %g s", pause_s)
+        self._restart_at = now + pause_s
+        self._pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        return pause_s
 
 
 def main(arguments: list[str]) -> int:
@@ -259,7 +261,7 @@ def socket_path_of(settings: Settings) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen:
+def start(command: list[str], environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     """Raises CannotStart with the exit codes that shells use."""
     try:
         return subprocess.Popen(command, env=environ, preexec_fn=child_that_dies_by(signal.SIGTERM))
@@ -269,7 +271,7 @@ def start(command: list[str], environ: Mapping[str, str]) -> subprocess.Popen:
         raise CannotStart(f"{command[0]}: {error.strerror}", 126) from None
 
 
-def attend(command: subprocess.Popen, limiter: Limiter) -> int:
+def attend(command: "subprocess.Popen[bytes]", limiter: Limiter) -> int:
     """Pass signals on and keep the limiter running until the command ends.
 
     Returns the return code as subprocess has it.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ops.servers import Redis
 from sidecar.protocol import CLEAR, HIT, PEEK, RESET, Head
-from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of
+from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of, _keys_of
 from sidecar.sliding_log import Decision, Rate, SlidingLogs
 from tests.sidecars import ROOT, Limiter, environ, start_host  # noqa: F401
 
@@ -148,7 +148,8 @@ def decisions_of_script(client: redis.Redis, arrivals: list[Arrival]) -> list[De
     for now_ns, checks in at_moment.items():
         calls.delete("clock")
         calls.rpush("clock", now_ns // 10**9, now_ns % 10**9 // 1000)
-        calls.evalsha(digest, *_arguments_of(checks))
+        keys = _keys_of(checks)
+        calls.evalsha(digest, len(keys), *keys, *_arguments_of(checks))
     answers = calls.execute()[2::3]
     return [_decision_of(line) for answer in answers for line in answer.splitlines()]
 
