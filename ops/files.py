@@ -16,7 +16,7 @@ def replace_file(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     new = Path(name)
     try:
-        with open(handle, "w") as file:
+        with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
             _take_after(target, handle)
@@ -59,6 +59,6 @@ def write_private(path: Path, text: str) -> None:
     """All of it or nothing, for nobody else to read."""
     unfinished = path.with_suffix(".new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
-    with open(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w") as file:
         file.write(text)
     unfinished.rename(path)

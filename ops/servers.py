@@ -147,10 +147,15 @@ class MongoDB(Server):
             "a file in {folder} is damaged; `mongod --repair` may repair it",
         ),
         (
-            r"unsupported WiredTiger file version|under any compatibility version"
-            r"|Version incompatibility detected|[Ii]nvalid feature ?[Cc]ompatibility ?[Vv]ersion",
-            "{folder} was written by another version of MongoDB, probably a newer one; "
-            "put that mongod on PATH",
+            (
+                r"unsupported WiredTiger file version|under any compatibility version"
+                r"|Version incompatibility detected"
+                r"|[Ii]nvalid feature ?[Cc]ompatibility ?[Vv]ersion"
+            ),
+            (
+                "{folder} was written by another version of MongoDB, probably a newer one; "
+                "put that mongod on PATH"
+            ),
         ),
     )
 

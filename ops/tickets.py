@@ -73,7 +73,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(in_words(error))
     # Not at the top: it reads the settings.
-    from wsgi import app
+    from wsgi import app  # noqa: PLC0415
 
     script = ScriptInfo(create_app=lambda: app, load_dotenv_defaults=False)
     app.cli.main(prog_name="tickets", obj=script)

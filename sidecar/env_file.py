@@ -124,7 +124,7 @@ def _warn_of_misspelt_names(path: Path, found: dict[str, str], example: Path) ->
     the file, too."""
     if not example.exists():
         return
-    known = re.findall(r"^#?([A-Z_]+)=", example.read_text(), re.M)
+    known = re.findall(r"^#?([A-Z_]+)=", example.read_text(), re.MULTILINE)
     for name in found:
         if name in known:
             continue

@@ -6,12 +6,12 @@ at the same moment exactly as many are accepted as the rate allows.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import cast
 
 import uvloop
@@ -94,7 +94,7 @@ def listen(path: str) -> socket.socket:
         except FileNotFoundError:
             pass
         except ConnectionRefusedError:
-            os.unlink(path)
+            Path(path).unlink()
         else:
             raise SocketInUse(f"another limiter answers on {path}")
 
@@ -128,8 +128,8 @@ async def start_limiter(settings: Settings) -> HostLimiter:
     if not settings.limiter_redis_url:
         return HostLimiter(settings.limiter_max_clients)
     # Not at the top: a limiter that asks no Redis would be half as large again with redis-py.
-    from sidecar.shared_limiter import SharedLimiter
-    from sidecar.shared_log import SharedLog
+    from sidecar.shared_limiter import SharedLimiter  # noqa: PLC0415
+    from sidecar.shared_log import SharedLog  # noqa: PLC0415
 
     limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(settings.limiter_redis_url))
     await limiter.start()
@@ -155,8 +155,7 @@ def main() -> int:
         # With asyncio's own loop the limiter takes 11 % of the throughput of holds, with this 8 %.
         uvloop.run(serve(listener, settings))
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(settings.limiter_socket)
+        Path(settings.limiter_socket).unlink(missing_ok=True)
     return 0
 
 

@@ -251,7 +251,7 @@ def socket_path_of(settings: Settings) -> Iterator[str]:
         return
     folder = tempfile.mkdtemp(prefix="tickets-limiter-")
     try:
-        path = os.path.join(folder, "socket")
+        path = f"{folder}/socket"
         try:
             check_socket_path("LIMITER_SOCKET", path)
         except ValueError as error:

@@ -1,6 +1,5 @@
 """A copy of the project as somebody has it who cloned it, and `make run` in it."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -76,7 +75,7 @@ def running_in(folder: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            cwd = os.readlink(process / "cwd")
+            cwd = str((process / "cwd").readlink())
         except OSError:
             continue
         if cwd.startswith(str(folder)) or str(folder) in command:

@@ -76,7 +76,9 @@ def bearer(hold: dict) -> dict[str, str]:
 def answers_of_application(web_url: str) -> float:
     """How many requests it has answered so far, all workers together."""
     metrics = requests.get(f"{web_url}/metrics", timeout=TIMEOUT_S).text
-    return sum(map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.M)))
+    return sum(
+        map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.MULTILINE))
+    )
 
 
 def assert_problem(answer: requests.Response, status: int, code: str) -> dict:

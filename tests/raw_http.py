@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 15
@@ -85,7 +86,7 @@ class Connection:
         address = urlsplit(url)
         self._where = address.hostname, address.port
 
-    async def __aenter__(self) -> "Connection":
+    async def __aenter__(self) -> Self:
         await self._open()
         return self
 

@@ -105,12 +105,14 @@ def test_every_sum_of_prices_that_were_taken_can_be_paid(currency):
 
 def test_the_page_for_organisers_has_the_same_table():
     page = (Path(__file__).parents[1] / "docs/currencies.md").read_text()
-    rows = re.findall(r"^\| ([A-Z]{3}) \|(.*)\|$", page, re.M)
+    rows = re.findall(r"^\| ([A-Z]{3}) \|(.*)\|$", page, re.MULTILINE)
     assert rows == [
         (
             code,
-            f" {currency.written(1000)} | {currency.min_minor} | {currency.step_minor} | "
-            f"{currency.max_minor} ",
+            (
+                f" {currency.written(1000)} | {currency.min_minor} | {currency.step_minor} | "
+                f"{currency.max_minor} "
+            ),
         )
         for code, currency in CURRENCIES.items()
     ]

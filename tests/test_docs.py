@@ -368,5 +368,5 @@ def imports_of(module: Path) -> set[str]:
 )
 def test_one_module_knows_each_outside_system(library, home):
     for module in (REPOSITORY / "web").rglob("*.py"):
-        knows = re.search(rf"^(?:import|from) {library}\b", module.read_text(), re.M)
+        knows = re.search(rf"^(?:import|from) {library}\b", module.read_text(), re.MULTILINE)
         assert bool(knows) == (module == REPOSITORY / home), module

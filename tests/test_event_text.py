@@ -21,8 +21,10 @@ def with_stalls(**changed):
         (replace(SMALL_HALL, venue="Barn"), "venue Barn, was Small Hall"),
         (
             replace(SMALL_HALL, sale_opens_at=datetime(2036, 1, 12, 9, 30, 5, tzinfo=UTC)),
-            "opening Saturday 12 January 2036, 09:30:05 UTC, "
-            "was Thursday 1 January 2026, 00:00 UTC",
+            (
+                "opening Saturday 12 January 2036, 09:30:05 UTC, "
+                "was Thursday 1 January 2026, 00:00 UTC"
+            ),
         ),
         (replace(SMALL_HALL, hold_ms=90_000), "time of a hold 1 minute 30 seconds, was 1 minute"),
         (replace(SMALL_HALL, hold_ms=100), "time of a hold 0.1 seconds, was 1 minute"),

@@ -133,7 +133,9 @@ def test_what_is_answered_without_flask_is_counted(app, short, halls):
     def answers() -> float:
         text = short.get("/metrics").get_data(as_text=True)
         found = re.search(
-            r'^tickets_answers_total\{route="api.hold_seat",status="201"\} (\S+)', text, re.M
+            r'^tickets_answers_total\{route="api.hold_seat",status="201"\} (\S+)',
+            text,
+            re.MULTILINE,
         )
         return float(found[1]) if found else 0
 

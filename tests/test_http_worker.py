@@ -182,8 +182,10 @@ def seen_by_gunicorn(data: bytes) -> tuple[dict, bytes]:
         b"HEAD / HTTP/1.0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3 \r\n\r\nabc",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00000000000000000003\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
-        b"003;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX: x\r\n\r\n",
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
+            b"003;x=y\r\nabc\r\n1\r\nd\r\n0\r\nX: x\r\n\r\n"
+        ),
         HEAD + b"X:\r\nY: \t a b \t\r\nZ:c\r\nConnection: keep-alive\r\n\r\n",
         HEAD + b"X: 1\r\nx: 2\r\nX:\r\nContent-Type: a/b\r\nCookie: a\r\ncookie: b\r\n\r\n",
         HEAD + b"X-Y: 1\r\nX_Y: 2\r\nContent_Length: 3\r\nScript_Name: /x\r\n\r\n",

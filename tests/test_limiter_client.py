@@ -281,7 +281,7 @@ def test_all_callers_share_one_connection(ready):
     def sockets() -> int:
         time.sleep(0.01)
         fds = Path(f"/proc/{ready.child(limiter=True)}/fd")
-        return sum(os.readlink(fd).startswith("socket:") for fd in fds.iterdir())
+        return sum(str(fd.readlink()).startswith("socket:") for fd in fds.iterdir())
 
     before = min(sockets() for _ in range(20))  # without the supervisor's own
     client = ready.client(timeout_s=PATIENCE_S)

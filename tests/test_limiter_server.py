@@ -1,10 +1,10 @@
 """The limiter process and what is said to it."""
 
 import contextlib
-import os
 import socket
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +42,7 @@ HEAD = encode_head(HIT, RATE)
 
 
 def test_only_its_own_user_can_connect(ready):
-    assert stat.S_IMODE(os.stat(ready.socket_path).st_mode) == 0o600
+    assert stat.S_IMODE(Path(ready.socket_path).stat().st_mode) == 0o600
 
 
 def test_questions_sent_together_are_answered_in_order(ready):

@@ -289,6 +289,6 @@ def test_the_metrics_have_what_the_limiter_says_of_itself(stack, event):
     client = Client(stack.web_url, event.id)
     assert client.call("GET", "seats").status_code == 200
     metrics = requests.get(f"{stack.web_url}/metrics", timeout=TIMEOUT_S).text
-    assert float(re.search(r"^tickets_limiter_clients ([\d.]+)$", metrics, re.M)[1]) >= 1
+    assert float(re.search(r"^tickets_limiter_clients ([\d.]+)$", metrics, re.MULTILINE)[1]) >= 1
     assert "\ntickets_limiter_forgotten_early 0.0\n" in metrics
     assert "\ntickets_limiter_shared 0.0\n" in metrics

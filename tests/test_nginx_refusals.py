@@ -266,7 +266,7 @@ def test_a_repeated_refusal_says_nothing_about_the_client_it_was_made_for(
     assert second.headers["RateLimit-Policy"] == first.headers["RateLimit-Policy"]
     ids = [answer.headers.get_all("X-Request-Id") for answer in (first, second, third)]
     assert ids[0] == ["the-first-of-all"]
-    assert len({id for [id] in ids}) == 3
+    assert len({one for [one] in ids}) == 3
 
 
 def test_what_the_application_tells_nginx_stays_there(nginx, upstream, hold_path):

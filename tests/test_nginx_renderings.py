@@ -313,7 +313,7 @@ def test_a_wrong_argument_is_explained_in_a_line_and_the_file_stays(tmp_path, ar
 
 def test_a_full_disk_behind_standard_output_is_told_in_a_line():
     command = [sys.executable, "-m", "ops.nginx.render", *BEHIND_A_PROXY]
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

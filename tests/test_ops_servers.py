@@ -282,7 +282,7 @@ def test_a_command_that_fails_on_a_full_disk_says_so_whatever_its_own_words_are(
 
 
 def test_a_file_that_cannot_be_written_on_a_full_disk_is_told_in_words(full_disk):
-    with pytest.raises(OSError) as failed:
+    with pytest.raises(OSError, match="No space left") as failed:
         write_private(full_disk / "environment", "REDIS_URL=redis://127.0.0.1")
     assert run.in_words(failed.value) == f"no space is left on the disk of {run.STATE_DIR}."
 

@@ -113,8 +113,10 @@ def test_what_is_opened_is_shown_with_its_prices_seats_and_time(environment, wri
         "Stalls           212 × £38.00",
         "Floor, standing  266 × free of charge",
         "478 seats, on sale from Thursday 10 January 2036, 10:00 UTC",
-        "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection, "
-        "64 for one IPv6 network",
+        (
+            "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection, "
+            "64 for one IPv6 network"
+        ),
     ]
     again = flask(environment, "events", "open", write())
     assert again.stdout == opened.stdout.replace("opened", "unchanged", 1)
@@ -128,8 +130,10 @@ def test_a_change_is_shown_with_what_it_was(environment, write):
     headline, *lines = changed.stdout.splitlines()
     assert re.fullmatch(r"changed: tempest-\S+, 512 seats", headline)
     assert [line.strip() for line in lines] == [
-        "opening Saturday 12 January 2036, 10:00 UTC+01:00, "
-        "was Thursday 10 January 2036, 10:00 UTC",
+        (
+            "opening Saturday 12 January 2036, 10:00 UTC+01:00, "
+            "was Thursday 10 January 2036, 10:00 UTC"
+        ),
         "Stalls: £42.00, was £38.00",
         "Floor, standing: 300 seats, was 266",
         "on sale from Saturday 12 January 2036, 10:00 UTC+01:00",

@@ -25,8 +25,8 @@ def keys_of_redis() -> set[str]:
     """The first part of each, as the scripts' headers and the store's Python name them."""
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
     stores = "".join(path.read_text() for path in (REPOSITORY / "web/stores").glob("*.py"))
-    scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.M)
-    return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.M)}
+    scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.MULTILINE)
+    return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.MULTILINE)}
 
 
 def fields_of_access_log() -> list[str]:
@@ -37,7 +37,7 @@ def fields_of_access_log() -> list[str]:
 def fields_of_cookie() -> list[str]:
     """Those that the pages set themselves."""
     modules = "".join(path.read_text() for path in (REPOSITORY / "web/pages").glob("*.py"))
-    return re.findall(r'^FIELD = "(\w+)"', modules, re.M)
+    return re.findall(r'^FIELD = "(\w+)"', modules, re.MULTILINE)
 
 
 @pytest.fixture

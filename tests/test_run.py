@@ -44,7 +44,9 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
     first = MakeRun(clone, port)
     try:
         assert f"TicketS is ready: http://127.0.0.1:{port}\n" in first.greeting, first.greeting
-        curl = re.search(r"^  curl -i -X POST http://127.0.0.1:\d+(/\S+)$", first.greeting, re.M)
+        curl = re.search(
+            r"^  curl -i -X POST http://127.0.0.1:\d+(/\S+)$", first.greeting, re.MULTILINE
+        )
         held = requests.post(f"http://127.0.0.1:{port}{curl[1]}", timeout=10)
         assert held.status_code == 201
         hold = held.json()
@@ -53,7 +55,7 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         assert receipt.status_code == 201, receipt.text
         assert len(buyer.call("GET", "/api/events").json()["events"]) == 3
         assert len(first.left_running()) > 5, "the look for processes finds them while they run"
-        metrics = re.search(r"^Metrics: (\S+)$", first.greeting, re.M)[1]
+        metrics = re.search(r"^Metrics: (\S+)$", first.greeting, re.MULTILINE)[1]
         assert "tickets_answers_total" in requests.get(metrics, timeout=10).text
         shell = sourced(clone)
     finally:

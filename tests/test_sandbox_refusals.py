@@ -148,15 +148,19 @@ def test_the_types_of_payment_methods_can_be_named_instead(intents):
             {"allowed_payment_method_types": ["card"]},
             "allowed_payment_method_types",
             None,
-            "You may only specify one of these parameters: allowed_payment_method_types, "
-            "automatic_payment_methods.",
+            (
+                "You may only specify one of these parameters: allowed_payment_method_types, "
+                "automatic_payment_methods."
+            ),
         ),
         (
             {"confirmation_method": "manual"},
             "automatic_payment_methods",
             None,
-            "You may only specify one of these parameters: automatic_payment_methods, "
-            "confirmation_method.",
+            (
+                "You may only specify one of these parameters: automatic_payment_methods, "
+                "confirmation_method."
+            ),
         ),
         (
             {"setup_future_usage": "sometimes"},
@@ -187,30 +191,38 @@ def test_the_types_of_payment_methods_can_be_named_instead(intents):
             {"description": ""},
             "description",
             "parameter_invalid_empty",
-            "You passed an empty string for 'description'. We assume empty values are an attempt "
-            "to unset a parameter; however 'description' cannot be unset. You should remove "
-            "'description' from your request or supply a non-empty value.",
+            (
+                "You passed an empty string for 'description'. We assume empty values are an "
+                "attempt to unset a parameter; however 'description' cannot be unset. You should "
+                "remove 'description' from your request or supply a non-empty value."
+            ),
         ),
         (
             {"metadata": {f"field {number}": "1" for number in range(51)}},
             "metadata",
             None,
-            "Metadata can have up to 50 keys, but you've set 51. Email us at "
-            "support+metadata@stripe.com for more information.",
+            (
+                "Metadata can have up to 50 keys, but you've set 51. Email us at "
+                "support+metadata@stripe.com for more information."
+            ),
         ),
         (
             {"metadata": {"k" * 41: "1"}},
             "metadata",
             None,
-            "Metadata keys can have up to 40 characters, but you passed in a key that is 41 "
-            f"characters. Invalid key: {'k' * 41}",
+            (
+                "Metadata keys can have up to 40 characters, but you passed in a key that is 41 "
+                f"characters. Invalid key: {'k' * 41}"
+            ),
         ),
         (
             {"metadata": {"event": "v" * 501}},
             "metadata",
             None,
-            "Metadata values can have up to 500 characters, but you passed in a value that is 501 "
-            f"characters. Invalid value: {'v' * 501}",
+            (
+                "Metadata values can have up to 500 characters, but you passed in a value that is "
+                f"501 characters. Invalid value: {'v' * 501}"
+            ),
         ),
         ({"expand": "latest_charge"}, "expand", None, "Invalid array"),
         ({"expand": ["review"]}, "expand", None, "This property cannot be expanded (review)."),
@@ -389,15 +401,19 @@ def test_a_payment_that_succeeded_stays_as_it_is(intents, succeeded):
     for call, message in (
         (
             intents.cancel,
-            "You cannot cancel this PaymentIntent because it has a status of succeeded. Only a "
-            "PaymentIntent with one of the following statuses may be canceled: "
-            "requires_payment_method, requires_capture, requires_confirmation, requires_action, "
-            "processing.",
+            (
+                "You cannot cancel this PaymentIntent because it has a status of succeeded. Only a "
+                "PaymentIntent with one of the following statuses may be canceled: "
+                "requires_payment_method, requires_capture, requires_confirmation, "
+                "requires_action, processing."
+            ),
         ),
         (
             intents.confirm,
-            "You cannot confirm this PaymentIntent because it has already succeeded after being "
-            "previously confirmed.",
+            (
+                "You cannot confirm this PaymentIntent because it has already succeeded after "
+                "being previously confirmed."
+            ),
         ),
         (
             intents.capture,

@@ -91,7 +91,10 @@ def test_every_signal_that_gunicorn_knows_reaches_the_command_once(ready):
 
 def test_control_c_in_a_terminal_reaches_the_command_once(start):
     terminal, end_of_sidecar = pty.openpty()
-    with open(terminal, "wb", buffering=0) as terminal, open(end_of_sidecar) as end_of_sidecar:
+    with (
+        os.fdopen(terminal, "wb", buffering=0) as terminal,
+        os.fdopen(end_of_sidecar) as end_of_sidecar,
+    ):
         sidecar = start(
             SHOW_SIGNALS,
             stdin=end_of_sidecar,

@@ -235,7 +235,8 @@ def test_the_worker_ends_on_sigterm(environment, tmp_path):
 
 def handles_sigterm(pid: int) -> bool:
     """The mask of caught signals in proc(5)."""
-    caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)[1]
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 

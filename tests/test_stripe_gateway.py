@@ -131,8 +131,10 @@ def test_a_repeated_authorization_reserves_the_money_once(gateway, key, start):
         (
             "pm_card_authenticationRequired",
             "authentication_required",
-            "This card asks its owner to confirm the payment, which is not offered here. "
-            "Please use another card.",
+            (
+                "This card asks its owner to confirm the payment, which is not offered here. "
+                "Please use another card."
+            ),
         ),
     ],
 )

@@ -172,7 +172,9 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
 def _matched_nothing(path: Path) -> bool:
     """A shell that finds no file hands its pattern on: there is nothing to open then, which is no
     mistake in a folder that is there."""
-    nothing = "*" in path.name and os.path.isdir(path.parent) and not os.path.lexists(path)
+    # Unlike pathlib's, these never raise.
+    in_folder = os.path.isdir(path.parent)  # noqa: PTH112
+    nothing = "*" in path.name and in_folder and not os.path.lexists(path)
     if nothing:
         click.echo(f"Nothing to open: no file is called {printable(path)}", err=True)
     return nothing

@@ -459,8 +459,9 @@ def in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        nearest = datetime.max if moment.year > 1 else datetime.min
-        return nearest.replace(tzinfo=UTC)
+        if moment.year > 1:
+            return datetime.max.replace(tzinfo=UTC)
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -40,7 +40,7 @@ def page_or_problem(problem: Problem) -> Response:
     if request.blueprint == "pages" or wants_page(request.environ):
         try:
             return problem_page(problem)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the problem can still be told
             log.error("no page could be made of %s: %r", problem.code, error)
     return problem.response()
 

@@ -129,8 +129,10 @@ def reported(report: SaleReport, now: datetime) -> list[str]:
     rows.append(("all", "", *_counts(states), ""))
     return [
         f"{event.name}, {event.venue}",
-        f"{state_of_sale(event, Availability.of(states), now)}, "
-        f"{'opens' if event.sale_opens_at > now else 'opened'} {_when(event.sale_opens_at)}",
+        (
+            f"{state_of_sale(event, Availability.of(states), now)}, "
+            f"{'opens' if event.sale_opens_at > now else 'opened'} {_when(event.sale_opens_at)}"
+        ),
         "",
         *table(rows, right=(1, 2, 3, 4, 5, 6)),
         "",

@@ -85,7 +85,7 @@ class GroupCommit(Generic[Item, Outcome]):
         outcomes: Sequence[Outcome | Exception] = [Abandoned()] * len(group)
         try:
             outcomes = self._send([member.item for member in group])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each of the group raises it
             with self._lock:
                 group += self._waiting
                 self._waiting.clear()

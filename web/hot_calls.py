@@ -85,7 +85,7 @@ def _timed(view: Callable[..., Answer], endpoint: str, call: Call, arguments: di
         answer = counted(refusal).answer()
     except NotFound:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - bug() logs it
         answer = bug(error, call.environ).answer()
     count_answer(endpoint, answer.status, time.perf_counter() - began_s)
     return answer

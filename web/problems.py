@@ -51,7 +51,7 @@ def more_cards(count: int) -> str:
     return f"{count} more {'card' if count == 1 else 'cards'}"
 
 
-def problem_of(refusal: domain.Refusal) -> Problem:
+def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
     """The one table from refusals to answers."""
     match refusal:
         case domain.InvalidRequest(field_, problem):

@@ -28,7 +28,7 @@ def counted(refusal: Refusal) -> Problem:
 def bug(error: Exception, environ: Mapping[str, Any]) -> Problem:
     """What to say of an exception that nobody expected, which is logged here."""
     request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
-    log.exception("unexpected, request %s", request_id, exc_info=error)
+    log.error("unexpected, request %s", request_id, exc_info=error)
     return Problem(
         500,
         "internal_error",

@@ -163,7 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(description="take the n-th entry from the right instead, if the peer is trusted"),
     ] = None
     port: Annotated[int, Meta(ge=1, le=65535, description="where gunicorn listens")] = 8000
-    web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"
+    web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"  # noqa: S104
     web_socket: Annotated[
         str,
         Meta(
@@ -238,7 +238,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"STRIPE_WEBHOOK_SECRET is {KINDS_OF_STRIPE_KEYS[kind]}: it should be the signing "
                 "secret of the endpoint, whsec_…"
             )
-        if self.stripe_webhook_secret == "whsec_":
+        if self.stripe_webhook_secret == "whsec_":  # noqa: S105
             raise ValueError("STRIPE_WEBHOOK_SECRET ends after whsec_: copy the whole secret")
 
     @property

@@ -1,0 +1,1 @@
+"""nginx's configuration: its templates, and what fills them in."""

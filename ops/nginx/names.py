@@ -39,7 +39,7 @@ def server_name(text: str, *, tls: bool = False) -> str:
         raise ValueError(f"the server name {text!r} {error}") from None
 
 
-def _server_name(name: str) -> str:
+def _server_name(name: str) -> str:  # noqa: C901 - checks one after the other
     if "://" in name or "/" in name:
         raise ValueError(f"is a URL{_better(_host_of(name))}")
     if name != name.strip():

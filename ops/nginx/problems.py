@@ -111,9 +111,11 @@ OUTCOME_UNKNOWN = Problem(
     heading="We do not know yet whether you have paid",
     paragraphs=(
         "The answer to your payment was lost on the way. It may have been made, or not.",
-        "Go back and press the button to pay again, or load this page again. Both are safe: it is "
-        "the same payment, and you are never charged twice. If it was made, they lead to your "
-        "receipt.",
+        (
+            "Go back and press the button to pay again, or load this page again. Both are safe: it "
+            "is the same payment, and you are never charged twice. If it was made, they lead to "
+            "your receipt."
+        ),
         "Please do not buy the seats a second time elsewhere. Your basket shows how it stands.",
     ),
 )
@@ -162,9 +164,10 @@ RATE_LIMITED = Problem(
     (429,),
     heading="Too many requests at once",
     paragraphs=(
-        "Too many requests came from your connection, which others may share. Wait a moment, then "
-        "load the page again. "
-        f"{NEVER_TWICE}",
+        (
+            "Too many requests came from your connection, which others may share. Wait a moment, "
+            f"then load the page again. {NEVER_TWICE}"
+        ),
         "Seats that you hold stay yours meanwhile, until their time is over.",
     ),
 )
@@ -265,10 +268,14 @@ PROBLEMS = (
         (494,),
         heading="We could not read that",
         paragraphs=(
-            "Your browser sent too much beside the address, cookies perhaps. It did nothing, and "
-            "nothing was charged by it.",
-            "Delete the cookies of this site, then load the page again. The address of a receipt "
-            "still opens it.",
+            (
+                "Your browser sent too much beside the address, cookies perhaps. It did nothing, "
+                "and nothing was charged by it."
+            ),
+            (
+                "Delete the cookies of this site, then load the page again. The address of a "
+                "receipt still opens it."
+            ),
         ),
     ),
     Problem(
@@ -279,8 +286,10 @@ PROBLEMS = (
         (500,),
         heading="Something went wrong on our side",
         paragraphs=(
-            "If you were paying, look into your basket: it shows whether the payment went through. "
-            "You are never charged twice.",
+            (
+                "If you were paying, look into your basket: it shows whether the payment went "
+                "through. You are never charged twice."
+            ),
         ),
     ),
     Problem(

@@ -4,24 +4,24 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Iterable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment  # noqa: E402
+import argparse
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-import gevent  # noqa: E402
-from gevent.event import Event  # noqa: E402
-from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
+import gevent
+from gevent.event import Event
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from ops.sandbox.access import TEST_KEY_PREFIX  # noqa: E402
-from ops.sandbox.app import CONNECTION, create_app  # noqa: E402
-from ops.sandbox.faults import Faults  # noqa: E402
-from ops.sandbox.ledger import Ledger  # noqa: E402
-from ops.sandbox.rate_limit import RateLimit  # noqa: E402
-from ops.sandbox.webhooks import Webhooks  # noqa: E402
+from ops.sandbox.access import TEST_KEY_PREFIX
+from ops.sandbox.app import CONNECTION, create_app
+from ops.sandbox.faults import Faults
+from ops.sandbox.ledger import Ledger
+from ops.sandbox.rate_limit import RateLimit
+from ops.sandbox.webhooks import Webhooks
 
 STOP_TIMEOUT_S = 5
 """Calls that were under way may end; the slowest card takes three seconds."""

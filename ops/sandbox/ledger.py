@@ -184,7 +184,8 @@ class Ledger:
             values += self._place(table, noun, window.ending_before, "ending_before")
         order = "ASC" if window.ending_before else "DESC"
         rows = self._connection.execute(
-            f"SELECT body FROM {table} WHERE {' AND '.join(conditions)}"
+            # Each part is a text of this module, with a ? for what was asked.
+            f"SELECT body FROM {table} WHERE {' AND '.join(conditions)}"  # noqa: S608
             f" ORDER BY created {order}, position {order} LIMIT ?",
             (*values, window.limit + 1),
         ).fetchall()
@@ -195,7 +196,8 @@ class Ledger:
 
     def _place(self, table: str, noun: str, object_id: str, param: str) -> tuple[int, int]:
         row = self._connection.execute(
-            f"SELECT created, position FROM {table} WHERE id = ?", (object_id,)
+            f"SELECT created, position FROM {table} WHERE id = ?",  # noqa: S608
+            (object_id,),
         ).fetchone()
         if row is None:
             raise no_such(noun, object_id, param, 400)

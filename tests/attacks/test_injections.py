@@ -152,7 +152,7 @@ def test_no_request_writes_a_line_of_its_own_into_a_log(scene):
     for log in scene.log_dir.glob("*.log"):
         text = log.read_text(errors="replace")
         assert "\x1b[2J" not in text, log
-        assert not re.search(rf"^\W*{FORGED}", text, re.M), log
+        assert not re.search(rf"^\W*{FORGED}", text, re.MULTILINE), log
 
 
 Result = TypeVar("Result")

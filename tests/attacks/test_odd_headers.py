@@ -141,7 +141,7 @@ def test_http_1_0_needs_no_host(stack, path):
 
 
 @pytest.mark.parametrize(
-    "target, status",
+    ("target", "status"),
     [
         ("http://other.example/healthz", 200),
         (f"http://{LONG}/healthz", 400),

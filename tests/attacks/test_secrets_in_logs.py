@@ -203,7 +203,7 @@ def test_no_location_of_any_rendering_is_without_its_log_of_errors(tmp_path):
         render.server(**behind, **certificate),
         render.heroku(),
     ):
-        locations = re.findall(r"^ +location .*\{\n(.*)\n", config, re.M)
+        locations = re.findall(r"^ +location .*\{\n(.*)\n", config, re.MULTILINE)
         assert len(locations) > 30
         for first in locations:
             assert re.fullmatch(r" +error_log '[^']+' emerg;", first), first

@@ -117,7 +117,7 @@ def _display(folder: Path) -> Iterator[dict[str, str]]:
     command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
     command += ["-nolisten", "tcp"]
     with (
-        open(reading) as told,
+        os.fdopen(reading) as told,
         _Program(command, folder, is_ready=lambda: True, keep_open=(writing,)),
     ):
         os.close(writing)

@@ -5,7 +5,8 @@ import re
 from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TookTooLong
 
 from tests.browser.states import choose, pay
 from tests.factories import put_on_sale, small_hall
@@ -138,7 +139,7 @@ def test_seats_are_bought_from_the_map_by_a_browser_that_has_nothing_newer(open_
 @pytest.mark.parametrize("missing", BASIC)
 def test_seats_are_bought_somehow_whatever_is_in_the_way(open_without, missing):
     page = open_without(BASIC[missing], may_fail=True)
-    with suppress(TimeoutError):
+    with suppress(TookTooLong):
         page.wait_for_selector("[data-ready]", timeout=TIME_FOR_A_MAP_MS)
     if page.locator("[data-seat-map]").is_visible():
         hold_from_the_map(page)

@@ -18,7 +18,7 @@ OPENS_AT_S = 1_790_000_000.0
 
 def answer(call: str, said: str, *, who: str = "human", ms: float = 5.0, **more) -> Answer:
     fields = {"counted": True, "may_retry": False, "at_s": OPENS_AT_S + 1} | more
-    status = 0 if said == "no answer" else int(said.split()[0])
+    status = 0 if said == "no answer" else int(said.split(maxsplit=1)[0])
     return Answer(ms=ms, who=who, call=call, status=status, said=said, **fields)
 
 

@@ -174,6 +174,6 @@ def test_what_is_touched_is_at_least_24_pixels():
 
 def test_motion_is_only_for_those_who_want_it():
     outside = re.sub(
-        r"@media \(prefers-reduced-motion: no-preference\) \{.*?\n\}", "", STYLES, flags=re.S
+        r"@media \(prefers-reduced-motion: no-preference\) \{.*?\n\}", "", STYLES, flags=re.DOTALL
     )
     assert not re.search(r"transition|animation", outside)

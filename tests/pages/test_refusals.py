@@ -68,8 +68,10 @@ def test_an_event_that_was_opened_with_a_price_that_cannot_be_paid_is_shown_and_
         )
         assert focused_mistakes(page) == [
             (
-                "The payment provider does not take payments for these seats at the moment. "
-                "Nothing was charged.",
+                (
+                    "The payment provider does not take payments for these seats at the moment. "
+                    "Nothing was charged."
+                ),
                 "#summary-title",
             )
         ]
@@ -81,7 +83,7 @@ def test_an_event_that_was_opened_with_a_price_that_cannot_be_paid_is_shown_and_
 
 def not_accepted_payments(stack) -> float:
     metrics = requests.get(f"{stack.web_url}/metrics", timeout=TIMEOUT_S).text
-    counted = re.search(r"^tickets_payments_not_accepted_total (\S+)$", metrics, re.M)
+    counted = re.search(r"^tickets_payments_not_accepted_total (\S+)$", metrics, re.MULTILINE)
     return float(counted[1]) if counted else 0
 
 

@@ -11,7 +11,9 @@ from tests.http_client import Client, assert_problem
 from tests.pages.browser import HTML, TIMEOUT_S, Browser, csrf_token_in
 from tests.pages.conftest import BUYER, every_page
 
-NOTHING_INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", re.I)
+NOTHING_INLINE = re.compile(
+    r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", re.IGNORECASE
+)
 
 
 def assert_safe(headers) -> None:

@@ -114,9 +114,11 @@ def problem_page(problem: Problem) -> Response:
         case "rate_limited":
             words = (
                 "Too many requests at once",
-                "Too many requests came from your connection, which others may share. Wait "
-                f"{wait}, then load the page again. If you were paying, that is safe: you are "
-                "never charged twice.",
+                (
+                    "Too many requests came from your connection, which others may share. Wait "
+                    f"{wait}, then load the page again. If you were paying, that is safe: you are "
+                    "never charged twice."
+                ),
                 "Seats that you hold stay yours meanwhile, until their time is over.",
             )
         case "unavailable":
@@ -125,8 +127,10 @@ def problem_page(problem: Problem) -> Response:
                 again, steps = "go back to your seats and try again", (hold, basket)
             words = (
                 "We are back in a moment",
-                f"A part of the shop cannot be reached. Wait {wait}, then {again}. If you were "
-                "paying, that is safe: you are never charged twice.",
+                (
+                    f"A part of the shop cannot be reached. Wait {wait}, then {again}. If you were "
+                    "paying, that is safe: you are never charged twice."
+                ),
                 # Only of what was sent: an earlier payment may have gone through.
                 "What you just sent did nothing, and nothing was charged by it."
                 if request.method == "POST"
@@ -137,8 +141,10 @@ def problem_page(problem: Problem) -> Response:
         case _:
             words = (
                 "Something went wrong on our side",
-                "If you were paying, look into your basket: it shows whether the payment went "
-                "through. You are never charged twice.",
+                (
+                    "If you were paying, look into your basket: it shows whether the payment went "
+                    "through. You are never charged twice."
+                ),
             )
             steps = (basket,)
     answer = notice(problem.status, *words, steps=steps, retry_after_s=problem.retry_after_s)

@@ -243,7 +243,7 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
                 problem = f"Choose at most {event.max_seats_per_hold} seats at a time."
             mistakes = [Mistake(problem, "#seats")]
         case _:
-            title, mistakes = _common_mistakes(event, refusal, "#seats")
+            title, mistakes = _common_mistakes(event, refusal)
     sent = Sent(refusal, title, words, mistakes, seats=known)
     section_id = request.form.get("in_section", "")
     if section_id in event.section_of:
@@ -272,7 +272,7 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
             title = "That section is not on sale"
             mistakes = [Mistake("Choose another section", "#best")]
         case _:
-            title, mistakes = _common_mistakes(event, refusal, "#best")
+            title, mistakes = _common_mistakes(event, refusal)
     sent = Sent(refusal, title, words, mistakes, section_id=section_id, quantity=quantity)
     if section and request.form.get("in_section", "") == section_id:
         return _section_page(event_id, section_id, sent)
@@ -294,7 +294,7 @@ def _instead_of_sold_out(free: Mapping[str, int], section_id: str, hall: Availab
     return words
 
 
-def _common_mistakes(event: Event, refusal: Refusal, href: str) -> tuple[str, list[Mistake]]:
+def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[Mistake]]:
     match refusal:
         case SaleNotOpen(wait_ms):
             return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]

@@ -108,7 +108,7 @@ def _problem_of_link(path: Path, error: OSError) -> str | None:
     if error.errno == errno.ELOOP:
         return "a link that leads back to itself"
     # Unlike pathlib's, these never raise.
-    if os.path.islink(path) and not os.path.exists(path):
+    if os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114
         return "a link to a file that is not there"
     return None
 

@@ -31,7 +31,7 @@ class LuaScript:
     @cached_property
     def sha(self) -> str:
         """What Redis calls it once it is loaded."""
-        return hashlib.sha1(self.source.encode()).hexdigest()
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def call(
         self, event_id: str, key_digest: str, given: dict[str, str | int | bytes]

@@ -437,7 +437,7 @@ class StripeGateway:
                 with self._turn(until_s):
                     return call()
             except TooBusy:
-                pause_s = random.uniform(longest_s / 2, longest_s)
+                pause_s = random.uniform(longest_s / 2, longest_s)  # noqa: S311
                 if time.monotonic() + pause_s > until_s:
                     raise
             time.sleep(pause_s)
