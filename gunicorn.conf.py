@@ -25,7 +25,7 @@ if settings.web_socket:
 else:
     bind = f"{settings.web_host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "web.http_worker.HttpWorker"
+worker_class = "web.http_server.worker.HttpWorker"
 
 # A purchase mostly waits, as one greenlet of some ten kilobytes; a thousand of them fit beside the
 # application in a small dyno. Who comes after that waits in the kernel's queue (backlog), which

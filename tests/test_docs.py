@@ -245,8 +245,7 @@ ROOMS = {
     "web/app.py": {"web", "sidecar"},
     # How it is answered.
     "web/answers.py": set(),
-    "web/waits.py": set(),
-    "web/http_worker.py": {"web.waits"},
+    "web/http_server": {"web.http_server"},
     "web/metrics.py": set(),
     "web/problems.py": {"web.answers", "web.domain"},
     "web/refusals.py": {"web.domain", "web.metrics", "web.problems"},

@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from web import waits
-from web.waits import Waits
+from web.http_server import waits
+from web.http_server.waits import Waits
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,8 @@ from tests.application import application_with
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import FREE, put_on_sale, unique
 from web.domain import Event, booking_id_of
-from web.http_worker import Limits, Reader, _environ
+from web.http_server.request_reader import Limits, RequestReader
+from web.http_server.wsgi import request_environ
 from web.limiting import ROUTES_OF_HOLD_LINKS
 from web.stores.event_files import read_event_file
 
@@ -277,9 +278,9 @@ def seconds_of(
     best_s = float("inf")
     for _ in range(TRIES):
         began_s = time.thread_time()
-        messages, _bad = Reader(Limits(FIELD_BYTES, 100)).feed(sent)
-        for message in messages:
-            environ = SERVER | _environ(message)
+        requests, _bad = RequestReader(Limits(FIELD_BYTES, 100)).feed(sent)
+        for request in requests:
+            environ = SERVER | request_environ(request)
             answer = app.wsgi_app(environ, lambda *_: None)
             b"".join(answer)
             if hasattr(answer, "close"):

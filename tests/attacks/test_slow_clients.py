@@ -19,8 +19,8 @@ from tests.attacks.clients import new_address, new_neighbour
 from tests.behind_nginx import ask, assert_problem, running_nginx
 from tests.raw_http import request_bytes
 from tests.waiting import eventually
+from web.http_server.waits import MAX_HELD
 from web.settings import FILES_A_PAGE
-from web.waits import MAX_HELD
 
 AT_ONCE = 8
 """In place of 790, for which the envelope would let nobody come quickly enough."""

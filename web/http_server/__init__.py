@@ -1,0 +1,1 @@
+"""The HTTP server inside each of gunicorn's web processes. docs/server.md describes it."""

@@ -1,0 +1,289 @@
+"""gunicorn's worker: gevent's event loop, and HTTP/1.1 by llhttp, the parser of Node.js.
+
+gunicorn's own gevent worker parses in Python and sends head and body of an answer one by one, which
+costs a hold about half of what all the application does for it (docs/performance.md). Requests are
+small here, so each is read to its end before the application is called, and an answer leaves in one
+piece.
+
+There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` does nothing.
+
+gunicorn's master imports this package before gevent patches anything: nothing here may keep what it
+patches, and nothing else of ``web/`` is imported. docs/server.md says what is accepted, refused and
+bounded, and how to do without this worker.
+"""
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+
+import gevent
+from gunicorn.workers.ggevent import GeventWorker
+
+from web.http_server.request_reader import BadRequest, Limits, Request, RequestReader
+from web.http_server.waits import Waits
+from web.http_server.wsgi import problem_bytes, request_environ, response_bytes
+
+MESSAGE_TIMEOUT_S = 30.0
+"""From the first byte of a request to its last. nginx sends it in one piece."""
+
+ANSWER_TIMEOUT_S = 30.0
+"""Until the kernel has taken all of an answer; a client need not read."""
+
+MAX_DRAINED_BYTES = 16 * 1024 * 1024
+DRAIN_TIMEOUT_S = 5.0
+"""Read and thrown away after the last answer: it may have come before the end of its request, and
+while the client is still sending, closing would reset the connection and could destroy the answer.
+Most clients look for one only when all is sent."""
+
+RECEIVE_BYTES = 64 * 1024
+
+CROWDED = 0.9
+"""The part of ``worker_connections`` from which each further connection closes an idle one. At all
+of them the worker accepts nobody."""
+
+ANSWERS_A_TURN = 16
+"""gevent lets others run only when there is nothing to read. Somebody who always has the next
+request ready would keep the worker to himself, until the master takes it for dead."""
+
+
+class HttpWorker(GeventWorker):
+    """Use it with gunicorn's setting ``worker_class``.
+
+    ``count_refused``, if it is set, is called with the environment of each request that cannot be
+    read, as far as it was read, and with whether its header was read to its end. The WSGI
+    application that it returns answers in the place of the worker: a limit that is over. None lets
+    the worker tell what is wrong.
+
+    ``client_of``, if it is set, is called with the same and returns who the client is, or None
+    where that is not known. No client has more than its share of the connections (waits.Waits).
+    """
+
+    count_refused: Callable[[dict, bool], Callable[..., Iterable[bytes]] | None] | None = None
+    client_of: Callable[[dict, bool], str | None] | None = None
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        self._waits: Waits[socket.socket] = Waits()
+        self._connections: dict[socket.socket, RequestReader] = {}
+        self._quits = False
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """Ctrl-C comes twice, from the terminal and from the master. gunicorn would exit for each,
+        and the second exit, in the middle of the first, is a traceback."""
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
+
+    def notify(self) -> None:
+        """gunicorn calls this every second, also while the worker waits for its connections to
+        end. Those between two requests need not wait for theirs."""
+        super().notify()
+        if self.alive:
+            return
+        for client, reader in self._connections.items():
+            if reader.unfinished is None:
+                _read_no_more(client)
+
+    def handle(self, listener: socket.socket, client: socket.socket, addr: object) -> None:
+        """Serve one connection to its end."""
+        cfg = self.cfg
+        reader = RequestReader(Limits(cfg.limit_request_field_size, cfg.limit_request_fields))
+        self._connections[client] = reader
+        try:
+            self._serve(client, reader, self._base_environ(client, addr))
+        except OSError:
+            pass  # The client went away, or does not read.
+        except Exception:
+            self.log.exception("a connection")
+        finally:
+            del self._connections[client]
+            client.close()
+
+    def _serve(self, client: socket.socket, reader: RequestReader, base_environ: dict) -> None:
+        answers = 0
+        for requests, bad in self._arrivals(client, reader, base_environ):
+            for request in requests:
+                answer = self._answer(request, base_environ)
+                self._send(client, answer, request, base_environ)
+                if not request.keep_alive:
+                    return self._drain(client, request, base_environ)
+                answers += 1
+                if answers % ANSWERS_A_TURN == 0:
+                    gevent.sleep(0)
+            if bad:
+                request = reader.unfinished or Request()
+                answer = self._refusal(bad, request, base_environ)
+                self._send(client, answer, request, base_environ)
+                return self._drain(client, request, base_environ)
+
+    def _refusal(self, bad: BadRequest, request: Request, base_environ: dict) -> bytes:
+        """The last answer of its connection; ``request`` is what was read of the request."""
+        if self.count_refused:
+            has_whole_head = request.has_whole_head
+            answer = self.count_refused(base_environ | request_environ(request), has_whole_head)
+            if answer:
+                return self._answer(request, base_environ, answer)
+        return problem_bytes(bad.status, bad.detail)
+
+    def _arrivals(
+        self, client: socket.socket, reader: RequestReader, base_environ: dict
+    ) -> Iterator[tuple[list[Request], BadRequest | None]]:
+        """What has come, as RequestReader.feed says it, until nothing more does."""
+        keepalive_s = self.cfg.keepalive
+        peer = self._client_of(Request(), base_environ)
+        unfinished = None
+        deadline_s = time.monotonic() + keepalive_s
+        while True:
+            client.settimeout(max(0.001, deadline_s - time.monotonic()))
+            try:
+                if unfinished:
+                    data = self._receive_more(client, unfinished, base_environ)
+                else:
+                    data = self._receive_first(client, peer)
+            except BadRequest as bad:
+                yield [], bad
+                return
+            except TimeoutError:
+                if unfinished:
+                    words = f"The request was not complete after {MESSAGE_TIMEOUT_S:.0f} s."
+                    yield [], BadRequest(HTTPStatus.REQUEST_TIMEOUT, words)
+                return
+            if not data:
+                if unfinished:
+                    words = "The request broke off before its end."
+                    yield [], BadRequest(HTTPStatus.BAD_REQUEST, words)
+                return
+            requests, bad = reader.feed(data)
+            yield requests, bad
+            request = reader.unfinished
+            if request is None:
+                if requests:
+                    deadline_s = time.monotonic() + keepalive_s
+            else:
+                if request is not unfinished:
+                    deadline_s = time.monotonic() + MESSAGE_TIMEOUT_S
+                if request.expects_invitation:
+                    request.expects_invitation = False
+                    client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            unfinished = request
+
+    def _receive_first(self, client: socket.socket, peer: str | None) -> bytes:
+        is_crowded = len(self._connections) >= CROWDED * self.worker_connections
+        with self._waits.idle(client, peer, is_crowded=is_crowded) as leaves:
+            if leaves:
+                _read_no_more(leaves)
+            return client.recv(RECEIVE_BYTES)
+
+    def _receive_more(self, client: socket.socket, request: Request, base_environ: dict) -> bytes:
+        """Raises BadRequest when too many others of the same client are waited for."""
+        with self._waits.held(self._client_of(request, base_environ)) as has_room:
+            if not has_room:
+                words = "Too many requests of yours are under way: send fewer at once."
+                raise BadRequest(HTTPStatus.TOO_MANY_REQUESTS, words)
+            return client.recv(RECEIVE_BYTES)
+
+    def _send(
+        self, client: socket.socket, answer: bytes, request: Request, base_environ: dict
+    ) -> None:
+        """Raises OSError when the client does not read it."""
+        client.settimeout(0.0)
+        try:
+            sent_bytes = client.send(answer)
+        except BlockingIOError:
+            sent_bytes = 0
+        if sent_bytes == len(answer):
+            return
+        with self._waits.held(self._client_of(request, base_environ)) as has_room:
+            if not has_room:
+                raise ConnectionAbortedError("too many answers that the client does not read")
+            client.settimeout(ANSWER_TIMEOUT_S)
+            client.sendall(memoryview(answer)[sent_bytes:])
+
+    def _drain(self, client: socket.socket, request: Request, base_environ: dict) -> None:
+        with self._waits.held(self._client_of(request, base_environ)) as has_room:
+            if has_room:
+                _drain(client)
+
+    def _client_of(self, request: Request, base_environ: dict) -> str | None:
+        if self.client_of is None:
+            return None
+        has_whole_head = request.has_whole_head
+        environ = base_environ | request_environ(request) if has_whole_head else base_environ
+        return self.client_of(environ, has_whole_head)
+
+    def _base_environ(self, client: socket.socket, peer: object) -> dict:
+        here = client.getsockname()
+        host, port = here[:2] if isinstance(here, tuple) else (str(here), "")
+        return {
+            "SERVER_NAME": host,
+            "SERVER_PORT": str(port),
+            "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",  # a Unix socket has none
+            "SCRIPT_NAME": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": self.cfg.workers > 1,
+            "wsgi.run_once": False,
+        }
+
+    def _answer(
+        self,
+        request: Request,
+        base_environ: dict,
+        app: Callable[..., Iterable[bytes]] | None = None,
+    ) -> bytes:
+        """The application's, as it goes over the wire."""
+        begun: list = []
+        written: list[bytes] = []
+
+        def start_response(status: str, headers: list, exc_info: object = None) -> object:
+            if begun and not exc_info:
+                raise AssertionError("start_response was called twice")
+            begun[:] = status, headers
+            return written.append
+
+        try:
+            chunks = (app or self.wsgi)(base_environ | request_environ(request), start_response)
+            try:
+                body = b"".join(chunks)
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+            if not begun:
+                raise AssertionError("start_response was not called")
+            # While the worker stops, each connection ends with its next answer.
+            request.keep_alive = request.keep_alive and self.alive
+            return response_bytes(request, *begun, b"".join(written) + body if written else body)
+        except gevent.GreenletExit:
+            raise  # The worker does not wait any longer.
+        except BaseException:  # gevent.Timeout is one, and sys.exit() must not end the worker
+            # Not its address, which may be a receipt's and then opens the ticket.
+            request_id = request.fields.get("HTTP_X_REQUEST_ID", "without an id")
+            self.log.exception("%s, request %s", request.method, request_id)
+            request.keep_alive = False
+            return problem_bytes(HTTPStatus.INTERNAL_SERVER_ERROR, "The service made a mistake.")
+
+
+def _read_no_more(client: socket.socket) -> None:
+    """Whoever waits in recv() gets what has already come, then the end."""
+    # gevent's shutdown() breaks off all that wait on the very object, so it gets another one.
+    with contextlib.suppress(OSError), client.dup() as same:
+        same.shutdown(socket.SHUT_RD)
+
+
+def _drain(client: socket.socket) -> None:
+    """End the connection so that the client sees the answer: say that there is no more, then wait
+    until it has understood."""
+    client.shutdown(socket.SHUT_WR)
+    deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
+    drained_bytes = 0
+    while drained_bytes < MAX_DRAINED_BYTES:
+        client.settimeout(max(0.001, deadline_s - time.monotonic()))
+        data = client.recv(RECEIVE_BYTES)
+        if not data:
+            return
+        drained_bytes += len(data)
