@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 import sidecar.settings
 import tests.attacks
@@ -16,8 +17,12 @@ from ops.procfile import read_procfile
 from ops.servers import REPOSITORY
 from tests.application import application_with
 from tests.descriptions import description_of
+from web.metrics import LIMITER_STATS
 
 README = (REPOSITORY / "README.md").read_text()
+SETTINGS = (REPOSITORY / "docs/settings.md").read_text()
+MONITORING = (REPOSITORY / "docs/monitoring.md").read_text()
+COMMANDS = (REPOSITORY / "docs/running.md").read_text()
 API = (REPOSITORY / "docs/api.md").read_text()
 PAGES = (REPOSITORY / "docs/pages.md").read_text()
 
@@ -31,7 +36,7 @@ def fields_of_settings() -> Iterator[tuple[msgspec.structs.FieldInfo, str]]:
 
 
 def rows_of_settings() -> Iterator[str]:
-    """Each setting as a row of the README's table."""
+    """Each setting as a row of the table in docs/settings.md."""
     for field, default in fields_of_settings():
         shown = f"`{default}`" if default else ""
         yield f"| `{field.encode_name}` | {shown} | {description_of(field.type)} |"
@@ -44,9 +49,9 @@ def paragraphs_of_settings() -> Iterator[str]:
         yield f"# {description_of(field.type)}\n{mark}{field.encode_name}={default}"
 
 
-def test_the_readme_lists_exactly_the_settings_there_are():
+def test_the_page_of_settings_lists_exactly_those_there_are():
     table = re.search(
-        r"\| variable \| default \| meaning \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", README
+        r"\| variable \| default \| meaning \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", SETTINGS
     )
     assert table[1].splitlines() == list(rows_of_settings())
 
@@ -56,15 +61,16 @@ def test_env_example_lists_exactly_the_settings_there_are():
     assert paragraphs == list(paragraphs_of_settings())
 
 
-def test_the_readme_names_each_metric_of_the_application():
-    source = (REPOSITORY / "web" / "metrics.py").read_text()
-    counters = re.findall(r'Counter\(\s*"(tickets_\w+)"', source)
-    histograms = re.findall(r'Histogram\(\s*"(tickets_\w+)"', source)
-    assert counters and histograms
-    _, _, rest = README.partition("**Metrics**")
-    paragraph = rest.partition("\n\n")[0]
-    for name in [f"{counter}_total" for counter in counters] + histograms:
-        assert f"`{name}`" in paragraph or name.startswith("tickets_limiter_"), name
+def test_the_page_about_monitoring_lists_exactly_the_metrics_there_are():
+    described = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name: metric.documentation
+        for metric in REGISTRY.collect()
+        if metric.name.startswith("tickets_")
+    }
+    described |= {f"tickets_limiter_{name}": text for name, text in LIMITER_STATS.items()}
+    rows = [f"| `{name}` | {text} |" for name, text in described.items()]
+    table = re.search(r"\| metric \| what \|\n\|---\|---\|\n((?:\|.*\n)+)", MONITORING)
+    assert table[1].splitlines() == rows
 
 
 def test_the_readme_walks_the_procfile_as_it_is():
@@ -77,7 +83,7 @@ def app():
     return application_with()
 
 
-def test_the_readme_lists_each_command_of_ours(app):
+def test_the_page_about_running_lists_each_command_of_ours(app):
     commands = {
         f"{group} {name}" if name else group
         for group, command in app.cli.commands.items()
@@ -85,7 +91,7 @@ def test_the_readme_lists_each_command_of_ours(app):
     }
     assert len(commands) >= 9
     for command in commands:
-        assert re.search(rf"^(\S+ )+{command}\b", README, re.MULTILINE), command
+        assert re.search(rf"^(\S+ )+{command}\b", COMMANDS, re.MULTILINE), command
 
 
 @pytest.mark.parametrize(("page", "of_pages"), [(API, False), (PAGES, True)])
@@ -179,6 +185,10 @@ def test_the_list_of_pages_names_each_of_them():
     listed = [target for target, _ in links_of(DOCS / "README.md") if target.is_relative_to(DOCS)]
     assert len(set(listed)) == len(listed), "no page is listed twice"
     assert set(listed) == set(DOCS.rglob("*.md")) - {DOCS / "README.md"}
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    assert len(README.split()) <= 1200, "move the details to a page in docs/"
 
 
 def test_the_list_of_attacks_names_each_of_them():

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from ops.servers import REPOSITORY
 from web.stores import event_file_words as words
 from web.stores.event_files import (
     BadEventFile,
@@ -209,3 +210,41 @@ def bounds_of(annotation) -> list[float]:
     if get_origin(annotation) and not metas:
         bounds += [bound for part in get_args(annotation) for bound in bounds_of(part)]
     return bounds
+
+
+PAGE = (REPOSITORY / "docs/event-files.md").read_text()
+PRICE_ON_THE_PAGE = "a whole number of the currency's minor unit, as in 4500 for £45.00"
+
+
+def rows_of_page(kind: type[msgspec.Struct], must_be: dict[str, str]) -> str:
+    """A table's rows, one a field: its default, and what it must be."""
+    rows = []
+    for field in msgspec.structs.fields(kind):
+        if field.required:
+            default = "required"
+        elif field.default in (None, msgspec.NODEFAULT):
+            default = ""
+        else:
+            default = f"`{msgspec.json.encode(field.default).decode()}`"
+        rows.append(f"| `{field.name}` | {default} | {must_be[field.name]} |\n")
+    return "".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "must_be"),
+    [
+        (_EventTable, words.OF_EVENT),
+        (_SectionTable, words.OF_SECTION | {"price": PRICE_ON_THE_PAGE}),
+        (_Rows, words.OF_ROWS),
+    ],
+)
+def test_the_page_about_event_files_lists_exactly_the_fields_there_are(kind, must_be):
+    tables = re.findall(r"\| field \|.*\n\|---.*\n((?:\|.*\n)+)", PAGE)
+    assert rows_of_page(kind, must_be) in tables
+
+
+def test_the_example_on_the_page_is_an_event_file(tmp_path):
+    file = tmp_path / "example.toml"
+    file.write_text(re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)[1])
+    event = read_event_file(file)
+    assert {"stalls-C-7", "floor-GA-1"} <= set(event.seats)

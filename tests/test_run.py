@@ -18,7 +18,7 @@ from tests.http_client import Client
 
 
 def organiser(clone: Path, command: str) -> subprocess.CompletedProcess:
-    """As the README says it."""
+    """As docs/running.md says it."""
     return subprocess.run(
         ["sh", "-c", f"./tickets {command}"],
         cwd=clone,

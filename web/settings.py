@@ -2,8 +2,8 @@
 checked at start.
 
 A relative path starts from the project's folder, wherever a command is called from. The sidecar has
-its own settings (``sidecar/settings.py``). README and ``.env.example`` list them all, and a test
-compares.
+its own settings (``sidecar/settings.py``). docs/settings.md and ``.env.example`` list them all, and
+a test compares.
 """
 
 import os

@@ -1,8 +1,8 @@
 """``make bench``: requests per second of each path, as a ratio to nginx's own ``return 409``.
 
 Everything runs on this machine at the same time, wrk included, so figures of different machines
-or different runs are not comparable; the ratios of one run are. ``KEEP=1`` writes the figures and
-their picture to docs/bench.
+or different runs are not comparable; the ratios of one run are. ``KEEP=1`` writes the figures,
+their page and their picture to docs/bench.
 """
 
 import os
@@ -68,7 +68,11 @@ def main() -> None:
     print(report.markdown())
     if parameters.keep:
         KEPT_DIR.mkdir(exist_ok=True)
-        (KEPT_DIR / "bench.json").write_bytes(report.json())
+        figures_file = KEPT_DIR / "bench.json"
+        figures_file.write_bytes(report.json())
+        # Page and picture show the figures as rounded in the file.
+        report = Report.read(figures_file.read_bytes())
+        (KEPT_DIR / "bench.md").write_text(report.markdown())
         (KEPT_DIR / "bench.svg").write_text(report.svg())
 
 

@@ -1,14 +1,23 @@
 """What came of the measurements: for the terminal, for programs, and as a picture."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from math import log10
+from typing import Any, Self
 
 import msgspec
 
-from tests.bench.measurements import YARDSTICK, Figures, Goal
-from tests.bench.wrk import CONNECTIONS, SECONDS
-from tests.machine import circumstances, machine
+from tests.bench.measurements import (
+    GOALS,
+    GOALS_BESIDE_EXPRESS,
+    REPETITIONS,
+    YARDSTICK,
+    Figures,
+    Goal,
+)
+from tests.bench.wrk import CONNECTIONS, SECONDS, Result
+from tests.machine import circumstances
 from tests.svg import QUIET, RULE, Picture
 
 WIDTH, ROW_HEIGHT, LABELS, BARS, TOP = 900, 32, 420, 400, 38
@@ -17,20 +26,50 @@ FEWEST = 100
 
 BAR, SPREAD = "#6ea8dc", "#a3430c"
 
+HEADING = """\
+# The last bench
+
+`make bench`, {day}, on {machine}. Medians of
+{rounds} rounds of {seconds} seconds; wrk with {connections} connections on the same machine.
+
+The ratio is to nginx saying no by itself, in the same run.
+[performance.md](../performance.md) says what each path is, and what limits it.
+"""
+
 
 @dataclass(frozen=True)
 class Report:
     figures: Figures
     goals: Sequence[Goal]
     notes: Sequence[str]
+    circumstances: Mapping[str, Any] = field(default_factory=circumstances)
+
+    @classmethod
+    def read(cls, text: bytes) -> Self:
+        """What ``json`` has written."""
+        document = msgspec.json.decode(text)
+        results = {
+            name: [Result(**result) for result in results]
+            for name, results in document["measurements"].items()
+        }
+        names = {goal["name"] for goal in document["goals"]}
+        goals = [goal for goal in GOALS + GOALS_BESIDE_EXPRESS if goal.name in names]
+        made = {name: document[name] for name in ("made_at", "machine", "versions")}
+        return cls(Figures(results), goals, document["notes"], made)
 
     def markdown(self) -> str:
         """The median of the repetitions, their spread, the ratio of medians; how each goal
         stands."""
+        made_at = datetime.fromisoformat(self.circumstances["made_at"])
         return "\n".join(
             (
-                f"{machine()}; wrk with {CONNECTIONS} connections on the same machine.",
-                "",
+                HEADING.format(
+                    day=f"{made_at:%-d %B %Y}",
+                    machine=self.circumstances["machine"],
+                    rounds=REPETITIONS,
+                    seconds=SECONDS,
+                    connections=CONNECTIONS,
+                ),
                 "| path | per second | lowest to highest | ratio | 99th percentile |",
                 "|---|---|---|---|---|",
                 *(" | ".join(("", *row, "")).strip() for row in self._rows()),
@@ -39,7 +78,8 @@ class Report:
                 "|---|---|---|",
                 *(" | ".join(("", *row, "")).strip() for row in self._goal_rows()),
                 "",
-                *self.notes,
+                *(f"- {note}" for note in self.notes),
+                "",
             )
         )
 
@@ -63,7 +103,7 @@ class Report:
 
     def json(self) -> bytes:
         document = {
-            **circumstances(),
+            **self.circumstances,
             "seconds": SECONDS,
             "connections": CONNECTIONS,
             "measurements": {

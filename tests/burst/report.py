@@ -81,7 +81,7 @@ Who clicks twice hears twice that the seats are paid. Where parts are killed, a 
 to try again and a 504 that says that the outcome is unknown are no server errors; elsewhere they
 are.
 
-[What a burst is, and its parameters](../../README.md#a-whole-sale-under-load)
+[What a burst is, and its parameters](../burst.md)
 """
 
 
@@ -130,7 +130,7 @@ def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
 
 
 def keep(evident: Evident, verdict: Verdict, folder: Path) -> None:
-    """What the README shows, of an ordinary burst or of one with chaos."""
+    """What docs/burst.md shows, of an ordinary burst or of one with chaos."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = evident.evidence.drop.plan
     name = "chaos" if plan.chaos else "sale"

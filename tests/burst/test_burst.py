@@ -101,7 +101,7 @@ def test_the_command_ends_with_2_when_there_is_nothing_to_judge(played, monkeypa
     assert "CROWD=none" in capsys.readouterr().err
 
 
-def test_what_the_readme_shows_is_kept_when_one_asks_for_it(played, monkeypatch):
+def test_what_the_documents_show_is_kept_when_one_asks_for_it(played, monkeypatch):
     monkeypatch.setenv("KEEP", "1")
     burst.main()
     assert ElementTree.parse(played / "kept/sale.svg").getroot().tag.endswith("svg")
@@ -124,12 +124,12 @@ def test_a_picture_shows_what_was_killed_and_stays_in_its_frame(evidence):
         assert 0 <= float(mark.get("y", 0)) <= height
 
 
-def test_the_readme_lists_the_parameters_as_they_are():
+def test_the_page_about_the_burst_lists_the_parameters_as_they_are():
     rows = [
         f"| `{field.encode_name.upper()}` | `{field.default}` | {description_of(field.type)} |"
         for field in msgspec.structs.fields(Plan)
     ]
-    assert "\n".join(rows) + "\n\n" in (REPOSITORY / "README.md").read_text()
+    assert "\n".join(rows) + "\n\n" in (REPOSITORY / "docs/burst.md").read_text()
 
 
 def test_a_report_names_the_command_that_plays_the_same_again():

@@ -80,7 +80,7 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_event_file(path: Path) -> Event:
-    """The event that a file declares; the README describes the format. Raises BadEventFile."""
+    """The event that a file declares, as docs/event-files.md describes. Raises BadEventFile."""
     try:
         text = _text_of(path)
         check_shape(text)
