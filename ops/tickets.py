@@ -9,16 +9,22 @@ import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
+import click
 from flask.cli import ScriptInfo
 
 from ops.run_settings import STATE_DIR, forget_run_settings, is_running, read_run_settings
 from sidecar.env_file import ENV_FILE
 from sidecar.settings import BadSettings, environment
+from web import __version__
 
 REQUIRED = ("SECRET_KEY", "STRIPE_API_KEY")
 """Whoever has a system of their own has set these: they have no defaults."""
 
 WITHOUT_SERVERS = ["tickets", "verify"]
+
+with_version = click.version_option(
+    __version__, prog_name="TicketS", message="%(prog)s %(version)s"
+)
 
 
 class NotRunning(Exception):
@@ -64,6 +70,9 @@ def in_words(error: OSError) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--version"]:
+        # Before there are any settings.
+        with_version(click.Command("tickets")).main()
     try:
         settle_environment(os.environ, STATE_DIR, sys.argv[1:])
     except BadSettings as error:
@@ -76,7 +85,7 @@ def main() -> None:
     from wsgi import app  # noqa: PLC0415
 
     script = ScriptInfo(create_app=lambda: app, load_dotenv_defaults=False)
-    app.cli.main(prog_name="tickets", obj=script)
+    with_version(app.cli).main(prog_name="tickets", obj=script)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.application import REQUIRED
 from tests.clone import MakeRun, clone, make_clone  # noqa: F401
 from tests.environment import inherited
 from tests.factories import EVENT_FILE, unique
+from web import __version__
 
 ENVIRONMENT_OF_ANOTHER = PermissionError(13, "Permission denied", "/srv/var/environment")
 
@@ -110,10 +111,17 @@ def test_a_shell_that_has_the_ports_of_a_former_run_does_not_mislead_it(running,
     assert tickets(running, "audit", **read_run_settings(tmp_path)).returncode == 0
 
 
+def test_it_says_its_version_also_where_nothing_was_set_up(tmp_path):
+    told = tickets(make_clone(tmp_path), "--version")
+    assert told.stdout == f"TicketS {__version__}\n", told.stderr
+    assert told.returncode == 0
+
+
 def test_help_says_which_commands_there_are(running):
     printed = tickets(running, "--help").stdout
     assert printed.startswith("Usage: tickets ")
     assert {"audit", "bookings", "events", "reconcile", "tickets"} <= set(printed.split())
+    assert "--version" in printed
 
 
 @pytest.fixture
