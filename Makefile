@@ -5,7 +5,9 @@ PYTHON_OF_VENV = .venv/bin/python
 # Tests wait more than they work: three for two cores.
 WORKERS = 3
 
-.PHONY: run test simulate attack bench burst growth soak lint screenshots clean
+LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-gixy
+
+.PHONY: run test simulate attack bench burst growth soak lint $(LINTERS) screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -40,12 +42,30 @@ soak: ## docs/bench/soak.json, what grows while TicketS works for MINUTES (30)
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench.soak
 
-lint:
+lint: ## all LINTERS, also after one has found something; each is a target, too
 	@ops/install.sh lint
-	@$(PYTHON_OF_VENV) -m ruff check .
-	@$(PYTHON_OF_VENV) -m ruff format --check .
-	@$(PYTHON_OF_VENV) -m mypy
-	@ops/eslint/node_modules/.bin/eslint --config ops/eslint/eslint.config.js web/static ops/eslint/faults.js
+	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs 2 $(LINTERS)
+
+lint-ruff: ## mistakes and style in Python; which rules, and why: pyproject.toml
+	$(PYTHON_OF_VENV) -m ruff check .
+
+lint-format:
+	$(PYTHON_OF_VENV) -m ruff format --check .
+
+lint-types:
+	$(PYTHON_OF_VENV) -m mypy
+
+lint-eslint: ## mistakes in scripts, and in those of the pages what the oldest browsers lack
+	ops/eslint/node_modules/.bin/eslint --config ops/eslint/eslint.config.js web/static ops/eslint tests
+
+lint-shellcheck:
+	.venv/bin/shellcheck $$(git grep --files-with-matches --extended-regexp '^#!.*[/ ](ba)?sh$$')
+
+lint-luacheck: ## the scripts as Redis gets them, with what they include
+	$(PYTHON_OF_VENV) -m ops.luacheck
+
+lint-gixy: ## weaknesses in each rendering of nginx's configuration
+	$(PYTHON_OF_VENV) -m pytest --quiet tests/test_nginx_renderings.py -k gixy
 
 screenshots: ## docs/screenshots, a picture of every page
 	@ops/install.sh screenshots

