@@ -17,6 +17,7 @@ from ops.procfile import read_procfile
 from ops.servers import REPOSITORY
 from tests.application import application_with
 from tests.descriptions import description_of
+from web import __version__
 from web.metrics import LIMITER_STATS
 
 README = (REPOSITORY / "README.md").read_text()
@@ -185,6 +186,12 @@ def test_the_list_of_pages_names_each_of_them():
     listed = [target for target, _ in links_of(DOCS / "README.md") if target.is_relative_to(DOCS)]
     assert len(set(listed)) == len(listed), "no page is listed twice"
     assert set(listed) == set(DOCS.rglob("*.md")) - {DOCS / "README.md"}
+
+
+def test_the_newest_release_in_the_changelog_is_the_version():
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    assert releases[0] == __version__
 
 
 def test_the_readme_can_be_read_in_five_minutes():
