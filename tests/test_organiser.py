@@ -1,12 +1,12 @@
 """The organiser's commands, beside a running system."""
 
-from tests.commands import flask
+from tests.commands import flask_started_anew
 from tests.http_client import Client
 
 
 def test_the_organiser_shows_lists_and_refunds(stack, event):
     def bookings(*arguments):
-        return flask(stack.environment, "bookings", *arguments)
+        return flask_started_anew(stack.environment, "bookings", *arguments)
 
     buyer = Client(stack.url, event.id)
     hold = buyer.held("stalls-A-1", "stalls-A-2")

@@ -13,7 +13,7 @@ import redis
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.application import REQUIRED
-from tests.commands import flask
+from tests.commands import flask, flask_started_anew
 from tests.factories import a_booking, lose_event, unique
 from web.domain import booking_id_of
 from web.stores.booking_store import MongoBookingStore
@@ -428,3 +428,27 @@ def test_hours_that_cannot_be_are_refused(environment, hours):
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
     assert "--hours" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "events open {path}",
+        "events list",
+        "events show {event}",
+        "tickets verify nonsense",
+        "audit",
+        "reconcile --dry-run",
+    ],
+)
+def test_a_command_that_operators_start_says_what_a_forked_one_says(environment, write, command):
+    """So what the other tests see is what operators see."""
+    path = write()
+    flask(environment, "events", "open", path)
+    words = command.format(path=path, event=path.stem).split()
+    started, forked = flask_started_anew(environment, *words), flask(environment, *words)
+    assert started.returncode == forked.returncode
+    # What comes out of a set has another order in each process.
+    said = sorted(started.stdout.splitlines()), sorted(started.stderr.splitlines())
+    assert said == (sorted(forked.stdout.splitlines()), sorted(forked.stderr.splitlines()))
+    assert said != ([], [])
