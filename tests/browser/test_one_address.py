@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser.chromium import new_context
+from tests.browser.chromium import executable, new_context, options
 from web.settings import DEFAULT_RATE_LIMIT
 
 PEOPLE = 10
+PATIENCE_MS = 60_000
+"""Ten browsers keep the machine busy, and a map that was refused waits before it asks again."""
+
 WATCHED_MS = 4000
 """Each map asks for the seats again meanwhile, and some do twice."""
 
@@ -39,10 +42,17 @@ class People:
         for page in self._pages:
             page.evaluate(GO, self._url + path)
         for page in self._pages:
-            page.wait_for_selector("[data-ready]")
+            page.wait_for_selector("[data-ready]", timeout=PATIENCE_MS)
 
     def look_on(self) -> None:
         self._pages[0].wait_for_timeout(WATCHED_MS)
+
+
+@pytest.fixture(scope="module")
+def browser(browser: Browser) -> Iterator[Browser]:
+    """All of Chromium: without its windows it does not ask for the icon."""
+    with browser.browser_type.launch(executable_path=executable(), args=options()) as whole:
+        yield whole
 
 
 @pytest.fixture
