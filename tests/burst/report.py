@@ -1,4 +1,4 @@
-"""The verdict in words: on the terminal, as a page with pictures, and for the README."""
+"""The verdict in words: on the terminal, as a page with pictures, and for docs/burst/."""
 
 from collections import Counter
 from datetime import UTC, datetime
