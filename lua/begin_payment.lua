@@ -13,6 +13,7 @@
 -- ARGV[4]  intent            who pays and how (JSON), kept until the payment has ended
 -- ARGV[5]  lease_ms          after so long the worker takes the payment over
 -- ARGV[6]  call_id           random; a call re-sent after a lost answer is told again that it began
+-- ARGV[7]  key_digest        the key
 -- returns  begun hold_json
 --        | replay outcome_json
 --        | key_reused | payment_in_progress | not_found | not_known_now unsure_ms
@@ -21,23 +22,26 @@
 -- whatever became of the hold. From here on no clock frees the seats.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
-local version, hold_id, fingerprint, intent, lease_ms, call_id = unpack(ARGV)
--- include clock epoch unknown_hold seats journal clients end_hold find_hold
+local version, hold_id, fingerprint, intent, lease_ms, call_id, key_digest = unpack(ARGV)
+-- include clock epoch unknown_hold seats journal clients end_hold find_hold hold_keys
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
 
-local receipt = redis.call('GET', receipt_key)
-if receipt then
-  receipt = cjson.decode(receipt)
-  if receipt.fingerprint ~= fingerprint then return {'key_reused'} end
-  return {'replay', receipt.outcome}
+local function repeated(answer)
+  if answer.fingerprint ~= fingerprint then return {'key_reused'} end
+  return {'replay', answer.outcome}
 end
+
+local receipt = redis.call('GET', receipt_key)
+if receipt then return repeated(cjson.decode(receipt)) end
 
 local hold, known = find_hold(hold_id)
 if not hold then return unknown_hold(hold_id) end
+local key = recalled(hold, key_digest)
+if key and key.outcome then return repeated(key) end
 if hold.state == 'paying' then
   if hold.call_id == call_id then return {'begun', known} end
   return {'payment_in_progress'}
@@ -53,6 +57,7 @@ hold.attempt = hold.attempt + 1
 hold.begun_ms = now
 hold.intent = intent
 hold.call_id = call_id
+hold.given_back = key and key.given_back
 local begun = cjson.encode(hold)
 redis.call('HSET', holds_key, hold_id, begun)
 redis.call('ZREM', due_key, hold_id)

@@ -10,7 +10,7 @@
 --        | event_closed | event_missing
 local event_key, holds_key, due_key, payments_key, receipt_key = unpack(KEYS)
 local hold_id, key_digest = unpack(ARGV)
--- include clock epoch unknown_hold find_hold
+-- include clock epoch unknown_hold find_hold hold_keys
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -20,6 +20,8 @@ local receipt = redis.call('GET', receipt_key)
 if receipt then return {'replay', cjson.decode(receipt).outcome} end
 local hold = find_hold(hold_id)
 if not hold then return unknown_hold(hold_id) end
+local key = recalled(hold, key_digest)
+if key and key.outcome then return {'replay', key.outcome} end
 if hold.state == 'paying' and cjson.decode(hold.intent).key_digest == key_digest then
   return {'paying'}
 end

@@ -13,16 +13,18 @@
 -- ARGV[4]  answer            why it did not happen (JSON object), the final answer to this key; ""
 --                            when the key may be used again
 -- ARGV[5]  card_refused      1 when the card was refused, which counts; 0 when it was not asked
--- ARGV[6]  max_refused       refused cards that end the hold
--- ARGV[7]  receipt_ms        how long the answer is kept
+-- ARGV[6]  given_back        1 when the gateway may remember a key that may be used again; or 0
+-- ARGV[7]  max_refused       refused cards that end the hold
+-- ARGV[8]  receipt_ms        how long the answer is kept
 -- returns  held attempts_left | freed attempts_left | not_paying | event_missing
 -- attempts_left is 0 when freed, and is added to the answer that is kept. A hold whose time ran
 -- out during the charge, or that has a seat sold to somebody else, is freed. Not paying: it was
 -- ended before, by somebody else or by this call, sent again; the answer that was kept then stands.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
-local hold_id, attempt, fingerprint, answer, card_refused, max_refused, receipt_ms = unpack(ARGV)
--- include clock seats journal clients end_hold find_hold
+local hold_id, attempt, fingerprint, answer, card_refused, given_back, max_refused, receipt_ms =
+  unpack(ARGV)
+-- include clock seats journal clients end_hold find_hold hold_keys
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local hold = find_hold(hold_id)
@@ -36,11 +38,16 @@ if hold.deadline_ms <= now_ms() or any_sold(hold.seats) then
 end
 
 redis.call('ZREM', payments_key, hold_id)
+local digest = cjson.decode(hold.intent).key_digest
 if answer ~= '' then
   answer = cjson.decode(answer)
   answer.attempts_left = attempts_left
-  redis.call('SET', receipt_key,
-    cjson.encode({fingerprint = fingerprint, outcome = cjson.encode(answer)}), 'PX', receipt_ms)
+  local kept = {fingerprint = fingerprint, outcome = cjson.encode(answer)}
+  redis.call('SET', receipt_key, cjson.encode(kept), 'PX', receipt_ms)
+  kept.digest = digest
+  remember(hold, kept)
+elseif given_back == '1' then
+  remember(hold, {digest = digest, given_back = (hold.given_back or 0) + 1})
 end
 if attempts_left == 0 then
   free_hold(hold_id, hold, 'released')
@@ -48,6 +55,7 @@ if attempts_left == 0 then
 end
 hold.state = 'held'
 hold.intent = nil
+hold.given_back = nil
 redis.call('HSET', holds_key, hold_id, cjson.encode(hold))
 redis.call('ZADD', due_key, hold.deadline_ms, hold_id)
 set_seats(hold.seats, 'h')

@@ -1,27 +1,35 @@
 """Redis is lost while a payment is between its last look at it and its insert. Until that payment
 must have ended, nobody is told that nothing was charged."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.application import application_with
-from tests.factories import a_booking, be_sure
+from tests.factories import BUYER, a_booking, be_sure
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose, reconciler_of
 from web.domain import (
     LAST_STEP_S,
+    NOT_COMPLETED,
     AlreadyBooked,
     EventChanged,
     HoldExpired,
+    IdempotencyKeyReused,
+    InvalidRequest,
     NotKnownNow,
+    PaymentDeclined,
     PaymentNotFound,
     PaymentPending,
+    Replayed,
+    SeatTaken,
 )
-from web.ports import NotExecuted
+from web.ports import NotAccepted, NotExecuted
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RedisSeatStore
@@ -255,3 +263,175 @@ def test_a_client_is_asked_to_come_back(shop, client):
         assert 1 <= int(answer.headers["Retry-After"]) <= seat_store.ASK_AGAIN_S
     asked = client.get(f"{path}/payments/digest", headers=headers)
     assert (asked.status_code, asked.json["status"]) == (202, "paying")
+
+
+# ---------------------------------------------------------------- a refusal stays
+
+
+DECLINED = replace(BUYER, payment_method="pm_card_visa_chargeDeclinedInsufficientFunds")
+
+
+@pytest.fixture
+def go_back(shop, raw_redis):
+    """Redis is as it was when the hold was made: it was started with an older file, or a replica
+    that lagged behind took over. Nobody has noticed it yet."""
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+
+    def go_back() -> None:
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+
+    return go_back
+
+
+def lose_receipts(shop: Shop) -> None:
+    for key in shop.redis.keys(f"receipt:{{{shop.event.id}}}:*"):
+        shop.redis.delete(key)
+
+
+@pytest.fixture(params=["goes back", "goes back, and the worker looks", "loses the receipt"])
+def loss(request, shop, go_back):
+    def happens() -> None:
+        if request.param == "loses the receipt":
+            return lose_receipts(shop)
+        reconciler = reconciler_of(shop)
+        reconciler.round()
+        go_back()
+        if "worker" in request.param:
+            reconciler.round()
+
+    return happens
+
+
+def declined(shop: Shop, buyer=DECLINED) -> dict:
+    """What the refusal says."""
+    with pytest.raises((PaymentDeclined, Replayed)) as refused:
+        shop.pay(buyer=buyer)
+    return vars(getattr(refused.value, "refusal", refused.value))
+
+
+def broken_off(shop: Shop) -> None:
+    """Before the card was charged; the worker says so."""
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+
+
+def test_a_refused_card_stays_refused(shop, loss):
+    first = declined(shop)
+    loss()
+    assert declined(shop) == first
+    assert declined(shop) == first
+    assert shop.charges() == ["declined"], "nobody asks the bank again"
+    shop.pay("another key")
+    assert shop.charges() == ["captured", "declined"]
+
+
+def test_a_payment_that_broke_off_stays_undone(shop, loss):
+    broken_off(shop)
+    first = declined(shop, BUYER)
+    assert first["reason"] == NOT_COMPLETED
+    loss()
+    assert declined(shop, BUYER) == first
+    assert shop.charges() == []
+    shop.pay("another key")
+
+
+@pytest.mark.parametrize("card", [BUYER, replace(DECLINED, name="Somebody else")])
+def test_a_key_that_was_refused_is_good_for_no_other_card(shop, loss, card):
+    first = declined(shop)
+    loss()
+    for _ in range(2):
+        with pytest.raises(IdempotencyKeyReused):
+            shop.pay(buyer=card)
+    assert declined(shop) == first
+    assert shop.charges() == ["declined"]
+
+
+def test_a_lost_seat_stays_lost(shop, loss):
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    with pytest.raises(SeatTaken):
+        shop.pay()
+    loss()
+    for _ in range(2):
+        with pytest.raises((SeatTaken, Replayed, HoldExpired, NotKnownNow)):
+            shop.pay()
+    assert shop.charges() == ["voided"]
+
+
+def test_a_receipt_stays_a_receipt(shop, loss):
+    receipt = shop.pay().receipt
+    loss()
+    assert shop.pay().receipt == receipt
+    with pytest.raises(IdempotencyKeyReused):
+        shop.pay(buyer=DECLINED)
+    assert shop.charges() == ["captured"]
+
+
+def test_the_worker_ends_a_repeated_payment_with_its_first_answer(shop, go_back):
+    """The process that repeats it is killed at its beginning."""
+    first = declined(shop)
+    go_back()
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay(buyer=DECLINED)
+    shop.gateway.heal()
+    shop.work()
+    assert declined(shop) == first
+
+
+def test_while_the_gateway_cannot_say_what_became_of_a_key_its_answer_is_not_final(shop, go_back):
+    first = declined(shop)
+    go_back()
+    shop.gateway.fail("find", NotExecuted("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay(buyer=DECLINED)
+    shop.gateway.heal()
+    shop.work()
+    assert declined(shop) == first
+
+
+def test_money_that_redis_has_forgotten_is_left_to_whoever_is_at_work_with_it(shop, go_back):
+    """A key whose payment is authorised is not charged again, and the worker finishes it."""
+    shop.bookings.fail("insert", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    go_back()
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.work()
+    assert shop.pay().replayed
+    assert shop.charges() == ["captured"]
+
+
+def test_a_key_that_came_with_no_such_card_is_good_for_another_one(shop):
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            shop.pay(buyer=replace(BUYER, payment_method="pm_card_none"))
+    shop.pay()
+
+
+def test_a_gateway_may_remember_a_key_that_came_with_no_such_card(shop):
+    keys, authorize = [], shop.gateway._target.authorize
+
+    def watched(key, *arguments):
+        keys.append(key)
+        return authorize(key, *arguments)
+
+    shop.gateway.authorize = watched
+    test_a_key_that_came_with_no_such_card_is_good_for_another_one(shop)
+    assert len(set(keys)) == 3
+
+
+def test_a_hold_remembers_the_newest_answers_only(shop):
+    """However often somebody asks for what the gateway does not take."""
+    shop.gateway.fail("authorize", NotAccepted("too little"))
+    for number in range(30):
+        with pytest.raises(PaymentDeclined):
+            shop.pay(f"key {number}")
+    hold = shop.redis.hget(f"holds:{{{shop.event.id}}}", shop.hold.id)
+    assert len(json.loads(hold)["keys"]) == 10

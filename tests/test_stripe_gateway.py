@@ -146,7 +146,9 @@ def test_a_declined_card_says_why_each_time_and_charges_nothing(
             authorize(gateway, key, payment_method)
         assert (declined.value.reason, declined.value.message) == (reason, message)
 
-    assert gateway.find(key, start).status == "declined"
+    found = gateway.find(key, start)
+    assert found.status == "declined"
+    assert (found.decline.reason, found.decline.message) == (reason, message)
 
 
 def test_an_unknown_payment_method_is_the_buyers_mistake(gateway, key, start):

@@ -356,7 +356,8 @@ class Payment:
     """One attempt to charge for a hold. Everything that is needed to carry it to its end is in
     it, so that whoever finds it unfinished can. ``client`` and ``network`` are whose unpaid seats
     its seats count with; a client may have no network, "". ``key_digest`` stands for the client's
-    idempotency key, ``fingerprint`` for what it was first used for."""
+    idempotency key, ``fingerprint`` for what it was first used for. ``given_back``: how often the
+    key was used for something that could not be done, and may be used again."""
 
     event_id: str
     hold_id: str
@@ -370,13 +371,13 @@ class Payment:
     key_digest: str
     fingerprint: str
     begun_at: datetime
+    given_back: int = 0
 
     @property
     def gateway_key(self) -> str:
-        """The gateway's idempotency key: derived from the hold, never from the client, so that
-        two client keys for one hold cannot become two charges. With the moment, for a Redis that
-        went back in time counts attempts anew."""
-        return f"{self.hold_id}-{self.attempt}-{self.begun_at.timestamp() * 1000:.0f}"
+        """The gateway's idempotency key: the same whenever the buyer's key is used for this hold,
+        so that the gateway knows it again when Redis has forgotten what became of it."""
+        return f"{self.hold_id}-{self.key_digest[:32]}-{self.given_back}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from web.domain import (
     Event,
     Hold,
     HoldStatus,
+    InvalidRequest,
     Payment,
     PaymentDeclined,
     Receipt,
@@ -296,12 +297,14 @@ class SeatStore(Protocol):
         ...
 
     def undo_payment(
-        self, payment: Payment, answer: PaymentDeclined | SeatTaken | None
+        self, payment: Payment, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
         """The charge definitely did not happen. ``answer`` is kept as the final one to the
-        payment's key; None leaves the key to be used again. Returns how many more cards the hold
-        takes: 0 when its seats were given back. Only a bank's decline counts as a refused card.
-        None when the payment was not under way any more: somebody else has ended it."""
+        payment's key. None leaves the key to be used again, and so does InvalidRequest, then under
+        another gateway key: the gateway may remember what was wrong with it. Returns how many more
+        cards the hold takes: 0 when its seats were given back. Only a bank's decline counts as a
+        refused card. None when the payment was not under way any more: somebody else has ended
+        it."""
         ...
 
     def renew_lease(self, payment: Payment) -> bool:
@@ -455,7 +458,7 @@ class Authorization:
     given back in part only is still "captured".
 
     ``key`` is the gateway key that made it (Payment.gateway_key); ``metadata`` is what
-    authorize was given.
+    authorize was given. ``decline`` says why it is "declined", as authorize did.
     """
 
     payment_id: str
@@ -465,6 +468,7 @@ class Authorization:
     status: Literal["declined", "authorized", "captured", "voided", "refunded"]
     created: datetime
     metadata: Mapping[str, str]
+    decline: PaymentDeclined | None = field(default=None, compare=False)
 
 
 class GatewayError(Exception):

@@ -75,6 +75,7 @@ class SimulatedGateway:
                 "declined" if declined else "authorized",
                 self.now(),
                 dict(metadata),
+                PaymentDeclined(*DECLINED_CARDS[payment_method]) if declined else None,
             )
             self._payments[payment_id] = _Payment(
                 made, payment_method, self._now_s() + self.list_lag_s

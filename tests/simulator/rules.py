@@ -59,6 +59,10 @@ class Answer:
         return self.code in NO
 
     @property
+    def reason(self) -> str | None:
+        return msgspec.json.decode(self.body).get("reason")
+
+    @property
     def is_final(self) -> bool:
         """``payment_not_found`` is none: its key may be used."""
         return self.is_sale or (self.is_no and self.code != "payment_not_found")
@@ -188,9 +192,11 @@ class Rules:
         return self._lost_at_s > max(self._looked_at_s, default=0.0)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
-        """One "not charged" another: Redis keeps refusals, unless it has lost their hold, and
-        MongoDB knows only who booked."""
+        """One "not charged" another: as long as Redis has the hold, the gateway knows a refused card
+        again, but not how many there were. MongoDB knows only who booked."""
         redis_forgot = self._lost_at_s >= known.asked_at_s
+        if redis_forgot and answer.code == known.final.code == "payment_declined":
+            return answer.reason == known.final.reason
         return answer == known.final or redis_forgot or answer.code == "already_booked"
 
     def _answer_stays(self, who: str, known: _Key, answer: Answer) -> None:

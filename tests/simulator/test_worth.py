@@ -11,8 +11,10 @@ import pytest
 
 from tests.simulator.hunting import told
 from tests.simulator.plans import (
+    DECLINED_CARD,
     GoesBack,
     Hold,
+    Killed,
     Late,
     Loss,
     Part,
@@ -22,7 +24,7 @@ from tests.simulator.plans import (
     When,
 )
 from tests.simulator.world import run
-from web.domain import PaymentDeclined
+from web.domain import Payment, PaymentDeclined
 from web.ports import Authorization
 from web.stores import seat_store
 from web.stores.seat_store import RedisSeatStore
@@ -54,6 +56,11 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
         )
         for event_id, upkeep in read_upkeep(store, event_ids, {}).items()
     }
+
+
+def made_anew(payment: Payment) -> str:
+    """Instead of Payment.gateway_key: another one for each beginning."""
+    return f"{payment.hold_id}-{payment.attempt}-{payment.begun_at.timestamp() * 1000:.0f}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,32 @@ MENDS = {
             Late(Spot("ada-pay-1", "insert", 1, "before"), by_s=7, times=1),
             Loss(When(0, Spot("ada-pay-1", "own")), "everything", noticed_s=0.2),
             Request("ada-pay-2", "ada", 4, "pay", "k1"),
+        ),
+    ),
+    "a key that was undone is known to the gateway": Mend(
+        Payment,
+        "gateway_key",
+        property(made_anew),
+        "a key has one final answer",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Killed(Spot("ada-pay-1", "begun")),
+            Request("ada-pay-2", "ada", 64, "pay", "k1"),
+            GoesBack(When(1.1), When(66), noticed_s=0.2),
+            Request("ada-pay-3", "ada", 68, "pay", "k1"),
+        ),
+    ),
+    "a key that was refused is known to the gateway": Mend(
+        Payment,
+        "gateway_key",
+        property(made_anew),
+        "a key has one final answer",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1", DECLINED_CARD),
+            GoesBack(When(1.1), When(4), noticed_s=8),
+            Request("ada-pay-2", "ada", 5, "pay", "k1"),
         ),
     ),
     "a history is known by its changes": Mend(

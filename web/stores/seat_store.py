@@ -30,6 +30,7 @@ from web.domain import (
     HoldExpired,
     HoldStatus,
     IdempotencyKeyReused,
+    InvalidRequest,
     NotKnownNow,
     Payment,
     PaymentDeclined,
@@ -140,6 +141,7 @@ class StoredHold(msgspec.Struct, omit_defaults=True):
     network: str = ""
     begun_ms: int = 0
     intent: str = ""
+    given_back: int = 0
     extended_by: str = ""
 
 
@@ -594,6 +596,7 @@ class RedisSeatStore:
             intent=msgspec.json.encode(intent),
             lease_ms=self._lease_ms,
             call_id=secrets.token_hex(8),
+            key_digest=key_digest,
         )
         if outcome == "begun":
             return self._payment(event, hold_id, values[0])
@@ -614,7 +617,7 @@ class RedisSeatStore:
         return None if outcome == "paying" else self._replay(values[0])
 
     def undo_payment(
-        self, payment: Payment, answer: PaymentDeclined | SeatTaken | None
+        self, payment: Payment, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
         card_refused = isinstance(answer, PaymentDeclined) and answer.is_of_the_card
         outcome, *attempts_left = self._run(
@@ -626,6 +629,7 @@ class RedisSeatStore:
             fingerprint=payment.fingerprint,
             answer=_kept(answer),
             card_refused=int(card_refused),
+            given_back=int(isinstance(answer, InvalidRequest)),
             max_refused=MAX_REFUSED_CARDS,
             receipt_ms=RECEIPT_MS,
         )
@@ -786,6 +790,7 @@ class RedisSeatStore:
             key_digest=intent.key_digest,
             fingerprint=intent.fingerprint,
             begun_at=datetime.fromtimestamp(stored.begun_ms / 1000, UTC),
+            given_back=stored.given_back,
         )
 
     def _replay(self, outcome_json: str) -> Replay:
@@ -865,11 +870,12 @@ def _stored(event: Event, payment: Payment) -> StoredHold:
         attempt=payment.attempt,
         refused=0,
         begun_ms=begun_ms,
+        given_back=payment.given_back,
         intent=msgspec.json.encode(intent).decode(),
     )
 
 
-def _kept(answer: PaymentDeclined | SeatTaken | None) -> bytes:
+def _kept(answer: PaymentDeclined | SeatTaken | InvalidRequest | None) -> bytes:
     """An answer as the receipt keeps it; the script adds ``attempts_left``. RedisSeatStore._replay
     reads it back."""
     match answer:

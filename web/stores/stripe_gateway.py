@@ -465,7 +465,7 @@ class StripeGateway:
 def _meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
     text = _line_of(error)
     if isinstance(error, stripe.CardError):
-        return _decline(error)
+        return _decline(error.error)
     if isinstance(error, stripe.InvalidRequestError):
         if _USED_BEFORE in text:
             return InvalidRequest(
@@ -523,15 +523,18 @@ def _line_of(error: stripe.StripeError) -> str:
     return f"no connection to the payment gateway: {said.partition('): ')[2] or said}"
 
 
-def _decline(error: stripe.CardError) -> PaymentDeclined:
-    if error.code == "authentication_required":
-        return PaymentDeclined(error.code, NEEDS_OWNER)
-    decline_code = error.error and getattr(error.error, "decline_code", None)
-    reason = decline_code or error.code or "card_declined"
+def _decline(error: object) -> PaymentDeclined:
+    """``error`` as in the answer to the charge, and as Stripe keeps it with the intent."""
+    code, decline_code, message = (
+        getattr(error, name, None) for name in ("code", "decline_code", "message")
+    )
+    if code == "authentication_required":
+        return PaymentDeclined(code, NEEDS_OWNER)
+    reason = decline_code or code or "card_declined"
     return PaymentDeclined(
         "generic_decline" if reason in NOT_FOR_BUYERS else reason,
         # Stripe writes these for buyers: https://docs.stripe.com/api/errors.
-        error.user_message or "Your card was declined.",
+        message or "Your card was declined.",
     )
 
 
@@ -587,6 +590,7 @@ def _authorization(intent: PaymentIntent) -> Authorization:
         intent.currency,
         intent.created,
         intent.metadata.to_dict(),
+        _decline(intent.last_payment_error) if status == "declined" else None,
     )
 
 
@@ -597,6 +601,7 @@ def _authorization_of(
     currency: str,
     created_s: int,
     metadata: dict[str, str],
+    decline: PaymentDeclined | None = None,
 ) -> Authorization:
     return Authorization(
         payment_id=payment_id,
@@ -608,6 +613,7 @@ def _authorization_of(
         metadata={
             name: value for name, value in metadata.items() if name not in (KEY_FIELD, SHOP_FIELD)
         },
+        decline=decline,
     )
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from web.domain import (
@@ -238,7 +238,7 @@ class Checkout:
             try:
                 authorization = self._settled(payment, charges) if payment.amount_minor else None
                 if payment.amount_minor and authorization is None:
-                    self._seats.undo_payment(payment, NOT_CHARGED)
+                    self._seats.undo_payment(payment, self._not_charged(payment))
                     return "undone: nothing was charged"
                 attempt = self._attempt(payment, time.monotonic(), authorization)
                 self._check_own(attempt)
@@ -246,6 +246,9 @@ class Checkout:
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
                 return "undone: the card was refused"
+            except IdempotencyKeyReused:
+                self._seats.undo_payment(payment, None)
+                return "undone: its key had been used for another payment"
             except SeatTaken as lost:
                 return f"undone: {', '.join(lost.seats)} had been sold before"
             except AlreadyBooked:
@@ -265,7 +268,8 @@ class Checkout:
         """The money that is reserved for a payment; None when none is and none can be any more. The
         list may be late, and the process that was about to charge the card may only be stopped: a
         key that is not listed is retired before anybody is told that nothing was charged. Raises
-        PaymentDeclined, and PaymentPending when the key was used and its payment is not listed."""
+        PaymentDeclined, IdempotencyKeyReused, and PaymentPending when the key was used and its
+        payment is not listed."""
         key, begun_at = payment.gateway_key, payment.begun_at
         found = self._gateway.find(key, begun_at) if charges is None else charges.get(key)
         if found is None:
@@ -276,7 +280,16 @@ class Checkout:
                 found = self._gateway.find(key, self._gateway.now() - UNDER_WAY)
                 if found is None and self._seats.now() - begun_at < UNDER_WAY:
                     raise PaymentPending(payment.key_digest) from None
-        return found and _reserved(found)
+        return found and _reserved(payment, found)
+
+    def _not_charged(self, payment: Payment) -> PaymentDeclined | SeatTaken:
+        """Why, when its money was let go or never reserved: somebody else has a seat, or nobody
+        carried it on."""
+        others = self._bookings.holding(payment.event_id, payment.seats)
+        sold = {seat for other in others for seat in other.seats}
+        if lost := tuple(seat for seat in payment.seats if seat in sold):
+            return SeatTaken(lost)
+        return replace(NOT_CHARGED)
 
     # ------------------------------------------------------------ the steps
 
@@ -336,7 +349,13 @@ class Checkout:
         except PaymentDeclined as declined:
             declined.attempts_left = self._undo(attempt, declined)
             raise
-        except InvalidRequest:
+        except InvalidRequest as refused:
+            self._undo(attempt, refused)
+            raise
+        except SeatTaken as lost:
+            self._undo(attempt, lost)
+            raise
+        except IdempotencyKeyReused:
             self._undo(attempt, None)
             raise
         except NotAccepted as error:
@@ -346,11 +365,6 @@ class Checkout:
         except NotExecuted as error:
             self._undo(attempt, None)
             raise _not_possible_now(error) from error
-        except KeyUsed:
-            # Retired by the worker, which had reason to think that this process was gone.
-            with suppress(PaymentNotFound):
-                self._hear_final_answer(attempt)
-            raise attempt.pending() from None
         self._reach("authorized")
         self._check_own(attempt)
         self._reach("own")
@@ -358,7 +372,9 @@ class Checkout:
         self._finish(attempt, booking)
         return booking.receipt()
 
-    def _undo(self, attempt: _Attempt, answer: PaymentDeclined | SeatTaken | None) -> int:
+    def _undo(
+        self, attempt: _Attempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
+    ) -> int:
         """How many more cards the hold takes. Raises the answer that the key has got meanwhile,
         when the worker was faster: a key has one final answer."""
         attempts_left = self._seats.undo_payment(attempt.payment, answer)
@@ -390,11 +406,23 @@ class Checkout:
             raise attempt.pending()
 
     def _let_go(self, attempt: _Attempt) -> None:
-        """The money of a payment that was ended without it. When this fails, the worker does it."""
+        """The money of a payment that was ended without it. When this fails, the worker does it.
+        After a loss of Redis the key may be under way again, and the money is what it waits for."""
+        payment = attempt.payment
         with suppress(Unavailable):
-            booking = self._bookings.find(booking_id_of(attempt.payment.hold_id))
-            if booking is None or booking.payment_id != attempt.authorization.payment_id:
+            booking = self._bookings.find(booking_id_of(payment.hold_id))
+            if booking and booking.payment_id == attempt.authorization.payment_id:
+                return
+            if not self._is_under_way(payment):
                 self._void(attempt)
+
+    def _is_under_way(self, payment: Payment) -> bool:
+        """Whoever is at work on it. Raises Unavailable."""
+        try:
+            replay = self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
+        except (EventNotFound, NotKnownNow, PaymentNotFound, Replayed):
+            return False
+        return replay is None
 
     def _void(self, attempt: _Attempt) -> None:
         """Its money, if there is any, is not needed. Raises PaymentPending when it may still be
@@ -406,8 +434,9 @@ class Checkout:
         except GatewayError as error:
             raise attempt.pending() from error
 
-    def _authorize(self, attempt: _Attempt) -> Authorization:
-        """Raises PaymentDeclined, InvalidRequest, NotExecuted, KeyUsed, PaymentPending."""
+    def _authorize(self, attempt: _Attempt) -> Authorization | None:
+        """None when the booking is there already. Raises PaymentDeclined, SeatTaken, AlreadyBooked,
+        IdempotencyKeyReused, InvalidRequest, NotExecuted, PaymentPending."""
         payment = attempt.payment
         if not payment.buyer.payment_method:
             raise InvalidRequest("payment_method", "is required, for these seats cost something")
@@ -428,6 +457,9 @@ class Checkout:
                 # That this call did nothing says nothing of one before it that had no answer.
                 if not unanswered:
                     raise
+            except KeyUsed:
+                self._hear_gateway(attempt)
+                return None
             if not attempt.has_time():
                 raise attempt.pending()
         return self._look_up(attempt)
@@ -441,9 +473,29 @@ class Checkout:
         except GatewayError as error:
             log.warning("payment %s: look-up: %s", payment.gateway_key, error)
             found = None
-        reserved = found and _reserved(found)
+        reserved = found and _reserved(payment, found)
         if reserved:
             return reserved
+        raise attempt.pending()
+
+    def _hear_gateway(self, attempt: _Attempt) -> None:
+        """Of a key that it knows from before: the worker retired it, which had reason to think that
+        this process was gone, or Redis has forgotten what became of it. Returns when it was booked.
+        Otherwise raises the answer that it had; PaymentPending when that is not known, or money is
+        reserved: another process may be at work with it, and the worker comes after both."""
+        payment = attempt.payment
+        try:
+            with suppress(EventNotFound, PaymentNotFound):
+                self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
+            if self._booked_before(payment.hold_id, payment.key_digest, payment.fingerprint):
+                return
+            if self._settled(payment, None) is None:
+                raise self._not_charged(payment)
+        except AlreadyBooked:
+            return  # With another key; the insert says so.
+        except (GatewayError, Unavailable) as error:
+            log.warning("payment %s: look-up: %s", payment.gateway_key, error)
+            raise attempt.pending() from error
         raise attempt.pending()
 
     def _book(self, attempt: _Attempt, now: datetime) -> Booking:
@@ -537,10 +589,13 @@ class Checkout:
         )
 
 
-def _reserved(found: Authorization) -> Authorization | None:
-    """None when it was let go. Raises PaymentDeclined when the card was refused."""
+def _reserved(payment: Payment, found: Authorization) -> Authorization | None:
+    """None when it was let go. Raises PaymentDeclined when the card was refused, and
+    IdempotencyKeyReused when the key stood for something else."""
+    if found.metadata["fingerprint"] != payment.fingerprint:
+        raise IdempotencyKeyReused
     if found.status == "declined":
-        raise PaymentDeclined("card_declined", "Your card was declined.")
+        raise replace(found.decline)
     return found if found.status in ("authorized", "captured") else None
 
 

@@ -27,6 +27,7 @@ def metadata_of(payment: Payment) -> dict[str, str]:
         "key_digest": payment.key_digest,
         "fingerprint": payment.fingerprint,
         "begun_at": payment.begun_at.isoformat(),
+        **({"given_back": str(payment.given_back)} if payment.given_back else {}),
         **_seat_fields(payment.seats),
     }
 
@@ -49,6 +50,7 @@ def payment_of(authorization: Authorization) -> Payment:
         key_digest=metadata["key_digest"],
         fingerprint=metadata["fingerprint"],
         begun_at=datetime.fromisoformat(metadata["begun_at"]).astimezone(UTC),
+        given_back=int(metadata.get("given_back", 0)),
     )
 
 
