@@ -18,15 +18,20 @@
 -- ARGV[8]  lease_ms          after so long the worker takes them over
 -- ARGV[9]  unsure_ms         how long nobody knows what became of a hold of before
 -- ARGV[10] unsettled         1 when there may be more such payments; 0 when these are all
+-- ARGV[11] built_revision    at which revision the caller knows the event to have been built, or 0:
+--                            an event of before was lost once, and does not come back
 -- returns  built | known
 -- Revisions begin at the microsecond of the building: after a loss of Redis they go on above all
 -- former ones, for nobody changes an event a million times a second.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms,
-  unsure_ms, unsettled = unpack(ARGV)
+  unsure_ms, unsettled, built_revision = unpack(ARGV)
 -- include clock epoch seats journal clients broken_part
 
-if redis.call('EXISTS', event_key) == 1 and not broken_part() then return {'known'} end
+if redis.call('EXISTS', event_key) == 1 and not broken_part() then
+  local known_revision = tonumber(redis.call('HGET', event_key, 'revision'))
+  if known_revision >= tonumber(built_revision) then return {'known'} end
+end
 
 redis.call('DEL', event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
 redis.call('SET', seats_key, string.rep('0', seat_count))
@@ -42,7 +47,7 @@ local time = redis.call('TIME')
 local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
-  'closed', '1')
+  'built_revision', revision, 'closed', '1')
 begin_epoch(revision, unsure_ms, unsettled)
 record_opening(revision)
 return {'built'}

@@ -435,3 +435,39 @@ def test_a_hold_remembers_the_newest_answers_only(shop):
             shop.pay(f"key {number}")
     hold = shop.redis.hget(f"holds:{{{shop.event.id}}}", shop.hold.id)
     assert len(json.loads(hold)["keys"]) == 10
+
+
+@pytest.mark.parametrize("seat", ["stalls-B-2", "free-F-1"])
+@pytest.mark.parametrize("it_was", ["held", "being paid for"])
+def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redis, seat, it_was):
+    """Its buyer may have heard that nothing was charged, and that the hold is over."""
+    shop.hold_again(seat)
+    if it_was == "being paid for":
+        shop.seats.fail("renew_lease", KeyboardInterrupt())
+        if seat.startswith("stalls"):
+            shop.gateway.fail("authorize", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            shop.pay()
+        shop.seats.heal()
+        shop.gateway.heal()
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+    reconciler = reconciler_of(shop)
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    reconciler.round()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    lose(shop)
+    for key, value in before.items():
+        raw_redis.restore(key, 0, value)
+    reconciler.round()
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    assert shop.booking() is None

@@ -84,7 +84,7 @@ class Upkeep:
     swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal does not have the
     moment at which the caller saw the event, or not that of now. ``unsettled_epoch``: when the
     event was built, payments may have been under way that nobody knew of; "" when there are none
-    left."""
+    left. ``built_revision``: at which revision it was built, 0 when that is not known."""
 
     version: str
     moment: Moment
@@ -92,6 +92,7 @@ class Upkeep:
     expired_holds: int
     lapsed_payments: int
     unsettled_epoch: str
+    built_revision: int
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,19 @@ class SeatStore(Protocol):
         """None when there is no such event, or none that is whole and open."""
         ...
 
-    def build_event(self, event: Event, payments: Sequence[Payment], are_all: bool = True) -> bool:
+    def build_event(
+        self,
+        event: Event,
+        payments: Sequence[Payment],
+        are_all: bool = True,
+        built_revision: int = 0,
+    ) -> bool:
         """Makes an event that Redis does not know, or has lost a part of, closed until open_event
         has added what is sold.
         ``payments`` were under way when Redis lost them; their seats are paying again. Unless
-        they ``are_all``, the epoch is unsettled. Returns False when there is one already."""
+        they ``are_all``, the epoch is unsettled. Returns False when there is one already, unless
+        that is older than ``built_revision``: it was lost and built again since, and what buyers
+        heard meanwhile stands."""
         ...
 
     def settle_epoch(self, event_id: str, epoch: str) -> None:

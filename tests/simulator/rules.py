@@ -192,7 +192,7 @@ class Rules:
         return self._lost_at_s > max(self._looked_at_s, default=0.0)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
-        """One "not charged" another: as long as Redis has the hold, the gateway knows a refused card
+        """One "not charged" another: while Redis has the hold, the gateway knows a refused card
         again, but not how many there were. MongoDB knows only who booked."""
         redis_forgot = self._lost_at_s >= known.asked_at_s
         if redis_forgot and answer.code == known.final.code == "payment_declined":

@@ -332,7 +332,7 @@ class RedisSeatStore:
             if outcome == "event_broken":
                 upkeep[event_id] = Broken(*values)
             if outcome == "upkeep":
-                version, revision, change, history, expired, lapsed, unsettled = values
+                version, revision, change, history, expired, lapsed, unsettled, built = values
                 upkeep[event_id] = Upkeep(
                     version=version,
                     moment=Moment(int(revision), change),
@@ -340,6 +340,7 @@ class RedisSeatStore:
                     expired_holds=expired,
                     lapsed_payments=lapsed,
                     unsettled_epoch=unsettled,
+                    built_revision=int(built),
                 )
         return upkeep
 
@@ -347,7 +348,13 @@ class RedisSeatStore:
         upkeep = self.read_upkeep([event_id], {}).get(event_id)
         return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
-    def build_event(self, event: Event, payments: Sequence[Payment], are_all: bool = True) -> bool:
+    def build_event(
+        self,
+        event: Event,
+        payments: Sequence[Payment],
+        are_all: bool = True,
+        built_revision: int = 0,
+    ) -> bool:
         under_way = [
             {"hold_id": payment.hold_id, "hold": _stored(event, payment)} for payment in payments
         ]
@@ -360,6 +367,7 @@ class RedisSeatStore:
             lease_ms=self._lease_ms,
             unsure_ms=UNSURE_MS,
             unsettled=int(not are_all),
+            built_revision=built_revision,
         )
         return outcome == "built"
 

@@ -81,18 +81,24 @@ class Opening:
         return outcomes
 
     def open_event(
-        self, event: Event, under_way: UnderWay | None = None, lost_revision: int = 0
+        self,
+        event: Event,
+        under_way: UnderWay | None = None,
+        lost_revision: int = 0,
+        built_revision: int = 0,
     ) -> bool:
         """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
         renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
         unless it is given. ``lost_revision``: the history that led to it is not in Redis any more,
-        so the event goes on above it."""
+        so the event goes on above it. ``built_revision``: it was built at this one, so an older
+        event is one that was lost before, and is built again."""
         self._check_bookings(event)
         self._seats.announce([event.id])
-        if self._seats.revision(event.id) is None:
+        revision = self._seats.revision(event.id)
+        if revision is None or revision < built_revision:
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
-            self._build(event, under_way or UnderWay(self._gateway))
+            self._build(event, under_way or UnderWay(self._gateway), built_revision)
         for _ in range(OPENING_TRIES):
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
@@ -139,11 +145,11 @@ class Opening:
             )
         return sold
 
-    def _build(self, event: Event, under_way: UnderWay) -> None:
+    def _build(self, event: Event, under_way: UnderWay, built_revision: int) -> None:
         """With the payments that are under way for seats that nobody has booked. The money of
         others is let go by the worker."""
         if not any(section.price_minor for section in event.sections):
-            return self._seats.build_event(event, payments=[])
+            return self._seats.build_event(event, [], built_revision=built_revision)
         payments = under_way.of(event.id)
         sold = set(self._bookings.sold_seats(event.id))
         possible = [
@@ -153,7 +159,8 @@ class Opening:
             and not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]
-        self._seats.build_event(event, possible, under_way.are_all and possible == payments)
+        are_all = under_way.are_all and possible == payments
+        self._seats.build_event(event, possible, are_all, built_revision)
 
 
 def _moves(event: Event, before: Event, seats: Sequence[str]) -> OpeningRefused:

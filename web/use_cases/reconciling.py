@@ -161,6 +161,7 @@ class Reconciler:
         self._dry_run = dry_run
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
+        self._built: dict[str, int] = {}
         self._server_run = ""
         self._may_have_gone_back: set[str] = set()
         self._unsettled: dict[str, _Unsettled] = {}
@@ -282,6 +283,7 @@ class Reconciler:
             reason = "Redis was started again, or another has taken over"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
         self._seen[event_id] = upkeep.moment
+        self._built[event_id] = upkeep.built_revision
         self._note_epoch(now, event_id, upkeep.unsettled_epoch)
 
         if upkeep.expired_holds and not self._dry_run:
@@ -318,7 +320,10 @@ class Reconciler:
         seen = self._seen.get(event_id)
         lost_revision = max(seen.revision if seen else 0, revision_now)
         self._repair(
-            "reopened", event_id, reason, partial(self._open, event, under_way, lost_revision)
+            "reopened",
+            event_id,
+            reason,
+            partial(self._open, event, under_way, lost_revision, self._built.get(event_id, 0)),
         )
         if not self._dry_run:
             self._seen.pop(event_id, None)
@@ -550,9 +555,13 @@ class Reconciler:
             log.exception("not done: %s: unexpected", subject)
 
     def _open(
-        self, event: Event, under_way: UnderWay | None = None, lost_revision: int = 0
+        self,
+        event: Event,
+        under_way: UnderWay | None = None,
+        lost_revision: int = 0,
+        built_revision: int = 0,
     ) -> None:
-        self._opening.open_event(event, under_way, lost_revision)
+        self._opening.open_event(event, under_way, lost_revision, built_revision)
 
     def _refund(self, booking_id: str) -> None:
         self._refunding.refund(booking_id)
