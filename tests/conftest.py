@@ -13,6 +13,7 @@ import pymongo
 import pytest
 import redis
 import stripe
+from hypothesis import HealthCheck, settings
 
 from ops import processes
 from ops.processes import free_port
@@ -35,6 +36,10 @@ from web.stores.stripe_gateway import StripeGateway
 
 # For processes that a test starts with the environment of its own.
 os.environ.update(NO_ENV_FILE)
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("tickets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tickets")
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Another worker could take a port between the look for it and the server's start.

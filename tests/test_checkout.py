@@ -561,14 +561,14 @@ def test_money_that_is_not_let_go_at_once_is_let_go_by_the_worker(shop, bookings
 
 
 def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sandbox, monkeypatch):
-    hall = small_hall(hold_ms=300)
+    hall = small_hall(hold_ms=2000)
     put_on_sale(seats, hall)
     gateway = StripeGateway("sk_test_checkout", sandbox.url)
     shop = Shop(hall, seats, bookings, gateway)
     authorize = shop.gateway.authorize
 
     def slowly(*arguments):
-        time.sleep(0.5)
+        time.sleep(2.1)
         seats.sweep_holds(hall.id)
         return authorize(*arguments)
 
@@ -578,12 +578,12 @@ def test_a_hold_that_expires_during_the_charge_still_sells(seats, bookings, sand
 
 
 def test_a_card_that_is_refused_after_the_hold_ran_out_frees_the_seats(seats, bookings, sandbox):
-    hall = small_hall(hold_ms=300)
+    hall = small_hall(hold_ms=2000)
     put_on_sale(seats, hall)
     shop = Shop(hall, seats, bookings, StripeGateway("sk_test_checkout", sandbox.url))
 
     def slowly_refuse(*_):
-        time.sleep(0.5)
+        time.sleep(2.1)
         raise PaymentDeclined("generic_decline", "Your card was declined.")
 
     shop.gateway.authorize = slowly_refuse

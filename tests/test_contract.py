@@ -13,6 +13,8 @@ from tests.factories import STALLS, lose_event, put_on_sale, small_hall
 from tests.http_client import Client, assert_problem, bearer
 from tests.waiting import eventually
 
+TRIES = 5
+"""Of what a busy machine may be too slow for."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -247,11 +249,12 @@ def test_a_released_hold_frees_its_seats_and_can_be_released_again(ada, bob):
 
 
 def test_a_hold_expires_and_the_next_buyer_gets_the_seat(stack, seats):
-    hall = open_hall(seats, hold_ms=300)
+    hall = open_hall(seats, hold_ms=2000)
     ada, bob = Client(stack.url, hall.id), Client(stack.url, hall.id)
     hold = ada.held("stalls-A-1")
     assert_problem(bob.hold_seat("stalls-A-1"), 409, "seat_taken")
-    time.sleep(1)  # nginx may repeat its refusal until this second is over
+    # nginx may repeat its refusal until the second is over in which it got it.
+    time.sleep(hold["expires_in_ms"] / 1000 + 0.1)
     assert bob.hold_seat("stalls-A-1").status_code == 201
     assert_problem(ada.look_up(hold), 410, "hold_expired")
     assert_problem(ada.pay(hold), 410, "hold_expired")
@@ -487,10 +490,14 @@ def test_wrong_methods_and_paths_are_problems_too(ada):
 
 
 def test_the_eleventh_request_in_a_second_is_refused(stack, event):
-    eager = Client(stack.url, event.id)
-    began = time.monotonic()
-    answers = [eager.call("GET", "/nothing") for _ in range(11)]
-    assert time.monotonic() - began < 1, "too slow a machine for this test"
+    for _ in range(TRIES):
+        eager = Client(stack.url, event.id)
+        began = time.monotonic()
+        answers = [eager.call("GET", "/nothing") for _ in range(11)]
+        if time.monotonic() - began < 1:
+            break
+    else:
+        raise AssertionError("too slow a machine for this test")
     assert [a.status_code for a in answers] == [404] * 10 + [429]
     for left, answer in zip(range(9, -1, -1), answers, strict=False):
         assert answer.headers["RateLimit-Policy"] == '"client";q=10;w=1'

@@ -79,6 +79,7 @@ async def play(crowd: Crowd, owner: Client) -> list[float]:
     return took_s
 
 
+@pytest.mark.alone
 def test_a_hot_seat_has_one_holder_at_a_time_and_comes_back_within_a_second(stack, event):
     owner = Client(stack.url, event.id)
     crowd = Crowd(stack.url, f"/api/events/{event.id}/seats/{SEAT}/hold")

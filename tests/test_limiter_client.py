@@ -133,9 +133,9 @@ import sys, time
 import gevent
 from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.sliding_log import Rate
-client = LimiterClient("\\0" + sys.argv[1], timeout_s=0.2)
+client = LimiterClient("\\0" + sys.argv[1], timeout_s=0.5)
 def be_busy():
-    end = time.monotonic() + 0.4
+    end = time.monotonic() + 0.8
     while time.monotonic() < end:
         pass
 client.check("one", Rate(10, 10**9))
@@ -194,7 +194,7 @@ def test_while_the_limiter_is_gone_the_worker_counts_and_then_returns_to_it(read
 
 
 def test_the_worker_knows_what_the_limiter_had_accepted_for_it(ready):
-    client = ready.client(timeout_s=0.3)
+    client = ready.client(timeout_s=1)
     for _ in range(LIMIT - 1):
         assert client.check("a", RATE).allowed
     os.kill(ready.child(limiter=True), signal.SIGSTOP)
@@ -251,7 +251,7 @@ def test_a_limiter_that_closes_every_connection_is_asked_twice_and_then_not_any_
 
 
 def test_a_limiter_that_hangs_delays_few_requests(ready):
-    client = ready.client(timeout_s=0.3)
+    client = ready.client(timeout_s=1)
     client.check("a", RATE)
     limiter = ready.child(limiter=True)
     os.kill(limiter, signal.SIGSTOP)
@@ -260,20 +260,20 @@ def test_a_limiter_that_hangs_delays_few_requests(ready):
         client.check(f"client-{number}", RATE)
     took_s = time.monotonic() - began
     os.kill(limiter, signal.SIGCONT)
-    assert 0.3 <= took_s < 3, "not the time-out of each"
+    assert 1 <= took_s < 30, "not the time-out of each"
     assert client.fallbacks == 100
 
 
 def test_all_who_wait_for_a_limiter_that_hangs_decide_at_the_same_time(ready):
-    client = ready.client(timeout_s=1)
+    client = ready.client(timeout_s=3)
     client.check("a", RATE)
     os.kill(ready.child(limiter=True), signal.SIGSTOP)
-    late = threading.Timer(0.8, ask_at_once, (client, ["late"]))
+    late = threading.Timer(2.4, ask_at_once, (client, ["late"]))
     late.start()
     began = time.monotonic()
     ask_at_once(client, [f"client-{n}" for n in range(80)])
     late.join()
-    assert time.monotonic() - began < 1.7, "one time-out for all, also who came late"
+    assert time.monotonic() - began < 5, "one time-out for all, also who came late"
     assert client.fallbacks == 81
 
 
@@ -295,7 +295,7 @@ def test_all_callers_share_one_connection(ready):
 
 
 def test_a_late_answer_is_never_taken_for_that_of_a_later_question(ready):
-    client = ready.client(timeout_s=0.3)
+    client = ready.client(timeout_s=1)
     client.check("a", RATE)
     limiter = ready.child(limiter=True)
     os.kill(limiter, signal.SIGSTOP)
@@ -307,7 +307,7 @@ def test_a_late_answer_is_never_taken_for_that_of_a_later_question(ready):
 
 
 def test_a_denial_is_remembered_until_it_ends_and_for_its_rate_only():
-    rate, other = Rate(10, 500_000_000), Rate(1, 500_000_000)
+    rate, other = Rate(10, 2 * 10**9), Rate(1, 2 * 10**9)
     asked = []
     with a_limiter_that(
         lambda key: asked.append(key) or Decision(False, 0, rate.window_ns)

@@ -240,7 +240,7 @@ def test_a_redis_that_is_no_use_delays_nobody_much(workers_of_two_hosts, redis_s
             for number in range(questions):
                 assert client.check(f"client-{number}", RATE).remaining == LIMIT - 1
             took_s = time.monotonic() - began
-            assert took_s < questions * redis_timeout_s / 5, "not the time-out of each"
+            assert took_s < questions * redis_timeout_s / 2, "not the time-out of each"
             time.sleep(0.5)
             assert client.stats()["shared"] == 0, "no trial succeeds"
             assert client.stats()["shared_fallbacks"] >= questions
@@ -315,14 +315,14 @@ def test_the_log_tells_of_a_redis_that_goes_and_comes_once_each(start_host, redi
 
 
 def test_clients_that_stay_away_cost_redis_nothing_and_all_keys_are_in_one_slot(hosts, raw):
-    short = Rate(LIMIT, 10**9)
+    short = Rate(LIMIT, 3 * 10**9)
     for number in range(20):
         hosts[0].check(f"client-{number}", short)
     hosts[0].check("a", RATE)
     keys = raw.keys("accepted:*client-*")
     assert len(keys) == 20
     assert len({re.search(rb"{.*?}", key)[0] for key in raw.keys("*")}) == 1
-    assert all(0 < raw.pttl(key) <= 1000 for key in keys if raw.exists(key))
+    assert all(0 < raw.pttl(key) <= 3000 for key in keys if raw.exists(key))
     eventually(lambda: not raw.keys("accepted:*client-*"), "the end of the keys")
 
 

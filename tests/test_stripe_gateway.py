@@ -545,7 +545,7 @@ def test_a_call_for_which_stripe_never_has_time_has_done_nothing(
     with pytest.raises(NotExecuted):
         authorize(impatient, f"{key}-late")
 
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 6
     assert refunds_of(sandbox, payment_id) == []
     assert gateway.find(f"{key}-late", start) is None
 

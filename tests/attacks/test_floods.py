@@ -32,13 +32,15 @@ MOST_MS = 0.1
 """Processor time of the application for a request that nobody counts."""
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def flood() -> Iterator[Flood]:
     with Flood() as flood:
         yield flood
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_flood_within_the_limit_does_not_double_what_others_wait(scene, flood, route):
     request = scene.costliest(route)

@@ -59,13 +59,13 @@ def test_after_the_computer_slept_the_server_is_asked_what_is_left(held):
 
 
 def test_the_time_left_is_announced_at_few_moments(held):
-    page = held(hold_ms=12_000)
+    page = held(hold_ms=14_000)
     said = page.locator("main > [role=status].unseen")
     expect(said).to_have_text("10 seconds left to pay.")
 
 
 def test_when_the_time_is_over_the_page_says_so_and_offers_the_seats_again(held):
-    page = held(hold_ms=2000)
+    page = held(hold_ms=4000)
     expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
     page.get_by_role("button", name="Hold the same seats again").click()
     page.wait_for_url("**/holds/hld_*")
@@ -138,7 +138,7 @@ def test_a_browser_that_says_it_is_offline_sends_the_payment_when_it_is_pressed_
 
 
 def test_offline_at_the_end_of_the_time_the_page_waits_for_the_connection(held):
-    page = held(hold_ms=3000)
+    page = held(hold_ms=5000)
     page.context.set_offline(True)
     expect(page.locator("#time-left")).to_contain_text("we cannot be reached")
     page.context.set_offline(False)
@@ -146,12 +146,12 @@ def test_offline_at_the_end_of_the_time_the_page_waits_for_the_connection(held):
 
 
 def test_a_refused_card_leaves_a_form_that_ends_at_the_page_of_the_hold(held):
-    page = held(hold_ms=6000)
+    page = held(hold_ms=8000)
     page.get_by_label("Visa that its bank refuses").check()
     page.locator(".pay-button").click()
     expect(page.get_by_role("heading", name="The card was refused")).to_be_visible()
     # Not by sending the refused form once more.
-    page.wait_for_url("**/holds/hld_*", timeout=12_000)
+    page.wait_for_url("**/holds/hld_*", timeout=20_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
 
 

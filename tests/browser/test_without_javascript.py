@@ -103,9 +103,9 @@ def test_of_two_browsers_that_want_one_seat_one_gets_it(open_page, hall):
 
 
 def test_a_hold_that_runs_out_while_the_form_is_filled_in_is_not_charged(open_page, hall, charges):
-    page = open_page(hall(hold_ms=400))
+    page = open_page(hall(hold_ms=3000))
     held = hold(page, "stalls-A-1", "stalls-A-2")
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(3000)
     pay(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("The time for these seats ran out")
     expect(page.get_by_role("main")).to_contain_text("Nothing was charged.")

@@ -201,11 +201,11 @@ def test_without_a_card_that_exists_nothing_is_charged(held, charges, method):
 
 
 def test_a_hold_that_ran_out_offers_the_same_seats(ada, hall_with, charges):
-    held = ada.get(hall_with(hold_ms=400)).press("Hold the chosen", seats="stalls-A-1")
-    time.sleep(0.45)
+    held = ada.get(hall_with(hold_ms=2000)).press("Hold the chosen", seats="stalls-A-1")
+    time.sleep(2.05)
     for ended in (
         held.press("Pay", **BUYER),
-        held.press("Give me 1 second more"),
+        held.press("Give me 2 seconds more"),
         ada.get(held.address),
     ):
         assert (ended.status, ended.title) == (410, "The time for these seats ran out")
@@ -217,9 +217,9 @@ def test_a_hold_that_ran_out_offers_the_same_seats(ada, hall_with, charges):
 
 
 def test_a_hold_that_ran_out_says_which_of_its_seats_are_gone(ada, eve, hall_with):
-    address = hall_with(hold_ms=400)
+    address = hall_with(hold_ms=2000)
     held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
-    time.sleep(0.45)
+    time.sleep(2.05)
     eve.get(address).press("Hold the chosen", seats="stalls-A-1")
     ended = ada.get(held.address)
     assert "Taken by somebody else Stalls, row A, seat 1" in ended.text
@@ -228,9 +228,9 @@ def test_a_hold_that_ran_out_says_which_of_its_seats_are_gone(ada, eve, hall_wit
 
 
 def test_seats_that_this_browser_holds_or_has_booked_again_are_in_its_basket(ada, hall_with):
-    address = hall_with(hold_ms=1500)
+    address = hall_with(hold_ms=4000)
     held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
-    time.sleep(1.55)
+    time.sleep(4.05)
     again = ada.get(held.address).press("Hold the same seats again")
     for _ in range(2):
         ended = ada.get(held.address)

@@ -59,10 +59,10 @@ def test_seats_are_available_and_only_a_price_is_free(ada, seats):
 
 
 def test_what_ran_out_is_not_said_to_be_held(ada, seats, hall_with):
-    address = hall_with(hold_ms=1500)
+    address = hall_with(hold_ms=3000)
     ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "stalls-A-2"])
     assert "You are holding seats for this event" in ada.get(address).text
-    time.sleep(1.6)
+    time.sleep(3.05)
     page = ada.get(address)
     assert "You are holding" not in page.text and "You have booked" not in page.text
 
