@@ -47,20 +47,29 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     processes.FREE_PORTS = processes.FREE_PORTS[number::workers]
 
 LONGEST_FILES = """
-    test_faults.py test_organiser_commands.py browser/test_accessibility.py
-    simulator/test_simulator.py test_start_up.py test_run.py test_points.py
-    attacks/test_cross_site.py browser/test_older_browsers.py test_partial_loss.py
-    attacks/test_floods.py test_nginx_renderings.py test_install.py browser/test_cards.py
-    browser/test_map.py test_tickets_command.py browser/test_every_engine.py test_env_file.py
-    test_limit_exactness.py test_parameters.py test_honcho.py test_model.py
+    browser/test_accessibility.py browser/test_every_engine.py browser/test_older_browsers.py
+    browser/test_cards.py browser/test_map.py browser/test_time_and_forms.py
+    browser/test_one_address.py browser/test_two_languages.py
+    test_faults.py attacks/test_cross_site.py simulator/test_simulator.py
+    test_organiser_commands.py test_start_up.py test_partial_loss.py test_install.py
+    test_tickets_command.py test_ops_servers.py test_nginx_renderings.py test_payment_sandbox.py
+    test_run.py test_stripe_gateway.py test_shared_limit.py test_model.py
+    attacks/test_slow_clients.py test_honcho.py test_limit_exactness.py test_wrong_clocks.py
+    test_points.py test_parameters.py test_env_file.py
 """.split()
 """As ``--durations`` shows. Workers take them first, so that in the end none is left with one."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's files come in a row: so a worker starts Chromium once for all of them."""
     if worker:
         rank = {f"tests/{name}": number for number, name in enumerate(LONGEST_FILES)}
-        items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+        def turn(item: pytest.Item) -> tuple[bool, int]:
+            path = item.nodeid.partition("::")[0]
+            return not path.startswith("tests/browser/"), rank.get(path, len(rank))
+
+        items.sort(key=turn)
 
 
 WEBHOOK_SECRET = "whsec_of_tests"
