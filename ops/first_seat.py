@@ -4,6 +4,7 @@ import json
 import urllib.parse
 import urllib.request
 from datetime import UTC, datetime
+from typing import Any
 
 TIMEOUT_S = 5
 
@@ -29,6 +30,7 @@ def hold_url_of_a_free_seat(base_url: str) -> str | None:
     return None
 
 
-def _get(url: str) -> dict:
+def _get(url: str) -> dict[str, Any]:
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - our own
-        return json.load(response)
+        document: dict[str, Any] = json.load(response)
+    return document

@@ -52,6 +52,9 @@ class Process:
     ``cause_in`` what its log says about why it does not.
     """
 
+    url = ""
+    """Where a subclass that serves something can be reached."""
+
     ready_timeout_s: float = 30
     stop_timeout_s: float = 10
 

@@ -22,6 +22,8 @@ from typing import Any
 import pymongo
 import redis
 from pymongo.errors import OperationFailure, PyMongoError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port
 
@@ -125,11 +127,15 @@ class Redis(Server):
 
     def is_ready(self) -> bool:
         with redis.Redis(
-            host=HOST, port=self.port, socket_timeout=PROBE_TIMEOUT_S, retry=None
+            host=HOST,
+            port=self.port,
+            socket_timeout=PROBE_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             try:
                 # While the append-only file is read, PING answers LOADING.
-                return client.ping()
+                client.ping()
+                return True
             except redis.RedisError:
                 return False
 
@@ -172,7 +178,7 @@ class MongoDB(Server):
         self.member = f"{HOST}:{self.port}"
         self.url = f"mongodb://{self.member}/{database}?replicaSet={self.replica_set}"
         self.state_dir = state_dir
-        command = [
+        command: list[str | Path] = [
             find_mongod(),
             *("--port", str(self.port), "--bind_ip", HOST, "--nounixsocket"),
             *("--dbpath", state_dir, "--quiet"),
@@ -193,6 +199,7 @@ class MongoDB(Server):
         if not accepts_connections(self.port, HOST):
             return False
         timeout_ms = PROBE_TIMEOUT_S * 1000
+        client: pymongo.MongoClient[dict[str, Any]]
         with pymongo.MongoClient(
             HOST,
             self.port,
@@ -202,11 +209,11 @@ class MongoDB(Server):
         ) as client:
             try:
                 self._join_own_replica_set(client)
-                return client.admin.command("hello")["isWritablePrimary"]
+                return bool(client.admin.command("hello")["isWritablePrimary"])
             except PyMongoError:
                 return False
 
-    def _join_own_replica_set(self, client: pymongo.MongoClient) -> None:
+    def _join_own_replica_set(self, client: pymongo.MongoClient[dict[str, Any]]) -> None:
         try:
             client.admin.command("replSetGetStatus")
         except OperationFailure as error:
@@ -300,14 +307,16 @@ class Sandbox(Server):
 
     def faults(self) -> list[dict[str, Any]]:
         """The faults as they were set, with how many times each has ``happened``."""
-        return self._control("GET")["faults"]
+        faults: list[dict[str, Any]] = self._control("GET")["faults"]
+        return faults
 
     def _control(self, method: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PROBE_TIMEOUT_S)
         with contextlib.closing(connection):
-            connection.request(method, "/_sandbox/faults", document and json.dumps(document))
+            sent = None if document is None else json.dumps(document)
+            connection.request(method, "/_sandbox/faults", sent)
             response = connection.getresponse()
-            body = json.load(response)
+            body: dict[str, Any] = json.load(response)
         if response.status != http.HTTPStatus.OK:
             raise ValueError(body["error"]["message"])
         return body

@@ -2,7 +2,9 @@
 programs, and for people a page in the application's words."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 PROBLEMS_PATH = "/.problems/"
 """Where nginx keeps them; reachable for nginx itself only."""
@@ -27,7 +29,7 @@ class Problem:
     detail: str
     nginx_statuses: tuple[int, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
-    extra: dict[str, object] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
     heading: str = ""
     paragraphs: tuple[str, ...] = ()
     name: str = ""
@@ -52,16 +54,21 @@ class Problem:
         )
 
 
+class Page(TypedDict):
+    heading: str
+    paragraphs: tuple[str, ...]
+
+
 RETRY_SOON = (("Retry-After", "1"),)
 
 NEVER_TWICE = "If you were paying, that is safe: you are never charged twice."
 
-NOTHING_THERE = {
+NOTHING_THERE: Page = {
     "heading": "This page does not exist",
     "paragraphs": ("The address may be mistyped, or what was here is no longer on sale.",),
 }
 
-NOT_READ = {
+NOT_READ: Page = {
     "heading": "We could not read that",
     "paragraphs": ("It did nothing, and nothing was charged by it.",),
 }

@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import socket
 import time
+from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 from stripe.params import (
@@ -18,11 +19,11 @@ from werkzeug.exceptions import HTTPException
 from ops.sandbox import intents, refunds
 from ops.sandbox.access import API_VERSION, asked_version, require_test_key
 from ops.sandbox.calls import Calls, deliver
-from ops.sandbox.charges import charge_of
+from ops.sandbox.charges import charge_of, latest_charge_of
 from ops.sandbox.control import PREFIX as CONTROL_PREFIX
 from ops.sandbox.control import control_calls
-from ops.sandbox.errors import Answer, ApiError, Event, invalid_request, json_answer
-from ops.sandbox.faults import Dropped, Faults
+from ops.sandbox.errors import Answer, ApiError, ErrorType, Event, invalid_request, json_answer
+from ops.sandbox.faults import Dropped, Faults, Operation
 from ops.sandbox.form import Parameters, decode
 from ops.sandbox.intent_parameters import Confirmation, read_confirmation, read_creation
 from ops.sandbox.intents import Intent
@@ -58,7 +59,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     calls = Calls(ledger, faults, webhooks, rate_limit or RateLimit())
     payments, repayments = PaymentIntents(ledger, calls), Refunds(ledger, calls)
-    for method, path, operation, call in (
+    routes: tuple[tuple[str, str, Operation, Callable[..., Answer]], ...] = (
         ("POST", INTENTS, "create", payments.create),
         ("GET", INTENTS, "list", payments.list),
         ("GET", f"{INTENTS}/<intent_id>", "retrieve", payments.retrieve),
@@ -67,7 +68,8 @@ def create_app(
         ("POST", f"{INTENTS}/<intent_id>/cancel", "cancel", payments.cancel),
         ("POST", REFUNDS, "refund", repayments.create),
         ("GET", REFUNDS, "list_refunds", repayments.list),
-    ):
+    )
+    for method, path, operation, call in routes:
         app.add_url_rule(path, operation, calls.view(operation, call), methods=[method])
     app.register_blueprint(control_calls(faults))
     app.before_request(begin_call)
@@ -102,8 +104,7 @@ class PaymentIntents:
                 self._save(intent, payment_method)
                 return json_answer(200, self._shown(intent, expands))
             if payment_method is None:
-                # Refuses it, for there is nothing to charge.
-                intents.require_confirmable(intent, creation.confirmation)
+                raise intents.nothing_to_charge(intent)
             return self._confirm(intent, creation.confirmation, payment_method, expands)
 
         takes_s = self._takes_s(creation.payment_method) if creation.confirmation else 0.0
@@ -118,12 +119,13 @@ class PaymentIntents:
             intent = self._ledger.intent(intent_id)
             intents.require_confirmable(intent, confirmation)
             given = confirmation.payment_method or intent["payment_method"]
-            return self._confirm(intent, confirmation, self._payment_method(given), expands)
+            payment_method = self._ledger.payment_method(given, _now_s())
+            return self._confirm(intent, confirmation, payment_method, expands)
 
-        payment_method = confirmation.payment_method
-        if payment_method is None:
-            payment_method = self._ledger.intent(intent_id)["payment_method"]
-        return self._calls.change(effect, self._takes_s(payment_method))
+        given = confirmation.payment_method
+        if given is None:
+            given = self._ledger.intent(intent_id)["payment_method"]
+        return self._calls.change(effect, self._takes_s(given))
 
     def _confirm(
         self,
@@ -165,11 +167,11 @@ class PaymentIntents:
             intent = self._ledger.intent(intent_id)
             intents.cancel(intent, reason, _now_s())
             self._ledger.save(intent)
-            events = (Event("payment_intent.canceled", intent),)
-            charge = charge_of(intent, 0)
+            events = [Event("payment_intent.canceled", intent)]
+            charge = latest_charge_of(intent, 0)
             if charge and charge["refunded"]:
-                events += (Event("charge.refunded", charge),)
-            return json_answer(200, self._shown(intent, expands), events)
+                events.append(Event("charge.refunded", charge))
+            return json_answer(200, self._shown(intent, expands), tuple(events))
 
         return self._calls.change(effect)
 
@@ -212,9 +214,11 @@ class PaymentIntents:
     def _shown(self, intent: Intent, expands: set[str]) -> Intent:
         shown = dict(intent)
         if "latest_charge" in expands:
-            shown["latest_charge"] = charge_of(intent, self._ledger.refunded_minor(intent["id"]))
+            refunded_minor = self._ledger.refunded_minor(intent["id"])
+            shown["latest_charge"] = latest_charge_of(intent, refunded_minor)
         if "payment_method" in expands and intent["payment_method"]:
-            shown["payment_method"] = self._payment_method(intent["payment_method"]).shown()
+            payment_method = self._ledger.payment_method(intent["payment_method"], _now_s())
+            shown["payment_method"] = payment_method.shown()
         return shown
 
 
@@ -290,7 +294,7 @@ def _query() -> Parameters:
     return Parameters(decode(request.args.items(True)))
 
 
-def _list_answer(url: str, data: list, has_more: bool) -> Answer:
+def _list_answer(url: str, data: list[Intent] | list[Refund], has_more: bool) -> Answer:
     return json_answer(200, {"object": "list", "url": url, "has_more": has_more, "data": data})
 
 
@@ -327,10 +331,10 @@ def _read_window(parameters: Parameters) -> Window:
 
 def _read_created(parameters: Parameters) -> dict[str, int]:
     """One moment, or bounds."""
-    if not parameters.has_fields("created"):
+    bounds = parameters.group("created") if parameters.has_fields("created") else None
+    if bounds is None:
         moment_s = parameters.integer("created")
         return {} if moment_s is None else {"gte": moment_s, "lte": moment_s}
-    bounds = parameters.group("created")
     created = {name: bounds.integer(name) for name in ("gt", "gte", "lt", "lte")}
     bounds.require_no_more()
     return {name: bound_s for name, bound_s in created.items() if bound_s is not None}
@@ -341,7 +345,7 @@ def _http_error(error: HTTPException) -> Answer:
         message = f"Unrecognized request URL ({request.method}: {request.path})."
         return invalid_request(message, status=404).answer()
     status = error.code or 500
-    kind = "api_error" if status >= 500 else "invalid_request_error"
+    kind: ErrorType = "api_error" if status >= 500 else "invalid_request_error"
     return ApiError(status, kind, error.description or error.name).answer()
 
 

@@ -13,15 +13,18 @@ from ops.sandbox.payment_methods import no_billing_details
 Charge = dict[str, Any]
 
 
-def charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
-    """The latest charge; None when the card was not charged yet. ``refunded_minor`` is the sum of
-    the intent's refunds.
+def latest_charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
+    """None when the card was not charged yet; else as charge_of."""
+    return None if intent["latest_charge"] is None else charge_of(intent, refunded_minor)
+
+
+def charge_of(intent: Intent, refunded_minor: int) -> Charge:
+    """The latest charge of an intent that has one. ``refunded_minor`` is the sum of the intent's
+    refunds.
 
     Money that was reserved and let go counts as refunded too, as it does at Stripe: the charge of
     a cancelled intent is ``refunded`` and not ``captured``.
     """
-    if intent["latest_charge"] is None:
-        return None
     error = intent["last_payment_error"]
     failed = error is not None
     declined = failed and error["payment_method"]

@@ -67,7 +67,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: Annotated[int, Meta(ge=1)] | None = None
     seconds: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind.startswith("slow") != bool(self.seconds):
             raise ValueError("slow faults, and no others, take seconds")
 
@@ -82,7 +82,7 @@ class Faults:
     """The faults that are planned, in order: a call takes the first that is for it and not used
     up, and no other. They are gone when the process ends."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._plans: list[_Plan] = []
         self._cleared = threading.Event()
 
@@ -132,7 +132,7 @@ class Faults:
             raise Dropped
         if kind == "hang_after":
             self._hang()
-        if kind == "slow_after":
+        if fault and kind == "slow_after":
             time.sleep(fault.seconds)
         return answer
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import stripe
 
@@ -10,6 +10,8 @@ from ops.sandbox.errors import ApiError, invalid_request
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+Value = TypeVar("Value")
 
 MAX_METADATA = 50
 MAX_METADATA_NAME = 40
@@ -66,11 +68,17 @@ class Parameters:
             _require_choice(value, choices, full_name)
         return value
 
+    def required_text(self, name: str) -> str:
+        return self._given(name, self.text(name))
+
     def flag(self, name: str) -> bool | None:
         value = self.text(name)
         if value not in (None, "true", "false"):
             raise invalid_request(f"Invalid boolean: {value}", param=self._full(name))
         return None if value is None else value == "true"
+
+    def required_flag(self, name: str) -> bool:
+        return self._given(name, self.flag(name))
 
     def integer(self, name: str) -> int | None:
         value = self.text(name)
@@ -81,6 +89,9 @@ class Parameters:
                 f"Invalid integer: {value}", "parameter_invalid_integer", self._full(name)
             )
         return int(value)
+
+    def required_integer(self, name: str) -> int:
+        return self._given(name, self.integer(name))
 
     def has_fields(self, name: str) -> bool:
         return isinstance(self._values.get(name), dict)
@@ -127,10 +138,7 @@ class Parameters:
         """Raises ApiError for the first of these that is not given."""
         for name in names:
             if name not in self._values:
-                full_name = self._full(name)
-                raise invalid_request(
-                    f"Missing required param: {full_name}.", "parameter_missing", full_name
-                )
+                raise _missing(self._full(name))
 
     def require_one_at_most(self, *names: str) -> None:
         """Raises ApiError when several of these are given."""
@@ -170,6 +178,11 @@ class Parameters:
             f"The sandbox does not have this parameter of Stripe's: {name}", param=name
         )
 
+    def _given(self, name: str, value: Value | None) -> Value:
+        if value is None:
+            raise _missing(self._full(name))
+        return value
+
     def _full(self, name: str) -> str:
         return f"{self._group}[{name}]" if self._group else name
 
@@ -178,6 +191,10 @@ def names_of(of_stripe: type) -> frozenset[str]:
     """The parameters that a call takes at Stripe. ``of_stripe`` is the SDK's type of them, which
     also has the options of a request."""
     return frozenset(of_stripe.__annotations__) - frozenset(stripe.RequestOptions.__annotations__)
+
+
+def _missing(name: str) -> ApiError:
+    return invalid_request(f"Missing required param: {name}.", "parameter_missing", name)
 
 
 def _empty(name: str) -> ApiError:

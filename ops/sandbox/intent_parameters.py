@@ -88,7 +88,10 @@ class Creation:
 def read_creation(parameters: Parameters) -> Creation:
     """Raises ApiError for a parameter that is missing, wrong or unknown."""
     parameters.require("amount", "currency")
-    amount_minor, currency = parameters.integer("amount"), parameters.text("currency")
+    amount_minor, currency = (
+        parameters.required_integer("amount"),
+        parameters.required_text("currency"),
+    )
     if amount_minor < 1:
         raise invalid_request(
             "This value must be greater than or equal to 1.", "parameter_invalid_integer", "amount"
@@ -146,9 +149,8 @@ def _read_automatic(parameters: Parameters) -> Automatic:
     given = parameters.group("automatic_payment_methods")
     if given is None:
         return Automatic()
-    given.require("enabled")
     automatic = Automatic(
-        enabled=given.flag("enabled"),
+        enabled=given.required_flag("enabled"),
         redirects=given.text("allow_redirects", REDIRECTS) or Automatic.redirects,
     )
     given.require_no_more()

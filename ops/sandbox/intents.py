@@ -87,6 +87,15 @@ def completed(intent: Intent) -> Intent:
     }
 
 
+def nothing_to_charge(intent: Intent) -> ApiError:
+    return _unexpected_state(
+        intent,
+        "You cannot confirm this PaymentIntent because it's missing a payment method. You can "
+        "either update the PaymentIntent with a payment method and then confirm it again, or "
+        "confirm it again directly with a payment method or ConfirmationToken.",
+    )
+
+
 def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
     """Raises ApiError when nothing can be charged for the intent any more, or with nothing."""
     status = intent["status"]
@@ -98,12 +107,7 @@ def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
         )
     if status == "requires_payment_method":
         if confirmation.payment_method is None:
-            raise _unexpected_state(
-                intent,
-                "You cannot confirm this PaymentIntent because it's missing a payment method. You "
-                "can either update the PaymentIntent with a payment method and then confirm it "
-                "again, or confirm it again directly with a payment method or ConfirmationToken.",
-            )
+            raise nothing_to_charge(intent)
     elif status == "canceled" and confirmation.payment_method:
         raise _unexpected_state(
             intent,
@@ -219,7 +223,7 @@ def cancel(intent: Intent, reason: str | None, canceled_s: int) -> None:
 def _decline(
     intent: Intent, decline: Decline, payment_method: PaymentMethod, charge_id: str | None
 ) -> ApiError:
-    details = {
+    details: dict[str, Any] = {
         name: value
         for name, value in (("decline_code", decline.decline_code), ("charge", charge_id))
         if value is not None

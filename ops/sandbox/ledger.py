@@ -122,7 +122,8 @@ class Ledger:
         ).fetchone()
         if row is None:
             raise no_such("PaymentMethod", given, "payment_method", 400)
-        return PaymentMethod(*row[:3], is_used=bool(row[3]))
+        method_id, card_name, created_s, is_used = row
+        return PaymentMethod(method_id, card_name, created_s, bool(is_used))
 
     def save_payment_method(self, payment_method: PaymentMethod) -> None:
         """Add it, or replace what is known of it."""
@@ -171,7 +172,7 @@ class Ledger:
         return self._page("refunds", "refund", window, ["intent_id = ?"], [intent_id])
 
     def _page(
-        self, table: str, noun: str, window: Window, conditions: list[str], values: list
+        self, table: str, noun: str, window: Window, conditions: list[str], values: list[Any]
     ) -> tuple[list[dict[str, Any]], bool]:
         for name, created_s in window.created.items():
             conditions.append(f"created {_COMPARISONS[name]} ?")
@@ -201,7 +202,8 @@ class Ledger:
         ).fetchone()
         if row is None:
             raise no_such(noun, object_id, param, 400)
-        return row
+        created_s, position = row
+        return created_s, position
 
     def answer(self, key: str) -> StoredAnswer | None:
         row = self._connection.execute(

@@ -29,9 +29,8 @@ class RefundCreation:
 
 def read_creation(parameters: Parameters) -> RefundCreation:
     """Raises ApiError for a parameter that is missing, wrong or unknown."""
-    parameters.require("payment_intent")
     creation = RefundCreation(
-        intent_id=parameters.text("payment_intent"),
+        intent_id=parameters.required_text("payment_intent"),
         amount_minor=parameters.integer("amount"),
         reason=parameters.text("reason", REASONS),
         metadata=parameters.metadata(),
