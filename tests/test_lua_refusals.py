@@ -55,7 +55,7 @@ def test_more_expired_holds_than_one_call_frees_ask_for_another(seats, redis_cli
 
 def test_a_seat_map_that_has_not_changed_is_not_sent_again(seats, event):
     revision = seats.read_seats(event.id).revision
-    assert seats.read_seats(event.id, revision) is None
+    assert seats.read_changed_seats(event.id, revision) is None
 
 
 def test_a_hold_that_never_was_is_not_found(seats, event):

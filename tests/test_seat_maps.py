@@ -27,6 +27,9 @@ class BoxOffice:
         self.now: SeatMap | Exception = SeatMap(1, "00")
         self.may_answer = threading.Event()
 
+    def event_and_map(self, event_id):
+        return self.changed_map(event_id, None)
+
     def changed_map(self, event_id, known_revision):
         self.asked.append(known_revision)
         assert self.may_answer.wait(PATIENCE_S)

@@ -1,16 +1,23 @@
 """Requests and answers as WSGI has them: for Flask, and for what answers without Flask."""
 
 import gzip
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache, cached_property
 from http import HTTPStatus
+from types import TracebackType
 from typing import Any, NamedTuple
+from wsgiref.types import StartResponse
 
 from flask import Response
 from werkzeug.http import parse_accept_header, parse_etags
 
-StartResponse = Callable[..., object]
-WsgiApp = Callable[[dict, StartResponse], Iterable[bytes]]
+MAX_BODY_BYTES = 64 * 1024
+"""Of a request. A list of seats is under 2 KB; nginx has the same limit."""
+
+Headers = list[tuple[str, str]]
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+"""What ``sys.exc_info()`` returns."""
 
 CLIENT = "tickets.client"
 """Where a request's environment has the client's key, as client_key makes it."""
@@ -41,7 +48,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    headers: list[tuple[str, str]]
+    headers: Headers
 
     def response(self) -> Response:
         return Response(self.body, self.status, self.headers)

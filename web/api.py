@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from web.answers import ASKED_EACH_TIME, CLIENT, KEPT_FOR_EVER, Answer, Encoded
+from web.answers import ASKED_EACH_TIME, CLIENT, KEPT_FOR_EVER, MAX_BODY_BYTES, Answer, Encoded
 from web.domain import (
     Buyer,
     Event,
@@ -229,12 +229,12 @@ def _checked(field: str, rule: Callable[[str], str], text: str) -> str:
 def _body_bytes() -> bytes:
     """All of the body or an error: RequestEntityTooLarge, BadRequest. Flask would hand on as if it
     were all what came before the connection broke, or what fits when no length was announced."""
-    announced, limit = request.content_length, request.max_content_length
+    announced, limit = request.content_length, MAX_BODY_BYTES
     if announced is not None and announced > limit:
         raise RequestEntityTooLarge
     wanted = limit + 1 if announced is None else announced
     try:
-        data = request.environ["wsgi.input"].read(wanted)
+        data: bytes = request.environ["wsgi.input"].read(wanted)
     except Exception as error:
         # Each server has errors of its own for chunks that do not fit or do not come.
         raise BadRequest("The body broke off, or has chunks that do not fit.") from error

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from wsgiref.types import WSGIApplication
 
 from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
+from web.answers import MAX_BODY_BYTES
 from web.api import api
 from web.api import hot as hot_api
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
@@ -40,9 +42,6 @@ from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
 from web.webhooks import signed_by, webhooks
-
-MAX_BODY_BYTES = 64 * 1024
-"""A list of seats is under 2 KB; nginx has the same limit."""
 
 
 def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
@@ -100,11 +99,11 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
-    app.wsgi_app = hot_static_files.shortcut(app)
-    app.wsgi_app = hot_health.shortcut(app)
-    app.wsgi_app = hot_api.shortcut(app)
+    answering: WSGIApplication = app.wsgi_app
+    for hot in (hot_static_files, hot_health, hot_api):  # the last one is asked first
+        answering = hot.shortcut(app, answering)
     client_limit = ClientLimit(
-        RequestBounds(one_spelling(app.wsgi_app), COOKIES),
+        RequestBounds(one_spelling(answering), COOKIES),
         limiter,
         settings.rate,
         settings.rate_of_webhooks,
@@ -117,7 +116,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         limit_page(app),
     )
     app.extensions["client_limit"] = client_limit
-    app.wsgi_app = CrossSite(client_limit, settings.origins)
+    # Flask's documented place for middleware, which for mypy is a method.
+    app.wsgi_app = CrossSite(client_limit, settings.origins)  # type: ignore[method-assign]
     return app
 
 

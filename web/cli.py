@@ -253,7 +253,7 @@ def list_events_command() -> None:
     seats = tickets().seats
     ids, now = seats.event_ids(), seats.now()
     events = {event.id: event for event in seats.current_events(ids)}
-    rows = [LIST_TITLES]
+    rows: list[tuple[str, ...]] = [LIST_TITLES]
     for event_id in ids:
         try:
             rows.append(listed(events[event_id], seats.read_seats(event_id).seats, now))

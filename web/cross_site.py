@@ -7,12 +7,13 @@ that ``Origin``); programs say nothing, and go on as ever. The rules are those o
 applies them first (ops/nginx/cross_site.conf.j2).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Response
 
-from web.answers import StartResponse, WsgiApp
+from web.answers import ExcInfo, Headers
 from web.metrics import count_refusal
 from web.origins import (
     FRAMES,
@@ -53,7 +54,8 @@ def is_cross_site(environ: Mapping[str, Any]) -> bool:
         case "none":  # typed, or from the bookmarks
             # Chromium says so as well of pages that it fetches ahead because a page of another
             # website asks for that. Who then opens one in earnest gets it.
-            return environ.get("HTTP_SEC_PURPOSE", "").startswith("prefetch")
+            purpose: str = environ.get("HTTP_SEC_PURPOSE", "")
+            return purpose.startswith("prefetch")
         case "":
             # Before Safari 16.4, and by http: browsers then send no Fetch Metadata at all.
             if not (origin := environ.get("HTTP_ORIGIN", "")) or _is_own(origin, environ):
@@ -81,12 +83,12 @@ class CrossSite:
     # Who reaches for what it wraps finds out.
     __slots__ = ("_allowed", "_refusal", "app")
 
-    def __init__(self, app: WsgiApp, allowed: Iterable[str]):
+    def __init__(self, app: WSGIApplication, allowed: Iterable[str]):
         self.app = app
         self._allowed = frozenset(allowed)
         self._refusal = REFUSED.answer()
 
-    def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         speaks_cors = self._allowed and environ.get("PATH_INFO", "").startswith(API)
         origin = environ.get("HTTP_ORIGIN", "")
         if not (speaks_cors and origin in self._allowed):
@@ -100,13 +102,15 @@ class CrossSite:
             return _preflight(origin)(environ, start_response)
         headers = _cors(origin)
 
-        def start_described(status: str, described: list, exc_info: object = None) -> object:
+        def start_described(
+            status: str, described: Headers, exc_info: ExcInfo | None = None
+        ) -> Callable[[bytes], object]:
             return start_response(status, described + headers, exc_info)
 
         return self.app(environ, start_described)
 
 
-def _cors(origin: str) -> list[tuple[str, str]]:
+def _cors(origin: str) -> Headers:
     """``origin`` is an allowed one or empty. No credentials: the API has tokens, not cookies."""
     # To others as well, or a cache would give an allowed origin their answer.
     varies = [("Vary", "Origin")]

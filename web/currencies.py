@@ -116,7 +116,7 @@ class Currency:
 
     @property
     def has_no_fractions(self) -> bool:
-        return self.step_minor == 10**self.digits
+        return bool(self.step_minor == 10**self.digits)
 
     @property
     def largest_minor(self) -> int:

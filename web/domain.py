@@ -270,7 +270,7 @@ class ReplayedHall:
     """The hall that a journal leads to, change by change, from the oldest map that is in it. What
     is wrong before an opening is forgiven: an event is opened again when its history was lost."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.revision = 0
         self._opened = 0
         self._seats: list[str] = []

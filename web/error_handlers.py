@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.answers import wants_page
 from web.domain import Refusal
@@ -45,7 +46,7 @@ def page_or_problem(problem: Problem) -> Response:
     return problem.response()
 
 
-def _http_error(error: HTTPException) -> Response:
+def _http_error(error: HTTPException) -> Response | WerkzeugResponse:
     # Flask's redirects are HTTPExceptions too.
     if error.code is None or error.code < 400:
         return error.get_response()
@@ -63,10 +64,11 @@ def _without_slash() -> str:
     """The address that was asked for without the slashes at its end; "" when nothing is there. It
     begins with a name of ours: "//evil.example" has no route."""
     path = request.path.rstrip("/")
-    if not request.path.endswith("/") or not path:
+    routes = current_app.create_url_adapter(request)
+    if routes is None or not request.path.endswith("/") or not path:
         return ""
     try:
-        current_app.create_url_adapter(request).match(path, method=request.method)
+        routes.match(path, method=request.method)
     except MethodNotAllowed:
         pass  # which is told there
     except HTTPException:

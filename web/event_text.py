@@ -120,7 +120,9 @@ LIST_NUMBERS = (2, 3, 4)
 def reported(report: SaleReport, now: datetime) -> list[str]:
     """The whole of an event and its sale."""
     event, states = report.event, report.seat_map
-    rows = [("section", "price", "seats", "available", "held", "being paid", "sold", "id")]
+    rows: list[tuple[str, ...]] = [
+        ("section", "price", "seats", "available", "held", "being paid", "sold", "id")
+    ]
     for section in event.sections:
         span = event.spans[section.id]
         part = states[span.start : span.start + span.length]

@@ -17,13 +17,17 @@ class Abandoned(Exception):
     """Whoever sent this call with others was killed before it had the outcomes: unknown."""
 
 
+_PENDING = Abandoned()
+"""The outcome of a call that has none yet."""
+
+
 class _Call(Generic[Item, Outcome]):
     __slots__ = ("item", "leads", "outcome", "woken")
 
     def __init__(self, item: Item):
         self.item = item
         self.leads = False
-        self.outcome: Outcome | Exception | None = None
+        self.outcome: Outcome | Exception = _PENDING
         # A lock that somebody else releases is the cheapest thing to wait for.
         self.woken = threading.Lock()
         self.woken.acquire()

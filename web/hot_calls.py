@@ -10,11 +10,12 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from web.answers import Answer, StartResponse, WsgiApp
+from web.answers import Answer
 from web.domain import Refusal
 from web.metrics import count_answer
 from web.refusals import bug, counted
@@ -28,7 +29,11 @@ class Call(NamedTuple):
     """``environ`` is the request."""
 
     tickets: Tickets
-    environ: dict
+    environ: WSGIEnvironment
+
+
+View = Callable[..., Answer]
+"""Takes a Call and what its rule names."""
 
 
 class HotCalls:
@@ -36,13 +41,13 @@ class HotCalls:
 
     def __init__(self, blueprint: Blueprint):
         self._blueprint = blueprint
-        self._routes: dict[str, list[tuple[re.Pattern, str, Callable[..., Answer]]]] = {}
+        self._routes: dict[str, list[tuple[re.Pattern[str], str, View]]] = {}
 
-    def route(self, method: str, rule: str) -> Callable[[Callable], Callable[..., Answer]]:
+    def route(self, method: str, rule: str) -> Callable[[View], View]:
         """Registers a view that takes a Call and what the rule names, and returns an Answer or
         raises a Refusal; or NotFound, which has a page that Flask renders."""
 
-        def register(view: Callable[..., Answer]) -> Callable[..., Answer]:
+        def register(view: View) -> View:
             def through_flask(**arguments: str) -> Response:
                 call = Call(tickets(), request.environ)
                 return view(call, **arguments).response()
@@ -56,12 +61,10 @@ class HotCalls:
 
         return register
 
-    def shortcut(self, app: Flask) -> WsgiApp:
-        """What answers them, and hands everything else to the application as it is now. Put it in
-        the place of ``app.wsgi_app``; of two, the later one is asked first."""
-        otherwise = app.wsgi_app
+    def shortcut(self, app: Flask, otherwise: WSGIApplication) -> WSGIApplication:
+        """What answers them, and hands everything else to ``otherwise``."""
 
-        def shortcut(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+        def shortcut(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
             for pattern, endpoint, view in self._routes.get(environ["REQUEST_METHOD"], ()):
                 if found := pattern.fullmatch(path):
@@ -76,7 +79,7 @@ class HotCalls:
         return shortcut
 
 
-def _timed(view: Callable[..., Answer], endpoint: str, call: Call, arguments: dict) -> Answer:
+def _timed(view: View, endpoint: str, call: Call, arguments: dict[str, str]) -> Answer:
     """Says and counts what Flask's error handlers and hooks would."""
     began_s = time.perf_counter()
     try:

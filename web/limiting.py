@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from flask_limiter import RateLimitExceeded
@@ -20,7 +21,7 @@ from sidecar.client_address import client_address, client_key, is_trusted, netwo
 from sidecar.limits_storage import SidecarLimiter
 from sidecar.networks import Network
 from sidecar.sliding_log import NS_PER_S, Decision, Rate
-from web.answers import CLIENT, StartResponse, WsgiApp, wants_page
+from web.answers import CLIENT, ExcInfo, Headers, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal
 from web.monitoring import IS_ADMITTED, Monitoring
 from web.monitoring import PATHS as MONITORING_PATHS
@@ -90,7 +91,7 @@ class ClientLimit:
 
     def __init__(
         self,
-        app: WsgiApp,
+        app: WSGIApplication,
         limiter: LimiterClient,
         rate: Rate,
         rate_of_webhooks: Rate,
@@ -98,8 +99,8 @@ class ClientLimit:
         trusted: tuple[Network, ...],
         hops: int | None,
         monitoring: Monitoring,
-        is_signed_webhook: Callable[[dict], bool],
-        is_static_file: Callable[[dict], bool],
+        is_signed_webhook: Callable[[WSGIEnvironment], bool],
+        is_static_file: Callable[[WSGIEnvironment], bool],
         page: Callable[[int], Response],
     ):
         """``trusted`` and ``hops`` are those of ``client_key``; whom ``monitoring`` admits is not
@@ -118,7 +119,7 @@ class ClientLimit:
         self._page = page
         self._fallbacks_counted = 0
 
-    def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ[CLIENT] = client = self._client(client_key, environ)
         if self._came_by_tls(environ):
             environ["wsgi.url_scheme"] = "https"
@@ -140,12 +141,14 @@ class ClientLimit:
         if not decision.allowed:
             return self._refusal(environ, limit, decision)(environ, start_response)
 
-        def start_described(status: str, headers: list, exc_info: object = None) -> object:
+        def start_described(
+            status: str, headers: Headers, exc_info: ExcInfo | None = None
+        ) -> Callable[[bytes], object]:
             return start_response(status, headers + self._headers(limit, decision), exc_info)
 
         return self._app(environ, start_described)
 
-    def client_of(self, environ: dict, has_whole_head: bool) -> str | None:
+    def client_of(self, environ: WSGIEnvironment, has_whole_head: bool) -> str | None:
         """Whose a request is of which ``environ`` was read so far; None while that is not known.
 
         Behind a trusted proxy the client is not known before the header was read to its end: what
@@ -155,7 +158,9 @@ class ClientLimit:
             return None
         return self._client(client_key, environ)
 
-    def count_refused(self, environ: dict, has_whole_head: bool) -> WsgiApp | None:
+    def count_refused(
+        self, environ: WSGIEnvironment, has_whole_head: bool
+    ) -> WSGIApplication | None:
         """Counts a request that the HTTP worker refuses because it cannot be read; ``environ`` is
         what was read of it. Returns the refusal of a client beyond its limit.
 
@@ -170,7 +175,7 @@ class ClientLimit:
         self._count_fallbacks()
         return None if decision.allowed else self._refusal(environ, self._limit, decision)
 
-    def _client(self, rule: Callable[..., Found], environ: dict) -> Found:
+    def _client(self, rule: Callable[..., Found], environ: WSGIEnvironment) -> Found:
         """``rule`` is client_key or client_address."""
         return rule(
             environ.get("REMOTE_ADDR", ""),
@@ -180,18 +185,18 @@ class ClientLimit:
             hops=self._hops,
         )
 
-    def _headers(self, limit: Limit, decision: Decision) -> list[tuple[str, str]]:
+    def _headers(self, limit: Limit, decision: Decision) -> Headers:
         left = f'"{limit.name}";r={decision.remaining};t={decision.reset_s}'
         return [("RateLimit-Policy", limit.policy), ("RateLimit", left)]
 
-    def _came_by_tls(self, environ: dict) -> bool:
+    def _came_by_tls(self, environ: WSGIEnvironment) -> bool:
         """As the proxy in front says, when it is one of ours: it alone saw the buyer's own
         connection. Cookies are Secure then."""
         return environ.get("HTTP_X_FORWARDED_PROTO") == "https" and is_trusted(
             environ.get("REMOTE_ADDR", ""), self._trusted
         )
 
-    def _refusal(self, environ: dict, limit: Limit, decision: Decision) -> Response:
+    def _refusal(self, environ: WSGIEnvironment, limit: Limit, decision: Decision) -> Response:
         count_refusal(CODE)
         wait_s = decision.reset_s
         if wants_page(environ):
@@ -231,13 +236,15 @@ def limit_routes(
     ):
         limit = routes.shared_limit(rate, scope=scope, key_func=counted)
         for endpoint in endpoints:
-            app.view_functions[endpoint] = limit(app.view_functions[endpoint])
+            view: Callable[..., Any] = app.view_functions[endpoint]
+            app.view_functions[endpoint] = limit(view)
 
     @app.errorhandler(RateLimitExceeded)
     def refuse(error: RateLimitExceeded) -> Response:
         count_refusal(CODE)
-        name, item = error.limit.scope, error.limit.limit
-        wait_s = max(1, math.ceil(routes.current_limit.window.reset_time - time.time()))
+        name, item, breached = str(error.limit.scope), error.limit.limit, routes.current_limit
+        ends_s = breached.window.reset_time if breached else 0.0
+        wait_s = max(1, math.ceil(ends_s - time.time()))
         response = answer(_problem(name, error.limit.key_func(), wait_s))
         rate = Rate(item.amount, item.get_expiry() * NS_PER_S)
         response.headers["RateLimit-Policy"] = policy(name, rate)
@@ -246,7 +253,8 @@ def limit_routes(
 
 
 def _client() -> str:
-    return request.environ[CLIENT]
+    client: str = request.environ[CLIENT]
+    return client
 
 
 def _network() -> str:

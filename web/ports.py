@@ -226,7 +226,11 @@ class SeatStore(Protocol):
         own. Returns whether anything changed. Raises SeatsMoved."""
         ...
 
-    def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
+    def read_seats(self, event_id: str) -> SeatMap:
+        """The live map."""
+        ...
+
+    def read_changed_seats(self, event_id: str, known_revision: int) -> SeatMap | None:
         """The live map, or None when it still has ``known_revision``."""
         ...
 
@@ -461,6 +465,9 @@ class BookingStore(Protocol):
 # ---------------------------------------------------------------- whose money moved
 
 
+GatewayStatus = Literal["declined", "authorized", "captured", "voided", "refunded"]
+
+
 @dataclass(frozen=True)
 class Authorization:
     """Money reserved on a card (or what became of it) as the gateway's ledger has it. What was
@@ -474,7 +481,7 @@ class Authorization:
     key: str
     amount_minor: int
     currency: str
-    status: Literal["declined", "authorized", "captured", "voided", "refunded"]
+    status: GatewayStatus
     created: datetime
     metadata: Mapping[str, str]
     decline: PaymentDeclined | None = field(default=None, compare=False)

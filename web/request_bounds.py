@@ -11,14 +11,14 @@ from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
 from typing import IO, Any
 from urllib.parse import parse_qsl
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Request
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_date
 
-from web.answers import StartResponse, WsgiApp
 from web.metrics import count_answer
 from web.problems import Problem
 
@@ -67,13 +67,13 @@ class RequestBounds:
     Flask could not answer that: it makes no addresses without a host, and its error pages have
     some (pallets/flask#5392)."""
 
-    def __init__(self, app: WsgiApp, cookies: Iterable[str]):
+    def __init__(self, app: WSGIApplication, cookies: Iterable[str]):
         """``cookies`` are the names of those that the application reads. A browser may send many
         more, of everything under the same domain."""
         self._app = app
         self._cookies = tuple(f"{name}=" for name in cookies)
 
-    def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST")  # HTTP/1.0 need not have one
         if host is not None and not is_host(host):
             count_answer("unknown", _BAD_HOST.status, seconds=0)
@@ -134,7 +134,7 @@ class _Forms(FormDataParser):
         mimetype: str,
         content_length: int | None,
         options: dict[str, str] | None = None,
-    ) -> tuple[IO[bytes], MultiDict, MultiDict]:
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
         fields = _fields(stream.read())
         if fields is None:
             raise RequestEntityTooLarge(f"The form has more than {MAX_FIELDS} fields.")

@@ -66,8 +66,10 @@ class _Hall:
         return self._readings.call(None)
 
     def _read(self, callers: list[None]) -> list[EncodedMap]:
-        known = self._last.revision if self._last else None
-        changed = self._box_office.changed_map(self._event_id, known)
-        if changed:
-            self._last = EncodedMap(*changed)
-        return [self._last] * len(callers)
+        last = self._last
+        if last is None:
+            last = EncodedMap(*self._box_office.event_and_map(self._event_id))
+        elif changed := self._box_office.changed_map(self._event_id, last.revision):
+            last = EncodedMap(*changed)
+        self._last = last
+        return [last] * len(callers)

@@ -9,8 +9,9 @@ decodes "%2D". So only one spelling is answered. nginx refuses the others in the
 
 import re
 from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from web.answers import Answer, StartResponse, WsgiApp
+from web.answers import Answer
 
 _SEGMENT = r"\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 """The characters that need no percent sign (RFC 3986, 2.3), but neither "." nor ".."."""
@@ -25,12 +26,12 @@ _nowhere = re.compile(r"\A//+\Z|//[^/]|/\.\.?(?:/|\Z)")
 slashes at the end."""
 
 
-def one_spelling(app: WsgiApp) -> WsgiApp:
+def one_spelling(app: WSGIApplication) -> WSGIApplication:
     """Middleware. "%2D" in place of "-" leads to the plain spelling (308): by RFC 3986, 6.2.2, the
     two are the same. Empty segments and dots are 404: clients resolve dots themselves. What no
     spelling makes an address of ours passes: the application has nothing there."""
 
-    def answer(environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if not _plain.fullmatch(_as_sent(environ)):
             if _nowhere.search(path):
@@ -43,9 +44,10 @@ def one_spelling(app: WsgiApp) -> WsgiApp:
     return answer
 
 
-def _as_sent(environ: dict) -> str:
+def _as_sent(environ: WSGIEnvironment) -> str:
     """The path before it was decoded, where the server hands it on, as gunicorn and Werkzeug do."""
-    return environ.get("RAW_URI", environ["PATH_INFO"]).partition("?")[0]
+    uri: str = environ["RAW_URI"] if "RAW_URI" in environ else environ["PATH_INFO"]
+    return uri.partition("?")[0]
 
 
 def _moved(path: str, query: str) -> Answer:

@@ -63,8 +63,9 @@ class TicketCodes:
         return event_id, hold_id
 
 
-def _read(serializer: URLSafeSerializer, text: str) -> list:
+def _read(serializer: URLSafeSerializer, text: str) -> list[str]:
     try:
-        return serializer.loads(text)
+        parts: list[str] = serializer.loads(text)
     except BadData:
         raise BadCode from None
+    return parts

@@ -52,4 +52,5 @@ class Tickets:
 
 def tickets() -> Tickets:
     """Those of the application that is at work."""
-    return current_app.extensions["tickets"]
+    parts: Tickets = current_app.extensions["tickets"]
+    return parts

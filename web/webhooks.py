@@ -4,6 +4,7 @@ forged, late, repeated or lost changes nothing."""
 import io
 import logging
 from collections.abc import Callable
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
@@ -24,11 +25,11 @@ webhooks = Blueprint("webhooks", __name__)
 log = logging.getLogger(__name__)
 
 
-def signed_by(gateway: Gateway) -> Callable[[dict], bool]:
+def signed_by(gateway: Gateway) -> Callable[[WSGIEnvironment], bool]:
     """What says whether a request is a webhook that the gateway has signed. It reads the body, and
     leaves another one in the environment."""
 
-    def is_signed(environ: dict) -> bool:
+    def is_signed(environ: WSGIEnvironment) -> bool:
         if environ.get("PATH_INFO") != PATH or environ["REQUEST_METHOD"] != "POST":
             return False
         signature = environ.get("HTTP_STRIPE_SIGNATURE")

@@ -231,7 +231,9 @@ class Bench:
             "map, changed": self.cost(lambda _: self.seats.read_seats(event.id)),
         }
         revision = self.seats.read_seats(event.id).revision
-        costs["map, unchanged"] = self.cost(lambda _: self.seats.read_seats(event.id, revision))
+        costs["map, unchanged"] = self.cost(
+            lambda _: self.seats.read_changed_seats(event.id, revision)
+        )
         last_seats_free = "s" * (size - LAST_SEATS) + "0" * LAST_SEATS
         for name, states in {
             "nearly full": last_seats_free,

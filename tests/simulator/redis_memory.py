@@ -1,7 +1,7 @@
 """The real Redis with the real scripts: its clock is set, and its memory can be lost."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +22,7 @@ class ClockedScript(LuaScript):
     now_s: Callable[[], float]
 
     def call(
-        self, event_id: str, key_digest: str, given: dict[str, str | int | bytes]
+        self, event_id: str, key_digest: str, given: Mapping[str, str | int | bytes]
     ) -> ScriptCall:
         call = super().call(event_id, key_digest, given)
         return ScriptCall(self, (*call.arguments, *_told(self.now_s())))

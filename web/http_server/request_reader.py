@@ -75,6 +75,10 @@ class Request:
         self.keep_alive = False
 
 
+_NONE = Request()
+"""Between two of them."""
+
+
 class Limits(NamedTuple):
     """gunicorn's settings ``limit_request_field_size`` (also of the request's address) and
     ``limit_request_fields``."""
@@ -87,9 +91,6 @@ class RequestReader:
     """The requests of one connection, in their order. However its bytes are split into pieces, they
     are the same requests, followed by a refusal or not; only the bounds of what comes in one piece
     (MAX_AT_ONCE, MAX_FRAMING_BYTES) know where a piece ends.
-
-    ``unfinished`` is the request whose beginning has been fed and whose end has not, None between
-    two.
     """
 
     def __init__(self, limits: Limits):
@@ -97,7 +98,12 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._complete: list[Request] = []
         self._framing_bytes = 0
-        self.unfinished: Request | None = None
+        self._reading = _NONE
+
+    @property
+    def unfinished(self) -> Request | None:
+        """The request whose beginning has been fed and whose end has not, None between two."""
+        return None if self._reading is _NONE else self._reading
 
     def feed(self, data: bytes) -> tuple[list[Request], BadRequest | None]:
         """The requests that are complete with ``data``, and why there can be no more of them, if
@@ -135,10 +141,10 @@ class RequestReader:
             words = f"There were more than {MAX_AT_ONCE} requests at once."
             raise BadRequest(HTTPStatus.BAD_REQUEST, words)
         self._framing_bytes = 0
-        self.unfinished = Request()
+        self._reading = Request()
 
     def on_url(self, part: bytes) -> None:
-        request = self.unfinished
+        request = self._reading
         request.target += part.decode("latin-1")
         if len(request.target) > self._limits.field_bytes:
             raise BadRequest(
@@ -147,7 +153,7 @@ class RequestReader:
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        request = self.unfinished
+        request = self._reading
         if request.has_whole_head:
             return  # A trailer: nobody here wants one, and it must not look like a header.
         request.field_count += 1
@@ -181,7 +187,7 @@ class RequestReader:
         fields[key] += f",{text}"
 
     def on_headers_complete(self) -> None:
-        request = self.unfinished
+        request = self._reading
         request.has_whole_head = True
         request.method = self._parser.get_method().decode("ascii")
         request.version = self._parser.get_http_version()
@@ -214,20 +220,20 @@ class RequestReader:
 
     def on_body(self, part: bytes) -> None:
         self._framing_bytes -= len(part)
-        self.unfinished.body += part
-        if len(self.unfinished.body) > MAX_BODY_BYTES:
+        self._reading.body += part
+        if len(self._reading.body) > MAX_BODY_BYTES:
             self._cut()
 
     def on_message_complete(self) -> None:
-        self.unfinished.keep_alive = self._parser.should_keep_alive()
-        self._complete.append(self.unfinished)
-        self.unfinished = None
+        self._reading.keep_alive = self._parser.should_keep_alive()
+        self._complete.append(self._reading)
+        self._reading = _NONE
 
     def _cut(self) -> None:
         """Make it the last request, with as much of its body as shows that it is too long."""
-        del self.unfinished.body[MAX_BODY_BYTES + 1 :]
-        self._complete.append(self.unfinished)
-        self.unfinished = None
+        del self._reading.body[MAX_BODY_BYTES + 1 :]
+        self._complete.append(self._reading)
+        self._reading = _NONE
         raise _Cut
 
 

@@ -23,6 +23,7 @@ MAX_IDLE = 100
 than that a new connection closes the oldest, and a browser connects again when it needs to."""
 
 Connection = TypeVar("Connection")
+Client = TypeVar("Client")
 
 
 class Waits(Generic[Connection]):
@@ -35,15 +36,14 @@ class Waits(Generic[Connection]):
     @contextlib.contextmanager
     def held(self, client: str | None) -> Iterator[bool]:
         """While ``client`` is waited for. Tells whether there is room; without it do not wait."""
-        has_room = client is None or self._held_of[client] < MAX_HELD
-        is_counted = has_room and client is not None
-        if is_counted:
-            self._held_of[client] += 1
+        if client is None or self._held_of[client] >= MAX_HELD:
+            yield client is None
+            return
+        self._held_of[client] += 1
         try:
-            yield has_room
+            yield True
         finally:
-            if is_counted:
-                _count_down(self._held_of, client)
+            _count_down(self._held_of, client)
 
     @contextlib.contextmanager
     def idle(
@@ -70,7 +70,7 @@ class Waits(Generic[Connection]):
             _count_down(self._idle_of, self._idle.pop(connection))
 
 
-def _count_down(counter: Counter, client: str | None) -> None:
+def _count_down(counter: Counter[Client], client: Client) -> None:
     counter[client] -= 1
     if not counter[client]:
         del counter[client]

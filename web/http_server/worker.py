@@ -16,15 +16,18 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from types import FrameType
+from typing import Any
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
 from web.http_server.request_reader import BadRequest, Limits, Request, RequestReader
 from web.http_server.waits import Waits
-from web.http_server.wsgi import problem_bytes, request_environ, response_bytes
+from web.http_server.wsgi import Headers, problem_bytes, request_environ, response_bytes
 
 MESSAGE_TIMEOUT_S = 30.0
 """From the first byte of a request to its last. nginx sends it in one piece."""
@@ -61,16 +64,16 @@ class HttpWorker(GeventWorker):
     where that is not known. No client has more than its share of the connections (waits.Waits).
     """
 
-    count_refused: Callable[[dict, bool], Callable[..., Iterable[bytes]] | None] | None = None
-    client_of: Callable[[dict, bool], str | None] | None = None
+    count_refused: Callable[[WSGIEnvironment, bool], WSGIApplication | None] | None = None
+    client_of: Callable[[WSGIEnvironment, bool], str | None] | None = None
 
-    def __init__(self, *args: object, **kwargs: object):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._waits: Waits[socket.socket] = Waits()
         self._connections: dict[socket.socket, RequestReader] = {}
         self._quits = False
 
-    def handle_quit(self, sig: int, frame: object) -> None:
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C comes twice, from the terminal and from the master. gunicorn would exit for each,
         and the second exit, in the middle of the first, is a traceback."""
         if not self._quits:
@@ -102,7 +105,9 @@ class HttpWorker(GeventWorker):
             del self._connections[client]
             client.close()
 
-    def _serve(self, client: socket.socket, reader: RequestReader, base_environ: dict) -> None:
+    def _serve(
+        self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
+    ) -> None:
         answers = 0
         for requests, bad in self._arrivals(client, reader, base_environ):
             for request in requests:
@@ -119,7 +124,7 @@ class HttpWorker(GeventWorker):
                 self._send(client, answer, request, base_environ)
                 return self._drain(client, request, base_environ)
 
-    def _refusal(self, bad: BadRequest, request: Request, base_environ: dict) -> bytes:
+    def _refusal(self, bad: BadRequest, request: Request, base_environ: WSGIEnvironment) -> bytes:
         """The last answer of its connection; ``request`` is what was read of the request."""
         if self.count_refused:
             has_whole_head = request.has_whole_head
@@ -129,7 +134,7 @@ class HttpWorker(GeventWorker):
         return problem_bytes(bad.status, bad.detail)
 
     def _arrivals(
-        self, client: socket.socket, reader: RequestReader, base_environ: dict
+        self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
     ) -> Iterator[tuple[list[Request], BadRequest | None]]:
         """What has come, as RequestReader.feed says it, until nothing more does."""
         keepalive_s = self.cfg.keepalive
@@ -143,8 +148,8 @@ class HttpWorker(GeventWorker):
                     data = self._receive_more(client, unfinished, base_environ)
                 else:
                     data = self._receive_first(client, peer)
-            except BadRequest as bad:
-                yield [], bad
+            except BadRequest as refusal:
+                yield [], refusal
                 return
             except TimeoutError:
                 if unfinished:
@@ -177,7 +182,9 @@ class HttpWorker(GeventWorker):
                 _read_no_more(leaves)
             return client.recv(RECEIVE_BYTES)
 
-    def _receive_more(self, client: socket.socket, request: Request, base_environ: dict) -> bytes:
+    def _receive_more(
+        self, client: socket.socket, request: Request, base_environ: WSGIEnvironment
+    ) -> bytes:
         """Raises BadRequest when too many others of the same client are waited for."""
         with self._waits.held(self._client_of(request, base_environ)) as has_room:
             if not has_room:
@@ -186,7 +193,7 @@ class HttpWorker(GeventWorker):
             return client.recv(RECEIVE_BYTES)
 
     def _send(
-        self, client: socket.socket, answer: bytes, request: Request, base_environ: dict
+        self, client: socket.socket, answer: bytes, request: Request, base_environ: WSGIEnvironment
     ) -> None:
         """Raises OSError when the client does not read it."""
         client.settimeout(0.0)
@@ -202,19 +209,21 @@ class HttpWorker(GeventWorker):
             client.settimeout(ANSWER_TIMEOUT_S)
             client.sendall(memoryview(answer)[sent_bytes:])
 
-    def _drain(self, client: socket.socket, request: Request, base_environ: dict) -> None:
+    def _drain(
+        self, client: socket.socket, request: Request, base_environ: WSGIEnvironment
+    ) -> None:
         with self._waits.held(self._client_of(request, base_environ)) as has_room:
             if has_room:
                 _drain(client)
 
-    def _client_of(self, request: Request, base_environ: dict) -> str | None:
+    def _client_of(self, request: Request, base_environ: WSGIEnvironment) -> str | None:
         if self.client_of is None:
             return None
         has_whole_head = request.has_whole_head
         environ = base_environ | request_environ(request) if has_whole_head else base_environ
         return self.client_of(environ, has_whole_head)
 
-    def _base_environ(self, client: socket.socket, peer: object) -> dict:
+    def _base_environ(self, client: socket.socket, peer: object) -> WSGIEnvironment:
         here = client.getsockname()
         host, port = here[:2] if isinstance(here, tuple) else (str(here), "")
         return {
@@ -233,21 +242,25 @@ class HttpWorker(GeventWorker):
     def _answer(
         self,
         request: Request,
-        base_environ: dict,
-        app: Callable[..., Iterable[bytes]] | None = None,
+        base_environ: WSGIEnvironment,
+        app: WSGIApplication | None = None,
     ) -> bytes:
         """The application's, as it goes over the wire."""
-        begun: list = []
+        begun: list[tuple[str, Headers]] = []
         written: list[bytes] = []
 
-        def start_response(status: str, headers: list, exc_info: object = None) -> object:
+        def start_response(
+            status: str, headers: Headers, exc_info: object = None
+        ) -> Callable[[bytes], object]:
             if begun and not exc_info:
                 raise AssertionError("start_response was called twice")
-            begun[:] = status, headers
+            begun[:] = [(status, headers)]
             return written.append
 
         try:
-            chunks = (app or self.wsgi)(base_environ | request_environ(request), start_response)
+            environ = base_environ | request_environ(request)
+            # gunicorn's stubs know of no write(), which PEP 3333 has start_response return.
+            chunks = (app or self.wsgi)(environ, start_response)  # type: ignore[arg-type]
             try:
                 body = b"".join(chunks)
             finally:
@@ -257,7 +270,7 @@ class HttpWorker(GeventWorker):
                 raise AssertionError("start_response was not called")
             # While the worker stops, each connection ends with its next answer.
             request.keep_alive = request.keep_alive and self.alive
-            return response_bytes(request, *begun, b"".join(written) + body if written else body)
+            return response_bytes(request, *begun[0], b"".join(written) + body if written else body)
         except gevent.GreenletExit:
             raise  # The worker does not wait any longer.
         except BaseException:  # gevent.Timeout is one, and sys.exit() must not end the worker

@@ -8,8 +8,11 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
+from wsgiref.types import WSGIEnvironment
 
 from web.http_server.request_reader import Request
+
+Headers = list[tuple[str, str]]
 
 CODES = {
     HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
@@ -26,12 +29,12 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "traile
 _NO_BODY = ("204", "304")
 
 
-def request_environ(request: Request) -> dict:
+def request_environ(request: Request) -> WSGIEnvironment:
     """What PEP 3333 has of a request; the rest of an environ is the connection's."""
     path, _, query = request.target.partition("#")[0].partition("?")
     if "%" in path:
         path = unquote_to_bytes(path).decode("latin-1")
-    environ = {
+    environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,
         "PATH_INFO": path,
         # Not of PEP 3333: before it was decoded, by the name that gunicorn has for it.
@@ -47,9 +50,7 @@ def request_environ(request: Request) -> dict:
     return environ
 
 
-def response_bytes(
-    request: Request, status: str, headers: list[tuple[str, str]], body: bytes
-) -> bytes:
+def response_bytes(request: Request, status: str, headers: Headers, body: bytes) -> bytes:
     """What an application responds to ``request``, as it goes over the wire. Raises ValueError for
     headers that would end it early, or are the server's to send."""
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]

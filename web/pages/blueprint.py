@@ -10,12 +10,14 @@ pages.after_request(secured)
 
 
 def client() -> str:
-    return request.environ[CLIENT]
+    client: str = request.environ[CLIENT]
+    return client
 
 
 def browser() -> str:
     """A secret of this browser, the one that its CSRF tokens are made from."""
-    return session["csrf_token"]
+    secret: str = session["csrf_token"]
+    return secret
 
 
 def is_for_script() -> bool:

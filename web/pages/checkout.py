@@ -127,7 +127,9 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     if not form.validate():
         return _mistyped(event_id, hold_id, form)
     try:
-        tickets().checkout.pay(event_id, hold_id, token, form.key.data, form.buyer(), form.sent())
+        tickets().checkout.pay(
+            event_id, hold_id, token, form.key.data or "", form.buyer(), form.sent()
+        )
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
     except AlreadyBooked:

@@ -21,7 +21,7 @@ def _stripped(text: str | None) -> str | None:
     return text.strip() if text else text
 
 
-class PayForm(FlaskForm):
+class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """``payment_method`` stays empty when the seats cost nothing; the use case says so when they
     do. ``key`` is the idempotency key."""
 
@@ -45,29 +45,29 @@ class PayForm(FlaskForm):
 
     def validate_name(self, field: StringField) -> None:
         try:
-            name_of(field.data)
+            name_of(field.data or "")
         except ValueError as error:
             raise ValidationError(f"Enter your name: it {error}.") from None
 
     def validate_email(self, field: StringField) -> None:
         try:
-            email_of(field.data)
+            email_of(field.data or "")
         except ValueError as error:
             problem = str(error).removeprefix("must be ")
             raise ValidationError(f"Enter {problem}") from None
 
     def sent(self) -> tuple[str, str, str]:
         """Payment method, address and name, as they were typed."""
-        return (self.payment_method.data or "", self.email.data, self.name.data)
+        return (self.payment_method.data or "", self.email.data or "", self.name.data or "")
 
     def buyer(self) -> Buyer:
         """Of a form that is valid."""
         return Buyer(
             payment_method=self.payment_method.data or "",
-            email=email_of(self.email.data),
-            name=name_of(self.name.data),
+            email=email_of(self.email.data or ""),
+            name=name_of(self.name.data or ""),
         )
 
 
-class LoginForm(FlaskForm):
+class LoginForm(FlaskForm):  # type: ignore[misc]
     token = PasswordField("Organiser token", validators=[InputRequired("Enter the token.")])

@@ -2,6 +2,7 @@
 or give them back, so it is as hard to guess as a receipt's, and it ends with the hold."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -81,7 +82,7 @@ def _held(event_id: str, hold_id: str) -> Hold:
     return hold
 
 
-def _page(template: str, hold: Hold, **context: object) -> Response:
+def _page(template: str, hold: Hold, **context: Any) -> Response:
     event = tickets().box_office.event(hold.event_id)
     answer = page(
         template,

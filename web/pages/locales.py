@@ -26,7 +26,8 @@ def locale_tag() -> str:
         return DEFAULT_TAG
     if "locale" not in g:
         g.locale = request.accept_languages.best_match(LOCALES, DEFAULT_TAG)
-    return g.locale
+    tag: str = g.locale
+    return tag
 
 
 def money(minor: int, currency: str) -> str:
@@ -76,7 +77,7 @@ def _money(minor: int, code: str, tag: str, decimals: bool) -> str:
 
 def _pattern(code: str, locale: Locale, digits: int) -> str:
     """The locale's, with so many decimals."""
-    pattern = locale.currency_formats["standard"].pattern
+    pattern: str = locale.currency_formats["standard"].pattern
     # CLDR's spacing, which babel does not know: a letter does not touch a digit.
     if unicodedata.category(numbers.get_currency_symbol(code, locale)[-1])[0] not in "SZ":
         pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")

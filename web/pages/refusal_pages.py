@@ -61,7 +61,7 @@ def words_of(refusal: Refusal) -> str:
 @pages.errorhandler(Refusal)
 def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
     problem = counted(refusal)
-    event_id = (request.view_args or {}).get("event_id")
+    event_id: str = (request.view_args or {}).get("event_id", "")
     basket = Step("Your basket", url_for("pages.show_basket"))
     match refusal:
         case EventNotFound() | SectionNotFound():
@@ -131,8 +131,9 @@ def _hold_of(arguments: dict[str, str]) -> tuple[Step, ...]:
     """The way to the hold that an address names, if it names one."""
     if not {"event_id", "hold_id"} <= arguments.keys():
         return ()
-    hold = {"event_id": arguments["event_id"], "hold_id": arguments["hold_id"]}
-    return (Step("Your seats", url_for("pages.show_hold", **hold)),)
+    event_id, hold_id = arguments["event_id"], arguments["hold_id"]
+    address = url_for("pages.show_hold", event_id=event_id, hold_id=hold_id)
+    return (Step("Your seats", address),)
 
 
 def _page_of_form() -> str:

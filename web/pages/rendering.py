@@ -49,7 +49,7 @@ SECRET_ADDRESSES = ("/receipts/", "/holds/")
 """Whoever knows an address below these may open what is there."""
 
 _WAIT = "{wait}"
-"""Stands for the seconds in a page that is rendered before they are known."""
+"""Stands for how long to wait, in a page that is rendered before that is known."""
 
 
 class Step(NamedTuple):
@@ -95,16 +95,18 @@ def notice(
     return answer
 
 
-def in_seconds(number: int | str | None) -> str:
+def in_seconds(number: int | None) -> str:
     """``5 seconds``."""
     return "a second" if number == 1 else f"{number} seconds"
 
 
-def problem_page(problem: Problem) -> Response:
-    """A problem that any page can meet, in words for people."""
-    steps = (Step("All events", url_for("pages.list_events")),)
+def problem_page(problem: Problem, wait: str = "") -> Response:
+    """A problem that any page can meet, in words for people. ``wait`` is how long to, if the
+    problem does not say it."""
+    words: tuple[str, ...]
+    steps: tuple[Step, ...] = (Step("All events", url_for("pages.list_events")),)
     basket = Step("Your basket", url_for("pages.show_basket"))
-    wait = in_seconds(problem.retry_after_s)
+    wait = wait or in_seconds(problem.retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
             words = (
@@ -164,11 +166,11 @@ def limit_page(app: Flask) -> Callable[[int], Response]:
     """What makes the page for a client beyond its limit, who has to wait so many seconds. It is
     rendered once, because Flask never hears of such a request."""
     with app.test_request_context():
-        page = problem_page(Problem(429, "rate_limited", "", retry_after_s=_WAIT))
+        page = problem_page(Problem(429, "rate_limited", ""), wait=_WAIT)
     html = page.get_data(as_text=True)
 
     def made(wait_s: int) -> Response:
-        told = html.replace(in_seconds(_WAIT), in_seconds(wait_s))
+        told = html.replace(_WAIT, in_seconds(wait_s))
         response = Response(told, page.status_code, page.headers.items())
         response.headers["Retry-After"] = str(wait_s)
         return response

@@ -200,12 +200,17 @@ def _other_price_seen(held: Hold) -> tuple[int, str] | None:
     currency, *prices = request.form.get("prices", "").split()[: MAX_PRICES + 1] or [""]
     shown = {}
     for price in prices:
-        section_id, _, minor = price.rpartition(":")
-        shown[section_id] = number_of(minor, digits=12)
-    seen = [shown.get(seat.rsplit("-", 2)[0]) for seat in held.seats]
-    if None in seen or (sum(seen), currency) == (held.amount_minor, held.currency):
+        section_id, _, text = price.rpartition(":")
+        shown[section_id] = number_of(text, digits=12)
+    seen_minor = 0
+    for seat in held.seats:
+        minor = shown.get(seat.rsplit("-", 2)[0])
+        if minor is None:
+            return None
+        seen_minor += minor
+    if (seen_minor, currency) == (held.amount_minor, held.currency):
         return None
-    return (sum(seen), currency) if currency in CURRENCIES else None
+    return (seen_minor, currency) if currency in CURRENCIES else None
 
 
 def _quantity() -> int:

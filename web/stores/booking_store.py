@@ -6,10 +6,10 @@ It holds bookings and nothing else, one document each, written once.
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import mongoengine
 import pymongo
@@ -58,7 +58,7 @@ REFUNDED = {"status": "refunded"}
 log = logging.getLogger(__name__)
 
 
-class BookingDocument(mongoengine.Document):
+class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no types
     """Field names are those of the receipt where they mean the same."""
 
     # A field that a later release adds must not keep this one from reading its bookings.
@@ -95,7 +95,7 @@ class MongoBookingStore:
     def __init__(self, uri: str):
         """Raises ValueError or OSError for an option of ``uri`` that cannot be."""
         try:
-            client = pymongo.MongoClient(
+            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
                 uri,
                 connect=False,  # it would ask name servers here for mongodb+srv://, and may fail
                 tz_aware=True,
@@ -166,7 +166,7 @@ class MongoBookingStore:
             raise SeatTaken(tuple(s for s in booking.seats if s in taken))
         return booking
 
-    def _insert_all(self, documents: list[SON]) -> list[bool | Exception]:
+    def _insert_all(self, documents: list[SON[str, Any]]) -> list[bool | Exception]:
         """Of each: whether it was inserted, False when a unique index refused it."""
         inserted: list[bool | Exception] = [True] * len(documents)
         try:
@@ -183,7 +183,8 @@ class MongoBookingStore:
 
     def find(self, booking_id: str) -> Booking | None:
         with _reachable():
-            return _booking(self._bookings.filter(booking_id=booking_id).first())
+            document = self._bookings.filter(booking_id=booking_id).first()
+            return _booking(document) if document else None
 
     def ids_like(self, booking_id: str) -> list[str]:
         begins_like_it = {"$regex": f"^{re.escape(booking_id[:LIKE_CHARACTERS])}"}
@@ -261,7 +262,7 @@ class MongoBookingStore:
                 yield _booking(document)
 
 
-def _guards_seats(index: dict) -> bool:
+def _guards_seats(index: Mapping[str, Any]) -> bool:
     """Whether no seat can be in two bookings with it."""
     covers = index.get("partialFilterExpression", BOOKED) == BOOKED
     return tuple(index["key"]) == SEAT_INDEX and bool(index.get("unique")) and covers
@@ -306,8 +307,8 @@ def _document(booking: Booking) -> BookingDocument:
     )
 
 
-def _booking(document: BookingDocument | None) -> Booking | None:
-    return document and Booking(
+def _booking(document: BookingDocument) -> Booking:
+    return Booking(
         id=document.booking_id,
         hold_id=document.hold_id,
         event_id=document.event,

@@ -10,7 +10,7 @@ from datetime import datetime
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,7 +34,7 @@ cannot be converted to another time zone."""
 
 EVENT_FILES = "*.toml"
 
-_State = tuple[tuple, ...]
+_State = tuple[tuple[Any, ...], ...]
 
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -216,7 +216,7 @@ class _BadField(Exception):
     pass
 
 
-def _event(table: dict) -> Event:
+def _event(table: dict[str, Any]) -> Event:
     try:
         declared = msgspec.convert(table, _EventTable)
     except msgspec.ValidationError as error:
@@ -293,7 +293,7 @@ def _seat_count(field: str, declared: _SectionTable) -> int:
     )
 
 
-def _count(parts: Iterable[Sequence]) -> int:
+def _count(parts: Iterable[Sequence[object]]) -> int:
     return sum(map(len, parts))
 
 
@@ -309,9 +309,9 @@ def _section(field: str, declared: _SectionTable) -> Section:
         rows = []
         for index, group in enumerate(declared.rows):
             field_of_seats = f"{field}.rows[{index}].seats"
-            numbers = _blocks(field_of_seats, group.seats)
-            _refuse_duplicates(field_of_seats, "seat", map(str, chain.from_iterable(numbers)))
-            blocks = tuple(tuple(map(str, block)) for block in numbers)
+            ranges = _blocks(field_of_seats, group.seats)
+            _refuse_duplicates(field_of_seats, "seat", map(str, chain.from_iterable(ranges)))
+            blocks = tuple(tuple(map(str, block)) for block in ranges)
             ids = chain.from_iterable(_row_ids(f"{field}.rows[{index}].ids", group.ids))
             rows += [Row(str(row_id), blocks) for row_id in ids]
         _refuse_duplicates(f"{field}.rows", "row", [row.id for row in rows])
@@ -351,7 +351,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def _numbers(field: str, part: str, match: re.Match) -> range:
+def _numbers(field: str, part: str, match: re.Match[str]) -> range:
     return _span(field, part, int(match[1]), int(match[2]), int(match[3] or 1))
 
 

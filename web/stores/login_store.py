@@ -4,6 +4,8 @@ A signed cookie cannot be called back. So it only names a login, and a login tha
 is over: on every worker and host at once, and also when Redis has lost it.
 """
 
+from typing import cast
+
 from web.stores.seat_store import RedisClient, reachable
 
 KEY = "login:"
@@ -22,7 +24,7 @@ class RedisLoginStore:
 
     def proof_of(self, login_id: str) -> str | None:
         with reachable():
-            return self._redis.get(KEY + login_id)
+            return cast(str | None, self._redis.get(KEY + login_id))
 
     def end(self, login_id: str) -> None:
         with reachable():

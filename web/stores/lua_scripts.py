@@ -7,6 +7,7 @@ TypeError and a script that is out of step fails a test.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ class LuaScript:
         return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def call(
-        self, event_id: str, key_digest: str, given: dict[str, str | int | bytes]
+        self, event_id: str, key_digest: str, given: Mapping[str, str | int | bytes]
     ) -> "ScriptCall":
         """Raises TypeError when ``given`` are not just the arguments of the header."""
         if given.keys() != set(self.arguments):
@@ -43,11 +44,11 @@ class LuaScript:
             key.replace("{event}", f"{{{event_id}}}").replace("<key_digest>", key_digest)
             for key in self.keys
         ]
-        return ScriptCall(self, (self.sha, len(keys), *keys, *(given[n] for n in self.arguments)))
+        return ScriptCall(self, (*keys, *(given[n] for n in self.arguments)))
 
 
 class ScriptCall(NamedTuple):
-    """``arguments`` are those of EVALSHA."""
+    """``arguments`` are the script's keys, then its arguments."""
 
     script: LuaScript
     arguments: tuple[str | int | bytes, ...]

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -124,6 +125,7 @@ _BROKEN = ("WRONGTYPE", "event_broken")
 until the worker has built the event again."""
 
 RedisClient = redis.Redis
+"""Decodes what Redis answers. redis-py's types do not know that, hence the casts below."""
 
 log = logging.getLogger(__name__)
 
@@ -222,9 +224,10 @@ class RedisSeatStore:
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
     def server_run(self) -> str:
-        return self._info("server").get("run_id", "")
+        run_id: str = self._info("server").get("run_id", "")
+        return run_id
 
-    def _info(self, section: str) -> dict:
+    def _info(self, section: str) -> dict[str, Any]:
         """Unlike CONFIG, providers allow it. Empty for a user that may not."""
         with reachable(), suppress(redis.exceptions.NoPermissionError):
             return self._redis.info(section)
@@ -249,7 +252,7 @@ class RedisSeatStore:
 
     def event_ids(self) -> list[str]:
         with reachable():
-            ids = self._redis.smembers(CATALOGUE_KEY)
+            ids = cast(set[str], self._redis.smembers(CATALOGUE_KEY))
         if not ids:
             raise Unavailable(PART)
         return sorted(ids - {NO_EVENT})
@@ -358,7 +361,7 @@ class RedisSeatStore:
         under_way = [
             {"hold_id": payment.hold_id, "hold": _stored(event, payment)} for payment in payments
         ]
-        (outcome,) = self._run(
+        outcome, _ = self._run(
             "build_event",
             event.id,
             **_definition(event),
@@ -379,7 +382,7 @@ class RedisSeatStore:
         hall = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
             hall[event.positions[seat]] = SeatState.SOLD.value
-        outcome, value = self._run(
+        outcome, values = self._run(
             "open_event",
             event.id,
             from_version=old.version,
@@ -390,13 +393,16 @@ class RedisSeatStore:
             unsure_ms=UNSURE_MS,
         )
         if outcome == "seats_moved":
-            raise SeatsMoved(old.seats_at(_positions(value)))
+            raise SeatsMoved(old.seats_at(_positions(values[0])))
         return outcome == "opened"
 
-    def read_seats(self, event_id: str, known_revision: int | None = None) -> SeatMap | None:
-        known = "" if known_revision is None else known_revision
-        outcome, revision, *changed = self._run("read_seats", event_id, known_revision=known)
-        return None if outcome == "unchanged" else SeatMap(int(revision), *changed)
+    def read_seats(self, event_id: str) -> SeatMap:
+        _, values = self._run("read_seats", event_id, known_revision="")
+        return _seat_map(*values)
+
+    def read_changed_seats(self, event_id: str, known_revision: int) -> SeatMap | None:
+        outcome, values = self._run("read_seats", event_id, known_revision=known_revision)
+        return None if outcome == "unchanged" else _seat_map(*values)
 
     def read_map(self, event: Event) -> SeatMap:
         seat_map = self.read_seats(event.id)
@@ -407,12 +413,10 @@ class RedisSeatStore:
 
     def newest_changes(self, event: Event, count: int) -> list[Change]:
         with reachable():
-            version, entries = (
-                self._redis.pipeline(transaction=True)
-                .hget(_key("event", event.id), "version")
-                .xrevrange(_key("journal", event.id), count=2 * count)  # each may have its map
-                .execute()
-            )
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hget(_key("event", event.id), "version")
+            pipeline.xrevrange(_key("journal", event.id), count=2 * count)  # each may have its map
+            version, entries = pipeline.execute()
         self._check_version(event, version)
         changes, then = [], event
         for entry_id, entry in entries:
@@ -428,9 +432,8 @@ class RedisSeatStore:
     # ------------------------------------------------------------ the audit's look
 
     def read_everything(self, event: Event) -> EventState:
-        _, now_ms, revision, seats, holds, due, clients, payments = self._run(
-            "read_everything", event.id, version=event.version
-        )
+        _, values = self._run("read_everything", event.id, version=event.version)
+        now_ms, revision, seats, holds, due, clients, payments = values
         stored = {
             hold_id: msgspec.json.decode(hold, type=StoredHold)
             for hold_id, hold in _pairs(holds).items()
@@ -455,8 +458,10 @@ class RedisSeatStore:
         hall, start = ReplayedHall(), "-"
         while True:
             with reachable():
-                entries = self._redis.xrange(
-                    _key("journal", event_id), start, str(up_to_revision), JOURNAL_PAGE
+                key = _key("journal", event_id)
+                entries = cast(
+                    list[tuple[str, dict[str, str]]],
+                    self._redis.xrange(key, start, str(up_to_revision), JOURNAL_PAGE),
                 )
             for entry_id, entry in entries:
                 revision = _revision(entry_id)
@@ -489,13 +494,13 @@ class RedisSeatStore:
 
     def hold_of_form(self, event_id: str, form: str) -> str | None:
         with reachable():
-            return self._redis.get(_key("form", event_id, form))
+            return cast(str | None, self._redis.get(_key("form", event_id, form)))
 
     def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
         with reachable():
             key = _key("form", event_id, form)
             first = self._redis.set(key, hold_id, nx=True, get=True, px=FORM_MS)
-        return first or hold_id
+        return cast(str | None, first) or hold_id
 
     def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
         key = _key("form", event_id, form)
@@ -516,7 +521,7 @@ class RedisSeatStore:
         positions: Sequence[int],
         network: str = "",
     ) -> Hold:
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "hold_seats",
             event.id,
             version=event.version,
@@ -541,7 +546,7 @@ class RedisSeatStore:
         network: str = "",
     ) -> Hold:
         span = event.spans[section.id]
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "hold_best",
             event.id,
             version=event.version,
@@ -560,11 +565,11 @@ class RedisSeatStore:
         return self._new_hold(event, hold_id, outcome, values)
 
     def read_hold(self, event: Event, hold_id: str) -> Hold | None:
-        outcome, *values = self._run("read_hold", event.id, version=event.version, hold_id=hold_id)
+        outcome, values = self._run("read_hold", event.id, version=event.version, hold_id=hold_id)
         return None if outcome == "not_found" else _hold(event, hold_id, *values)
 
     def extend_hold(self, event: Event, hold_id: str) -> Hold | None:
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "extend_hold",
             event.id,
             version=event.version,
@@ -580,7 +585,7 @@ class RedisSeatStore:
         return None
 
     def release_hold(self, event_id: str, hold_id: str) -> bool:
-        (outcome,) = self._run("release_hold", event_id, hold_id=hold_id)
+        outcome, _ = self._run("release_hold", event_id, hold_id=hold_id)
         if outcome == "payment_in_progress":
             raise PaymentInProgress
         return outcome == "released"
@@ -594,7 +599,7 @@ class RedisSeatStore:
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
     ) -> Payment | Replay:
         intent = Intent(buyer, key_digest, fingerprint)
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "begin_payment",
             event.id,
             key_digest,
@@ -617,7 +622,7 @@ class RedisSeatStore:
         }[outcome]
 
     def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> Replay | None:
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "read_payment", event_id, key_digest, hold_id=hold_id, key_digest=key_digest
         )
         if outcome == "not_found":
@@ -628,7 +633,7 @@ class RedisSeatStore:
         self, payment: Payment, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
         card_refused = isinstance(answer, PaymentDeclined) and answer.is_of_the_card
-        outcome, *attempts_left = self._run(
+        outcome, values = self._run(
             "undo_payment",
             payment.event_id,
             payment.key_digest,
@@ -641,10 +646,10 @@ class RedisSeatStore:
             max_refused=MAX_REFUSED_CARDS,
             receipt_ms=RECEIPT_MS,
         )
-        return None if outcome == "not_paying" else attempts_left[0]
+        return None if outcome == "not_paying" else values[0]
 
     def renew_lease(self, payment: Payment) -> bool:
-        (outcome,) = self._run(
+        outcome, _ = self._run(
             "renew_lease",
             payment.event_id,
             hold_id=payment.hold_id,
@@ -667,7 +672,8 @@ class RedisSeatStore:
         )
 
     def lapsed_holds(self, event_id: str) -> list[str]:
-        _, hold_ids = self._run("lapsed_holds", event_id)
+        _, values = self._run("lapsed_holds", event_id)
+        hold_ids: list[str] = values[0]
         return hold_ids
 
     def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
@@ -683,7 +689,7 @@ class RedisSeatStore:
         )
 
     def claim_lapsed_payment(self, event: Event) -> Payment | None:
-        outcome, *values = self._run(
+        outcome, values = self._run(
             "claim_lapsed_payment", event.id, version=event.version, lease_ms=self._lease_ms
         )
         return None if outcome == "none" else self._payment(event, *values)
@@ -692,21 +698,22 @@ class RedisSeatStore:
 
     def _run(
         self, name: str, event_id: str, key_digest: str = "", /, **arguments: str | int | bytes
-    ) -> list:
+    ) -> tuple[str, list[Any]]:
+        """The outcome and what comes with it, as the script's header says."""
         call = self._scripts[name].call(event_id, key_digest, arguments)
         with reachable():
-            answer = self._calls.call(call)
-            while answer[0] == "sweep_again":
-                answer = self._calls.call(call)
-        if answer[0] == "event_missing":
+            outcome, *values = self._calls.call(call)
+            while outcome == "sweep_again":
+                outcome, *values = self._calls.call(call)
+        if outcome == "event_missing":
             raise self._missing(event_id)
-        if answer[0] == "event_closed":
+        if outcome == "event_closed":
             raise Unavailable(PART)
-        if answer[0] == "not_known_now":
-            raise NotKnownNow(PART, min(ASK_AGAIN_S, math.ceil(answer[1] / 1000)))
-        if answer[0] == "event_changed":
+        if outcome == "not_known_now":
+            raise NotKnownNow(PART, min(ASK_AGAIN_S, math.ceil(values[0] / 1000)))
+        if outcome == "event_changed":
             raise self._changed(event_id)
-        return answer
+        return outcome, values
 
     def _changed(self, event_id: str) -> EventChanged:
         self._events.forget(event_id)
@@ -717,7 +724,7 @@ class RedisSeatStore:
         if version != event.version:
             raise self._changed(event.id)
 
-    def _send_calls(self, calls: list[ScriptCall]) -> list[list | Exception]:
+    def _send_calls(self, calls: list[ScriptCall]) -> list[list[Any] | Exception]:
         """All in one round trip, and another one for what Redis has not loaded."""
         answers = self._pipeline(calls)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -729,10 +736,10 @@ class RedisSeatStore:
                 answers[n] = answer
         return answers
 
-    def _pipeline(self, calls: list[ScriptCall]) -> list[list | Exception]:
+    def _pipeline(self, calls: list[ScriptCall]) -> list[list[Any] | Exception]:
         pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.evalsha(*call.arguments)
+            pipeline.evalsha(call.script.sha, len(call.script.keys), *call.arguments)
         return pipeline.execute(raise_on_error=False)
 
     def _missing(self, event_id: str) -> Exception:
@@ -741,12 +748,10 @@ class RedisSeatStore:
         if self._events.get(event_id):
             return Unavailable(PART)
         with reachable():
-            known, listed = (
-                self._redis.pipeline(transaction=False)
-                .exists(CATALOGUE_KEY)
-                .sismember(CATALOGUE_KEY, event_id)
-                .execute()
-            )
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.exists(CATALOGUE_KEY)
+            pipeline.sismember(CATALOGUE_KEY, event_id)
+            known, listed = pipeline.execute()
         if known and (not listed or event_id == NO_EVENT):
             return EventNotFound(event_id)
         return Unavailable(PART)
@@ -763,7 +768,7 @@ class RedisSeatStore:
             )
         return packed[section.id]
 
-    def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list) -> Hold:
+    def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list[Any]) -> Hold:
         if outcome == "sale_not_open":
             raise SaleNotOpen(wait_ms=values[0])
         if outcome == "too_many_held":
@@ -825,6 +830,10 @@ def _is_away(error: Exception) -> bool:
         or text.startswith(_NOT_NOW)
         or any(word in text for word in _BROKEN)
     )
+
+
+def _seat_map(revision: str, seats: str, version: str) -> SeatMap:
+    return SeatMap(int(revision), seats, version)
 
 
 def _hold(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:

@@ -24,6 +24,11 @@ import stripe
 from msgspec import Meta
 from requests.adapters import HTTPAdapter
 from stripe import PaymentIntent
+from stripe.params import (
+    PaymentIntentCreateParams,
+    PaymentIntentListParams,
+    RefundCreateParams,
+)
 from urllib3.exceptions import NewConnectionError
 
 from web.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
@@ -32,6 +37,7 @@ from web.ports import (
     Authorization,
     BadSignature,
     GatewayError,
+    GatewayStatus,
     KeyUsed,
     NotAccepted,
     NotAllowed,
@@ -107,7 +113,7 @@ NOT_FOR_BUYERS = frozenset(
 """Reasons that Stripe says not to tell: they would tell a thief what the bank knows.
 https://docs.stripe.com/declines/codes"""
 
-_STATUSES = {
+_STATUSES: dict[str, GatewayStatus] = {
     "requires_capture": "authorized",
     "succeeded": "captured",
     "canceled": "voided",
@@ -217,7 +223,7 @@ class StripeGateway:
         Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown. Why Stripe takes no
         payment is in the log.
         """
-        wanted = {
+        wanted: PaymentIntentCreateParams = {
             # In the minor unit that web/currencies.py counts, which is Stripe's.
             "amount": amount_minor,
             "currency": currency.lower(),
@@ -244,15 +250,17 @@ class StripeGateway:
         except (NotAccepted, NotAllowed) as refused:
             if _is_too_much_for_the_card(refused, amount_minor):
                 raise PaymentDeclined("amount_too_large", TOO_MUCH_FOR_CARD) from refused
-            amount = currency_of(currency.upper()).written(amount_minor)
-            self._tell(refused.__cause__, metadata.get("event", "an unknown event"), amount)
+            if isinstance(refused.__cause__, stripe.StripeError):
+                amount = currency_of(currency.upper()).written(amount_minor)
+                event_id = metadata.get("event", "an unknown event")
+                self._tell(refused.__cause__, event_id, amount)
             raise
 
     def retire(self, key: str, amount_minor: int, currency: str) -> None:
         """As the port says, by Stripe's rule that a key belongs to the parameters of its first
         call: https://docs.stripe.com/api/idempotent_requests. The intent has no payment method,
         is never confirmed, and is cancelled at once."""
-        wanted = {
+        wanted: PaymentIntentCreateParams = {
             "amount": amount_minor,
             "currency": currency.lower(),
             "capture_method": "manual",
@@ -334,12 +342,12 @@ class StripeGateway:
         try:
             event = msgspec.json.decode(payload, type=_Event)
             kind = _EVENTS.get(event.type)
-            told = kind and msgspec.json.decode(event.data.object, type=kind)
+            if kind is None:
+                return None
+            told: _Told = msgspec.json.decode(event.data.object, type=kind)
         except (msgspec.DecodeError, RecursionError):
             return None
-        if told is None or self._key_of(told.metadata) is None:
-            return None
-        return told.authorization()
+        return told.authorization() if self._key_of(told.metadata) else None
 
     def _tell(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
         cause = error.code or getattr(error.error, "code", None) or error.http_status
@@ -376,7 +384,7 @@ class StripeGateway:
     def _create_refund(self, payment_id: str, key: str) -> str | None:
         """The status of the refund. It is of all that is left to give back, so that Stripe itself
         refuses a second one, also a day later when it has forgotten the key."""
-        wanted = {"payment_intent": payment_id}
+        wanted: RefundCreateParams = {"payment_intent": payment_id}
         try:
             try:
                 return self._refunds.create(wanted, {"idempotency_key": key}).status
@@ -404,7 +412,7 @@ class StripeGateway:
 
     def _created_since(self, since: datetime) -> Iterator[PaymentIntent]:
         """Page by page: a turn is held while Stripe answers, not while the caller works."""
-        wanted = {
+        wanted: PaymentIntentListParams = {
             "created": {"gte": int(since.timestamp())},
             "limit": PAGE_SIZE,
             # A PaymentIntent does not say that it was refunded; its charge does.
@@ -565,7 +573,7 @@ def _read_page(
     return page, page.data, page.has_more
 
 
-def _status_of(intent: PaymentIntent) -> str | None:
+def _status_of(intent: PaymentIntent) -> GatewayStatus | None:
     """The port's word for it; None while Stripe does not know yet. So it is with an intent that was
     made a moment ago, with its confirmation, and has neither a charge nor a refusal."""
     status = _STATUSES.get(intent.status)
@@ -596,7 +604,7 @@ def _authorization(intent: PaymentIntent) -> Authorization:
 
 def _authorization_of(
     payment_id: str,
-    status: str,
+    status: GatewayStatus,
     amount_minor: int,
     currency: str,
     created_s: int,
@@ -629,7 +637,7 @@ class _ToldObject(msgspec.Struct):
     created: _Moment
     metadata: dict[str, str]
 
-    def told(self, payment_id: str, status: str | None) -> Authorization | None:
+    def told(self, payment_id: str, status: GatewayStatus | None) -> Authorization | None:
         if status is None:
             return None
         return _authorization_of(
@@ -667,7 +675,9 @@ class _Event(msgspec.Struct):
     data: _EventData
 
 
-_EVENTS = {
+_Told = _ToldIntent | _ToldCharge
+
+_EVENTS: dict[str, type[_Told]] = {
     "payment_intent.amount_capturable_updated": _ToldIntent,
     "payment_intent.payment_failed": _ToldIntent,
     "payment_intent.succeeded": _ToldIntent,
@@ -682,12 +692,9 @@ class _StripesClock:
     """Stripe's, by the Date of its answers (RFC 9110, 6.6.1), and by the monotonic clock since. An
     answer without one leaves this machine's clock, which is then the best there is."""
 
-    def __init__(self):
-        self._ahead_s: float | None = None
-
-    @property
-    def is_known(self) -> bool:
-        return self._ahead_s is not None
+    def __init__(self) -> None:
+        self.is_known = False
+        self._ahead_s = time.time() - time.monotonic()
 
     def hear(self, answer: requests.Response, **_: object) -> None:
         """A hook of requests."""
@@ -697,6 +704,7 @@ class _StripesClock:
             if self.is_known:
                 return
             moment_s = time.time()
+        self.is_known = True
         self._ahead_s = moment_s - time.monotonic()
 
     def now(self) -> datetime:

@@ -202,7 +202,8 @@ class _Auditor:
 
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states:
-            held, most = Counter(), {}
+            held: Counter[str] = Counter()
+            most: dict[str, int] = {}
             for hold in state.holds.values():
                 held[hold.client] += len(hold.positions)
                 most[hold.client] = state.event.max_held_per_client

@@ -50,11 +50,9 @@ class BoxOffice:
         except Unavailable:
             return self._seats.known_event(event_id)
 
-    def changed_map(
-        self, event_id: str, known_revision: int | None = None
-    ) -> tuple[Event, SeatMap] | None:
+    def changed_map(self, event_id: str, known_revision: int) -> tuple[Event, SeatMap] | None:
         """As event_and_map; None when the map still has ``known_revision``."""
-        seat_map = self._seats.read_seats(event_id, known_revision)
+        seat_map = self._seats.read_changed_seats(event_id, known_revision)
         if seat_map is None:
             return None
         event = self._seats.known_event(event_id)
@@ -127,11 +125,11 @@ class BoxOffice:
     def hold(self, event_id: str, hold_id: str, token: str) -> Hold:
         """Raises HoldNotFound, HoldExpired."""
         self._check_token(event_id, hold_id, token)
+        refusal: Refusal = HoldExpired()
         try:
             held = with_event(
                 self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
             )
-            refusal = HoldExpired()
         except (EventNotFound, Unavailable) as unknown:
             held, refusal = None, unknown
         if held:

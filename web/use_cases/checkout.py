@@ -211,7 +211,7 @@ class Checkout:
             raise HoldNotFound
         try:
             replay = self._seats.read_payment(event_id, hold_id, key_digest)
-            return replay and replay.receipt
+            return replay.receipt if replay else None
         except (EventNotFound, PaymentNotFound, Unavailable) as refusal:
             booking = self._bookings.find(booking_id_of(hold_id))
             if booking and booking.key_digest == key_digest:
@@ -359,9 +359,9 @@ class Checkout:
             self._undo(attempt, None)
             raise
         except NotAccepted as error:
-            declined = PaymentDeclined(NOT_ACCEPTED, CANNOT_BE_PAID)
-            declined.attempts_left = self._undo(attempt, declined)
-            raise declined from error
+            refusal = PaymentDeclined(NOT_ACCEPTED, CANNOT_BE_PAID)
+            refusal.attempts_left = self._undo(attempt, refusal)
+            raise refusal from error
         except NotExecuted as error:
             self._undo(attempt, None)
             raise _not_possible_now(error) from error
@@ -401,17 +401,17 @@ class Checkout:
         except (Unavailable, EventNotFound):
             raise attempt.pending() from None
         if not own and attempt.authorization:
-            self._let_go(attempt)
+            self._let_go(attempt, attempt.authorization)
         if not own or attempt.is_fenced():
             raise attempt.pending()
 
-    def _let_go(self, attempt: _Attempt) -> None:
+    def _let_go(self, attempt: _Attempt, authorization: Authorization) -> None:
         """The money of a payment that was ended without it. When this fails, the worker does it.
         After a loss of Redis the key may be under way again, and the money is what it waits for."""
         payment = attempt.payment
         with suppress(Unavailable):
             booking = self._bookings.find(booking_id_of(payment.hold_id))
-            if booking and booking.payment_id == attempt.authorization.payment_id:
+            if booking and booking.payment_id == authorization.payment_id:
                 return
             if not self._is_under_way(payment):
                 self._void(attempt)
@@ -594,7 +594,7 @@ def _reserved(payment: Payment, found: Authorization) -> Authorization | None:
     IdempotencyKeyReused when the key stood for something else."""
     if found.metadata["fingerprint"] != payment.fingerprint:
         raise IdempotencyKeyReused
-    if found.status == "declined":
+    if found.decline:
         raise replace(found.decline)
     return found if found.status in ("authorized", "captured") else None
 

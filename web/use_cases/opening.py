@@ -149,7 +149,8 @@ class Opening:
         """With the payments that are under way for seats that nobody has booked. The money of
         others is let go by the worker."""
         if not any(section.price_minor for section in event.sections):
-            return self._seats.build_event(event, [], built_revision=built_revision)
+            self._seats.build_event(event, [], built_revision=built_revision)
+            return
         payments = under_way.of(event.id)
         sold = set(self._bookings.sold_seats(event.id))
         possible = [

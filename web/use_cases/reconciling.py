@@ -336,11 +336,12 @@ class Reconciler:
         self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
     ) -> None:
         """Events whose turn it is, that which has waited longest first."""
-        turns = {
-            event_id: self._turn(event_id, needed.moment.revision)
+        revisions = {
+            event_id: needed.moment.revision
             for event_id, needed in upkeep.items()
             if isinstance(needed, Upkeep)
         }
+        turns = {event_id: self._turn(event_id, revisions[event_id]) for event_id in revisions}
         until_s = time.monotonic() + COMPARING_S
         due = sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__)
         for number, event_id in enumerate(due):
@@ -352,7 +353,7 @@ class Reconciler:
                 del self._compare_again[event_id]
             with self.patience(event_id):
                 self._compare_seats(event_id)
-                self._compared[event_id] = _Comparison(now, upkeep[event_id].moment.revision)
+                self._compared[event_id] = _Comparison(now, revisions[event_id])
 
     def _turn(self, event_id: str, revision: int) -> timedelta:
         last = self._compared.get(event_id)

@@ -21,9 +21,7 @@ class Refunding:
         """Refunds a booking and puts its seats on sale again. Each step may be repeated; what is
         broken off after the first, the worker goes on with. Raises BookingNotFound, Unavailable,
         NotExecuted, OutcomeUnknown."""
-        booking = self._bookings.find(booking_id)
-        if booking is None:
-            raise BookingNotFound
+        booking = self._booking(booking_id)
         if booking.refunded_at is None:
             self._bookings.begin_refund(booking_id)
             self._give_money_back(booking)
@@ -32,7 +30,13 @@ class Refunding:
             log.info("refunded: %s of %s", booking_id, booking.event_id)
         self.return_seats(booking)
         self._bookings.end_refund(booking_id)
-        return self._bookings.find(booking_id)
+        return self._booking(booking_id)
+
+    def _booking(self, booking_id: str) -> Booking:
+        booking = self._bookings.find(booking_id)
+        if booking is None:
+            raise BookingNotFound
+        return booking
 
     def _give_money_back(self, booking: Booking) -> None:
         if booking.payment_id is None:
