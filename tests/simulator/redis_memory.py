@@ -1,11 +1,15 @@
 """The real Redis with the real scripts: its clock is set, and its memory can be lost."""
 
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+import hiredis
 import redis
 
 from ops.servers import Redis
@@ -29,26 +33,87 @@ class ClockedScript(LuaScript):
 
 
 class _ClockedClient(redis.Redis):
+    """redis-py's commands and what it makes of their answers, on a bare socket: its connections,
+    pool, retries and measurements would take longer than Redis does."""
+
     now_s: Callable[[], float]
     run = 1
 
+    def __init__(self, path: Path):
+        super().__init__(unix_socket_path=str(path), protocol=2)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))
+        self._reader = hiredis.Reader(encoding="utf-8", replyError=redis.ResponseError)
+        self._read: dict[tuple, Any] = {}
+
+    def execute_command(self, *command, **options) -> Any:
+        """Asks once for what each round of a worker reads: the list of events, which no script can
+        change, for its key is not one of an event's."""
+        if command in self._read:
+            return copy(self._read[command])
+        (answer,) = self.send([(command, options)])
+        if isinstance(answer, Exception):
+            raise answer
+        if command[0] in ("SMEMBERS", "TYPE"):
+            self._read[command] = copy(answer)
+        else:
+            self._read.clear()
+        return answer
+
+    def send(self, commands: list[tuple[tuple, dict]]) -> list:
+        """Commands and their options, in one round trip."""
+        self._socket.sendall(
+            b"".join(
+                hiredis.pack_command((*command[0].split(), *command[1:])) for command, _ in commands
+            )
+        )
+        return [self._answer(command[0], options) for command, options in commands]
+
+    def _answer(self, name: str, options: dict) -> Any:
+        while (answer := self._reader.gets()) is False:
+            self._reader.feed(self._socket.recv(65536))
+        understand = self.response_callbacks.get(name)
+        if understand is None or isinstance(answer, Exception):
+            return answer
+        options.pop("keys", None)  # for a cache of redis-py's
+        return understand(answer, **options)
+
+    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> redis.client.Pipeline:
+        return _Pipeline(self)
+
     def info(self, section: str) -> dict[str, object]:
-        return super().info(section) | {"run_id": str(self.run)}
+        return {"run_id": str(self.run)}
 
     def time(self) -> tuple[int, int]:
         return _told(self.now_s())
 
 
+class _Pipeline(redis.client.Pipeline):
+    """Of reads and scripts. What is sent at once is a transaction, for nobody else sends."""
+
+    def __init__(self, client: _ClockedClient):
+        super().__init__(client.connection_pool, client.response_callbacks, False, None)
+        self._client = client
+
+    def execute(self, raise_on_error: bool = True) -> list:
+        answers = self._client.send(self.command_stack)
+        if raise_on_error:
+            self.raise_first_error(self.command_stack, answers)
+        return answers
+
+
 class RedisMemory:
     """A whole Redis database, emptied first. ``now_s`` is its clock, as Unix time."""
 
-    def __init__(self, socket: Path):
-        self.client = _ClockedClient(unix_socket_path=str(socket), decode_responses=True)
+    def __init__(self, path: Path):
+        self.client = _ClockedClient(path)
         # Not self.now_s itself, which is replaced.
         self.client.now_s = lambda: self.now_s()  # noqa: PLW0108
-        self._raw = redis.Redis(unix_socket_path=str(socket))
+        self._raw = redis.Redis(unix_socket_path=str(path))
         self.now_s: Callable[[], float] = lambda: 0.0
         self.scripts = {name: self._clocked(script) for name, script in read_scripts().items()}
+        for script in self.scripts.values():
+            self.client.script_load(script.source)
 
     def _clocked(self, script: LuaScript) -> ClockedScript:
         parts = {field.name: getattr(script, field.name) for field in fields(LuaScript)}
@@ -87,8 +152,8 @@ class RedisMemory:
     def go_back_to(self, saved: dict[bytes, bytes], starts: bool) -> None:
         """``starts``: as a Redis that was started with an older file, or as a replica."""
         self.client.run += starts
+        self.lose_everything()
         pipeline = self._raw.pipeline(transaction=False)
-        pipeline.flushdb()
         for key, value in saved.items():
             pipeline.restore(key, 0, value)
         pipeline.execute()

@@ -134,11 +134,15 @@ class Rules:
         """The hold was made now."""
         self._held_at_s[hold_id] = self._now_s()
 
-    def worker_looked(self, who: str, began_s: float, seats: str | None) -> None:
-        """A round of the worker that could do all its work began then, and has ended; this is
-        Redis's map. What Redis had lost before, it has again: all that a worker can have seen."""
+    def worker_looked(self, who: str, began_s: float, read_map: Callable[[], str | None]) -> None:
+        """A round of the worker that could do all its work began then, and has ended; ``read_map``
+        reads the map of now. What Redis had lost before, it has again: all that a worker can have
+        seen."""
         self._looked_at_s.append(began_s)
-        if self._lost_at_s < 0 or began_s <= self._lost_at_s or seats is None:
+        if self._lost_at_s < 0 or began_s <= self._lost_at_s:
+            return
+        seats = read_map()
+        if seats is None:
             return
         for booking in self._bookings().values():
             if booking.refunded_at or self._booked_at_s[booking.id] >= began_s:

@@ -50,6 +50,7 @@ class Scheduler:
         self.current: Process | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+        self._until_s = 0.0
         self._hub = greenlet.getcurrent()
 
     def call_at(self, at_s: float, act: Callable[[], None]) -> None:
@@ -74,14 +75,19 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Of the process that calls it."""
-        process = self.current
-        self._wake_at(process, self.now_s + seconds)
+        until_s = self.now_s + seconds
+        if until_s <= self._until_s and (not self._queue or until_s < self._queue[0][0]):
+            self.now_s = until_s  # Nobody else has a turn before.
+            return
+        self._wake_at(self.current, until_s)
         self._hub.switch()
 
     def idle(self, seconds: float) -> None:
         """Sleep, unless somebody wakes it."""
-        self.current.idle = True
+        process = self.current
+        process.idle = True
         self.sleep(seconds)
+        process.idle = False
 
     def wake(self, process: Process, at_s: float) -> None:
         """Earlier than it wanted to; nothing when it is busy."""
@@ -90,6 +96,7 @@ class Scheduler:
 
     def run_until(self, at_s: float) -> None:
         """All that happens until then."""
+        self._until_s = at_s
         while self._queue and self._queue[0][0] <= at_s:
             self.now_s, _, act = heapq.heappop(self._queue)
             act()
@@ -112,7 +119,6 @@ class Scheduler:
 
         def wake() -> None:
             if process.nap == nap and not process.ended:
-                process.idle = False
                 self.current = process
                 try:
                     process.greenlet.switch()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from web.domain import Booking, Event, Payment
 from web.ports import Authorization, Upkeep
@@ -17,8 +17,7 @@ LOOKS = frozenset("claim_lapsed_payment find find_all list sold_seats refunded h
 """Calls that tell nothing when they find nothing."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     at_s: float
     who: str
     call: str

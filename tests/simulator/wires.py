@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from types import GeneratorType
 from typing import Any, Protocol
 
-from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice, Spot
+from tests.simulator.gateway import PAGE_SIZE
+from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import Story
 from web.domain import Unavailable
@@ -26,15 +27,20 @@ TIMEOUTS_S = {
 TAKES_S = {"seats": 0.004, "bookings": 0.03, "gateway": 0.8}
 """The longest that a call takes when nothing is wrong."""
 
-LOCAL = ("known_event", "epoch", "require_index")
+LOCAL = {
+    ("seats", "known_event"),
+    ("seats", "epoch"),
+    ("bookings", "require_index"),
+    ("gateway", "now"),
+}
 """Calls that a process mostly answers itself, at once."""
 
 
 class Faults(Protocol):
     """What the plan says of calls."""
 
-    def reach(self, spot: Spot) -> None:
-        """Something may happen here, to the process that calls this too."""
+    def reach(self, process: str, call: str, nth: int, side: str) -> None:
+        """A spot. Something may happen there, to the process that calls this too."""
         ...
 
     def of_call(self, process: str, call: str, nth: int) -> CallFault | None:
@@ -81,17 +87,18 @@ class Wire:
 
     def _list(self, since: Any) -> Iterator[Any]:
         """Page by page, each a call, as StripeGateway reads it."""
-        before = None
-        while page := self._call("list", self._target.page, (since, before), {}):
+        page, before = (), None
+        while before is None or len(page) == PAGE_SIZE:
+            page = self._call("list", self._target.page, (since, before), {})
             yield from page
-            before = page[-1].payment_id
+            before = page[-1].payment_id if page else ""
 
     def _call(self, name: str, method: Callable, arguments: tuple, named: dict) -> Any:
         scheduler, faults = self._scheduler, self._faults
         who = scheduler.current.name
         self._counts[who, name] += 1
         nth = self._counts[who, name]
-        faults.reach(Spot(who, name, nth, "before"))
+        faults.reach(who, name, nth, "before")
         arguments = tuple(_all_of(argument) for argument in arguments)
         takes_s = self._takes_s(who, name, nth)
         self._wait(takes_s / 2)
@@ -127,11 +134,11 @@ class Wire:
         except Exception as error:
             self._told(who, name, arguments, error)
             self._wait(takes_s / 2)
-            faults.reach(Spot(who, name, nth, "after"))
+            faults.reach(who, name, nth, "after")
             raise
         self._story.call(scheduler.now_s, who, name, arguments, outcome)
         self._wait(takes_s / 2)
-        faults.reach(Spot(who, name, nth, "after"))
+        faults.reach(who, name, nth, "after")
         return outcome
 
     def _wait(self, seconds: float) -> None:
@@ -155,7 +162,7 @@ class Wire:
 
     def _takes_s(self, who: str, name: str, nth: int) -> float:
         """By the name of the call: another plan with the same call has the same."""
-        if name in LOCAL:
+        if (self._party, name) in LOCAL:
             return 0.0
         share = zlib.crc32(f"{self._seed}/{who}/{name}/{nth}".encode()) / 2**32
         return TAKES_S[self._party] * (0.1 + 0.9 * share)

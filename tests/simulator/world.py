@@ -23,7 +23,6 @@ from tests.simulator.plans import (
     Refund,
     Request,
     SecondWorker,
-    Spot,
     Webhooks,
 )
 from tests.simulator.redis_memory import RedisMemory
@@ -326,7 +325,7 @@ class World:
 
     def _checkout(self, host: str) -> Checkout:
         def reach(point: str) -> None:
-            self.troubles.reach(Spot(self.scheduler.current.name, point))
+            self.troubles.reach(self.scheduler.current.name, point)
 
         return Checkout(**self._wired(host), tokens=self._tokens, lease_s=LEASE_S, reach=reach)
 
@@ -433,7 +432,7 @@ class World:
             not_done, repairs = reconciler.not_done, reconciler.repairs.total()
             reconciler.round()
             if reconciler.not_done == not_done and not reconciler.has_more:
-                self.rules.worker_looked(name, began_s, self.memory.seats(HALL.id))
+                self.rules.worker_looked(name, began_s, partial(self.memory.seats, HALL.id))
             is_busy = (reconciler.not_done, reconciler.repairs.total()) != (not_done, repairs)
             pause_s = LOOKS_EVERY_S if is_busy else self._next_pause_s(name)
             self.scheduler.idle(self._pause_s or pause_s)
