@@ -62,15 +62,18 @@ def main() -> int:
 
 def section(hunted: Hunt) -> str:
     """As Markdown."""
-    rows = [f"| {kind} | {number:,} |" for kind, number in hunted.happened.most_common()]
+    rows = [
+        f"| {kind} | {hunted.happened[kind]:,} | {100 * runs / hunted.runs:.1f} % |"
+        for kind, runs in hunted.in_runs.most_common()
+    ]
     found = ", ".join(str(seed) for seed in hunted.found) or "none"
     return "\n".join(
         [
             f"{datetime.now(UTC):%Y-%m-%d}, {hunted.took_s / 60:.0f} minutes on {machine()}:",
             f"{hunted.runs:,} runs. Seeds that broke a rule: {found}.",
             "",
-            "| what went wrong | times |",
-            "| --- | --- |",
+            "| what happened | times | in so many runs |",
+            "| --- | --- | --- |",
             *rows,
         ]
     )

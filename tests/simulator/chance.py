@@ -205,6 +205,21 @@ class _Draft:
             self.spots.append(self.another_spot())
         return spot
 
+    def late_and_lost(self) -> tuple[Part, Part]:
+        """Redis is lost while a payment waits, or when its lease has ended: each alone breaks
+        little."""
+        choose = self.choose
+        process = choose.choice(self.payments)
+        is_free = self.requests[process].buyer in self.without_charge
+        call = "insert" if is_free else choose.choice(("authorize", "insert"))
+        spot = Spot(process, call, 1, "before")
+        self.ask_again(process)
+        what = choose.choice(("everything", "everything", "event"))
+        return (
+            Late(spot, choose.choice(LATE_S[PARTY_OF[call]]), choose.choice((1, 2))),
+            Loss(When(choose.choice((0, 0.5, 2, 66)), spot), what, choose.choice(NOTICED_S)),
+        )
+
     def when(self) -> When:
         choose = self.choose
         if choose.random() < 0.5:
@@ -239,7 +254,8 @@ class _Draft:
                 what = choose.choice(("everything",) * 14 + ("event",) * 6 + LOST_KEYS)
                 return Loss(self.when(), what, choose.choice(NOTICED_S))
             case "back":
-                return GoesBack(self.when(), self.when(), choose.choice(NOTICED_S))
+                starts = choose.random() < 0.5
+                return GoesBack(self.when(), self.when(), choose.choice(NOTICED_S), starts)
             case "forgetful":
                 lasts_s, lag_s = choose.choice((20, 60, 150)), choose.choice((10, 64, 90))
                 return Forgetful(When(round(choose.uniform(0, 10), 1)), lasts_s, lag_s)
@@ -265,6 +281,8 @@ def plan_of(seed: int) -> Plan:
     faults += [draft.weighted(LOSSES) for _ in range(choose.choice((0, 1, 1, 1, 2)))]
     if choose.random() < 0.1:
         faults.append("open")
+    if choose.random() < 0.2:
+        draft.parts += draft.late_and_lost()
     for kind in faults:
         draft.parts.append(draft.fault(kind))
     return Plan(seed, tuple(_within_the_promise(draft.parts)))

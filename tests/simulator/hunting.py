@@ -6,19 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.simulator.chance import plan_of
+from tests.simulator.plans import Part, Plan
 from tests.simulator.redis_memory import RedisMemory
 from tests.simulator.shrinking import shrunk
+from tests.simulator.words import part_in_words
 from tests.simulator.world import Run, run
 
 
 @dataclass
 class Hunt:
-    """``happened`` counts faults by kind, ``found`` are the runs in which a rule was broken, by
-    seed."""
+    """``happened`` counts what happened by kind, ``in_runs`` the runs in which it did. ``found``
+    has the runs in which a rule was broken, by seed."""
 
     runs: int = 0
     took_s: float = 0.0
     happened: Counter = field(default_factory=Counter)
+    in_runs: Counter = field(default_factory=Counter)
     found: dict[int, Run] = field(default_factory=dict)
 
 
@@ -36,7 +39,8 @@ def hunt(
             break
         ran = run(plan_of(seed), memory)
         hunted.runs += 1
-        hunted.happened += ran.happened
+        hunted.happened.update(ran.happened)
+        hunted.in_runs.update(ran.happened.keys())
         if ran.broken:
             hunted.found[seed] = ran
     return hunted
@@ -58,13 +62,24 @@ def told(ran: Run) -> str:
     until_s = max((broken.at_s for broken in first_of_rule), default=float("inf"))
     return "\n".join(
         [
-            f"seed {ran.plan.seed}: " + ("a rule is broken" if ran.broken else "every rule holds"),
+            f"Seed {ran.plan.seed}: {'a rule is broken' if ran.broken else 'every rule holds'}.",
             *(f"  {broken}" for broken in sorted(first_of_rule, key=lambda b: b.at_s)),
+            f"To repeat it: make simulate SEED={ran.plan.seed}",
             "",
-            "the plan:",
-            *(f"  {part}" for part in ran.plan.parts),
+            f"The plan{_shortened(ran.plan)}; seconds are from the beginning:",
+            *(f"  - {part_in_words(part)}" for part in sorted(ran.plan.parts, key=_begins_s)),
             "",
-            "what happened:",
+            "What happened (!!! is a fault of the plan):",
             ran.story.until(until_s),
         ]
     )
+
+
+def _begins_s(part: Part) -> float:
+    """Faults last: most of them wait for a spot."""
+    return getattr(part, "at_s", float("inf"))
+
+
+def _shortened(plan: Plan) -> str:
+    whole = len(plan_of(plan.seed).parts)
+    return f", {len(plan.parts)} of its {whole} parts" if len(plan.parts) < whole else ""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tests.factories import numbers
 from tests.simulator.scheduler import EPOCH
-from web.domain import Event, Row, Section
+from web.domain import DEFAULT_LEASE_S, Event, Row, Section
 
 PRICE_MINOR = 2500
 STALLS = Section("stalls", "Stalls", "seated", PRICE_MINOR, (Row("A", (numbers(1, 6),)),))
@@ -140,7 +140,11 @@ class Stopped:
 
     spot: Spot
     for_s: float
-    kind = "process stopped"
+
+    @property
+    def kind(self) -> str:
+        is_long = self.for_s > DEFAULT_LEASE_S
+        return "process stopped" + (" for longer than its lease" if is_long else "")
 
     @property
     def is_before_insert(self) -> bool:
@@ -227,13 +231,17 @@ class Loss:
 @dataclass(frozen=True)
 class GoesBack:
     """At ``when`` Redis is again what it was at ``to``: it was started again with an older file, or
-    a replica took over. Unless ``starts``, somebody restored its keys."""
+    a replica took over. Unless ``starts``, somebody put its keys back into the Redis that runs, or
+    the worker may not ask which Redis it is (INFO): then only the journal tells."""
 
     to: When
     when: When
     noticed_s: float
     starts: bool = True
-    kind = "Redis goes back in time"
+
+    @property
+    def kind(self) -> str:
+        return "Redis goes back in time" + ("" if self.starts else ", the same server")
 
 
 @dataclass(frozen=True)

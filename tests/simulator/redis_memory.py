@@ -56,7 +56,7 @@ class _ClockedClient(redis.Redis):
             raise answer
         if command[0] in ("SMEMBERS", "TYPE"):
             self._read[command] = copy(answer)
-        else:
+        elif command[0] in ("SADD", "DEL", "FLUSHDB"):
             self._read.clear()
         return answer
 
@@ -129,6 +129,12 @@ class RedisMemory:
         except redis.ResponseError:  # It is something else.
             return None
 
+    def revision(self, event_id: str) -> int:
+        return int(self.client.hget(f"event:{{{event_id}}}", "revision") or 0)
+
+    def has_payments_under_way(self, event_id: str) -> bool:
+        return bool(self.client.exists(f"payments:{{{event_id}}}"))
+
     def lose_everything(self) -> None:
         self.client.flushdb()
 
@@ -150,7 +156,8 @@ class RedisMemory:
         return dict(zip(keys, pipeline.execute(), strict=True))
 
     def go_back_to(self, saved: dict[bytes, bytes], starts: bool) -> None:
-        """``starts``: as a Redis that was started with an older file, or as a replica."""
+        """``starts``: as a Redis that was started with an older file, or as a replica. Otherwise
+        the keys are put back into the one that runs."""
         self.client.run += starts
         self.lose_everything()
         pipeline = self._raw.pipeline(transaction=False)

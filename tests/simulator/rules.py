@@ -118,6 +118,7 @@ class Rules:
         self._key_of_digest: dict[str, tuple[str, str]] = {}
         self._booked_at_s: dict[str, float] = {}
         self._lost_at_s = -1.0
+        self._can_tell: set[str] | None = None
         self._held_at_s: dict[str, float] = {}
         self._looked_at_s: list[float] = []
         self.broken: list[Broken] = []
@@ -127,8 +128,10 @@ class Rules:
 
     # ------------------------------------------------------------ what is told
 
-    def redis_lost_something(self) -> None:
+    def redis_lost_something(self, can_tell: set[str] | None = None) -> None:
+        """``can_tell``: the workers that can know it when they look; None for all of them."""
         self._lost_at_s = self._now_s()
+        self._can_tell = can_tell
 
     def held(self, hold_id: str) -> None:
         """The hold was made now."""
@@ -138,6 +141,10 @@ class Rules:
         """A round of the worker that could do all its work began then, and has ended; ``read_map``
         reads the map of now. What Redis had lost before, it has again: all that a worker can have
         seen."""
+        if began_s > self._lost_at_s and self._can_tell is not None:
+            if who not in self._can_tell:
+                return
+            self._can_tell = None
         self._looked_at_s.append(began_s)
         if self._lost_at_s < 0 or began_s <= self._lost_at_s:
             return

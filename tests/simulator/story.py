@@ -1,17 +1,18 @@
 """What happened in a run, line by line, for people."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from web.domain import Booking, Event, Payment
-from web.ports import Authorization, Upkeep
+from tests.simulator.words import call_in_words
 
 QUIET = frozenset(
-    "known_event current_event event_ids read_upkeep require_index sweep_holds revision "
+    "known_event current_event event_ids read_upkeep require_index server_run sweep_holds revision "
     "has_catalogue unfinished_refunds currencies create_indexes read_seats now epoch".split()
 )
 """Calls that tell nothing when they go well."""
+
+UNHEARD = "(unheard) "
+"""Before the name of a call whose answer does not come."""
 
 LOOKS = frozenset("claim_lapsed_payment find find_all list sold_seats refunded holding".split())
 """Calls that tell nothing when they find nothing."""
@@ -51,8 +52,8 @@ class Story:
                 same += 1
                 continue
             if same:
-                told.append(f"{'':12} {'':<16} and so on, {same} times")
-            told.append(f"{line.at_s:10.3f} s {said}")
+                told.append(f"{'':12}  {'':<16} and so on, {same} times")
+            told.append(f"{line.at_s:10.3f} s  {said}")
             same, last = 0, said
         return "\n".join(told)
 
@@ -66,41 +67,6 @@ def _is_quiet(line: Line) -> bool:
 def _words(line: Line) -> str:
     if not line.arguments and line.outcome is None:
         return line.call
-    arguments = ", ".join(filter(None, map(brief, line.arguments)))
-    outcome = "" if line.outcome is None else f" → {brief(line.outcome) or 'nothing'}"
-    return f"{line.call}({arguments}){outcome}"
-
-
-def brief(value: Any) -> str:
-    """In a word or two; empty for what tells nothing."""
-    match value:
-        case Payment():
-            return value.gateway_key
-        case Booking():
-            refunded = " (refunded)" if value.refunded_at else ""
-            return f"{value.id}{refunded}"
-        case Authorization():
-            return f"{value.payment_id} {value.status} of {value.key}"
-        case Event():
-            return "the event"
-        case Upkeep():
-            return f"revision {value.revision}"
-        case BaseException():
-            said = str(value)
-            name = type(value).__name__
-            return name if not said or said.replace(" ", "") == name.lower() else f"{name}: {said}"
-        case None:
-            return ""
-        case bool() | int():
-            return str(value)
-        case datetime():
-            return f"{value:%H:%M:%S}"
-        case str():
-            return value if len(value) <= 24 else f"{value[:8]}…"
-        case dict() if "hold_id" in value:
-            return "its metadata"
-        case dict():
-            return brief(list(value.values()))
-        case list() | tuple() | set():
-            return f"[{', '.join(map(brief, value))}]"
-    return type(value).__name__
+    unheard = line.call.removeprefix(UNHEARD)
+    said = call_in_words(unheard, line.arguments, line.outcome)
+    return said if unheard == line.call else f"{said} (its answer is not heard)"

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 
 from tests.simulator.gateway import SimulatedGateway
 from tests.simulator.plans import (
     CALL_FAULTS,
     HALL,
+    PARTIES,
     Away,
     CallFault,
     Forgetful,
@@ -49,10 +50,12 @@ class Troubles:
         gateway: SimulatedGateway,
         story: Story,
         set_clock: Callable[[str, float], None],
-        lost: Callable[[float], None],
+        lost: Callable[[float, set[str] | None], None],
+        who_saw_more_than: Callable[[int], set[str]],
     ):
-        """``set_clock`` makes a clock wrong, ``lost`` hears that Redis has lost something, and how
-        long it takes a worker that waits to look."""
+        """``set_clock`` makes a clock wrong. ``lost`` hears that Redis has lost something, how long
+        it takes a worker that waits to look, and which of them can tell (None: all of them).
+        ``who_saw_more_than`` says which workers know the event with a later revision."""
         self._plan = plan
         self._scheduler = scheduler
         self._memory = memory
@@ -60,6 +63,7 @@ class Troubles:
         self._story = story
         self._set_clock = set_clock
         self._lost = lost
+        self._who_saw_more_than = who_saw_more_than
         self._mended = False
         self._lost_at_s = -1.0
         self._away_until_s: dict[str, float] = {}
@@ -84,7 +88,7 @@ class Troubles:
         self._mended = True
         self._gateway.list_lag_s = 0
         self._stops.clear()
-        self._story.note(self._scheduler.now_s, "*", "everything works from here on")
+        self._story.note(self._scheduler.now_s, "---", "everything works from here on")
 
     # ------------------------------------------------------------ what the wires ask
 
@@ -94,17 +98,18 @@ class Troubles:
             act()
         match self._stops.pop(spot, None):
             case Stopped() as part:
-                for_s = self._bounded(part)
-                self._happens(part, f"{process} stands still for {for_s:g} s")
-                self._scheduler.sleep(for_s)
+                part = replace(part, for_s=self._bounded(part))
+                self._happens(part, f"{process} stands still for {part.for_s:g} s")
+                self._scheduler.sleep(part.for_s)
             case Killed() as part:
                 self._happens(part, f"{process} is killed")
                 raise ProcessKilled
 
-    def of_call(self, process: str, call: str, nth: int) -> CallFault | None:
+    def of_call(self, party: str, process: str, call: str, nth: int) -> CallFault | None:
         fault = None if self._mended else self._call_faults.get((process, call, nth))
         if fault:
-            self._happens(fault, f"{fault.kind}: {call} of {process}")
+            self.count(f"{fault.kind}: {PARTIES[party]}")
+            self._note(f"{fault.kind}: {call} of {process}")
         return fault
 
     def is_away(self, party: str) -> bool:
@@ -150,22 +155,26 @@ class Troubles:
                 self._happens(part, f"the clock of {of} is {ahead_s:+g} s wrong")
                 self._set_clock(of, ahead_s)
 
-    def _loses(self, noticed_s: float) -> None:
+    def _loses(self, noticed_s: float, can_tell: set[str] | None = None) -> None:
         self._lost_at_s = self._scheduler.now_s
-        self._lost(noticed_s)
+        self._lost(noticed_s, can_tell)
 
     def _list_is_prompt(self) -> None:
         self._gateway.list_lag_s = 0
 
     def _save_for(self, part: GoesBack) -> None:
         saved, saved_at_s = self._memory.saved(), self._scheduler.now_s
+        revision = self._memory.revision(HALL.id)
 
         def go_back() -> None:
-            if saved_at_s <= self._lost_at_s:
-                return  # A file of before a loss is outside of the promise ("Where it ends").
-            self._happens(part, f"Redis is what it was at {saved_at_s:.3f} s")
+            # Outside of the promise ("Where it ends"): a file of before a loss, and just what the
+            # worker saw last, put back into a Redis that is not started again.
+            can_tell = None if part.starts else self._who_saw_more_than(revision)
+            if saved_at_s <= self._lost_at_s or can_tell == set():
+                return
+            self._happens(part, f"{part.kind}: it is what it was at {saved_at_s:.3f} s")
             self._memory.go_back_to(saved, part.starts)
-            self._loses(part.noticed_s)
+            self._loses(part.noticed_s, can_tell)
 
         self._when(part.when, go_back)
 
@@ -179,5 +188,11 @@ class Troubles:
         return for_s
 
     def _happens(self, part: Part, said: str) -> None:
-        self.happened[part.kind] += 1
-        self._story.note(self._scheduler.now_s, "*", said)
+        self.count(part.kind)
+        self._note(said)
+
+    def count(self, kind: str) -> None:
+        self.happened[kind] += 1
+
+    def _note(self, said: str) -> None:
+        self._story.note(self._scheduler.now_s, "!!!", said)

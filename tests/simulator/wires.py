@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tests.simulator.gateway import PAGE_SIZE
 from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
-from tests.simulator.story import Story
+from tests.simulator.story import UNHEARD, Story
 from web.domain import Unavailable
 from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
@@ -43,7 +43,7 @@ class Faults(Protocol):
         """A spot. Something may happen there, to the process that calls this too."""
         ...
 
-    def of_call(self, process: str, call: str, nth: int) -> CallFault | None:
+    def of_call(self, party: str, process: str, call: str, nth: int) -> CallFault | None:
         """The fault of this call."""
         ...
 
@@ -110,7 +110,7 @@ class Wire:
             self._called(name)
             return outcome
 
-        match faults.of_call(who, name, nth):
+        match faults.of_call(self._party, who, name, nth):
             case NotSent():
                 scheduler.sleep(TIMEOUTS_S[self._party])
                 raise self._told(who, name, arguments, self._unknown(name))
@@ -152,9 +152,7 @@ class Wire:
             outcome = act()
         except Exception as error:
             outcome = error
-        self._story.call(
-            self._scheduler.now_s, who, f"(unheard) {name}", arguments, outcome or "done"
-        )
+        self._story.call(self._scheduler.now_s, who, UNHEARD + name, arguments, outcome or "done")
 
     def _told(self, who: str, name: str, arguments: tuple, error: Exception) -> Exception:
         self._story.call(self._scheduler.now_s, who, name, arguments, error)

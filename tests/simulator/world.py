@@ -62,7 +62,7 @@ PATIENCE_S = (0.0, 15 * 60.0, 80 * 60.0)
 """And so much more, if it needs it: the seats of a quiet event are compared every ten minutes, and
 with a clock that is an hour behind a payment of now is old in an hour."""
 
-PAUSE_S = 45.0
+PAUSE_S = 60.0
 """Between two rounds of the worker then; each may compare with the gateway."""
 
 NGINX_WAITS_S = 75.0
@@ -71,14 +71,9 @@ NGINX_WAITS_S = 75.0
 LOOKS_EVERY_S = 1.0
 """The worker; a look that can find nothing new is left out."""
 
-LOOKED_AT_AFTER_S = {
-    "hold_seats": 0.0,
-    "confirm_booking": 0.0,
-    "begin_payment": LEASE_S,
-    "renew_lease": LEASE_S,
-    "claim_lapsed_payment": LEASE_S,
-}
-"""What each of these calls changes in the event, it changes so much later."""
+CHANGES_SEATS = ("hold_seats", "confirm_booking")
+TAKES_LEASE = ("begin_payment", "renew_lease", "claim_lapsed_payment")
+"""Calls after which the worker has something to look at: at once, or when the lease has ended."""
 
 RESTART_S = 3.0
 """A worker that was killed is there again."""
@@ -140,6 +135,7 @@ class World:
         memory.client.run = 1
         self._stores: dict[str, RedisSeatStore] = {}
         self._workers: dict[str, Process] = {}
+        self._reconcilers: dict[str, Reconciler] = {}
         self._pause_s: float | None = None
         self.bookings = SimulatedBookings()
         self.gateway = SimulatedGateway(partial(self._now_of, "the gateway"), self._money_moved)
@@ -160,6 +156,7 @@ class World:
             self.story,
             self._set_clock,
             self._redis_lost_something,
+            self._who_saw_more_than,
         )
 
     # ------------------------------------------------------------ the course of a run
@@ -258,24 +255,39 @@ class World:
             case Open():
                 self._start(part.process, partial(self._open, part), part.process, part.at_s)
             case SecondWorker():
+                self.troubles.count("two workers")
                 self._start_worker(WORKERS[1], at_s=0.5)
 
     # ------------------------------------------------------------ processes
 
     def _called(self, call: str) -> None:
         """The worker looks in the second in which something has changed, and in the one in which a
-        lease has ended."""
-        if call in LOOKED_AT_AFTER_S:
-            changed_s = self.scheduler.now_s + LOOKED_AT_AFTER_S[call]
-            self.scheduler.call_at(math.floor(changed_s) + LOOKS_EVERY_S, self._wake_workers)
+        lease has ended before its payment."""
+        now_s = self.scheduler.now_s
+        if call in CHANGES_SEATS:
+            self.scheduler.call_at(math.floor(now_s) + LOOKS_EVERY_S, self._wake_workers)
+        elif call in TAKES_LEASE:
+            ends_s = math.floor(now_s + LEASE_S) + LOOKS_EVERY_S
+            self.scheduler.call_at(ends_s, self._lease_has_ended)
+
+    def _lease_has_ended(self) -> None:
+        if self.memory.has_payments_under_way(HALL.id):
+            self._wake_workers()
 
     def _wake_workers(self, after_s: float = 0.0) -> None:
         for worker in self._workers.values():
             self.scheduler.wake(worker, self.scheduler.now_s + after_s)
 
-    def _redis_lost_something(self, noticed_s: float) -> None:
-        self.rules.redis_lost_something()
+    def _redis_lost_something(self, noticed_s: float, can_tell: set[str] | None) -> None:
+        self.rules.redis_lost_something(can_tell)
         self._wake_workers(noticed_s)
+
+    def _who_saw_more_than(self, revision: int) -> set[str]:
+        return {
+            name
+            for name, reconciler in self._reconcilers.items()
+            if (seen := reconciler._seen.get(HALL.id)) and seen.revision > revision
+        }
 
     def _set_clock(self, of: str, ahead_s: float) -> None:
         self._clocks[of] = ahead_s
@@ -330,6 +342,7 @@ class World:
         return Checkout(**self._wired(host), tokens=self._tokens, lease_s=LEASE_S, reach=reach)
 
     def _hold(self, part: Hold) -> None:
+        self._tell(f"{part.buyer} asks to hold {' and '.join(part.seats)}")
         parts = self._wired(part.host)
         office = BoxOffice(parts["seats"], parts["bookings"], self._tokens)
         try:
@@ -337,13 +350,16 @@ class World:
             self._held[part.buyer] = held.id
             self.rules.held(held.id)
         except Refusal as refusal:
-            self.story.note(self.scheduler.now_s, part.process, f"hears {answer_to(refusal)}")
+            self._tell(f"is answered {answer_to(refusal)}")
 
     def _request(self, part: Request) -> Answer | None:
         hold_id = self._held.get(part.buyer)
         if hold_id is None:
             return None
         token = self._tokens.token_of(HALL.id, hold_id)
+        wish = {"pay": "pay", "look": "look at the payment"}.get(part.what, f"{part.what} the hold")
+        key = f" with key {part.key}" if part.key else ""
+        self._tell(f"{part.buyer} asks to {wish}{key}")
         began_s = self.scheduler.now_s
         try:
             answer = self._ask(part, hold_id, token)
@@ -353,9 +369,9 @@ class World:
             self.rules.crashed(part.process, error)
             answer = Answer(500, "internal_error")
         if self.scheduler.now_s - began_s > NGINX_WAITS_S:
-            self.story.note(self.scheduler.now_s, part.process, f"would say {answer}, too late")
+            self._tell(f"would be answered {answer}, and has stopped waiting")
             return None
-        self.story.note(self.scheduler.now_s, part.process, f"hears {answer}")
+        self._tell(f"is answered {answer}")
         if part.what in ("pay", "look"):
             self.rules.heard(hold_id, part.key, answer)
         return answer
@@ -392,22 +408,24 @@ class World:
         booking_id = booking_id_of(self._held[part.buyer])
         try:
             Refunding(**self._wired(part.process)).refund(booking_id)
+            self.troubles.count("refund")
         except BookingNotFound:
             pass
         except (Refusal, GatewayError) as error:
-            self.story.note(self.scheduler.now_s, part.process, f"breaks off: {error}")
+            self._tell(f"breaks off: {error}")
 
     def _open(self, part: Open) -> None:
+        self.troubles.count("event opened again")
         try:
             Opening(**self._wired(part.process)).open_events([HALL])
         except Refusal as error:
-            self.story.note(self.scheduler.now_s, part.process, f"breaks off: {error}")
+            self._tell(f"breaks off: {error}")
 
     def _hurry(self, authorization: Authorization) -> None:
         try:
             self._checkout("web-1").hurry(authorization)
         except Refusal as error:
-            self.story.note(self.scheduler.now_s, "webhook", f"not heeded: {error}")
+            self._tell(f"not heeded: {error}")
 
     def _start_worker(self, name: str, at_s: float = 0.1) -> None:
         self._stores.pop(name, None)  # a process that starts has seen nothing yet
@@ -424,7 +442,7 @@ class World:
 
     def _work(self, name: str) -> None:
         parts = self._wired(name)
-        reconciler = Reconciler(
+        reconciler = self._reconcilers[name] = Reconciler(
             **parts, checkout=self._checkout(name), declared=[HALL], lease_s=LEASE_S
         )
         while True:
@@ -444,6 +462,10 @@ class World:
 
     # ------------------------------------------------------------ what is watched
 
+    def _tell(self, what: str) -> None:
+        """Of the process that runs."""
+        self.story.note(self.scheduler.now_s, self.scheduler.current.name, what)
+
     def _watch_inserts(self) -> None:
         insert = self.bookings.insert
 
@@ -457,6 +479,7 @@ class World:
     def _money_moved(self, authorization: Authorization) -> None:
         self.rules.charged(authorization)
         for part in self.plan.of(Webhooks):
+            self.troubles.count("webhook")
             self._start(
                 "webhook",
                 partial(self._hurry, authorization),
