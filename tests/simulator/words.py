@@ -73,6 +73,11 @@ def call_in_words(name: str, arguments: tuple, outcome: Any) -> str:
 
 
 def part_in_words(part: Part) -> str:
+    return _wish_in_words(part) or _fault_in_words(part)
+
+
+def _wish_in_words(part: Part) -> str | None:
+    """Who does what; None of what goes wrong."""
     match part:
         case Hold():
             return f"{_at(part)}{part.buyer} asks {part.host} to hold {' and '.join(part.seats)}"
@@ -97,6 +102,11 @@ def part_in_words(part: Part) -> str:
             return "a second worker runs"
         case Webhooks():
             return f"the gateway tells of each change by a webhook, {part.late_s:g} s late"
+    return None
+
+
+def _fault_in_words(part: Part) -> str:
+    match part:
         case Stopped():
             return f"{part.spot.process} stands still for {part.for_s:g} s, {_spot(part.spot)}"
         case Killed():
