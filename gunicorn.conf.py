@@ -10,7 +10,7 @@ from pathlib import Path
 from gunicorn.arbiter import Arbiter
 
 from sidecar.settings import BadSettings
-from web.settings import read_settings
+from web.settings import WORKER_CLASSES, read_settings
 
 try:
     settings = read_settings()
@@ -25,7 +25,7 @@ if settings.web_socket:
 else:
     bind = f"{settings.web_host}:{settings.port}"
 workers = settings.web_concurrency
-worker_class = "web.http_server.worker.HttpWorker"
+worker_class = WORKER_CLASSES[settings.web_worker_class]
 
 # A purchase mostly waits, as one greenlet of some ten kilobytes; a thousand of them fit beside the
 # application in a small dyno. Who comes after that waits in the kernel's queue (backlog), which
@@ -39,13 +39,16 @@ timeout = 30
 # Seconds that a worker has to finish its requests; platforms send SIGKILL 30 s after SIGTERM.
 graceful_timeout = 25
 # Longer than nginx keeps an idle connection (ops/nginx/render.py), or a payment now and then meets
-# a connection that gunicorn is closing. At a stop our worker ends idle connections at once.
+# a connection that gunicorn is closing. At a stop our worker ends idle connections at once;
+# gunicorn's own waits for them, so this must be shorter than graceful_timeout.
 keepalive = 15
 
 # nginx in front takes lines of 16 KiB, so that the application can say itself what is wrong with
 # an Idempotency-Key of 10,000 characters. Our worker bounds the address by the same number.
 limit_request_field_size = 16 * 1024
 limit_request_fields = 100
+# Of gunicorn's own worker only, and the most that it has. The default is half of it.
+limit_request_line = 8190
 
 # gunicorn believes no header about client or scheme; by default it believes loopback. Whose
 # X-Forwarded-For counts is decided in one place, TRUSTED_PROXIES.
@@ -93,9 +96,10 @@ def child_exit(_server, worker):
 
 def post_worker_init(worker):
     """Refuse to serve when a store is set up so that no promise can be kept. Otherwise let the
-    limiter hear of requests that cannot be read, and say who is waited for, and tell whoever waits
-    for a worker."""
+    limiter hear of requests that cannot be read, and say who is waited for, where the worker is
+    ours, and tell whoever waits for a worker."""
     # Not at the top: this runs after gevent has patched.
+    from web.http_server.worker import HttpWorker
     from web.ports import UnsafeToSell
 
     try:
@@ -103,8 +107,9 @@ def post_worker_init(worker):
     except UnsafeToSell as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
-    client_limit = worker.wsgi.extensions["client_limit"]
-    worker.count_refused = client_limit.count_refused
-    worker.client_of = client_limit.client_of
+    if isinstance(worker, HttpWorker):
+        client_limit = worker.wsgi.extensions["client_limit"]
+        worker.count_refused = client_limit.count_refused
+        worker.client_of = client_limit.client_of
     if settings.web_ready_file:
         Path(settings.web_ready_file).touch()

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from ops import processes
 from ops.processes import free_port
-from ops.servers import MongoDB, Nginx, Redis, Sandbox
+from ops.procfile import read_procfile, shell_command
+from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
 from tests.application import application_with
 from tests.behind_nginx import Upstream, local_nginx
@@ -118,6 +119,7 @@ class Site:
     web_url: str
     environment: dict[str, str]
     sandbox: Sandbox
+    worker_class: str = "llhttp"
 
     def gateway(self) -> StripeGateway:
         return StripeGateway(
@@ -167,6 +169,33 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
         )
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def gevent_site(stack, state_dir) -> Iterator[Site]:
+    """The `web` process of the Procfile and nothing in front of it, with gunicorn's own worker
+    class. All else is the stack's."""
+    port = free_port()
+    own = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKER_CLASS": "gevent"}
+    # At its end it would wait for connections that clients keep.
+    own["GUNICORN_CMD_ARGS"] = "--graceful-timeout 1"
+    with HttpServer(
+        "web",
+        shell_command(read_procfile(REPOSITORY / "Procfile")["web"]),
+        state_dir / "gevent.log",
+        port,
+        ready_path="/readyz",
+        env=stack.environment | own,
+        cwd=REPOSITORY,
+    ) as web:
+        yield Site(web.url, web.url, stack.environment, stack.sandbox, "gevent")
+
+
+@pytest.fixture(scope="session", params=["nginx and llhttp", "gevent alone"])
+def site(request, stack) -> Site:
+    """For what holds whatever reads the requests: as `make run` has it, and with gunicorn's own
+    worker class and no nginx."""
+    return stack if request.param == "nginx and llhttp" else request.getfixturevalue("gevent_site")
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,15 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
+from tests.conftest import Site
 from tests.http_client import Client, assert_problem, bearer
 
 
 @pytest.fixture
-def ada(stack, event) -> Client:
-    return Client(stack.url, event.id)
+def ada(site, event) -> Client:
+    return Client(site.url, event.id)
 
 
 @pytest.fixture
@@ -101,8 +103,11 @@ def test_dots_in_place_of_a_seat_lead_to_another_address(ada):
     assert_problem(ada.hold_seat("%2e%2e"), 404, "not_found")
 
 
-def test_a_zero_byte_in_the_path_is_a_bad_request(ada):
-    assert_problem(ada.hold_seat("%00"), 400, "bad_request")
+def test_a_zero_byte_in_the_path_is_a_bad_request_for_nginx_and_in_no_seat(site, stack, ada):
+    if site is stack:
+        assert_problem(ada.hold_seat("%00"), 400, "bad_request")
+    else:
+        assert_problem(ada.hold_seat("%00"), 404, "seat_not_found")
 
 
 @pytest.mark.parametrize(
@@ -194,8 +199,8 @@ def test_a_double_slash_is_not_found(ada):
     assert_problem(ada.call("POST", path), 404, "not_found")
 
 
-def test_a_huge_body_is_refused_without_nginx_too(stack, ada):
-    behind = Client(stack.web_url, ada.event_id)
+def test_a_huge_body_is_refused_without_nginx_too(site, ada):
+    behind = Client(site.web_url, ada.event_id)
     huge = b'{"seats": ["stalls-A-1"]}' + b" " * (64 * 1024)
     assert_problem(body(behind, "holds", huge), 413, "body_too_large")
     chunked = iter([huge[:1000], huge[1000:]])
@@ -203,12 +208,20 @@ def test_a_huge_body_is_refused_without_nginx_too(stack, ada):
     assert body(behind, "holds", iter([huge[:1000]])).status_code == 201
 
 
-def test_a_huge_header_or_path_is_refused(ada):
+def test_a_huge_header_or_path_is_refused(site, ada):
     huge = ada.call("GET", "seats", headers={"X-Huge": "x" * 40_000})
-    assert_problem(huge, 431, "header_too_large")
+    assert_unread(site, huge, 431, "header_too_large")
     many = ada.call("GET", "seats", headers={f"X-Many-{n}": "x" for n in range(200)})
-    assert_problem(many, 431, "header_too_large")
-    assert_problem(ada.call("GET", "x" * 40_000), 414, "uri_too_long")
+    assert_unread(site, many, 431, "header_too_large")
+    assert_unread(site, ada.call("GET", "x" * 40_000), 414, "uri_too_long")
+
+
+def assert_unread(site: Site, answer: requests.Response, status: int, code: str) -> None:
+    """Refused before the application hears of it. gunicorn's own worker says that in HTML."""
+    if site.worker_class == "llhttp":
+        assert_problem(answer, status, code)
+    else:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +255,7 @@ def test_a_wrong_method_says_which_are_right(ada, method, path):
         (b"Bearer \x01", 400, "bad_request"),
     ],
 )
-def test_a_broken_authorization_opens_nothing(ada, hold, authorization, status, code):
+def test_a_broken_authorization_opens_nothing(site, ada, hold, authorization, status, code):
     """Over a socket of its own: requests would not send most of these."""
     request = (
         f"GET /api/events/{hold['event']}/holds/{hold['hold_id']} HTTP/1.1\r\n"
@@ -254,7 +267,8 @@ def test_a_broken_authorization_opens_nothing(ada, hold, authorization, status, 
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, content = answer.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status
-    assert json.loads(content)["code"] == code
+    if status == 404 or site.worker_class == "llhttp":
+        assert json.loads(content)["code"] == code
 
 
 def test_spaces_around_a_name_or_an_address_are_nobody_s_mistake(ada, hold, bookings, event):

@@ -19,13 +19,13 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture
-def ada(stack, event) -> Client:
-    return Client(stack.url, event.id)
+def ada(site, event) -> Client:
+    return Client(site.url, event.id)
 
 
 @pytest.fixture
-def bob(stack, event) -> Client:
-    return Client(stack.url, event.id)
+def bob(site, event) -> Client:
+    return Client(site.url, event.id)
 
 
 def open_hall(seats, **changes):
@@ -107,8 +107,8 @@ def test_an_unchanged_seat_map_is_not_sent_twice(ada):
     assert ada.call("GET", "seats", headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_an_unknown_event_is_not_found(stack):
-    nowhere = Client(stack.url, "nowhere")
+def test_an_unknown_event_is_not_found(site):
+    nowhere = Client(site.url, "nowhere")
     for method, path in [
         ("GET", ""),
         ("GET", "seats"),
@@ -209,9 +209,9 @@ def test_a_client_cannot_hold_more_than_its_share(ada, bob):
     assert bob.hold_best("floor", 3).status_code == 201
 
 
-def test_a_sale_that_is_not_open_says_when(stack, seats):
+def test_a_sale_that_is_not_open_says_when(site, seats):
     opens_at = datetime.now(UTC) + timedelta(minutes=10)
-    early = Client(stack.url, open_hall(seats, sale_opens_at=opens_at).id)
+    early = Client(site.url, open_hall(seats, sale_opens_at=opens_at).id)
     for answer in (early.hold_seat("stalls-A-1"), early.hold_best("floor", 1)):
         assert_problem(answer, 403, "sale_not_open")
         assert 590 < int(answer.headers["Retry-After"]) <= 600
@@ -248,9 +248,9 @@ def test_a_released_hold_frees_its_seats_and_can_be_released_again(ada, bob):
     assert_problem(ada.pay(hold), 410, "hold_expired")
 
 
-def test_a_hold_expires_and_the_next_buyer_gets_the_seat(stack, seats):
+def test_a_hold_expires_and_the_next_buyer_gets_the_seat(site, seats):
     hall = open_hall(seats, hold_ms=2000)
-    ada, bob = Client(stack.url, hall.id), Client(stack.url, hall.id)
+    ada, bob = Client(site.url, hall.id), Client(site.url, hall.id)
     hold = ada.held("stalls-A-1")
     assert_problem(bob.hold_seat("stalls-A-1"), 409, "seat_taken")
     # nginx may repeat its refusal until the second is over in which it got it.
@@ -364,10 +364,10 @@ def test_after_five_refused_cards_the_seats_go_back(ada, bob):
     assert bob.hold_seat("stalls-A-1").status_code == 201
 
 
-def test_a_payment_that_no_card_can_make_is_refused_for_good_and_the_hold_stays(stack, seats):
+def test_a_payment_that_no_card_can_make_is_refused_for_good_and_the_hold_stays(site, seats):
     """As in an event that was opened when its price was still taken."""
     event = open_hall(seats, sections=(replace(STALLS, price_minor=20),))
-    ada = Client(stack.url, event.id)
+    ada = Client(site.url, event.id)
     hold = ada.held("stalls-A-1")
     refused = ada.pay(hold)
     problem = assert_problem(refused, 402, "payment_declined")
@@ -381,21 +381,21 @@ def test_a_payment_that_no_card_can_make_is_refused_for_good_and_the_hold_stays(
     assert ada.release(hold).status_code == 204
 
 
-def test_twelve_digits_go_from_the_hold_to_the_receipt_and_the_gateway(stack, seats):
+def test_twelve_digits_go_from_the_hold_to_the_receipt_and_the_gateway(site, seats):
     event = open_hall(
         seats,
         currency="IDR",
         sections=(replace(STALLS, price_minor=166_666_666_666),),
         max_seats_per_hold=6,
     )
-    ada = Client(stack.url, event.id)
+    ada = Client(site.url, event.id)
     hold = ada.held(*(f"stalls-A-{number}" for number in range(1, 7)))
     assert (hold["amount"], hold["currency"]) == (999_999_999_996, "IDR")
     receipt = ada.pay(hold).json()
     assert (receipt["amount"], receipt["currency"]) == (999_999_999_996, "IDR")
     assert ada.pay(hold).json() == receipt
     assert ada.booking(receipt, hold).json() == receipt
-    assert stack.charges(f"/holds/{hold['hold_id']}") == [999_999_999_996]
+    assert site.charges(f"/holds/{hold['hold_id']}") == [999_999_999_996]
 
 
 def test_a_key_is_not_good_for_another_payment(ada):
@@ -438,10 +438,10 @@ def test_a_hold_that_is_being_paid_says_so_and_cannot_be_released(ada, bob, seat
         assert repeated.headers["Retry-After"] == "1"
 
 
-def test_a_card_that_was_charged_before_has_to_be_entered_again(stack, ada):
+def test_a_card_that_was_charged_before_has_to_be_entered_again(site, ada):
     hold = ada.held("stalls-A-1")
 
-    refused = ada.pay(hold, "key-1", stack.used_card())
+    refused = ada.pay(hold, "key-1", site.used_card())
 
     assert_problem(refused, 422, "invalid_request")
     assert refused.json()["field"] == "payment_method"
@@ -450,9 +450,9 @@ def test_a_card_that_was_charged_before_has_to_be_entered_again(stack, ada):
     assert ada.pay(hold, "key-1").status_code == 201
 
 
-def test_an_unknown_outcome_is_202_and_says_where_to_ask(stack, seats, event, ada, bob):
+def test_an_unknown_outcome_is_202_and_says_where_to_ask(site, seats, event, ada, bob):
     hold = ada.held("stalls-A-1")
-    stack.sandbox.set_faults(
+    site.sandbox.set_faults(
         {"operation": "create", "kind": "drop_after"},
         {"operation": "list", "kind": "error_before"},
     )
@@ -466,7 +466,7 @@ def test_an_unknown_outcome_is_202_and_says_where_to_ask(stack, seats, event, ad
         assert asked.status_code == 202
         assert (asked.headers["Location"], asked.headers["Retry-After"]) == (location, "2")
     finally:
-        stack.sandbox.set_faults()
+        site.sandbox.set_faults()
     assert_problem(bob.call("GET", location), 404, "hold_not_found")
     other = location.rpartition("/")[0] + "/0123"
     assert_problem(bob.call("GET", other, headers=bearer(hold)), 404, "payment_not_found")
@@ -489,9 +489,9 @@ def test_wrong_methods_and_paths_are_problems_too(ada):
     assert_problem(ada.call("GET", "/api/nothing"), 404, "not_found")
 
 
-def test_the_eleventh_request_in_a_second_is_refused(stack, event):
+def test_the_eleventh_request_in_a_second_is_refused(site, event):
     for _ in range(TRIES):
-        eager = Client(stack.url, event.id)
+        eager = Client(site.url, event.id)
         began = time.monotonic()
         answers = [eager.call("GET", "/nothing") for _ in range(11)]
         if time.monotonic() - began < 1:
@@ -505,27 +505,27 @@ def test_the_eleventh_request_in_a_second_is_refused(stack, event):
     assert_problem(answers[-1], 429, "rate_limited")
     assert answers[-1].headers["Retry-After"] == "1"
     assert answers[-1].headers["RateLimit"].startswith('"client";r=0;t=')
-    assert Client(stack.url, event.id).call("GET", "/nothing").status_code == 404
+    assert Client(site.url, event.id).call("GET", "/nothing").status_code == 404
     time.sleep(1)
     assert eager.call("GET", "seats").status_code == 200
 
 
-def test_health_is_answered_and_not_limited(stack, event):
-    eager = Client(stack.url, event.id)
+def test_health_is_answered_and_not_limited(site, event):
+    eager = Client(site.url, event.id)
     assert {eager.call("GET", "/healthz").status_code for _ in range(30)} == {200}
 
 
-def test_readiness_and_metrics_are_for_the_inside(stack, ada):
+def test_readiness_and_metrics_are_for_the_inside(site, ada):
     for path in ("/readyz", "/metrics"):
         assert ada.call("GET", path).status_code == 404
-        assert requests.get(stack.web_url + path, timeout=5).status_code == 200
-    metrics = requests.get(stack.web_url + "/metrics", timeout=5).text
+        assert requests.get(site.web_url + path, timeout=5).status_code == 200
+    metrics = requests.get(site.web_url + "/metrics", timeout=5).text
     assert 'tickets_answers_total{route="api.hold_seats",status="201"}' in metrics
 
 
-def test_an_event_that_redis_has_lost_is_unavailable_and_not_free(stack, seats, redis_client):
+def test_an_event_that_redis_has_lost_is_unavailable_and_not_free(site, seats, redis_client):
     hall = open_hall(seats)
-    buyer = Client(stack.url, hall.id)
+    buyer = Client(site.url, hall.id)
     hold = buyer.held("stalls-A-1")
     lose_event(redis_client, hall.id)
     for answer in (

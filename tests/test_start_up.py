@@ -444,6 +444,7 @@ def test_a_host_that_has_no_address_is_out_of_reach(environment):
         ("PAYMENT_LEASE_S", "inf", "PAYMENT_LEASE_S must be a number from 1 to 3600, not 'inf'"),
         ("TRUSTED_HOPS", "99", "TRUSTED_HOPS must be a whole number from 1 to 16, not 99"),
         ("TRUSTED_HOPS", "x", "TRUSTED_HOPS must be a whole number from 1 to 16, not 'x'"),
+        ("WEB_WORKER_CLASS", "sync", "WEB_WORKER_CLASS must be llhttp or gevent, not 'sync'"),
         ("WEB_SOCKET", "/" * 108, f"WEB_SOCKET must have at most 107 bytes, not 108: {'/' * 108}"),
     ],
 )

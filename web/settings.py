@@ -54,6 +54,9 @@ FILES_A_PAGE = 10
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own name, which it reads from the environment itself."""
 
+WORKER_CLASSES = {"llhttp": "web.http_server.worker.HttpWorker", "gevent": "gevent"}
+"""What gunicorn calls each WEB_WORKER_CLASS."""
+
 KEPT_STATUS = 470
 """Instead of 409, to nginx only. No setting, and here because nginx's configuration has it too."""
 
@@ -176,11 +179,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     web_concurrency: Annotated[
         int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
     ] = 2
+    web_worker_class: Annotated[
+        str,
+        Meta(
+            description="what reads requests in a gunicorn worker: `llhttp`, our HTTP server, or "
+            "gunicorn's own `gevent`"
+        ),
+    ] = "llhttp"
 
     def __post_init__(self) -> None:
         check_redis_url("REDIS_URL", self.redis_url)
         check_mongodb_uri("MONGODB_URI", self.mongodb_uri)
         check_socket_path("WEB_SOCKET", self.web_socket)
+        if self.web_worker_class not in WORKER_CLASSES:
+            raise ValueError(
+                f"WEB_WORKER_CLASS must be {' or '.join(WORKER_CLASSES)}, not "
+                f"{self.web_worker_class!r}"
+            )
         self._check_stripe_keys()
         _check_api_base("STRIPE_API_BASE", self.stripe_api_base)
         if len(self.secret_key) < MIN_KEY_LENGTH:

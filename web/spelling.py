@@ -21,6 +21,7 @@ PLAIN_PATH = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/*)?"
 expression for Python and for nginx (PCRE)."""
 
 _plain = re.compile(PLAIN_PATH)
+_origin = re.compile(r"\A[A-Za-z]+://[^/]*")
 _nowhere = re.compile(r"\A//+\Z|//[^/]|/\.\.?(?:/|\Z)")
 """An empty segment, but at the end, or one of dots. Not "//+[^/]": that takes the square of 5,000
 slashes at the end."""
@@ -32,7 +33,7 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
     spelling makes an address of ours passes: the application has nothing there."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
+        path = environ["PATH_INFO"] = environ["PATH_INFO"] or "/"  # of a URL that has none
         if not _plain.fullmatch(_as_sent(environ)):
             if _nowhere.search(path):
                 # Nothing is there, whatever Flask makes of slashes.
@@ -45,9 +46,11 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
 
 
 def _as_sent(environ: WSGIEnvironment) -> str:
-    """The path before it was decoded, where the server hands it on, as gunicorn and Werkzeug do."""
+    """The path before it was decoded, where the server hands it on, as gunicorn and Werkzeug do.
+    gunicorn hands on a whole URL, too, where one was sent (RFC 9112, 3.2.2)."""
     uri: str = environ["RAW_URI"] if "RAW_URI" in environ else environ["PATH_INFO"]
-    return uri.partition("?")[0]
+    path = uri.partition("?")[0]
+    return path if path.startswith("/") else _origin.sub("", path) or "/"
 
 
 def _moved(path: str, query: str) -> Answer:

@@ -9,10 +9,16 @@ from tests.attacks.floods import SETTINGS, Scene
 from tests.environment import inherited
 
 
-@pytest.fixture(params=["through nginx", "at gunicorn"])
+@pytest.fixture(params=["through nginx", "at gunicorn", "at gunicorn's gevent worker"])
 def url(request, stack) -> str:
     """Each way to the application: as a buyer comes, and as where there is no nginx."""
-    return stack.url if request.param == "through nginx" else stack.web_url
+    match request.param:
+        case "through nginx":
+            return stack.url
+        case "at gunicorn":
+            return stack.web_url
+        case _:
+            return request.getfixturevalue("gevent_site").web_url
 
 
 @pytest.fixture

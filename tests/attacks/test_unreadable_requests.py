@@ -55,6 +55,13 @@ def test_what_cannot_be_read_counts_when_its_header_was_read(stack, address, req
     assert left(stack.web_url, address) == '404 "client";r=4'
 
 
+def test_gunicorns_own_worker_counts_nothing_that_it_cannot_read(gevent_site, address):
+    request_text = b"GET /api/events HTTP/1.1\r\nHost: a\r\n%b: b\r\n\r\n" % claim(address)
+    answers = answers_to(gevent_site.web_url, request_text, 5)
+    assert [answer.status for answer in answers] == [400] * 5
+    assert left(gevent_site.web_url, address) == '404 "client";r=9'
+
+
 def test_beyond_the_limit_it_is_told_so_and_the_connection_ends(direct):
     request_text, status = UNREADABLE["no Host"]
     answers = answers_to(direct, request_text % b"", 2 * LIMIT)
