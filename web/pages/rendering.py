@@ -95,7 +95,7 @@ def notice(
     return answer
 
 
-def in_seconds(number: int | None) -> str:
+def in_seconds(number: int) -> str:
     """``5 seconds``."""
     return "a second" if number == 1 else f"{number} seconds"
 
@@ -106,7 +106,9 @@ def problem_page(problem: Problem, wait: str = "") -> Response:
     words: tuple[str, ...]
     steps: tuple[Step, ...] = (Step("All events", url_for("pages.list_events")),)
     basket = Step("Your basket", url_for("pages.show_basket"))
-    wait = wait or in_seconds(problem.retry_after_s)
+    if not wait:
+        retry_after_s = problem.retry_after_s
+        wait = "a moment" if retry_after_s is None else in_seconds(retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
             words = (
