@@ -232,12 +232,14 @@ class Loss:
 class GoesBack:
     """At ``when`` Redis is again what it was at ``to``: it was started again with an older file, or
     a replica took over. Unless ``starts``, somebody put its keys back into the Redis that runs, or
-    the worker may not ask which Redis it is (INFO): then only the journal tells."""
+    the worker may not ask which Redis it is (INFO): then only the journal tells. A file of before a
+    loss does nothing unless ``of_before_a_loss``."""
 
     to: When
     when: When
     noticed_s: float
     starts: bool = True
+    of_before_a_loss: bool = False
 
     @property
     def kind(self) -> str:

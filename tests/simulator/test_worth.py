@@ -29,8 +29,10 @@ from web.ports import Authorization, Upkeep
 from web.stores import seat_store
 from web.stores.seat_store import RedisSeatStore
 from web.use_cases.checkout import Checkout
+from web.use_cases.opening import Opening
 
 read_upkeep = RedisSeatStore.read_upkeep
+open_event = Opening.open_event
 
 
 def undone_when_not_listed(
@@ -57,6 +59,13 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
         else upkeep
         for event_id, upkeep in read_upkeep(store, event_ids, {}).items()
     }
+
+
+def opened_as_it_is(
+    opening: Opening, event, under_way=None, lost_revision=0, built_revision=0
+) -> bool:
+    """Instead of Opening.open_event: whatever an older file has is on sale again."""
+    return open_event(opening, event, under_way, lost_revision)
 
 
 def made_anew(payment: Payment) -> str:
@@ -124,6 +133,21 @@ MENDS = {
             Request("ada-pay-1", "ada", 1.2, "pay", "k1", DECLINED_CARD),
             GoesBack(When(1.1), When(4), noticed_s=8),
             Request("ada-pay-2", "ada", 5, "pay", "k1"),
+        ),
+    ),
+    "what was lost once does not come back": Mend(
+        Opening,
+        "open_event",
+        opened_as_it_is,
+        "nobody who was told no is booked",
+        (
+            Hold("ada", 1, ("free-F-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Killed(Spot("ada-pay-1", "begun")),
+            Loss(When(4), "everything", noticed_s=0.2),
+            Request("ada-pay-2", "ada", 45, "pay", "k1"),
+            GoesBack(When(3), When(50), noticed_s=0.2, of_before_a_loss=True),
+            Request("ada-pay-3", "ada", 64, "pay", "k1"),
         ),
     ),
     "a history is known by its changes": Mend(

@@ -170,7 +170,8 @@ class Troubles:
             # Outside of the promise ("Where it ends"): a file of before a loss, and just what the
             # worker saw last, put back into a Redis that is not started again.
             can_tell = None if part.starts else self._who_saw_more_than(revision)
-            if saved_at_s <= self._lost_at_s or can_tell == set():
+            is_older = saved_at_s <= self._lost_at_s and not part.of_before_a_loss
+            if is_older or can_tell == set():
                 return
             self._happens(part, f"{part.kind}: it is what it was at {saved_at_s:.3f} s")
             self._memory.go_back_to(saved, part.starts)
