@@ -198,12 +198,15 @@ def test_the_key_of_another_payment_charges_nothing_again(gateway, key, start):
 
 def test_a_retired_key_never_charges_anything(gateway, key, start):
     for _ in range(2):
-        gateway.retire(key, 4200, "GBP")
+        gateway.retire(key, 4200, "GBP", "of ada")
 
     for _ in range(2):
         with pytest.raises(KeyUsed):
             authorize(gateway, key)
-    assert gateway.find(key, start) is None
+    with pytest.raises(KeyUsed):
+        gateway.retire(key, 4200, "GBP", "of eve")
+    found = gateway.find(key, start)
+    assert (found.status, found.metadata["fingerprint"]) == ("voided", "of ada")
     assert key not in [found.key for found in gateway.list(start)]
 
 
@@ -214,7 +217,7 @@ def test_a_key_that_was_used_is_not_retired(gateway, key, start, payment_method)
     before = gateway.find(key, start)
 
     with pytest.raises(KeyUsed):
-        gateway.retire(key, 4200, "GBP")
+        gateway.retire(key, 4200, "GBP", "of ada")
     assert gateway.find(key, start) == before
 
 
@@ -226,7 +229,7 @@ def test_a_key_is_not_retired_while_a_card_is_being_charged(
         charge = pool.submit(authorize, stripe_gateway, key)
         time.sleep(0.2)
         with pytest.raises(OutcomeUnknown):
-            stripe_gateway.retire(key, 4200, "GBP")
+            stripe_gateway.retire(key, 4200, "GBP", "of ada")
         assert charge.result().status == "authorized"
 
 
@@ -235,13 +238,13 @@ def test_a_payment_that_was_refused_before_stripe_began_leaves_its_key_to_be_ret
 ):
     with pytest.raises(NotAccepted):
         authorize(stripe_gateway, key, amount_minor=1)
-    stripe_gateway.retire(key, 4200, "GBP")
+    stripe_gateway.retire(key, 4200, "GBP", "of ada")
     with pytest.raises(KeyUsed):
         authorize(stripe_gateway, key)
 
 
 def test_a_retired_key_leaves_a_cancelled_payment_at_stripe(stripe_gateway, sandbox, key):
-    stripe_gateway.retire(key, 4200, "GBP")
+    stripe_gateway.retire(key, 4200, "GBP", "of ada")
     found = intents_of(sandbox, key)
     assert [(i["status"], i["payment_method"], i["amount"]) for i in found] == [
         ("canceled", None, 4200)
@@ -255,9 +258,10 @@ def test_a_retirement_that_broke_off_is_completed_by_repeating_it(
 ):
     set_faults({"operation": "cancel", "kind": kind, "calls": 1})
     with pytest.raises(OutcomeUnknown):
-        stripe_gateway.retire(key, 4200, "GBP")
-    assert stripe_gateway.find(key, start) is None, "no card was refused"
-    stripe_gateway.retire(key, 4200, "GBP")
+        stripe_gateway.retire(key, 4200, "GBP", "of ada")
+    found = stripe_gateway.find(key, start)
+    assert found is None or found.status == "voided", "no card was refused"
+    stripe_gateway.retire(key, 4200, "GBP", "of ada")
     assert [intent["status"] for intent in intents_of(sandbox, key)] == ["canceled"]
 
 

@@ -542,12 +542,13 @@ class Gateway(Protocol):
         was retired, or used with other arguments."""
         ...
 
-    def retire(self, key: str, amount_minor: int, currency: str) -> None:
+    def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
         """Uses up a key that authorize never had: from now on authorize raises KeyUsed with it,
         also in a call that is on its way already. Raises KeyUsed when authorize was faster: then
         there is a payment, which may not be listed yet, or a refusal that left none, and with this
         key there will be no other. OutcomeUnknown while a call with the key is being carried out. A
-        retired key has no payment: it is neither listed nor found."""
+        retired key has no payment, so it is not listed; it is found as one that was voided, with
+        the ``fingerprint`` in its metadata."""
         ...
 
     def capture(self, payment_id: str) -> None:

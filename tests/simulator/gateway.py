@@ -47,7 +47,7 @@ class SimulatedGateway:
         self._on_change = on_change
         self._payments: dict[str, _Payment] = {}
         self._by_key: dict[str, str] = {}
-        self._retired: dict[str, tuple[int, str]] = {}
+        self._retired: dict[str, Authorization] = {}
         self.list_lag_s = 0.0
 
     def authorize(
@@ -90,13 +90,16 @@ class SimulatedGateway:
         # Like Stripe, which keeps its first answer to a key.
         return replace(made, status="authorized")
 
-    def retire(self, key: str, amount_minor: int, currency: str) -> None:
-        if key in self._by_key or self._retired.get(key, (amount_minor, currency)) != (
-            amount_minor,
-            currency,
+    def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
+        wanted = (amount_minor, currency, {"fingerprint": fingerprint})
+        known = self._retired.get(key)
+        if key in self._by_key or (
+            known and wanted != (known.amount_minor, known.currency, known.metadata)
         ):
             raise KeyUsed(f"the key {key} belongs to a payment")
-        self._retired[key] = (amount_minor, currency)
+        self._retired[key] = Authorization(
+            f"retired {key}", key, amount_minor, currency, "voided", self.now(), wanted[2]
+        )
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(int(self._now_s()), UTC)
@@ -126,8 +129,11 @@ class SimulatedGateway:
         return self.find_all([key], since).get(key)
 
     def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
-        found = self.list(since - CLOCK_SKEW) if keys else ()
-        return {payment.key: payment for payment in found if payment.key in keys}
+        found = {key: self._retired[key] for key in keys if key in self._retired}
+        for payment in self.list(since - CLOCK_SKEW) if keys else ():
+            if payment.key in keys:
+                found[payment.key] = payment
+        return found
 
     def list(self, since: datetime) -> Iterator[Authorization]:
         before = None

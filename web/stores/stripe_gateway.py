@@ -256,7 +256,7 @@ class StripeGateway:
                 self._tell(refused.__cause__, event_id, amount)
             raise
 
-    def retire(self, key: str, amount_minor: int, currency: str) -> None:
+    def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
         """As the port says, by Stripe's rule that a key belongs to the parameters of its first
         call: https://docs.stripe.com/api/idempotent_requests. The intent has no payment method,
         is never confirmed, and is cancelled at once."""
@@ -265,7 +265,12 @@ class StripeGateway:
             "currency": currency.lower(),
             "capture_method": "manual",
             "description": f"No payment: {key} broke off, and will not be charged",
-            "metadata": {**self._tag, KEY_FIELD: key, RETIRED_FIELD: "true"},
+            "metadata": {
+                **self._tag,
+                KEY_FIELD: key,
+                RETIRED_FIELD: "true",
+                "fingerprint": fingerprint,
+            },
         }
         intent_id = self._ask(lambda: self._intents.create(wanted, {"idempotency_key": key}).id)
         # The key is used up already. The cancellation is for whoever reads the list at Stripe.
@@ -308,7 +313,7 @@ class StripeGateway:
         """As the port says, and as ``find``."""
         missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
-        for authorization in self.list(since - CLOCK_SKEW) if missing else ():
+        for authorization in self._made_since(since - CLOCK_SKEW) if missing else ():
             if authorization.key in missing:
                 missing.remove(authorization.key)
                 found[authorization.key] = authorization
@@ -319,6 +324,12 @@ class StripeGateway:
     def list(self, since: datetime) -> Iterator[Authorization]:
         """As the port says. Payments on the same account that are not ours are left out, and so
         are those that Stripe is still processing."""
+        for authorization in self._made_since(since):
+            if RETIRED_FIELD not in authorization.metadata:
+                yield authorization
+
+    def _made_since(self, since: datetime) -> Iterator[Authorization]:
+        """With the keys that were retired."""
         for intent in self._created_since(since):
             if self._key_of(intent.metadata.to_dict()) and _status_of(intent):
                 yield _authorization(intent)
@@ -347,7 +358,8 @@ class StripeGateway:
             told: _Told = msgspec.json.decode(event.data.object, type=kind)
         except (msgspec.DecodeError, RecursionError):
             return None
-        return told.authorization() if self._key_of(told.metadata) else None
+        is_payment = self._key_of(told.metadata) and RETIRED_FIELD not in told.metadata
+        return told.authorization() if is_payment else None
 
     def _tell(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
         cause = error.code or getattr(error.error, "code", None) or error.http_status
@@ -379,7 +391,7 @@ class StripeGateway:
         """None when it is no payment of ours. To a shop with a tag one without is not: to overlook
         one of ours leaves money reserved for some days, to refund one of theirs undoes a sale."""
         is_ours = self._shops is None or metadata.get(SHOP_FIELD) in self._shops
-        return metadata.get(KEY_FIELD) if is_ours and RETIRED_FIELD not in metadata else None
+        return metadata.get(KEY_FIELD) if is_ours else None
 
     def _create_refund(self, payment_id: str, key: str) -> str | None:
         """The status of the refund. It is of all that is left to give back, so that Stripe itself

@@ -274,7 +274,9 @@ class Checkout:
         found = self._gateway.find(key, begun_at) if charges is None else charges.get(key)
         if found is None:
             try:
-                self._gateway.retire(key, payment.amount_minor, payment.currency)
+                self._gateway.retire(
+                    key, payment.amount_minor, payment.currency, payment.fingerprint
+                )
             except KeyUsed:
                 # Once more, by the gateway's own clock: that of Redis may be far ahead of it.
                 found = self._gateway.find(key, self._gateway.now() - UNDER_WAY)
