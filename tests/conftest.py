@@ -29,7 +29,7 @@ from tests.sometimes import (  # noqa: F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
-from web.domain import Event
+from web.domain.events import Event
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import redis
 
-from web.domain import Booking, Buyer, Event, Row, Section, booking_id_of
+from web.domain.events import Event, Row, Section
+from web.domain.sales import Booking, Buyer, booking_id_of
 from web.stores.seat_store import RedisSeatStore
 
 _numbers = itertools.count(1)

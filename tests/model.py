@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from web.domain import (
-    MAX_REFUSED_CARDS,
-    Event,
+from web.domain.events import Event
+from web.domain.refusals import (
     HoldExpired,
     NotKnownNow,
     PaymentInProgress,
@@ -15,6 +14,7 @@ from web.domain import (
     TooManyHeld,
     TooManyHeldByNetwork,
 )
+from web.domain.sales import MAX_REFUSED_CARDS
 
 HOLD_MS = 1_000
 START_MS = 1_800_000_000_000

@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
-from web.validation import did_you_mean, field_and_problem
+from web.domain.validation import did_you_mean, field_and_problem
 
 INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
 """Variables that make itself reads, or ops/install.sh."""

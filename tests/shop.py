@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tests.factories import BUYER, lose_event, unique
-from web.domain import booking_id_of
+from web.domain.sales import booking_id_of
 from web.hold_tokens import HoldTokens
 from web.use_cases.auditing import audit
 from web.use_cases.box_office import BoxOffice

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.lua_headers import SCRIPTS, returned_by_header
-from web.domain import Refusal
+from web.domain.refusals import Refusal
 from web.stores.lua_scripts import ScriptCall
 from web.stores.seat_store import RedisSeatStore
 

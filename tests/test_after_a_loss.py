@@ -14,8 +14,7 @@ from tests.application import application_with
 from tests.factories import BUYER, a_booking, be_sure
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose, reconciler_of
-from web.domain import (
-    LAST_STEP_S,
+from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
     EventChanged,
@@ -29,6 +28,7 @@ from web.domain import (
     Replayed,
     SeatTaken,
 )
+from web.domain.sales import LAST_STEP_S
 from web.ports import NotAccepted, NotExecuted
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS

@@ -9,7 +9,8 @@ import pytest
 from tests.factories import a_booking, put_on_sale, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import OnlyThisEvent, Shop, problems
-from web.domain import JournalBroken, PaymentPending, Unavailable
+from web.domain.journal import JournalBroken
+from web.domain.refusals import PaymentPending, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import PART, RedisSeatStore, connect

@@ -7,7 +7,7 @@ import pytest
 
 from tests.factories import a_booking, unique
 from tests.simulator.bookings import SimulatedBookings
-from web.domain import SeatTaken
+from web.domain.refusals import SeatTaken
 from web.ports import MinuteOfSales, Sales
 from web.stores.booking_store import MongoBookingStore
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.validation import email_of, name_of
+from web.domain.validation import email_of, name_of
 
 NAMES = [
     "Ada Lovelace",

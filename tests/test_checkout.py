@@ -18,9 +18,7 @@ from ops.servers import REPOSITORY
 from tests.factories import BUYER, a_booking, put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose
-from web.domain import (
-    DEFAULT_LEASE_S,
-    MAX_REFUSED_CARDS,
+from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
     EventNotFound,
@@ -34,8 +32,8 @@ from web.domain import (
     Replayed,
     SeatTaken,
     Unavailable,
-    booking_id_of,
 )
+from web.domain.sales import DEFAULT_LEASE_S, MAX_REFUSED_CARDS, booking_id_of
 from web.ports import InsertUnknown, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from web.currencies import CURRENCIES, currency_of, nearest, problem_with_price
+from web.domain.currencies import CURRENCIES, currency_of, nearest, problem_with_price
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 from tests.factories import FLOOR, FREE, SMALL_HALL, STALLS, small_hall
-from web.domain import Event, booking_id_of, hold_id_of
+from web.domain.events import Event
+from web.domain.sales import booking_id_of, hold_id_of
 
 
 def test_seats_stand_in_the_order_of_the_file():

@@ -10,12 +10,11 @@ import pytest
 from tests.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS
-from web.domain import (
+from web.domain.events import Row, Section
+from web.domain.refusals import (
     InvalidRequest,
-    Row,
     SeatNotFound,
     SeatTaken,
-    Section,
     SectionNotFound,
     TooManyHeld,
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.factories import FLOOR, FREE, SMALL_HALL, STALLS, numbers
-from web.domain import Availability, Row
+from web.domain.events import Availability, Row
 from web.event_text import changes, described, opening_time, state_of_sale, warnings
 
 

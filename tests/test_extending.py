@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from tests.http_client import Client, assert_problem, bearer
-from web.domain import AlreadyExtended, PaymentDeclined, PaymentInProgress
+from web.domain.refusals import AlreadyExtended, PaymentDeclined, PaymentInProgress
 
 HOLD_MS = 60_000
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from tests.factories import STALLS, numbers, put_on_sale, small_hall, unique
 from tests.model import Model
-from web.domain import Event, Row, SoldOut
+from web.domain.events import Event, Row
+from web.domain.refusals import SoldOut
 
 MAPS = 400
 SEATS_OF_A_LARGE_HALL = 3_000

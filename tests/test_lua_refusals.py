@@ -4,7 +4,8 @@ import pytest
 
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from tests.lua_headers import SCRIPTS, returned_by_header
-from web.domain import Event, IdempotencyKeyReused, PaymentDeclined
+from web.domain.events import Event
+from web.domain.refusals import IdempotencyKeyReused, PaymentDeclined
 
 SWEEP_LIMIT = 100
 

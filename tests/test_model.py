@@ -19,18 +19,15 @@ from tests.factories import BUYER, lose_event, small_hall, unique
 from tests.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import TOKENS
-from web.domain import (
-    MAX_REFUSED_CARDS,
-    Booking,
+from web.domain.refusals import (
     NotKnownNow,
-    Payment,
     PaymentDeclined,
     PaymentInProgress,
     Replayed,
     SaleNotOpen,
     SoldOut,
-    booking_id_of,
 )
+from web.domain.sales import MAX_REFUSED_CARDS, Booking, Payment, booking_id_of
 from web.stores.seat_store import RedisSeatStore, connect
 
 

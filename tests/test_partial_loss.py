@@ -9,7 +9,7 @@ import pytest
 from tests.factories import BUYER, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, problems, reconciler_of
-from web.domain import AlreadyBooked, PaymentInProgress, Refusal, SeatTaken, Unavailable
+from web.domain.refusals import AlreadyBooked, PaymentInProgress, Refusal, SeatTaken, Unavailable
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases import checkout

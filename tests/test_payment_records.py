@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from tests.factories import BUYER
-from web.domain import Payment
+from web.domain.sales import Payment
 from web.ports import Authorization
 from web.use_cases.payment_records import MAX_VALUE_LENGTH, metadata_of, payment_of
 

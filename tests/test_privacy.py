@@ -10,7 +10,7 @@ from ops.servers import REPOSITORY
 from tests.factories import BUYER, lose_event, put_on_sale, small_hall
 from tests.http_client import Client
 from tests.shop import TOKENS
-from web.domain import TooManyHeld
+from web.domain.refusals import TooManyHeld
 from web.ports import Authorization
 from web.stores.booking_store import BookingDocument
 from web.stores.stripe_gateway import KEY_FIELD, SHOP_FIELD

@@ -12,7 +12,7 @@ import pytest
 
 from tests.factories import put_on_sale, small_hall, two_halves
 from tests.http_client import Client
-from web.domain import Refusal, SeatTaken, TooManyHeld, TooManyHeldByNetwork
+from web.domain.refusals import Refusal, SeatTaken, TooManyHeld, TooManyHeldByNetwork
 
 THREADS = 50
 _hold_numbers = itertools.count()

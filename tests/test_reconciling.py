@@ -10,7 +10,7 @@ import pytest
 from tests.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, lose, problems, reconciler_of, undo_payment
-from web.domain import (
+from web.domain.refusals import (
     NOT_COMPLETED,
     PaymentDeclined,
     PaymentNotFound,

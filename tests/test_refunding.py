@@ -12,7 +12,7 @@ from tests.private_stores import (  # noqa: F401
     seats,
 )
 from tests.shop import Shop, problems, reconciler_of
-from web.domain import BookingNotFound, PaymentPending, Unavailable
+from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
 from web.ports import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from tests.factories import put_on_sale, small_hall
-from web.domain import EventNotFound, Row, Section, Unavailable
+from web.domain.events import Row, Section
+from web.domain.refusals import EventNotFound, Unavailable
 from web.ports import SeatMap
 from web.seat_maps import EVENTS_KEPT, SeatMaps
 

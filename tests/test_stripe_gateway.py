@@ -20,7 +20,7 @@ from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
 from tests.simulator.gateway import SimulatedGateway
 from tests.waiting import eventually
-from web.domain import InvalidRequest, PaymentDeclined
+from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports import (
     BadSignature,
     GatewayError,

@@ -15,7 +15,8 @@ from tests.factories import (
     unique,
 )
 from tests.shop import TOKENS
-from web.domain import Booking, PaymentDeclined, TooManyHeldByNetwork, booking_id_of
+from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
+from web.domain.sales import Booking, booking_id_of
 from web.ports import Authorization
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.payment_records import metadata_of, payment_of

@@ -17,7 +17,8 @@ from tests.conftest import WEBHOOK_SECRET
 from tests.factories import BUYER
 from tests.http_client import TIMEOUT_S, Client, assert_problem
 from web import settings
-from web.domain import Event, Payment
+from web.domain.events import Event
+from web.domain.sales import Payment
 from web.shop_tags import shop_tag
 
 

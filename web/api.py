@@ -12,24 +12,17 @@ from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from web.answers import ASKED_EACH_TIME, CLIENT, KEPT_FOR_EVER, MAX_BODY_BYTES, Answer, Encoded
-from web.domain import (
-    Buyer,
-    Event,
-    Hold,
+from web.domain.events import Event
+from web.domain.refusals import (
     IdempotencyKeyMissing,
     InvalidRequest,
     PaymentPending,
     SaleNotOpen,
     SeatTaken,
     SoldOut,
-    in_utc,
-    rfc3339,
 )
-from web.hot_calls import Call, HotCalls
-from web.refusals import counted
-from web.settings import KEPT_STATUS
-from web.tickets import tickets
-from web.validation import (
+from web.domain.sales import Buyer, Hold, in_utc, rfc3339
+from web.domain.validation import (
     MAX_PAYMENT_METHOD_LENGTH,
     MAX_SEATS_NAMED,
     PAYMENT_METHOD,
@@ -39,6 +32,10 @@ from web.validation import (
     name_of,
     number_of,
 )
+from web.hot_calls import Call, HotCalls
+from web.refusals import counted
+from web.settings import KEPT_STATUS
+from web.tickets import tickets
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""

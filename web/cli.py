@@ -13,16 +13,10 @@ import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
 
-from web.domain import (
-    Booking,
-    BookingNotFound,
-    Event,
-    EventNotFound,
-    Refusal,
-    Unavailable,
-    booking_id_of,
-    hold_id_of,
-)
+from web.domain.events import Event
+from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavailable
+from web.domain.sales import Booking, booking_id_of, hold_id_of
+from web.domain.validation import did_you_mean
 from web.event_text import (
     LIST_NUMBERS,
     LIST_TITLES,
@@ -54,7 +48,6 @@ from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciling import Reconciler
 from web.use_cases.refunding import Refunding
 from web.use_cases.sale_report import report_sale
-from web.validation import did_you_mean
 
 ROUND_S = 1.0
 """How often the worker looks: a hold's seats are back on the screen a second after it ran out."""

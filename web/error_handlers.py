@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.answers import wants_page
-from web.domain import Refusal
+from web.domain.refusals import Refusal
 from web.pages.rendering import problem_page
 from web.ports import IndexMissing
 from web.problems import Problem

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from babel import dates
 
-from web.currencies import currency_of
-from web.domain import Availability, Event, SeatState, Section
+from web.domain.currencies import currency_of
+from web.domain.events import Availability, Event, SeatState, Section
 from web.pages.locales import count, duration, locale_of, money
 from web.use_cases.sale_report import SaleReport
 

@@ -16,7 +16,7 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
 from web.answers import Answer
-from web.domain import Refusal
+from web.domain.refusals import Refusal
 from web.metrics import count_answer
 from web.refusals import bug, counted
 from web.tickets import Tickets, tickets

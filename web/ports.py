@@ -8,19 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from web.domain import (
-    Booking,
-    Buyer,
-    Event,
-    Hold,
-    HoldStatus,
-    InvalidRequest,
-    Payment,
-    PaymentDeclined,
-    Receipt,
-    SeatTaken,
-    Section,
-)
+from web.domain.events import Event, Section
+from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken
+from web.domain.sales import Booking, Buyer, Hold, HoldStatus, Payment, Receipt
 
 # ---------------------------------------------------------------- who may try
 

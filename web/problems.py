@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from flask import Response
 
-from web import domain
 from web.answers import Answer
+from web.domain import refusals
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,39 +51,39 @@ def more_cards(count: int) -> str:
     return f"{count} more {'card' if count == 1 else 'cards'}"
 
 
-def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
+def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
     """The one table from refusals to answers."""
     match refusal:
-        case domain.InvalidRequest(field_, problem):
+        case refusals.InvalidRequest(field_, problem):
             return Problem(422, "invalid_request", f"{field_}: {problem}", extra={"field": field_})
-        case domain.EventNotFound(event_id):
+        case refusals.EventNotFound(event_id):
             return Problem(404, "event_not_found", f"There is no event {event_id}.")
-        case domain.SectionNotFound(section_id):
+        case refusals.SectionNotFound(section_id):
             return Problem(404, "section_not_found", f"This event has no section {section_id}.")
-        case domain.SeatNotFound(seat):
+        case refusals.SeatNotFound(seat):
             return Problem(404, "seat_not_found", f"This event has no seat {seat}.")
-        case domain.SeatTaken(seats):
+        case refusals.SeatTaken(seats):
             return Problem(
                 409,
                 "seat_taken",
                 f"Somebody else has {', '.join(seats)}. Nothing was held; choose other seats.",
                 extra={"seats": seats},
             )
-        case domain.SoldOut(section_id, quantity):
+        case refusals.SoldOut(section_id, quantity):
             return Problem(
                 409,
                 "sold_out",
                 f"Fewer than {quantity} seats are available in section {section_id} right now. "
                 "Seats come back when a hold runs out.",
             )
-        case domain.SaleNotOpen(wait_ms):
+        case refusals.SaleNotOpen(wait_ms):
             return Problem(
                 403,
                 "sale_not_open",
                 "The sale has not opened yet; Retry-After says in how many seconds it does.",
                 retry_after_s=math.ceil(wait_ms / 1000),
             )
-        case domain.TooManyHeldByNetwork(held, limit):
+        case refusals.TooManyHeldByNetwork(held, limit):
             return Problem(
                 409,
                 "too_many_held",
@@ -92,7 +92,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "again shortly: the others pay for their seats, or their time runs out.",
                 extra={"held": held, "max_held_per_network": limit},
             )
-        case domain.TooManyHeld(held, limit):
+        case refusals.TooManyHeld(held, limit):
             return Problem(
                 409,
                 "too_many_held",
@@ -101,7 +101,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "or release them, or wait until their time is over.",
                 extra={"held": held, "max_held_per_client": limit},
             )
-        case domain.BasketFull(limit):
+        case refusals.BasketFull(limit):
             return Problem(
                 409,
                 "basket_full",
@@ -109,50 +109,50 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "more was held: first pay for one of them or give one back.",
                 extra={"max_holds": limit},
             )
-        case domain.HoldNotFound():
+        case refusals.HoldNotFound():
             return Problem(
                 404, "hold_not_found", "There is no such hold, or this is not its token."
             )
-        case domain.BookingNotFound():
+        case refusals.BookingNotFound():
             return Problem(
                 404, "booking_not_found", "There is no such booking, or this is not its token."
             )
-        case domain.HoldExpired():
+        case refusals.HoldExpired():
             return Problem(
                 410,
                 "hold_expired",
                 "This hold ran out or was released. Nothing was charged; hold the seats again.",
             )
-        case domain.AlreadyExtended():
+        case refusals.AlreadyExtended():
             return Problem(
                 409, "already_extended", "This hold was extended before; it can be only once."
             )
-        case domain.AlreadyBooked(booking_id):
+        case refusals.AlreadyBooked(booking_id):
             return Problem(
                 409,
                 "already_booked",
                 "This hold is paid and booked already; it was not charged again.",
                 extra={"booking_id": booking_id},
             )
-        case domain.PaymentInProgress():
+        case refusals.PaymentInProgress():
             return Problem(
                 409,
                 "payment_in_progress",
                 "A payment for this hold is under way. Ask again with the same Idempotency-Key.",
                 retry_after_s=1,
             )
-        case domain.Replayed(first):
+        case refusals.Replayed(first):
             return replace(problem_of(first), headers={"Idempotent-Replayed": "true"})
-        case domain.PaymentNotFound():
+        case refusals.PaymentNotFound():
             return Problem(
                 404,
                 "payment_not_found",
                 "There is no such payment, or nothing came of it. Nothing was charged.",
             )
-        case domain.PaymentDeclined(reason, message, attempts_left):
+        case refusals.PaymentDeclined(reason, message, attempts_left):
             if not attempts_left:
                 after = "The seats were given back."
-            elif reason == domain.NOT_ACCEPTED:
+            elif reason == refusals.NOT_ACCEPTED:
                 after = "No other card can change that; please tell the organiser."
             else:
                 after = f"You can try {more_cards(attempts_left)} with a new Idempotency-Key."
@@ -162,21 +162,21 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 f"{message} Nothing was charged. {after}",
                 extra={"reason": reason, "attempts_left": attempts_left},
             )
-        case domain.IdempotencyKeyMissing():
+        case refusals.IdempotencyKeyMissing():
             return Problem(
                 400,
                 "idempotency_key_missing",
                 "Send an Idempotency-Key header: a random value of your own for this payment, "
                 "the same whenever you repeat it.",
             )
-        case domain.IdempotencyKeyReused():
+        case refusals.IdempotencyKeyReused():
             return Problem(
                 422,
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another payment. Nothing was charged now; "
                 "take a new key for a new payment.",
             )
-        case domain.NotKnownNow(_, retry_after_s):
+        case refusals.NotKnownNow(_, retry_after_s):
             return Problem(
                 503,
                 "unavailable",
@@ -185,7 +185,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "with the same Idempotency-Key: it is charged once at most.",
                 retry_after_s=retry_after_s,
             )
-        case domain.PaymentsClosed(_, retry_after_s):
+        case refusals.PaymentsClosed(_, retry_after_s):
             return Problem(
                 503,
                 "unavailable",
@@ -194,7 +194,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "Try again later.",
                 retry_after_s=retry_after_s,
             )
-        case domain.PaymentsBusy(_, retry_after_s):
+        case refusals.PaymentsBusy(_, retry_after_s):
             return Problem(
                 503,
                 "unavailable",
@@ -202,7 +202,7 @@ def problem_of(refusal: domain.Refusal) -> Problem:  # noqa: C901 - a table
                 "seats stay held until the hold ends. Try again after Retry-After seconds.",
                 retry_after_s=retry_after_s,
             )
-        case domain.Unavailable(part, retry_after_s):
+        case refusals.Unavailable(part, retry_after_s):
             return Problem(
                 503,
                 "unavailable",

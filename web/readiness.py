@@ -4,7 +4,7 @@ import math
 import threading
 import time
 
-from web.domain import Unavailable
+from web.domain.refusals import Unavailable
 from web.ports import BookingStore, IndexMissing, SeatStore
 
 KEPT_S = 1.0

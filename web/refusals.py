@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from web.domain import NOT_ACCEPTED, PaymentDeclined, Refusal
+from web.domain.refusals import NOT_ACCEPTED, PaymentDeclined, Refusal
 from web.metrics import CARDS_REFUSED, HOLDS_LOST, NOT_ACCEPTED_PAYMENTS, count_refusal
 from web.problems import Problem, problem_of
 

@@ -5,7 +5,7 @@ from functools import cached_property
 import msgspec
 
 from web.answers import Encoded
-from web.domain import Availability, Event
+from web.domain.events import Availability, Event
 from web.group_commit import GroupCommit
 from web.ports import SeatMap
 from web.recently_used import RecentlyUsed

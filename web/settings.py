@@ -26,7 +26,7 @@ from sidecar.settings import (
     settings_of,
 )
 from sidecar.sliding_log import MAX_RATE_LIMIT, Rate
-from web.domain import DEFAULT_LEASE_S
+from web.domain.sales import DEFAULT_LEASE_S
 from web.origins import parse_origins
 
 MIN_KEY_LENGTH = 16

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from web.domain import Booking
+from web.domain.sales import Booking
 
 
 class BadCode(Exception):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from sidecar.client import LimiterClient
-from web.domain import Unavailable
+from web.domain.refusals import Unavailable
 from web.hold_tokens import HoldTokens
 from web.monitoring import Monitoring
 from web.readiness import Readiness

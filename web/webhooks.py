@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import get_input_stream
 
-from web.domain import Refusal
+from web.domain.refusals import Refusal
 from web.ports import BadSignature, Gateway
 from web.problems import Problem
 from web.tickets import tickets

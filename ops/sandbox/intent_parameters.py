@@ -12,7 +12,7 @@ from stripe.params import PaymentIntentConfirmParams, PaymentIntentCreateParams
 
 from ops.sandbox.errors import ApiError, invalid_request
 from ops.sandbox.form import Parameters
-from web.currencies import CURRENCIES, Currency
+from web.domain.currencies import CURRENCIES, Currency
 
 REDIRECTS = ("always", "never")
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")

@@ -10,7 +10,7 @@ from ops.sandbox.errors import invalid_request
 from ops.sandbox.form import Parameters
 from ops.sandbox.ids import new_id
 from ops.sandbox.intents import Intent
-from web.currencies import currency_of
+from web.domain.currencies import currency_of
 
 Refund = dict[str, Any]
 

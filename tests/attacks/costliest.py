@@ -15,7 +15,7 @@ from tests.conftest import ORGANISER_TOKEN, Site
 from tests.factories import numbers, small_hall
 from tests.http_client import Client
 from tests.pages.browser import Browser, Page
-from web.domain import Event, Row, Section
+from web.domain.events import Event, Row, Section
 from web.ticket_codes import TicketCodes
 
 ADDRESS = b"{address}"

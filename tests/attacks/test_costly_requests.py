@@ -25,7 +25,8 @@ from ops.servers import REPOSITORY
 from tests.application import application_with
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import FREE, put_on_sale, unique
-from web.domain import Event, booking_id_of
+from web.domain.events import Event
+from web.domain.sales import booking_id_of
 from web.http_server.request_reader import Limits, RequestReader
 from web.http_server.wsgi import request_environ
 from web.limiting import ROUTES_OF_HOLD_LINKS

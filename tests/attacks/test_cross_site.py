@@ -29,7 +29,7 @@ from tests.conftest import ORGANISER_TOKEN
 from tests.factories import put_on_sale, small_hall
 from tests.waiting import eventually
 from web.cross_site import is_cross_site
-from web.domain import Event
+from web.domain.events import Event
 
 RULES = list(application_with().url_map.iter_rules())
 """Every address that there is."""

@@ -14,7 +14,7 @@ from tests.attacks.corpora.framing import FRAMINGS, Framing, Outcome
 from tests.factories import put_on_sale, small_hall
 from tests.http_client import PROBLEM_TYPE
 from tests.raw_http import Answer, exchange, request_bytes
-from web.domain import Event
+from web.domain.events import Event
 
 SMUGGLED_SEAT = "stalls-A-8"
 

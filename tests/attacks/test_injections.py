@@ -18,7 +18,7 @@ from tests.conftest import ORGANISER_TOKEN
 from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
 from tests.http_client import bearer
 from tests.pages.browser import Browser, Page
-from web.domain import Event
+from web.domain.events import Event
 
 REFUSED = {400, 404, 405, 409, 410, 413, 414, 422, 431}
 BUYER = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}

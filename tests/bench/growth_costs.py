@@ -20,17 +20,9 @@ from flask.testing import FlaskClient
 from ops.servers import MongoDB, Redis
 from tests.application import application_with
 from tests.factories import BUYER, a_booking, numbers, put_on_sale, unique
-from web.domain import (
-    Booking,
-    Event,
-    Hold,
-    Payment,
-    Row,
-    SeatTaken,
-    Section,
-    SoldOut,
-    booking_id_of,
-)
+from web.domain.events import Event, Row, Section
+from web.domain.refusals import SeatTaken, SoldOut
+from web.domain.sales import Booking, Hold, Payment, booking_id_of
 from web.stores.booking_store import MongoBookingStore, _document
 from web.stores.seat_store import RedisSeatStore, connect
 from web.use_cases.auditing import audit

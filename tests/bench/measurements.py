@@ -19,7 +19,7 @@ from tests.bench.wrk import (
 )
 from tests.http_client import answers_of_application
 from tests.meanwhile import meanwhile
-from web.domain import Event
+from web.domain.events import Event
 
 REPETITIONS = 3
 

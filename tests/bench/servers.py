@@ -15,7 +15,7 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.factories import put_on_sale, two_halves
-from web.domain import Event
+from web.domain.events import Event
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 

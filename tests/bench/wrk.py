@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from web.domain import Event
+from web.domain.events import Event
 
 SECONDS = 5
 """Of each measurement; shorter ones are noisy, and longer ones sell more than the hall has."""

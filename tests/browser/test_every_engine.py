@@ -17,7 +17,7 @@ from tests.browser.chromium import NARROW
 from tests.browser.engines import ENGINES, HEIGHT, WIDTH
 from tests.browser.states import DECLINED
 from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
-from web.domain import Event
+from web.domain.events import Event
 
 SITE = """
 pid nginx.pid;

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.states import ready_to_pay
 from tests.factories import put_on_sale, small_hall
-from web.domain import rfc3339
+from web.domain.sales import rfc3339
 
 
 @pytest.fixture

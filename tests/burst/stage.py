@@ -20,7 +20,8 @@ from ops.stack import Stack
 from tests.burst.plan import Plan
 from tests.commands import flask
 from tests.environment import inherited
-from web.domain import Event, Refusal
+from web.domain.events import Event
+from web.domain.refusals import Refusal
 from web.ports import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.event_files import read_event_file

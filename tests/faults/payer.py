@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.application import application_with
-from web.domain import Unavailable
+from web.domain.refusals import Unavailable
 from web.hold_tokens import HoldTokens
 from web.ports import InsertUnknown, OutcomeUnknown
 from web.use_cases.checkout import Checkout

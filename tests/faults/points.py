@@ -35,7 +35,7 @@ from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
 from tests.processes import state_of
 from tests.waiting import eventually
-from web.domain import booking_id_of
+from web.domain.sales import booking_id_of
 from web.tickets import Tickets
 from web.use_cases.checkout import POINTS
 

@@ -11,7 +11,7 @@ from ops.servers import REPOSITORY
 from tests.factories import STALLS, numbers
 from tests.pages.browser import TIMEOUT_S
 from tests.pages.conftest import BUYER, every_page
-from web.domain import Row, Section
+from web.domain.events import Row, Section
 from web.pages.seating import MAX_SEATS_ON_PAGE
 
 STYLES = (REPOSITORY / "web/static/style.css").read_text()

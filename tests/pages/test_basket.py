@@ -10,7 +10,7 @@ from tests.factories import STALLS, numbers, put_on_sale, small_hall
 from tests.http_client import assert_problem
 from tests.pages.browser import Browser, Page
 from tests.pages.conftest import BUYER
-from web.domain import Row, Section
+from web.domain.events import Row, Section
 from web.pages.basket import MAX_HOLDS
 from web.use_cases.refunding import Refunding
 

@@ -4,7 +4,7 @@ the middle."""
 import pytest
 
 from tests.factories import put_on_sale, small_hall, unique
-from web.domain import SeatTaken
+from web.domain.refusals import SeatTaken
 from web.hold_tokens import HoldTokens
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.form_holds import FormHolds

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from web.domain import Booking, SeatTaken
+from web.domain.refusals import SeatTaken
+from web.domain.sales import Booking
 from web.ports import MinuteOfSales, Sales
 
 

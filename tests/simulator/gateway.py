@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from web.domain import InvalidRequest, PaymentDeclined
+from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports import Authorization, KeyUsed, NotExecuted
 from web.stores.stripe_gateway import CLOCK_SKEW, NEEDS_OWNER
 

@@ -11,7 +11,8 @@ from typing import Literal
 
 from tests.factories import numbers
 from tests.simulator.scheduler import EPOCH
-from web.domain import DEFAULT_LEASE_S, Event, Row, Section
+from web.domain.events import Event, Row, Section
+from web.domain.sales import DEFAULT_LEASE_S
 
 PRICE_MINOR = 2500
 STALLS = Section("stalls", "Stalls", "seated", PRICE_MINOR, (Row("A", (numbers(1, 6),)),))

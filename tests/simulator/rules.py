@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from web.domain import Booking, PaymentPending, Receipt, Refusal
+from web.domain.refusals import PaymentPending, Refusal
+from web.domain.sales import Booking, Receipt
 from web.ports import Authorization
 from web.problems import problem_of
 

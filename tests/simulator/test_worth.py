@@ -24,7 +24,8 @@ from tests.simulator.plans import (
     When,
 )
 from tests.simulator.world import run
-from web.domain import Payment, PaymentDeclined
+from web.domain.refusals import PaymentDeclined
+from web.domain.sales import Payment
 from web.ports import Authorization, Upkeep
 from web.stores import seat_store
 from web.stores.seat_store import RedisSeatStore

@@ -27,7 +27,7 @@ from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import Story
 from tests.simulator.wires import TIMEOUTS_S
-from web.domain import LAST_STEP_S
+from web.domain.sales import LAST_STEP_S
 from web.use_cases.checkout import INSERT_TRIES
 
 STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]

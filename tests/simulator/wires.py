@@ -11,7 +11,7 @@ from tests.simulator.gateway import PAGE_SIZE
 from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
-from web.domain import Unavailable
+from web.domain.refusals import Unavailable
 from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RETRIES, SOCKET_TIMEOUT_S

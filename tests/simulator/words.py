@@ -27,7 +27,8 @@ from tests.simulator.plans import (
     When,
     WrongClock,
 )
-from web.domain import Booking, Event, Payment
+from web.domain.events import Event
+from web.domain.sales import Booking, Payment
 from web.ports import Authorization, Upkeep
 
 CALLS = {

@@ -32,13 +32,8 @@ from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
 from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
-from web.domain import (
-    DEFAULT_LEASE_S,
-    BookingNotFound,
-    Buyer,
-    Refusal,
-    booking_id_of,
-)
+from web.domain.refusals import BookingNotFound, Refusal
+from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
 from web.hold_tokens import HoldTokens
 from web.ports import Authorization, GatewayError
 from web.stores.seat_store import RedisSeatStore

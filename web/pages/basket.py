@@ -7,15 +7,8 @@ from typing import NamedTuple
 
 from flask import session
 
-from web.domain import (
-    BasketFull,
-    EventNotFound,
-    Hold,
-    HoldExpired,
-    HoldNotFound,
-    HoldStatus,
-    Unavailable,
-)
+from web.domain.refusals import BasketFull, EventNotFound, HoldExpired, HoldNotFound, Unavailable
+from web.domain.sales import Hold, HoldStatus
 from web.tickets import tickets
 
 FIELD = "holds"

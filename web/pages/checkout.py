@@ -7,16 +7,14 @@ from typing import NamedTuple
 from flask import Response, flash, redirect, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain import (
-    MAX_REFUSED_CARDS,
+from web.domain.events import SeatState
+from web.domain.refusals import (
     NOT_ACCEPTED,
     NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
     EventNotFound,
-    Hold,
     HoldExpired,
-    HoldStatus,
     IdempotencyKeyReused,
     InvalidRequest,
     PaymentDeclined,
@@ -26,9 +24,9 @@ from web.domain import (
     PaymentsClosed,
     Refusal,
     Replayed,
-    SeatState,
     Unavailable,
 )
+from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldStatus
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS

@@ -10,8 +10,8 @@ from wtforms.validators import (
     ValidationError,
 )
 
-from web.domain import Buyer
-from web.validation import MAX_PAYMENT_METHOD_LENGTH, PAYMENT_METHOD, email_of, name_of
+from web.domain.sales import Buyer
+from web.domain.validation import MAX_PAYMENT_METHOD_LENGTH, PAYMENT_METHOD, email_of, name_of
 
 MAX_KEY_LENGTH = 100
 """Of the key that the server puts into the form; some 40 characters."""

@@ -7,7 +7,8 @@ from typing import Any
 from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain import Hold, HoldExpired, HoldStatus
+from web.domain.refusals import HoldExpired
+from web.domain.sales import Hold, HoldStatus
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.qr_codes import qr_code

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from babel import Locale, dates, numbers
 from flask import Flask, g, has_request_context, request
 
-from web.currencies import currency_of
+from web.domain.currencies import currency_of
 
 LOCALES = {
     tag: Locale.parse(tag, sep="-")

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from web.domain import Booking, EventNotFound, Unavailable, name_of_id, seat_name
+from web.domain.events import name_of_id, seat_name
+from web.domain.refusals import EventNotFound, Unavailable
+from web.domain.sales import Booking
 from web.tickets import tickets
 
 

@@ -10,7 +10,7 @@ from flask import Response, flash, redirect, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain import SeatState
+from web.domain.events import SeatState
 from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm

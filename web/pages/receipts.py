@@ -2,7 +2,8 @@
 
 from flask import Response
 
-from web.domain import BookingNotFound, booking_id_of
+from web.domain.refusals import BookingNotFound
+from web.domain.sales import booking_id_of
 from web.pages.blueprint import pages
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code

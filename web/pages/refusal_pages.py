@@ -6,7 +6,7 @@ from flask import Response, current_app, request, url_for
 from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain import (
+from web.domain.refusals import (
     BasketFull,
     BookingNotFound,
     EventNotFound,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from web.domain import Availability, Event, Row, SeatState, Section
+from web.domain.events import Availability, Event, Row, SeatState, Section
 from web.pages.locales import isolated
 
 MAX_SEATS_ON_PAGE = 600

@@ -11,14 +11,11 @@ from typing import NamedTuple
 from flask import Response, flash, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.currencies import CURRENCIES
-from web.domain import (
-    Availability,
+from web.domain.currencies import CURRENCIES
+from web.domain.events import Availability, Event
+from web.domain.refusals import (
     BasketFull,
-    Event,
     EventNotFound,
-    Hold,
-    HoldStatus,
     InvalidRequest,
     Refusal,
     SaleNotOpen,
@@ -29,6 +26,8 @@ from web.domain import (
     TooManyHeldByNetwork,
     Unavailable,
 )
+from web.domain.sales import Hold, HoldStatus
+from web.domain.validation import MAX_SEATS_NAMED, number_of
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
 from web.pages.locales import duration, isolated, isolated_seat
@@ -45,7 +44,6 @@ from web.pages.seating import (
 )
 from web.refusals import counted
 from web.tickets import tickets
-from web.validation import MAX_SEATS_NAMED, number_of
 
 NEIGHBOURS = Mistake(
     "None of them is yours: somebody who shares your internet connection holds them. Wait until "

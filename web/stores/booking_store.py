@@ -18,7 +18,8 @@ from mongoengine import BooleanField, DateTimeField, IntField, ListField, String
 from mongoengine.queryset import QuerySet
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
-from web.domain import Booking, SeatTaken, SoldAs, Unavailable
+from web.domain.refusals import SeatTaken, Unavailable
+from web.domain.sales import Booking, SoldAs
 from web.group_commit import Abandoned, GroupCommit
 from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
 

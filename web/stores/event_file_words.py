@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from web.currencies import CURRENCIES, Currency
-from web.validation import did_you_mean, field_and_problem
+from web.domain.currencies import CURRENCIES, Currency
+from web.domain.validation import did_you_mean, field_and_problem
 
 OF_EVENT = {
     "id": 'lower-case letters, digits and single hyphens, at most 64, as in "rosewood-tempest"',

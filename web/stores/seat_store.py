@@ -17,38 +17,37 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from web.domain import (
-    DEFAULT_LEASE_S,
-    LAST_STEP_S,
-    MAX_REFUSED_CARDS,
+from web.domain.events import Event, SeatState, Section, moved_seats
+from web.domain.journal import ReplayedHall
+from web.domain.refusals import (
     AlreadyExtended,
-    Booking,
-    Buyer,
-    Event,
     EventChanged,
     EventNotFound,
-    Hold,
     HoldExpired,
-    HoldStatus,
     IdempotencyKeyReused,
     InvalidRequest,
     NotKnownNow,
-    Payment,
     PaymentDeclined,
     PaymentInProgress,
     PaymentNotFound,
-    Receipt,
     Replayed,
-    ReplayedHall,
     SaleNotOpen,
-    SeatState,
     SeatTaken,
-    Section,
     SoldOut,
     TooManyHeld,
     TooManyHeldByNetwork,
     Unavailable,
-    moved_seats,
+)
+from web.domain.sales import (
+    DEFAULT_LEASE_S,
+    LAST_STEP_S,
+    MAX_REFUSED_CARDS,
+    Booking,
+    Buyer,
+    Hold,
+    HoldStatus,
+    Payment,
+    Receipt,
 )
 from web.group_commit import Abandoned, GroupCommit
 from web.ports import (

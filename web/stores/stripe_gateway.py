@@ -31,8 +31,8 @@ from stripe.params import (
 )
 from urllib3.exceptions import NewConnectionError
 
-from web.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
-from web.domain import InvalidRequest, PaymentDeclined
+from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
+from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports import (
     Authorization,
     BadSignature,
@@ -224,7 +224,7 @@ class StripeGateway:
         payment is in the log.
         """
         wanted: PaymentIntentCreateParams = {
-            # In the minor unit that web/currencies.py counts, which is Stripe's.
+            # In the minor unit that web/domain/currencies.py counts, which is Stripe's.
             "amount": amount_minor,
             "currency": currency.lower(),
             "payment_method": payment_method,

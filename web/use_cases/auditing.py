@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
 
-from web.currencies import currency_of
-from web.domain import Booking, HoldStatus, JournalBroken, Refusal, SeatState
+from web.domain.currencies import currency_of
+from web.domain.events import SeatState
+from web.domain.journal import JournalBroken
+from web.domain.refusals import Refusal
+from web.domain.sales import Booking, HoldStatus
 from web.ports import (
     AuditedSeats,
     Authorization,

@@ -2,32 +2,28 @@
 
 from collections.abc import Callable, Sequence
 
-from web.domain import (
+from web.domain.events import Event
+from web.domain.refusals import (
     AlreadyBooked,
-    Booking,
     BookingNotFound,
-    Event,
     EventNotFound,
-    Hold,
     HoldExpired,
     HoldNotFound,
-    HoldStatus,
     InvalidRequest,
     NotKnownNow,
     Refusal,
     SeatNotFound,
     SectionNotFound,
     Unavailable,
-    booking_id_of,
-    hold_id_of,
 )
+from web.domain.sales import Booking, Hold, HoldStatus, booking_id_of, hold_id_of
 from web.hold_tokens import HoldTokens
 from web.ports import BookingStore, SeatMap, SeatStore
 from web.use_cases.current_event import with_event
 
 
 class BoxOffice:
-    """Refusals are raised, named as in ``web/domain.py``; every method can raise EventNotFound and
+    """Refusals are raised, named as in ``web/domain/``; every method can raise EventNotFound and
     Unavailable. Where a token is taken, a wrong one looks like a hold that never was."""
 
     def __init__(self, seats: SeatStore, bookings: BookingStore, tokens: HoldTokens):

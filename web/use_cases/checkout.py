@@ -13,32 +13,34 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from web.domain import (
-    DEFAULT_LEASE_S,
+from web.domain.events import Event
+from web.domain.refusals import (
     NOT_ACCEPTED,
     NOT_COMPLETED,
     AlreadyBooked,
-    Booking,
-    Buyer,
-    Event,
     EventNotFound,
     HoldExpired,
     HoldNotFound,
     IdempotencyKeyReused,
     InvalidRequest,
     NotKnownNow,
-    Payment,
     PaymentDeclined,
     PaymentInProgress,
     PaymentNotFound,
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
-    Receipt,
     Replayed,
     SeatTaken,
-    SoldAs,
     Unavailable,
+)
+from web.domain.sales import (
+    DEFAULT_LEASE_S,
+    Booking,
+    Buyer,
+    Payment,
+    Receipt,
+    SoldAs,
     booking_id_of,
 )
 from web.hold_tokens import HoldTokens

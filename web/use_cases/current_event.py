@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from web.domain import (
-    Event,
+from web.domain.events import Event
+from web.domain.refusals import (
     EventChanged,
     InvalidRequest,
     SeatNotFound,

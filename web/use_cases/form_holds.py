@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from web.domain import Hold, HoldExpired, HoldStatus, NotKnownNow, SeatTaken, SoldOut, TooManyHeld
+from web.domain.refusals import HoldExpired, NotKnownNow, SeatTaken, SoldOut, TooManyHeld
+from web.domain.sales import Hold, HoldStatus
 from web.hold_tokens import HoldTokens
 from web.ports import SeatStore
 from web.use_cases.box_office import BoxOffice

@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 
-from web.domain import Event, EventChanged, Payment, SeatState, moved_seats
+from web.domain.events import Event, SeatState, moved_seats
+from web.domain.refusals import EventChanged
+from web.domain.sales import Payment
 from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.payment_records import payment_of

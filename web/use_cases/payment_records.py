@@ -6,7 +6,7 @@ Stripe takes 50 metadata fields with names of 40 and values of 500 characters
 
 from datetime import UTC, datetime
 
-from web.domain import Buyer, Payment, booking_id_of
+from web.domain.sales import Buyer, Payment, booking_id_of
 from web.ports import Authorization
 
 MAX_VALUE_LENGTH = 500

@@ -14,20 +14,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from web.domain import (
-    DEFAULT_LEASE_S,
-    LAST_STEP_S,
-    Booking,
-    Event,
-    EventChanged,
-    NotKnownNow,
-    Payment,
-    PaymentNotFound,
-    Refusal,
-    Replayed,
-    SeatState,
-    booking_id_of,
-)
+from web.domain.events import Event, SeatState
+from web.domain.refusals import EventChanged, NotKnownNow, PaymentNotFound, Refusal, Replayed
+from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, Payment, booking_id_of
 from web.ports import (
     Authorization,
     BookingStore,

@@ -4,7 +4,9 @@ import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from web.domain import Booking, BookingNotFound, Event, EventNotFound
+from web.domain.events import Event
+from web.domain.refusals import BookingNotFound, EventNotFound
+from web.domain.sales import Booking
 from web.ports import BookingStore, Gateway, NotExecuted, SeatStore
 from web.use_cases.current_event import with_event
 

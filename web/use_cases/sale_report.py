@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from web.domain import Event, SeatState
+from web.domain.events import Event, SeatState
 from web.ports import BookingStore, Change, MinuteOfSales, SeatStore
 from web.use_cases.current_event import with_event
 

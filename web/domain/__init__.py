@@ -1,0 +1,1 @@
+"""What a sale is, whoever sells it and wherever it is kept."""

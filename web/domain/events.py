@@ -1,0 +1,230 @@
+"""What is sold: events, their halls and prices, and what a seat map says of each seat.
+
+Nothing in ``domain/`` knows HTTP, Redis, MongoDB or a payment provider. Amounts are integers in the
+currency's minor unit (pence, cents); moments are milliseconds of Unix time or aware datetimes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+SectionKind = Literal["seated", "general"]
+
+
+CLIENTS_OF_A_NETWORK = 4
+
+
+NETWORKS_OF_A_HALL = 50
+"""An IPv6 network may hold as much as four clients, or a fiftieth of the hall where that is more,
+unless the event says otherwise. A large hall is wanted by many who share a carrier's network; of a
+small one, as much as four clients may hold is a good part already."""
+
+
+class SeatState(StrEnum):
+    """What one character of a seat map says; the packed string in Redis uses the same."""
+
+    FREE = "0"
+    HELD = "h"
+    PAYING = "p"
+    SOLD = "s"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """How many of ``size`` seats can be held now, and how many others may come back: those that
+    somebody holds or is paying for."""
+
+    free: int
+    on_hold: int
+    size: int
+
+    @classmethod
+    def of(cls, states: str) -> "Availability":
+        """``states`` has a SeatState character a seat."""
+        free, sold = states.count(SeatState.FREE), states.count(SeatState.SOLD)
+        return cls(free, len(states) - free - sold, len(states))
+
+    @property
+    def sold_out(self) -> bool:
+        return not self.free and not self.on_hold
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seats in one row. A block is a run of seats side by side; between two blocks of a row is
+    an aisle, a pillar or a missing seat."""
+
+    id: str
+    blocks: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the hall with one price. Its rows stand best first."""
+
+    id: str
+    name: str
+    kind: SectionKind
+    price_minor: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of adjacent seats as the packed seat string has it: it ends where the next one, or its
+    section does. ``begins_row`` says whether a row begins there, too."""
+
+    start: int
+    begins_row: bool
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a section stands in the packed seat string, and its blocks, best row first."""
+
+    start: int
+    length: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """A show as its file declares it. Layout order, everywhere, is the order of the file.
+
+    Compared by identity, because comparing 50,000 seats is nothing to do by accident; ``version``
+    says whether two definitions are the same.
+    """
+
+    id: str
+    name: str
+    venue: str
+    currency: str
+    sale_opens_at: datetime
+    hold_ms: int
+    max_seats_per_hold: int
+    max_held_per_client: int
+    sections: tuple[Section, ...]
+    max_held_per_network: int | None = None
+
+    @cached_property
+    def definition(self) -> bytes:
+        """The whole definition as JSON. Without what is not declared: a field that a release adds
+        must leave definitions that are in Redis already their version."""
+        declared = {field.name: getattr(self, field.name) for field in fields(self)}
+        return msgspec.json.encode({n: value for n, value in declared.items() if value is not None})
+
+    @cached_property
+    def version(self) -> str:
+        """Names this definition: any change of it gives another version."""
+        return _digest(self.definition)
+
+    @cached_property
+    def network_max(self) -> int:
+        """Seats that one network may hold unpaid, declared or not."""
+        if self.max_held_per_network is not None:
+            return self.max_held_per_network
+        of_clients = CLIENTS_OF_A_NETWORK * self.max_held_per_client
+        return max(of_clients, len(self.seats) // NETWORKS_OF_A_HALL)
+
+    @cached_property
+    def layout(self) -> str:
+        """Names the seats, their order and their prices: a map that was made with this layout is
+        right, whatever else of the definition has changed since."""
+        places = [(s.id, s.kind, s.price_minor, s.rows) for s in self.sections]
+        return _digest(msgspec.json.encode((self.currency, places)))
+
+    @cached_property
+    def seats(self) -> tuple[str, ...]:
+        """Every seat id, ``{section}-{row}-{number}``, in layout order."""
+        return tuple(
+            f"{section.id}-{row.id}-{number}"
+            for section in self.sections
+            for row in section.rows
+            for block in row.blocks
+            for number in block
+        )
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Seat id to its place in layout order, counted from 0."""
+        return {seat: position for position, seat in enumerate(self.seats)}
+
+    @cached_property
+    def section_of(self) -> dict[str, Section]:
+        return {section.id: section for section in self.sections}
+
+    @cached_property
+    def spans(self) -> dict[str, Span]:
+        """Section id to its place in the packed seat string."""
+        spans, start = {}, 0
+        for section in self.sections:
+            blocks, position = [], start
+            for row in section.rows:
+                for number, block in enumerate(row.blocks):
+                    blocks.append(Block(position, begins_row=number == 0))
+                    position += len(block)
+            spans[section.id] = Span(start, position - start, tuple(blocks))
+            start = position
+        return spans
+
+    @cached_property
+    def block_starts(self) -> frozenset[int]:
+        """The positions at which a run of adjacent seats begins."""
+        return frozenset(block.start for span in self.spans.values() for block in span.blocks)
+
+    @cached_property
+    def _prices_by_position(self) -> tuple[int, ...]:
+        return tuple(
+            section.price_minor
+            for section in self.sections
+            for _ in range(self.spans[section.id].length)
+        )
+
+    def amount_minor(self, positions: Sequence[int]) -> int:
+        return sum(self._prices_by_position[position] for position in positions)
+
+    def seats_at(self, positions: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.seats[position] for position in positions)
+
+    def seat_name(self, seat: str) -> str:
+        """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``. Also of a seat that the event
+        does not have any more."""
+        return seat_name(seat, self.section_of.get(seat.rsplit("-", 2)[0]))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+GENERAL_ROW = "GA"
+"""The row id of a general-admission section, so that its seats have ids like all others."""
+
+
+def seat_name(seat: str, section: Section | None = None) -> str:
+    """For people. Of a section that nobody remembers, the id says as much as it can."""
+    section_id, row_id, number = seat.rsplit("-", 2)
+    name = section.name if section else name_of_id(section_id)
+    general = section.kind == "general" if section else row_id == GENERAL_ROW
+    return f"{name}, place {number}" if general else f"{name}, row {row_id}, seat {number}"
+
+
+def name_of_id(id_: str) -> str:
+    """``Upper circle`` of ``upper-circle``."""
+    return id_.replace("-", " ").capitalize()
+
+
+def moved_seats(before: Event, after: Event) -> str:
+    """The hall of ``before``, a character a seat: "1" where ``after`` has another seat, or none, in
+    its place, "0" where it may stay. In another currency none may: amounts of holds and bookings
+    are in the one that they were made in."""
+    same_currency = before.currency == after.currency
+    return "".join(
+        "0" if same_currency and after.positions.get(seat) == position else "1"
+        for position, seat in enumerate(before.seats)
+    )
