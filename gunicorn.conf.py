@@ -100,7 +100,7 @@ def post_worker_init(worker):
     ours, and tell whoever waits for a worker."""
     # Not at the top: this runs after gevent has patched.
     from web.http_server.worker import HttpWorker
-    from web.ports import UnsafeToSell
+    from web.ports.booking_store import UnsafeToSell
 
     try:
         worker.wsgi.extensions["tickets"].check_at_start()

@@ -30,7 +30,7 @@ from tests.sometimes import (  # noqa: F401
     pytest_testnodedown,
 )
 from web.domain.events import Event
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway

@@ -29,7 +29,7 @@ from web.domain.refusals import (
     SeatTaken,
 )
 from web.domain.sales import LAST_STEP_S
-from web.ports import NotAccepted, NotExecuted
+from web.ports.payment_gateway import NotAccepted, NotExecuted
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RedisSeatStore

@@ -11,7 +11,7 @@ from tests.private_stores import bookings, private_redis_url, raw_redis, seats  
 from tests.shop import OnlyThisEvent, Shop, problems
 from web.domain.journal import JournalBroken
 from web.domain.refusals import PaymentPending, Unavailable
-from web.ports import NotExecuted, OutcomeUnknown
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import PART, RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway

@@ -34,7 +34,8 @@ from web.domain.refusals import (
     Unavailable,
 )
 from web.domain.sales import DEFAULT_LEASE_S, MAX_REFUSED_CARDS, booking_id_of
-from web.ports import InsertUnknown, NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
+from web.ports.booking_store import InsertUnknown
+from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.stripe_gateway import (

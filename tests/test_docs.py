@@ -210,7 +210,7 @@ ROOMS = {
     # What a sale is.
     "web/domain/currencies.py": set(),
     "web/domain/": set(),
-    "web/ports.py": {"web.domain"},
+    "web/ports/": {"web.domain"},
     "web/hold_tokens.py": {"sidecar.client_address"},
     "web/shop_tags.py": set(),
     "web/ticket_codes.py": {"web.domain"},

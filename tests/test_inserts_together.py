@@ -9,7 +9,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from tests.factories import a_booking, unique
 from tests.waiting import eventually
 from web.domain.refusals import SeatTaken
-from web.ports import InsertUnknown
+from web.ports.booking_store import InsertUnknown
 from web.stores.booking_store import MongoBookingStore
 
 PATIENCE_S = 10

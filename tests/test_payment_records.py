@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from tests.factories import BUYER
 from web.domain.sales import Payment
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.use_cases.payment_records import MAX_VALUE_LENGTH, metadata_of, payment_of
 
 SEATS = tuple(f"a-section-with-rather-a-long-name-{n}-{n}-{n}" for n in range(50))

@@ -11,7 +11,7 @@ from tests.factories import BUYER, lose_event, put_on_sale, small_hall
 from tests.http_client import Client
 from tests.shop import TOKENS
 from web.domain.refusals import TooManyHeld
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.stores.booking_store import BookingDocument
 from web.stores.stripe_gateway import KEY_FIELD, SHOP_FIELD
 from web.use_cases.box_office import BoxOffice

@@ -19,7 +19,8 @@ from web.domain.refusals import (
     SeatTaken,
     Unavailable,
 )
-from web.ports import IndexMissing, NotExecuted, OutcomeUnknown
+from web.ports.booking_store import IndexMissing
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores import booking_store
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway

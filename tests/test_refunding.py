@@ -13,7 +13,7 @@ from tests.private_stores import (  # noqa: F401
 )
 from tests.shop import Shop, problems, reconciler_of
 from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
-from web.ports import NotExecuted, OutcomeUnknown
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
 from web.use_cases.refunding import Refunding

@@ -12,7 +12,7 @@ import pytest
 from tests.factories import put_on_sale, small_hall
 from web.domain.events import Row, Section
 from web.domain.refusals import EventNotFound, Unavailable
-from web.ports import SeatMap
+from web.ports.seat_store import SeatMap
 from web.seat_maps import EVENTS_KEPT, SeatMaps
 
 PATIENCE_S = 10

@@ -21,7 +21,7 @@ from tests.local_server import LocalServer, QuietHandler
 from tests.simulator.gateway import SimulatedGateway
 from tests.waiting import eventually
 from web.domain.refusals import InvalidRequest, PaymentDeclined
-from web.ports import (
+from web.ports.payment_gateway import (
     BadSignature,
     GatewayError,
     KeyUsed,

@@ -17,7 +17,7 @@ from tests.factories import (
 from tests.shop import TOKENS
 from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
 from web.domain.sales import Booking, booking_id_of
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.payment_records import metadata_of, payment_of
 

@@ -30,7 +30,8 @@ from web.event_text import (
     warnings,
 )
 from web.pages.locales import count, money
-from web.ports import GatewayError, NotAccepted, NotAllowed, UnsafeToSell
+from web.ports.booking_store import UnsafeToSell
+from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
 from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import (
     EventFolder,

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from web.answers import wants_page
 from web.domain.refusals import Refusal
 from web.pages.rendering import problem_page
-from web.ports import IndexMissing
+from web.ports.booking_store import IndexMissing
 from web.problems import Problem
 from web.refusals import bug, counted
 

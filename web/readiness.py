@@ -5,7 +5,8 @@ import threading
 import time
 
 from web.domain.refusals import Unavailable
-from web.ports import BookingStore, IndexMissing, SeatStore
+from web.ports.booking_store import BookingStore, IndexMissing
+from web.ports.seat_store import SeatStore
 
 KEPT_S = 1.0
 """How old an answer may be. A balancer takes a host out after several of them."""

@@ -7,7 +7,7 @@ import msgspec
 from web.answers import Encoded
 from web.domain.events import Availability, Event
 from web.group_commit import GroupCommit
-from web.ports import SeatMap
+from web.ports.seat_store import SeatMap
 from web.recently_used import RecentlyUsed
 from web.use_cases.box_office import BoxOffice
 

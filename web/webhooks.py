@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import get_input_stream
 
 from web.domain.refusals import Refusal
-from web.ports import BadSignature, Gateway
+from web.ports.payment_gateway import BadSignature, Gateway
 from web.problems import Problem
 from web.tickets import tickets
 

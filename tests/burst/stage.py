@@ -22,7 +22,7 @@ from tests.commands import flask
 from tests.environment import inherited
 from web.domain.events import Event
 from web.domain.refusals import Refusal
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.stores.booking_store import MongoBookingStore
 from web.stores.event_files import read_event_file
 from web.stores.seat_store import RedisSeatStore, connect

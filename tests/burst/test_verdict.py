@@ -10,7 +10,7 @@ from tests.burst.diary import Answer, Held, NotPaid, OtherBytes, Paid, Strain
 from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
 from tests.burst.verdict import Evidence, Evident, Look, Share
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.use_cases.auditing import Check
 
 OPENS_AT_S = 1_790_000_000.0

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from tests.application import application_with
 from web.domain.refusals import Unavailable
 from web.hold_tokens import HoldTokens
-from web.ports import InsertUnknown, OutcomeUnknown
+from web.ports.booking_store import InsertUnknown
+from web.ports.payment_gateway import OutcomeUnknown
 from web.use_cases.checkout import Checkout
 
 STEPS = {

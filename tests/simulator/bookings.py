@@ -7,11 +7,11 @@ from datetime import datetime
 
 from web.domain.refusals import SeatTaken
 from web.domain.sales import Booking
-from web.ports import MinuteOfSales, Sales
+from web.ports.booking_store import MinuteOfSales, Sales
 
 
 class SimulatedBookings:
-    """Implements BookingStore of ``web/ports.py``."""
+    """Implements BookingStore of ``web/ports/``."""
 
     def __init__(self):
         self._bookings: dict[str, Booking] = {}

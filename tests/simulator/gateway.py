@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from web.domain.refusals import InvalidRequest, PaymentDeclined
-from web.ports import Authorization, KeyUsed, NotExecuted
+from web.ports.payment_gateway import Authorization, KeyUsed, NotExecuted
 from web.stores.stripe_gateway import CLOCK_SKEW, NEEDS_OWNER
 
 DECLINED_CARDS = {
@@ -34,7 +34,7 @@ class _Payment:
 
 
 class SimulatedGateway:
-    """Implements Gateway of ``web/ports.py``, but for webhooks. ``now_s`` is its clock, as Unix
+    """Implements Gateway of ``web/ports/``, but for webhooks. ``now_s`` is its clock, as Unix
     time. ``list_lag_s``: how much later than it was made a payment is listed. ``on_change`` hears
     what becomes of each payment."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from web.domain.refusals import PaymentPending, Refusal
 from web.domain.sales import Booking, Receipt
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 from web.problems import problem_of
 
 NO = frozenset(

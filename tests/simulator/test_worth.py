@@ -26,7 +26,8 @@ from tests.simulator.plans import (
 from tests.simulator.world import run
 from web.domain.refusals import PaymentDeclined
 from web.domain.sales import Payment
-from web.ports import Authorization, Upkeep
+from web.ports.payment_gateway import Authorization
+from web.ports.seat_store import Upkeep
 from web.stores import seat_store
 from web.stores.seat_store import RedisSeatStore
 from web.use_cases.checkout import Checkout

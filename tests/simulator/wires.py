@@ -12,7 +12,8 @@ from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwic
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
 from web.domain.refusals import Unavailable
-from web.ports import InsertUnknown, NotExecuted, OutcomeUnknown
+from web.ports.booking_store import InsertUnknown
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RETRIES, SOCKET_TIMEOUT_S
 from web.stores.stripe_gateway import READ_TIMEOUT_S

@@ -29,7 +29,8 @@ from tests.simulator.plans import (
 )
 from web.domain.events import Event
 from web.domain.sales import Booking, Payment
-from web.ports import Authorization, Upkeep
+from web.ports.payment_gateway import Authorization
+from web.ports.seat_store import Upkeep
 
 CALLS = {
     "hold_seats": "asks Redis to hold the seats",

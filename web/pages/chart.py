@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from web.ports import MinuteOfSales
+from web.ports.booking_store import MinuteOfSales
 
 WIDTH, HEIGHT = 720, 160
 GAP = 2

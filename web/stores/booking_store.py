@@ -21,7 +21,7 @@ from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, SoldAs
 from web.group_commit import Abandoned, GroupCommit
-from web.ports import IndexMissing, InsertUnknown, MinuteOfSales, Sales
+from web.ports.booking_store import IndexMissing, InsertUnknown, MinuteOfSales, Sales
 
 SELECTION_TIMEOUT_MS = 3_000
 """How long a call waits for a primary: an election takes one or two seconds, and a buyer who
@@ -86,7 +86,7 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
 
 
 class MongoBookingStore:
-    """Implements BookingStore of ``web/ports.py``. Connects when it is first used.
+    """Implements BookingStore of ``web/ports/``. Connects when it is first used.
 
     The indexes are made by ``create_indexes``, and the unique one is looked for by
     ``require_index``. MongoEngine's own way, a connection of the whole process and indexes made at

@@ -50,7 +50,7 @@ from web.domain.sales import (
     Receipt,
 )
 from web.group_commit import Abandoned, GroupCommit
-from web.ports import (
+from web.ports.seat_store import (
     Broken,
     Change,
     EventState,
@@ -194,7 +194,7 @@ def reachable() -> Iterator[None]:
 
 
 class RedisSeatStore:
-    """Implements AuditedSeats of ``web/ports.py``."""
+    """Implements AuditedSeats of ``web/ports/``."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ from urllib3.exceptions import NewConnectionError
 
 from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
 from web.domain.refusals import InvalidRequest, PaymentDeclined
-from web.ports import (
+from web.ports.payment_gateway import (
     Authorization,
     BadSignature,
     GatewayError,
@@ -157,7 +157,7 @@ _Answer = TypeVar("_Answer")
 
 
 class StripeGateway:
-    """The Gateway of ``web/ports.py``. Safe to share between greenlets or threads."""
+    """The Gateway of ``web/ports/``. Safe to share between greenlets or threads."""
 
     def __init__(
         self,

@@ -13,15 +13,9 @@ from web.domain.events import SeatState
 from web.domain.journal import JournalBroken
 from web.domain.refusals import Refusal
 from web.domain.sales import Booking, HoldStatus
-from web.ports import (
-    AuditedSeats,
-    Authorization,
-    BookingStore,
-    EventState,
-    Gateway,
-    GatewayError,
-    IndexMissing,
-)
+from web.ports.booking_store import BookingStore, IndexMissing
+from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.seat_store import AuditedSeats, EventState
 from web.use_cases.current_event import with_event
 
 GATEWAY_WINDOW = timedelta(days=1)

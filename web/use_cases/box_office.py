@@ -18,7 +18,8 @@ from web.domain.refusals import (
 )
 from web.domain.sales import Booking, Hold, HoldStatus, booking_id_of, hold_id_of
 from web.hold_tokens import HoldTokens
-from web.ports import BookingStore, SeatMap, SeatStore
+from web.ports.booking_store import BookingStore
+from web.ports.seat_store import SeatMap, SeatStore
 from web.use_cases.current_event import with_event
 
 

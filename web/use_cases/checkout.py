@@ -44,21 +44,19 @@ from web.domain.sales import (
     booking_id_of,
 )
 from web.hold_tokens import HoldTokens
-from web.ports import (
+from web.ports.booking_store import BookingStore, InsertUnknown
+from web.ports.payment_gateway import (
     Authorization,
-    BookingStore,
     Gateway,
     GatewayError,
-    InsertUnknown,
     KeyUsed,
     NotAccepted,
     NotAllowed,
     NotExecuted,
     OutcomeUnknown,
-    Replay,
-    SeatStore,
     TooBusy,
 )
+from web.ports.seat_store import Replay, SeatStore
 from web.use_cases.current_event import with_event
 from web.use_cases.payment_records import metadata_of
 

@@ -11,7 +11,7 @@ from web.domain.refusals import (
     SectionNotFound,
     Unavailable,
 )
-from web.ports import SeatStore
+from web.ports.seat_store import SeatStore
 
 DEFINITION_TRIES = 3
 """How often a call starts again because the event was opened with another definition meanwhile."""

@@ -8,7 +8,9 @@ from functools import cached_property
 from web.domain.events import Event, SeatState, moved_seats
 from web.domain.refusals import EventChanged
 from web.domain.sales import Payment
-from web.ports import Authorization, BookingStore, Gateway, GatewayError, SeatsMoved, SeatStore
+from web.ports.booking_store import BookingStore
+from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.seat_store import SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.payment_records import payment_of
 

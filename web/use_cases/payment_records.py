@@ -7,7 +7,7 @@ Stripe takes 50 metadata fields with names of 40 and values of 500 characters
 from datetime import UTC, datetime
 
 from web.domain.sales import Buyer, Payment, booking_id_of
-from web.ports import Authorization
+from web.ports.payment_gateway import Authorization
 
 MAX_VALUE_LENGTH = 500
 SEATS = "seats_"

@@ -17,17 +17,9 @@ from itertools import islice
 from web.domain.events import Event, SeatState
 from web.domain.refusals import EventChanged, NotKnownNow, PaymentNotFound, Refusal, Replayed
 from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, Payment, booking_id_of
-from web.ports import (
-    Authorization,
-    BookingStore,
-    Broken,
-    Gateway,
-    GatewayError,
-    IndexMissing,
-    Moment,
-    SeatStore,
-    Upkeep,
-)
+from web.ports.booking_store import BookingStore, IndexMissing
+from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.opening import Opening, OpeningRefused, UnderWay

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from web.domain.events import Event
 from web.domain.refusals import BookingNotFound, EventNotFound
 from web.domain.sales import Booking
-from web.ports import BookingStore, Gateway, NotExecuted, SeatStore
+from web.ports.booking_store import BookingStore
+from web.ports.payment_gateway import Gateway, NotExecuted
+from web.ports.seat_store import SeatStore
 from web.use_cases.current_event import with_event
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from web.domain.events import Event, SeatState
-from web.ports import BookingStore, Change, MinuteOfSales, SeatStore
+from web.ports.booking_store import BookingStore, MinuteOfSales
+from web.ports.seat_store import Change, SeatStore
 from web.use_cases.current_event import with_event
 
 MINUTES_SHOWN = 60
