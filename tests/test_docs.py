@@ -223,14 +223,14 @@ ROOMS = {
         "web.use_cases",
     },
     # What it is kept in.
-    "web/group_commit.py": set(),
-    "web/recently_used.py": set(),
+    "web/utils/group_commit.py": set(),
+    "web/utils/lru_cache.py": set(),
     "web/stores": {
         "web.domain.currencies",
         "web.domain",
-        "web.group_commit",
+        "web.utils.group_commit",
         "web.ports",
-        "web.recently_used",
+        "web.utils.lru_cache",
         "web.stores",
         "web.domain.validation",
     },
@@ -238,9 +238,9 @@ ROOMS = {
     "web/seat_maps.py": {
         "web.answers",
         "web.domain",
-        "web.group_commit",
+        "web.utils.group_commit",
         "web.ports",
-        "web.recently_used",
+        "web.utils.lru_cache",
         "web.use_cases",
     },
     # What puts it together.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.sidecars import python, run
 from tests.waiting import eventually
-from web.group_commit import GroupCommit
+from web.utils.group_commit import GroupCommit
 
 PATIENCE_S = 10
 
@@ -122,7 +122,7 @@ GREENLETS = """
 from gevent import monkey; monkey.patch_all()
 import json
 import gevent
-from web.group_commit import Abandoned, GroupCommit
+from web.utils.group_commit import Abandoned, GroupCommit
 groups, outcomes = [], {}
 let_go = gevent.event.Event()
 

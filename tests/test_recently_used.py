@@ -1,4 +1,4 @@
-from web.recently_used import RecentlyUsed
+from web.utils.lru_cache import RecentlyUsed
 
 
 def test_what_was_not_used_for_longest_goes_first():

@@ -6,10 +6,10 @@ import msgspec
 
 from web.answers import Encoded
 from web.domain.events import Availability, Event
-from web.group_commit import GroupCommit
 from web.ports.seat_store import SeatMap
-from web.recently_used import RecentlyUsed
 from web.use_cases.box_office import BoxOffice
+from web.utils.group_commit import GroupCommit
+from web.utils.lru_cache import RecentlyUsed
 
 EVENTS_KEPT = 100
 """Maps of so many events are kept, some 60 KB each of the largest halls; the one not asked for the

@@ -20,8 +20,8 @@ from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, SoldAs
-from web.group_commit import Abandoned, GroupCommit
 from web.ports.booking_store import IndexMissing, InsertUnknown, MinuteOfSales, Sales
+from web.utils.group_commit import Abandoned, GroupCommit
 
 SELECTION_TIMEOUT_MS = 3_000
 """How long a call waits for a primary: an election takes one or two seconds, and a buyer who

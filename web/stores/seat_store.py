@@ -49,7 +49,6 @@ from web.domain.sales import (
     Payment,
     Receipt,
 )
-from web.group_commit import Abandoned, GroupCommit
 from web.ports.seat_store import (
     Broken,
     Change,
@@ -62,8 +61,9 @@ from web.ports.seat_store import (
     SeatsMoved,
     Upkeep,
 )
-from web.recently_used import RecentlyUsed
 from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
+from web.utils.group_commit import Abandoned, GroupCommit
+from web.utils.lru_cache import RecentlyUsed
 
 PART = "seat store"
 """What Unavailable calls this part of the service."""

@@ -45,7 +45,7 @@ from web.ports.payment_gateway import (
     OutcomeUnknown,
     TooBusy,
 )
-from web.recently_used import RecentlyUsed
+from web.utils.lru_cache import RecentlyUsed
 
 CONNECT_TIMEOUT_S = 2.0
 """A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer

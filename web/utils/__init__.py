@@ -1,0 +1,1 @@
+"""Of use to any program: nothing here knows TicketS."""
