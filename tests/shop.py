@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from tests.factories import BUYER, lose_event, unique
 from web.domain.sales import booking_id_of
-from web.hold_tokens import HoldTokens
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.auditing import audit
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout

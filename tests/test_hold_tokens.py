@@ -1,4 +1,4 @@
-from web.hold_tokens import HoldTokens
+from web.signing.hold_tokens import HoldTokens
 
 KEY, FORMER_KEY = "a secret key of tests", "another secret key"
 

@@ -22,8 +22,8 @@ from tests.commands import flask
 from tests.environment import inherited
 from tests.factories import EVENT_FILE, unique
 from web.answers import CLIENT
-from web.hold_tokens import HoldTokens
 from web.settings import read_settings
+from web.signing.hold_tokens import HoldTokens
 from web.stores.seat_store import CATALOGUE_KEY
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.application import application_with
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from web.domain.sales import Booking, booking_id_of
-from web.shop_tags import shop_tag
+from web.signing.shop_tags import shop_tag
 from web.tickets import Tickets
 from web.use_cases.auditing import audit
 from web.use_cases.reconciling import Reconciler

@@ -19,7 +19,7 @@ from tests.http_client import TIMEOUT_S, Client, assert_problem
 from web import settings
 from web.domain.events import Event
 from web.domain.sales import Payment
-from web.shop_tags import shop_tag
+from web.signing.shop_tags import shop_tag
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from web.cross_site import CrossSite
 from web.error_handlers import page_or_problem, register_error_handlers
 from web.health import health
 from web.health import hot as hot_health
-from web.hold_tokens import HoldTokens
 from web.limiting import ClientLimit, limit_routes
 from web.metrics import count_gateway_failure, measure_answers
 from web.monitoring import Monitoring
@@ -28,7 +27,9 @@ from web.readiness import Readiness
 from web.request_bounds import BoundedRequest, RequestBounds
 from web.seat_maps import SeatMaps
 from web.settings import Settings
-from web.shop_tags import shop_tag
+from web.signing.hold_tokens import HoldTokens
+from web.signing.shop_tags import shop_tag
+from web.signing.ticket_codes import TicketCodes
 from web.spelling import one_spelling
 from web.static_files import hot as hot_static_files
 from web.static_files import is_static_file, static_files
@@ -36,7 +37,6 @@ from web.stores.booking_store import MongoBookingStore
 from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
-from web.ticket_codes import TicketCodes
 from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout

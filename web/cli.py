@@ -32,6 +32,7 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports.booking_store import UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
+from web.signing.ticket_codes import BadCode
 from web.stores.booking_store import PART as BOOKING_STORE
 from web.stores.event_files import (
     EventFolder,
@@ -42,7 +43,6 @@ from web.stores.event_files import (
 )
 from web.stores.seat_store import PART as SEAT_STORE
 from web.stores.seat_store import redis_answer
-from web.ticket_codes import BadCode
 from web.tickets import tickets
 from web.use_cases.auditing import audit
 from web.use_cases.opening import Opening, OpeningRefused

@@ -7,16 +7,16 @@ from flask import current_app
 
 from sidecar.client import LimiterClient
 from web.domain.refusals import Unavailable
-from web.hold_tokens import HoldTokens
 from web.monitoring import Monitoring
 from web.readiness import Readiness
 from web.seat_maps import SeatMaps
 from web.settings import Settings
+from web.signing.hold_tokens import HoldTokens
+from web.signing.ticket_codes import TicketCodes
 from web.stores.booking_store import MongoBookingStore
 from web.stores.login_store import RedisLoginStore
 from web.stores.seat_store import RedisSeatStore
 from web.stores.stripe_gateway import StripeGateway
-from web.ticket_codes import TicketCodes
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds

@@ -16,7 +16,7 @@ from tests.factories import numbers, small_hall
 from tests.http_client import Client
 from tests.pages.browser import Browser, Page
 from web.domain.events import Event, Row, Section
-from web.ticket_codes import TicketCodes
+from web.signing.ticket_codes import TicketCodes
 
 ADDRESS = b"{address}"
 """Stands in a request where the sender puts the address that it comes from."""

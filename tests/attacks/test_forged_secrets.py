@@ -18,7 +18,7 @@ from tests.http_client import Client, assert_problem
 from tests.pages.browser import Browser, Page
 from tests.raw_http import exchange, request_bytes
 from web.domain.events import Event
-from web.hold_tokens import HoldTokens
+from web.signing.hold_tokens import HoldTokens
 
 BUYER = {"name": "Eve", "email": "eve@example.org"}
 

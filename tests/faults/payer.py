@@ -13,9 +13,9 @@ from werkzeug.test import TestResponse
 
 from tests.application import application_with
 from web.domain.refusals import Unavailable
-from web.hold_tokens import HoldTokens
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import OutcomeUnknown
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.checkout import Checkout
 
 STEPS = {

@@ -5,7 +5,7 @@ import pytest
 
 from tests.factories import put_on_sale, small_hall, unique
 from web.domain.refusals import SeatTaken
-from web.hold_tokens import HoldTokens
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.form_holds import FormHolds
 

@@ -34,8 +34,8 @@ from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
 from web.domain.refusals import BookingNotFound, Refusal
 from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
-from web.hold_tokens import HoldTokens
 from web.ports.payment_gateway import Authorization, GatewayError
+from web.signing.hold_tokens import HoldTokens
 from web.stores.seat_store import RedisSeatStore
 from web.use_cases.auditing import audit
 from web.use_cases.box_office import BoxOffice

@@ -13,7 +13,7 @@ from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import Step, notice, page
-from web.ticket_codes import BadCode
+from web.signing.ticket_codes import BadCode
 from web.tickets import tickets
 
 

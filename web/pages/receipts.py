@@ -8,7 +8,7 @@ from web.pages.blueprint import pages
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import page
-from web.ticket_codes import BadCode
+from web.signing.ticket_codes import BadCode
 from web.tickets import tickets
 
 

@@ -17,9 +17,9 @@ from web.domain.refusals import (
     Unavailable,
 )
 from web.domain.sales import Booking, Hold, HoldStatus, booking_id_of, hold_id_of
-from web.hold_tokens import HoldTokens
 from web.ports.booking_store import BookingStore
 from web.ports.seat_store import SeatMap, SeatStore
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
 
 

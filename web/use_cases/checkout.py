@@ -43,7 +43,6 @@ from web.domain.sales import (
     SoldAs,
     booking_id_of,
 )
-from web.hold_tokens import HoldTokens
 from web.ports.booking_store import BookingStore, InsertUnknown
 from web.ports.payment_gateway import (
     Authorization,
@@ -57,6 +56,7 @@ from web.ports.payment_gateway import (
     TooBusy,
 )
 from web.ports.seat_store import Replay, SeatStore
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
 from web.use_cases.payment_records import metadata_of
 

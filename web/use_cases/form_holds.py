@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from web.domain.refusals import HoldExpired, NotKnownNow, SeatTaken, SoldOut, TooManyHeld
 from web.domain.sales import Hold, HoldStatus
-from web.hold_tokens import HoldTokens
 from web.ports.seat_store import SeatStore
+from web.signing.hold_tokens import HoldTokens
 from web.use_cases.box_office import BoxOffice
 
 TWIN_WAIT_S = 0.05
