@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from tests.factories import BUYER, lose_event, unique
 from web.domain.sales import booking_id_of
 from web.signing.hold_tokens import HoldTokens
-from web.use_cases.auditing import audit
+from web.use_cases.audit import audit
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
-from web.use_cases.reconciling import Reconciler
+from web.use_cases.reconciliation import Reconciler
 
 TOKENS = HoldTokens("a secret key of tests")
 

@@ -34,7 +34,8 @@ from web.stores import seat_store
 from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.stores.seat_store import RedisSeatStore
 from web.stores.stripe_gateway import StripeGateway
-from web.use_cases import opening, reconciling
+from web.use_cases import opening
+from web.use_cases import reconciliation as reconciling
 from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
 

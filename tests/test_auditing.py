@@ -15,7 +15,7 @@ from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores.lua_scripts import read_scripts
 from web.stores.seat_store import PART, RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
-from web.use_cases.auditing import audit
+from web.use_cases.audit import audit
 
 
 @pytest.fixture

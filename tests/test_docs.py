@@ -234,8 +234,8 @@ ROOMS = {
         "web.stores",
         "web.domain.validation",
     },
-    "web/readiness.py": {"web.domain", "web.ports"},
-    "web/seat_maps.py": {
+    "web/use_cases/readiness.py": {"web.domain", "web.ports"},
+    "web/use_cases/seat_maps.py": {
         "web.answers",
         "web.domain",
         "web.utils.group_commit",
@@ -252,8 +252,8 @@ ROOMS = {
         "web.domain",
         "web.signing.hold_tokens",
         "web.monitoring",
-        "web.readiness",
-        "web.seat_maps",
+        "web.use_cases.readiness",
+        "web.use_cases.seat_maps",
         "web.settings",
         "web.stores",
         "web.signing.ticket_codes",

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from tests.factories import BUYER
 from web.domain.sales import Payment
 from web.ports.payment_gateway import Authorization
-from web.use_cases.payment_records import MAX_VALUE_LENGTH, metadata_of, payment_of
+from web.use_cases.gateway_metadata import MAX_VALUE_LENGTH, metadata_of, payment_of
 
 SEATS = tuple(f"a-section-with-rather-a-long-name-{n}-{n}-{n}" for n in range(50))
 

@@ -15,7 +15,7 @@ from web.ports.payment_gateway import Authorization
 from web.stores.booking_store import BookingDocument
 from web.stores.stripe_gateway import KEY_FIELD, SHOP_FIELD
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.payment_records import metadata_of, payment_of
+from web.use_cases.gateway_metadata import metadata_of, payment_of
 
 PAGE = (REPOSITORY / "docs/privacy.md").read_text()
 ADDRESS = "198.18.77.88"

@@ -24,8 +24,9 @@ from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores import booking_store
 from web.stores.seat_store import CATALOGUE_KEY
 from web.stores.stripe_gateway import StripeGateway
-from web.use_cases import opening, reconciling
-from web.use_cases.reconciling import Reconciler
+from web.use_cases import opening
+from web.use_cases import reconciliation as reconciling
+from web.use_cases.reconciliation import Reconciler
 
 
 @pytest.fixture(autouse=True)

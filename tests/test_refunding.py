@@ -16,7 +16,7 @@ from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
-from web.use_cases.refunding import Refunding
+from web.use_cases.refunds import Refunding
 
 
 @pytest.fixture

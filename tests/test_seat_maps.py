@@ -13,7 +13,7 @@ from tests.factories import put_on_sale, small_hall
 from web.domain.events import Row, Section
 from web.domain.refusals import EventNotFound, Unavailable
 from web.ports.seat_store import SeatMap
-from web.seat_maps import EVENTS_KEPT, SeatMaps
+from web.use_cases.seat_maps import EVENTS_KEPT, SeatMaps
 
 PATIENCE_S = 10
 ROWS = (Row("GA", (tuple(map(str, range(1, 5001))),)),)

@@ -10,8 +10,8 @@ from tests.factories import BUYER, put_on_sale, small_hall, unique
 from web.domain.sales import Booking, booking_id_of
 from web.signing.shop_tags import shop_tag
 from web.tickets import Tickets
-from web.use_cases.auditing import audit
-from web.use_cases.reconciling import Reconciler
+from web.use_cases.audit import audit
+from web.use_cases.reconciliation import Reconciler
 
 PRODUCTIONS_KEY, STAGINGS_KEY, NEW_KEY = (
     f"the {name} secret key of tests" for name in ("production", "staging", "new")

@@ -19,7 +19,7 @@ from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
 from web.domain.sales import Booking, booking_id_of
 from web.ports.payment_gateway import Authorization
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.payment_records import metadata_of, payment_of
+from web.use_cases.gateway_metadata import metadata_of, payment_of
 
 NEIGHBOURS = ("2001:db8:1:1::/64", "2001:db8:1:2::/64")
 

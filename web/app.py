@@ -23,9 +23,7 @@ from web.monitoring import Monitoring
 from web.pages.rendering import limit_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
-from web.readiness import Readiness
 from web.request_bounds import BoundedRequest, RequestBounds
-from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.shop_tags import shop_tag
@@ -41,6 +39,8 @@ from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
+from web.use_cases.readiness import Readiness
+from web.use_cases.seat_maps import SeatMaps
 from web.webhooks import signed_by, webhooks
 
 

@@ -44,10 +44,10 @@ from web.stores.event_files import (
 from web.stores.seat_store import PART as SEAT_STORE
 from web.stores.seat_store import redis_answer
 from web.tickets import tickets
-from web.use_cases.auditing import audit
+from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
-from web.use_cases.reconciling import Reconciler
-from web.use_cases.refunding import Refunding
+from web.use_cases.reconciliation import Reconciler
+from web.use_cases.refunds import Refunding
 from web.use_cases.sale_report import report_sale
 
 ROUND_S = 1.0

@@ -8,8 +8,6 @@ from flask import current_app
 from sidecar.client import LimiterClient
 from web.domain.refusals import Unavailable
 from web.monitoring import Monitoring
-from web.readiness import Readiness
-from web.seat_maps import SeatMaps
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes
@@ -20,6 +18,8 @@ from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
+from web.use_cases.readiness import Readiness
+from web.use_cases.seat_maps import SeatMaps
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from web.domain.refusals import SeatTaken, SoldOut
 from web.domain.sales import Booking, Hold, Payment, booking_id_of
 from web.stores.booking_store import MongoBookingStore, _document
 from web.stores.seat_store import RedisSeatStore, connect
-from web.use_cases.auditing import audit
-from web.use_cases.reconciling import Reconciler
+from web.use_cases.audit import audit
+from web.use_cases.reconciliation import Reconciler
 
 HALL_SIZES = (300, 1_000, 3_000, 10_000, 50_000)
 HELD_SHARES_PERCENT = (0, 25, 50, 75, 90, 95)

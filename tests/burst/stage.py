@@ -27,7 +27,7 @@ from web.stores.booking_store import MongoBookingStore
 from web.stores.event_files import read_event_file
 from web.stores.seat_store import RedisSeatStore, connect
 from web.stores.stripe_gateway import StripeGateway
-from web.use_cases.auditing import Check, audit
+from web.use_cases.audit import Check, audit
 
 HOLD_S = 9
 """Of the event as it is played: what is abandoned is back within the burst."""

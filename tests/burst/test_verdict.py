@@ -11,7 +11,7 @@ from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
 from tests.burst.verdict import Evidence, Evident, Look, Share
 from web.ports.payment_gateway import Authorization
-from web.use_cases.auditing import Check
+from web.use_cases.audit import Check
 
 OPENS_AT_S = 1_790_000_000.0
 

@@ -23,7 +23,7 @@ from tests.burst.diary import (
 from tests.burst.plan import Drop
 from tests.burst.surprises import is_expected, is_server_error
 from web.ports.payment_gateway import Authorization
-from web.use_cases.auditing import Check
+from web.use_cases.audit import Check
 
 RECEIPT_FIELDS = ("seats", "amount", "currency", "payment_id")
 

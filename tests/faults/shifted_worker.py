@@ -10,13 +10,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from tests.application import application_with
-from web.use_cases import reconciling
+from web.use_cases import reconciliation
 
 
 def main() -> None:
     tickets = application_with(**os.environ).extensions["tickets"]
-    reconciling.GATEWAY_EVERY = timedelta(0)
-    worker = reconciling.Reconciler(
+    reconciliation.GATEWAY_EVERY = timedelta(0)
+    worker = reconciliation.Reconciler(
         tickets.seats,
         tickets.bookings,
         tickets.gateway,

@@ -12,7 +12,7 @@ from tests.pages.browser import Browser, Page
 from tests.pages.conftest import BUYER
 from web.domain.events import Row, Section
 from web.pages.basket import MAX_HOLDS
-from web.use_cases.refunding import Refunding
+from web.use_cases.refunds import Refunding
 
 ROOMY = {"max_held_per_client": 40}
 COOKIE_BYTES = 4096

@@ -14,7 +14,7 @@ from tests.http_client import Client, bearer
 from tests.pages.conftest import BUYER
 from web.domain.events import Row, Section
 from web.stores.seat_store import CATALOGUE_KEY
-from web.use_cases.refunding import Refunding
+from web.use_cases.refunds import Refunding
 
 GALLERY = Section("gallery", "Gallery", "seated", 700, (Row("A", (numbers(1, 4),)),))
 

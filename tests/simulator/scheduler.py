@@ -15,9 +15,11 @@ from unittest.mock import patch
 
 import greenlet
 
-from web.use_cases import auditing, checkout, opening, reconciling, refunding
+from web.use_cases import audit, checkout, opening
+from web.use_cases import reconciliation as reconciling
+from web.use_cases import refunds as refunding
 
-ON_THE_CLOCK = (auditing, checkout, opening, reconciling, refunding)
+ON_THE_CLOCK = (audit, checkout, opening, reconciling, refunding)
 """The use cases that ask what time it is."""
 
 POLL_S = 0.5

@@ -37,12 +37,12 @@ from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
 from web.ports.payment_gateway import Authorization, GatewayError
 from web.signing.hold_tokens import HoldTokens
 from web.stores.seat_store import RedisSeatStore
-from web.use_cases.auditing import audit
+from web.use_cases.audit import audit
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout, _digest
 from web.use_cases.opening import Opening
-from web.use_cases.reconciling import Reconciler
-from web.use_cases.refunding import Refunding
+from web.use_cases.reconciliation import Reconciler
+from web.use_cases.refunds import Refunding
 
 LEASE_S = DEFAULT_LEASE_S
 

@@ -58,7 +58,7 @@ from web.ports.payment_gateway import (
 from web.ports.seat_store import Replay, SeatStore
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
-from web.use_cases.payment_records import metadata_of
+from web.use_cases.gateway_metadata import metadata_of
 
 POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
 """The points in a payment's life: each is reached when the step of its name is done. Tests stop

@@ -12,7 +12,7 @@ from web.ports.booking_store import BookingStore
 from web.ports.payment_gateway import Authorization, Gateway, GatewayError
 from web.ports.seat_store import SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
-from web.use_cases.payment_records import payment_of
+from web.use_cases.gateway_metadata import payment_of
 
 OPENING_TRIES = 5
 

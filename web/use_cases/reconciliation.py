@@ -22,9 +22,9 @@ from web.ports.payment_gateway import Authorization, Gateway, GatewayError
 from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
+from web.use_cases.gateway_metadata import payment_of
 from web.use_cases.opening import Opening, OpeningRefused, UnderWay
-from web.use_cases.payment_records import payment_of
-from web.use_cases.refunding import Refunding
+from web.use_cases.refunds import Refunding
 
 GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
