@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.servers import REPOSITORY
-from web.stores.lua_scripts import LUA_DIR, read_scripts
+from web.adapters.redis.scripts import LUA_DIR, read_scripts
 
 FOLDER = REPOSITORY / "var/lua"
 

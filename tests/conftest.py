@@ -29,11 +29,11 @@ from tests.sometimes import (  # noqa: F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.ports.payment_gateway import Authorization
-from web.stores.booking_store import MongoBookingStore
-from web.stores.seat_store import RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 
 # For processes that a test starts with the environment of its own.
 os.environ.update(NO_ENV_FILE)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import redis
 
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event, Row, Section
 from web.domain.sales import Booking, Buyer, booking_id_of
-from web.stores.seat_store import RedisSeatStore
 
 _numbers = itertools.count(1)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from web.stores.lua_scripts import LUA_DIR, read_scripts
+from web.adapters.redis.scripts import LUA_DIR, read_scripts
 
 SCRIPTS = read_scripts()
 

@@ -5,8 +5,8 @@ ones, whichever module ran before."""
 import pytest
 import redis
 
-from web.stores.booking_store import MongoBookingStore
-from web.stores.seat_store import RedisSeatStore, connect
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 
 REDIS_DATABASE = "/1"
 MONGODB_DATABASE = "/private"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import redis
 
-from web.stores.lua_scripts import LuaScript, read_scripts
+from web.adapters.redis.scripts import LuaScript, read_scripts
 
 NOW = "redis.call('TIME')"
 TEST_NOW = "redis.call('HMGET', KEYS[1], 'test_s', 'test_us')"  # of every script, the event

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from tests.lua_headers import SCRIPTS, returned_by_header
+from web.adapters.redis.scripts import ScriptCall
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import Refusal
-from web.stores.lua_scripts import ScriptCall
-from web.stores.seat_store import RedisSeatStore
 
 answers: set[tuple[str, str]] = set()
 """Script and the first word of its answer, of each script in this process."""

@@ -14,6 +14,10 @@ from tests.application import application_with
 from tests.factories import BUYER, a_booking, be_sure
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose, reconciler_of
+from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.redis import seat_store
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
@@ -30,10 +34,6 @@ from web.domain.refusals import (
 )
 from web.domain.sales import LAST_STEP_S
 from web.ports.payment_gateway import NotAccepted, NotExecuted
-from web.stores import seat_store
-from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
-from web.stores.seat_store import RedisSeatStore
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases import opening
 from web.use_cases import reconciliation as reconciling
 from web.use_cases.checkout import INSERT_TRIES, _digest

@@ -9,12 +9,12 @@ import pytest
 from tests.factories import a_booking, put_on_sale, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import OnlyThisEvent, Shop, problems
+from web.adapters.redis.scripts import read_scripts
+from web.adapters.redis.seat_store import PART, RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.journal import JournalBroken
 from web.domain.refusals import PaymentPending, Unavailable
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.stores.lua_scripts import read_scripts
-from web.stores.seat_store import PART, RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.audit import audit
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.factories import a_booking, unique
 from tests.simulator.bookings import SimulatedBookings
+from web.adapters.mongodb import MongoBookingStore
 from web.domain.refusals import SeatTaken
 from web.ports.booking_store import MinuteOfSales, Sales
-from web.stores.booking_store import MongoBookingStore
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

@@ -18,6 +18,9 @@ from ops.servers import REPOSITORY
 from tests.factories import BUYER, a_booking, put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS, Shop, lose
+from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.redis import seat_store
+from web.adapters.stripe.gateway import CONNECT_TIMEOUT_S, MAX_WAIT_S, READ_TIMEOUT_S, StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
@@ -36,14 +39,6 @@ from web.domain.refusals import (
 from web.domain.sales import DEFAULT_LEASE_S, MAX_REFUSED_CARDS, booking_id_of
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
-from web.stores import seat_store
-from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
-from web.stores.stripe_gateway import (
-    CONNECT_TIMEOUT_S,
-    MAX_WAIT_S,
-    READ_TIMEOUT_S,
-    StripeGateway,
-)
 from web.use_cases import checkout, opening
 from web.use_cases.checkout import INSERT_TRIES, Checkout
 from web.use_cases.opening import Opening

@@ -225,13 +225,13 @@ ROOMS = {
     # What it is kept in.
     "web/utils/group_commit.py": set(),
     "web/utils/lru_cache.py": set(),
-    "web/stores": {
+    "web/adapters": {
         "web.domain.currencies",
         "web.domain",
         "web.utils.group_commit",
         "web.ports",
         "web.utils.lru_cache",
-        "web.stores",
+        "web.adapters",
         "web.domain.validation",
     },
     "web/use_cases/readiness.py": {"web.domain", "web.ports"},
@@ -255,7 +255,7 @@ ROOMS = {
         "web.use_cases.readiness",
         "web.use_cases.seat_maps",
         "web.settings",
-        "web.stores",
+        "web.adapters",
         "web.signing.ticket_codes",
         "web.use_cases",
     },
@@ -315,7 +315,7 @@ ROOMS = {
         "web.event_text",
         "web.pages.locales",
         "web.ports",
-        "web.stores",
+        "web.adapters",
         "web.signing.ticket_codes",
         "web.tickets",
         "web.use_cases",
@@ -375,11 +375,11 @@ def imports_of(module: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("redis", "web/stores/seat_store.py"),
-        ("mongoengine", "web/stores/booking_store.py"),
-        ("pymongo", "web/stores/booking_store.py"),
-        ("stripe", "web/stores/stripe_gateway.py"),
-        ("tomllib", "web/stores/event_files.py"),
+        ("redis", "web/adapters/redis/seat_store.py"),
+        ("mongoengine", "web/adapters/mongodb.py"),
+        ("pymongo", "web/adapters/mongodb.py"),
+        ("stripe", "web/adapters/stripe/gateway.py"),
+        ("tomllib", "web/adapters/event_files.py"),
     ],
 )
 def test_one_module_knows_each_outside_system(library, home):

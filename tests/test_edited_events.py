@@ -10,6 +10,7 @@ import pytest
 from tests.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import TOKENS
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Row, Section
 from web.domain.refusals import (
     InvalidRequest,
@@ -18,7 +19,6 @@ from web.domain.refusals import (
     SectionNotFound,
     TooManyHeld,
 )
-from web.stores.seat_store import RedisSeatStore, connect
 from web.use_cases.box_office import BoxOffice
 
 BALCONY = Section("balcony", "Balcony", "seated", 900, (Row("A", (numbers(1, 4),)),))

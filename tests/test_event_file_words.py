@@ -9,8 +9,8 @@ import pytest
 from msgspec import Meta
 
 from ops.servers import REPOSITORY
-from web.stores import event_file_words as words
-from web.stores.event_files import (
+from web.adapters import event_file_words as words
+from web.adapters.event_files import (
     BadEventFile,
     _EventTable,
     _Rows,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from web.stores.event_files import BadEventFile, EventFolder, read_event_file, read_event_files
+from web.adapters.event_files import BadEventFile, EventFolder, read_event_file, read_event_files
 
 EVENTS_DIR = Path(__file__).parents[1] / "events"
 

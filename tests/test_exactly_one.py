@@ -17,10 +17,10 @@ import requests
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from tests.http_client import Client
 from tests.redis_clock import scripts_on_test_clock, set_clock
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event
 from web.domain.refusals import HoldExpired, Refusal, SeatTaken
 from web.domain.sales import Payment, booking_id_of
-from web.stores.seat_store import RedisSeatStore, connect
 
 REPETITIONS = 30
 NOW_MS = 1_900_000_000_000

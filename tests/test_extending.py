@@ -92,7 +92,9 @@ def test_a_payment_under_way_needs_none_and_keeps_the_extension_when_it_is_undon
 
 
 def test_a_call_that_is_sent_again_after_a_lost_answer_hears_the_same(seats, event, monkeypatch):
-    monkeypatch.setattr("web.stores.seat_store.secrets.token_hex", lambda length: "one call")
+    monkeypatch.setattr(
+        "web.adapters.redis.seat_store.secrets.token_hex", lambda length: "one call"
+    )
     hold = seats.hold_seats(event, unique("hld"), "client", [0])
     first, again = seats.extend_hold(event, hold.id), seats.extend_hold(event, hold.id)
     assert first.expires_at_ms == again.expires_at_ms == hold.expires_at_ms + event.hold_ms

@@ -29,9 +29,9 @@ from tests.processes import children_of
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import Shop, lose, problems
 from tests.waiting import eventually
+from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import HoldExpired, PaymentPending, Refusal
-from web.stores.seat_store import RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
 
 EVENT = "faults"

@@ -8,9 +8,9 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 
 from tests.factories import a_booking, unique
 from tests.waiting import eventually
+from web.adapters.mongodb import MongoBookingStore
 from web.domain.refusals import SeatTaken
 from web.ports.booking_store import InsertUnknown
-from web.stores.booking_store import MongoBookingStore
 
 PATIENCE_S = 10
 

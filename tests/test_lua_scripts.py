@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.lua_headers import SCRIPTS, returned_by_header, text_of
-from web.stores import seat_store
-from web.stores.lua_scripts import LUA_DIR
+from web.adapters.redis import seat_store
+from web.adapters.redis.scripts import LUA_DIR
 
 FOR_CLOSED_EVENTS = {
     "build_event",
@@ -23,7 +23,7 @@ FOR_CLOSED_EVENTS = {
 }
 """What opens an event, and what ends payments and refunds that were begun before Redis lost it."""
 
-SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/stores/seat_store.py").read_text()
+SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/adapters/redis/seat_store.py").read_text()
 
 pytestmark = pytest.mark.parametrize("name", SCRIPTS)
 

@@ -19,6 +19,7 @@ from tests.factories import BUYER, lose_event, small_hall, unique
 from tests.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import TOKENS
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.refusals import (
     NotKnownNow,
     PaymentDeclined,
@@ -28,7 +29,6 @@ from web.domain.refusals import (
     SoldOut,
 )
 from web.domain.sales import MAX_REFUSED_CARDS, Booking, Payment, booking_id_of
-from web.stores.seat_store import RedisSeatStore, connect
 
 
 class Sale(RuleBasedStateMachine):

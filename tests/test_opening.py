@@ -19,11 +19,11 @@ from tests.factories import (
 )
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Faulty
+from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Row
 from web.domain.refusals import EventChanged, EventNotFound, HoldExpired, SeatTaken, Unavailable
 from web.domain.sales import Booking
-from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening, OpeningRefused
 
 

@@ -15,8 +15,8 @@ from ops.servers import Redis
 from tests.application import REQUIRED
 from tests.commands import flask, flask_started_anew
 from tests.factories import a_booking, lose_event, unique
+from web.adapters.mongodb import MongoBookingStore
 from web.domain.sales import booking_id_of
-from web.stores.booking_store import MongoBookingStore
 
 FILE = """
 id = "{id}"

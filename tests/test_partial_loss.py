@@ -9,9 +9,9 @@ import pytest
 from tests.factories import BUYER, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, problems, reconciler_of
+from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import AlreadyBooked, PaymentInProgress, Refusal, SeatTaken, Unavailable
-from web.stores.seat_store import CATALOGUE_KEY
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases import checkout
 from web.use_cases.opening import Opening
 

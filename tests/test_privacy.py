@@ -10,10 +10,10 @@ from ops.servers import REPOSITORY
 from tests.factories import BUYER, lose_event, put_on_sale, small_hall
 from tests.http_client import Client
 from tests.shop import TOKENS
+from web.adapters.mongodb import BookingDocument
+from web.adapters.stripe.gateway import KEY_FIELD, SHOP_FIELD
 from web.domain.refusals import TooManyHeld
 from web.ports.payment_gateway import Authorization
-from web.stores.booking_store import BookingDocument
-from web.stores.stripe_gateway import KEY_FIELD, SHOP_FIELD
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.gateway_metadata import metadata_of, payment_of
 
@@ -24,7 +24,7 @@ ADDRESS = "198.18.77.88"
 def keys_of_redis() -> set[str]:
     """The first part of each, as the scripts' headers and the store's Python name them."""
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
-    stores = "".join(path.read_text() for path in (REPOSITORY / "web/stores").glob("*.py"))
+    stores = "".join(path.read_text() for path in (REPOSITORY / "web/adapters").glob("*.py"))
     scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.MULTILINE)
     return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.MULTILINE)}
 

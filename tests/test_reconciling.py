@@ -10,6 +10,9 @@ import pytest
 from tests.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.shop import Shop, lose, problems, reconciler_of, undo_payment
+from web.adapters import mongodb as booking_store
+from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
     PaymentDeclined,
@@ -21,9 +24,6 @@ from web.domain.refusals import (
 )
 from web.ports.booking_store import IndexMissing
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.stores import booking_store
-from web.stores.seat_store import CATALOGUE_KEY
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases import opening
 from web.use_cases import reconciliation as reconciling
 from web.use_cases.reconciliation import Reconciler

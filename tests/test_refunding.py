@@ -12,9 +12,9 @@ from tests.private_stores import (  # noqa: F401
     seats,
 )
 from tests.shop import Shop, problems, reconciler_of
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.opening import Opening
 from web.use_cases.refunds import Refunding
 

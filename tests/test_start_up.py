@@ -21,10 +21,10 @@ from tests.application import REQUIRED, application_with
 from tests.commands import flask
 from tests.environment import inherited
 from tests.factories import EVENT_FILE, unique
+from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.answers import CLIENT
 from web.settings import read_settings
 from web.signing.hold_tokens import HoldTokens
-from web.stores.seat_store import CATALOGUE_KEY
 
 
 @pytest.fixture(scope="module")

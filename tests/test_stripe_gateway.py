@@ -20,6 +20,8 @@ from ops.servers import Sandbox
 from tests.local_server import LocalServer, QuietHandler
 from tests.simulator.gateway import SimulatedGateway
 from tests.waiting import eventually
+from web.adapters.stripe import gateway as adapter
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports.payment_gateway import (
     BadSignature,
@@ -30,8 +32,6 @@ from web.ports.payment_gateway import (
     NotExecuted,
     OutcomeUnknown,
 )
-from web.stores import stripe_gateway as adapter
-from web.stores.stripe_gateway import StripeGateway
 
 API_KEY = "sk_test_gateway"
 WEBHOOK_SECRET = "whsec_gateway"

@@ -15,9 +15,9 @@ from tests.factories import put_on_sale, small_hall
 from tests.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.redis_clock import scripts_on_test_clock, set_clock
 from tests.shop import Shop, undo_payment
+from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.signing.shop_tags import shop_tag
-from web.stores.seat_store import RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 
 LEASE_S = 2.0
 SETTLED_S = 2 * LEASE_S + 2

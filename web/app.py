@@ -9,6 +9,10 @@ from flask import Flask
 from sidecar.client import LimiterClient
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.login_store import RedisLoginStore
+from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.answers import MAX_BODY_BYTES
 from web.api import api
 from web.api import hot as hot_api
@@ -31,10 +35,6 @@ from web.signing.ticket_codes import TicketCodes
 from web.spelling import one_spelling
 from web.static_files import hot as hot_static_files
 from web.static_files import is_static_file, static_files
-from web.stores.booking_store import MongoBookingStore
-from web.stores.login_store import RedisLoginStore
-from web.stores.seat_store import RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout

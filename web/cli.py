@@ -13,6 +13,16 @@ import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
 
+from web.adapters.event_files import (
+    EventFolder,
+    is_hidden,
+    printable,
+    read_event_files,
+    read_event_folder,
+)
+from web.adapters.mongodb import PART as BOOKING_STORE
+from web.adapters.redis.seat_store import PART as SEAT_STORE
+from web.adapters.redis.seat_store import redis_answer
 from web.domain.events import Event
 from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavailable
 from web.domain.sales import Booking, booking_id_of, hold_id_of
@@ -33,16 +43,6 @@ from web.pages.locales import count, money
 from web.ports.booking_store import UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
 from web.signing.ticket_codes import BadCode
-from web.stores.booking_store import PART as BOOKING_STORE
-from web.stores.event_files import (
-    EventFolder,
-    is_hidden,
-    printable,
-    read_event_files,
-    read_event_folder,
-)
-from web.stores.seat_store import PART as SEAT_STORE
-from web.stores.seat_store import redis_answer
 from web.tickets import tickets
 from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
@@ -72,7 +72,7 @@ def _told_plainly() -> Iterator[None]:
     """Around a command: what is refused or out of reach is one line on standard error and exit
     code 1."""
     # They log what they meet, which is in that line.
-    logging.getLogger("web.stores").addHandler(logging.NullHandler())
+    logging.getLogger("web.adapters").addHandler(logging.NullHandler())
     try:
         yield
     except UnsafeToSell as error:
@@ -400,7 +400,7 @@ def audit_command(hours: int) -> None:
     """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference;
     without one, with 2 when something could not be looked at."""
     # They log what they meet, which is among the problems.
-    logging.getLogger("web.stores").addHandler(logging.NullHandler())
+    logging.getLogger("web.adapters").addHandler(logging.NullHandler())
     parts = tickets()
     window = timedelta(hours=hours)
     checks = audit(parts.seats, parts.bookings, parts.gateway, window)

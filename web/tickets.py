@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from flask import current_app
 
 from sidecar.client import LimiterClient
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.login_store import RedisLoginStore
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import Unavailable
 from web.monitoring import Monitoring
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes
-from web.stores.booking_store import MongoBookingStore
-from web.stores.login_store import RedisLoginStore
-from web.stores.seat_store import RedisSeatStore
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds

@@ -30,8 +30,8 @@ from tests.attacks.costliest import CostlyRequest, costly_requests, hall_under_a
 from tests.conftest import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
 from tests.factories import put_on_sale
 from tests.http_client import Client
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event
-from web.stores.seat_store import RedisSeatStore, connect
 
 CLIENTS = 4
 PER_SECOND = 9.5

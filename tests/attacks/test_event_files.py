@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from web.stores.event_file_shape import MAX_ENTRIES
-from web.stores.event_files import MAX_FILE_BYTES, BadEventFile, read_event_file
+from web.adapters.event_file_shape import MAX_ENTRIES
+from web.adapters.event_files import MAX_FILE_BYTES, BadEventFile, read_event_file
 
 MOST_S = 5
 """Of processor time. On a machine that does nothing else the costliest takes one."""

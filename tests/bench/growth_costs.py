@@ -20,11 +20,11 @@ from flask.testing import FlaskClient
 from ops.servers import MongoDB, Redis
 from tests.application import application_with
 from tests.factories import BUYER, a_booking, numbers, put_on_sale, unique
+from web.adapters.mongodb import MongoBookingStore, _document
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event, Row, Section
 from web.domain.refusals import SeatTaken, SoldOut
 from web.domain.sales import Booking, Hold, Payment, booking_id_of
-from web.stores.booking_store import MongoBookingStore, _document
-from web.stores.seat_store import RedisSeatStore, connect
 from web.use_cases.audit import audit
 from web.use_cases.reconciliation import Reconciler
 

@@ -15,9 +15,9 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.factories import put_on_sale, two_halves
+from web.adapters.redis.scripts import read_scripts
+from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 from web.domain.events import Event
-from web.stores.lua_scripts import read_scripts
-from web.stores.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 
 INTRODUCTIONS = 8
 """Connections, each of which either worker may take."""

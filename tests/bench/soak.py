@@ -30,7 +30,7 @@ from tests.environment import inherited
 from tests.factories import put_on_sale, two_halves
 from tests.machine import circumstances
 from tests.parameters import BadParameter, read_parameters
-from web.stores.seat_store import RedisSeatStore, connect
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 
 SAMPLE_S = 15
 HOLD_MS = 10_000

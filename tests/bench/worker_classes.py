@@ -20,8 +20,8 @@ from ops.stack import Stack
 from tests.bench.wrk import CONNECTIONS, Surprise, buyers, wrk
 from tests.environment import inherited
 from tests.factories import put_on_sale, two_halves
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.settings import WORKER_CLASSES
-from web.stores.seat_store import RedisSeatStore, connect
 
 ROUNDS = 7
 SECONDS = 3

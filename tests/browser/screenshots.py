@@ -15,8 +15,8 @@ from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES
 from tests.conftest import ORGANISER_TOKEN
 from tests.environment import inherited
-from web.stores.booking_store import MongoBookingStore
-from web.stores.seat_store import RedisSeatStore, connect
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.seat_store import RedisSeatStore, connect
 
 FOLDER = REPOSITORY / "docs/screenshots"
 GALLERY = REPOSITORY / "docs/screenshots.md"

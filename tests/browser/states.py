@@ -15,10 +15,10 @@ from ops.servers import REPOSITORY
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import BUYER as PAYER
 from tests.factories import FREE, STALLS, a_booking, put_on_sale, small_hall, unique
+from web.adapters.event_files import read_event_file
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
-from web.stores.booking_store import MongoBookingStore
-from web.stores.event_files import read_event_file
-from web.stores.seat_store import RedisSeatStore
 
 DECLINED = "Visa that its bank refuses"
 EXPIRED_HOLD_MS = 400

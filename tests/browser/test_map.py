@@ -12,8 +12,8 @@ from ops.servers import REPOSITORY
 from tests.browser.chromium import DESKTOP, PHONE
 from tests.factories import FLOOR, FREE, STALLS, a_booking, put_on_sale, small_hall, unique
 from tests.http_client import Client
+from web.adapters.event_files import read_event_file
 from web.domain.events import Event, Row, Section
-from web.stores.event_files import read_event_file
 
 LONGEST_PAINT_MS = 500
 """So far from the frame of 16 ms that only a mistake gets there, however busy the machine is."""

@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from ops.servers import REPOSITORY
 from tests.parameters import BadParameter, read_parameters
+from web.adapters.event_files import BadEventFile, read_event_file
 from web.domain.validation import did_you_mean
-from web.stores.event_files import BadEventFile, read_event_file
 
 EVENTS_DIR = REPOSITORY / "events"
 

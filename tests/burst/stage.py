@@ -20,13 +20,13 @@ from ops.stack import Stack
 from tests.burst.plan import Plan
 from tests.commands import flask
 from tests.environment import inherited
+from web.adapters.event_files import read_event_file
+from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.domain.refusals import Refusal
 from web.ports.payment_gateway import Authorization
-from web.stores.booking_store import MongoBookingStore
-from web.stores.event_files import read_event_file
-from web.stores.seat_store import RedisSeatStore, connect
-from web.stores.stripe_gateway import StripeGateway
 from web.use_cases.audit import Check, audit
 
 HOLD_S = 9

@@ -15,7 +15,7 @@ from tests.burst.plan import Plan, read_plan
 from tests.burst.stage import played
 from tests.environment import inherited
 from tests.parameters import BadParameter
-from web.stores.event_files import read_event_file
+from web.adapters.event_files import read_event_file
 
 EVENT = {
     "sections": [

@@ -12,8 +12,8 @@ from tests.conftest import ORGANISER_TOKEN
 from tests.factories import FLOOR, FREE, STALLS, lose_event, numbers, small_hall, unique
 from tests.http_client import Client, bearer
 from tests.pages.conftest import BUYER
+from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.domain.events import Row, Section
-from web.stores.seat_store import CATALOGUE_KEY
 from web.use_cases.refunds import Refunding
 
 GALLERY = Section("gallery", "Gallery", "seated", 700, (Row("A", (numbers(1, 4),)),))

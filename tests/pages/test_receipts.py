@@ -9,8 +9,8 @@ from tests.commands import flask
 from tests.factories import a_booking
 from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
+from web.adapters.redis.seat_store import connect
 from web.signing.ticket_codes import BadCode, TicketCodes
-from web.stores.seat_store import connect
 
 SECRET = "a secret key of tests"
 

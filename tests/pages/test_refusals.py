@@ -14,7 +14,7 @@ from tests.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale,
 from tests.http_client import PROBLEM_TYPE
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
-from web.stores.seat_store import CATALOGUE_KEY, connect
+from web.adapters.redis.seat_store import CATALOGUE_KEY, connect
 from web.use_cases.opening import Opening
 
 

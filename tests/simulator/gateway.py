@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from web.adapters.stripe.gateway import CLOCK_SKEW, NEEDS_OWNER
 from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports.payment_gateway import Authorization, KeyUsed, NotExecuted
-from web.stores.stripe_gateway import CLOCK_SKEW, NEEDS_OWNER
 
 DECLINED_CARDS = {
     "pm_card_visa_chargeDeclined": ("generic_decline", "Your card was declined."),

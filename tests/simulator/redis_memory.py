@@ -14,7 +14,7 @@ import redis
 
 from ops.servers import Redis
 from tests.redis_clock import NOW
-from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
+from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
 
 TOLD_NOW = "{ARGV[#ARGV - 1], ARGV[#ARGV]}"
 """Two more arguments than the header has: seconds and microseconds, as TIME answers. They need no

@@ -24,12 +24,12 @@ from tests.simulator.plans import (
     When,
 )
 from tests.simulator.world import run
+from web.adapters.redis import seat_store
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
 from web.domain.sales import Payment
 from web.ports.payment_gateway import Authorization
 from web.ports.seat_store import Upkeep
-from web.stores import seat_store
-from web.stores.seat_store import RedisSeatStore
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening
 

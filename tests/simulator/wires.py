@@ -11,12 +11,12 @@ from tests.simulator.gateway import PAGE_SIZE
 from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
+from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.redis.seat_store import RETRIES, SOCKET_TIMEOUT_S
+from web.adapters.stripe.gateway import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.stores.booking_store import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
-from web.stores.seat_store import RETRIES, SOCKET_TIMEOUT_S
-from web.stores.stripe_gateway import READ_TIMEOUT_S
 
 TIMEOUTS_S = {
     "seats": SOCKET_TIMEOUT_S * (1 + RETRIES),

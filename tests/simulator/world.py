@@ -32,11 +32,11 @@ from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
 from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import BookingNotFound, Refusal
 from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
 from web.ports.payment_gateway import Authorization, GatewayError
 from web.signing.hold_tokens import HoldTokens
-from web.stores.seat_store import RedisSeatStore
 from web.use_cases.audit import audit
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout, _digest

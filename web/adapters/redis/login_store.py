@@ -6,7 +6,7 @@ is over: on every worker and host at once, and also when Redis has lost it.
 
 from typing import cast
 
-from web.stores.seat_store import RedisClient, reachable
+from web.adapters.redis.seat_store import RedisClient, reachable
 
 KEY = "login:"
 

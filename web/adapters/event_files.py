@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from web.adapters.event_file_shape import BadShape, check_shape
+from web.adapters.event_file_words import problem_with
 from web.domain.currencies import CURRENCIES, nearest, problem_with_price
 from web.domain.events import GENERAL_ROW, Event, Row, Section
 from web.domain.validation import check_title
-from web.stores.event_file_shape import BadShape, check_shape
-from web.stores.event_file_words import problem_with
 
 MAX_SEATS = 100_000
 """Twice the largest stadium we ship: a map of 100 KB, still one read."""

@@ -17,6 +17,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
+from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
 from web.domain.events import Event, SeatState, Section, moved_seats
 from web.domain.journal import ReplayedHall
 from web.domain.refusals import (
@@ -61,7 +62,6 @@ from web.ports.seat_store import (
     SeatsMoved,
     Upkeep,
 )
-from web.stores.lua_scripts import LuaScript, ScriptCall, read_scripts
 from web.utils.group_commit import Abandoned, GroupCommit
 from web.utils.lru_cache import RecentlyUsed
 

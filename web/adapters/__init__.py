@@ -1,0 +1,1 @@
+"""The stores, the payment gateway and the event files, behind the ports."""
