@@ -33,7 +33,7 @@ from tests.cross_site_requests import (
     Sent,
 )
 from tests.factories import unique
-from web import cross_site
+from web.http import cross_site
 from web.origins import parse_origins
 from web.settings import KEPT_STATUS, read_settings
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.behind_nginx import KEEPING_S, ask
 from tests.factories import unique
-from web.answers import ASKED_EACH_TIME, KEPT_FOR_EVER
+from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from ops.servers import HOST, Nginx
 from tests.application import application_with
 from tests.behind_nginx import ask, assert_problem, local_nginx
 from tests.waiting import eventually
+from web.http.problems import Problem
 from web.pages.rendering import problem_page
-from web.problems import Problem
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PAY = "/events/e/holds/h/pay"

@@ -22,7 +22,7 @@ from tests.commands import flask
 from tests.environment import inherited
 from tests.factories import EVENT_FILE, unique
 from web.adapters.redis.seat_store import CATALOGUE_KEY
-from web.answers import CLIENT
+from web.http.responses import CLIENT
 from web.settings import read_settings
 from web.signing.hold_tokens import HoldTokens
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.application import application_with
-from web.static_files import FOLDER, VERSION
+from web.http.static_files import FOLDER, VERSION
 
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 

@@ -11,7 +11,6 @@ from flask import Blueprint, Response, request, url_for
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from web.answers import ASKED_EACH_TIME, CLIENT, KEPT_FOR_EVER, MAX_BODY_BYTES, Answer, Encoded
 from web.domain.events import Event
 from web.domain.refusals import (
     IdempotencyKeyMissing,
@@ -32,8 +31,16 @@ from web.domain.validation import (
     name_of,
     number_of,
 )
-from web.hot_calls import Call, HotCalls
-from web.refusals import counted
+from web.http.fast_path import Call, HotCalls
+from web.http.refusal_records import counted
+from web.http.responses import (
+    ASKED_EACH_TIME,
+    CLIENT,
+    KEPT_FOR_EVER,
+    MAX_BODY_BYTES,
+    Answer,
+    Encoded,
+)
 from web.settings import KEPT_STATUS
 from web.tickets import tickets
 

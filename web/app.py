@@ -13,28 +13,28 @@ from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
-from web.answers import MAX_BODY_BYTES
 from web.api import api
 from web.api import hot as hot_api
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
-from web.cross_site import CrossSite
-from web.error_handlers import page_or_problem, register_error_handlers
-from web.health import health
-from web.health import hot as hot_health
-from web.limiting import ClientLimit, limit_routes
+from web.http.cross_site import CrossSite
+from web.http.error_handlers import page_or_problem, register_error_handlers
+from web.http.health import health
+from web.http.health import hot as hot_health
+from web.http.monitoring import Monitoring
+from web.http.rate_limits import ClientLimit, limit_routes
+from web.http.request_bounds import BoundedRequest, RequestBounds
+from web.http.responses import MAX_BODY_BYTES
+from web.http.spelling import one_spelling
+from web.http.static_files import hot as hot_static_files
+from web.http.static_files import is_static_file, static_files
 from web.metrics import count_gateway_failure, measure_answers
-from web.monitoring import Monitoring
 from web.pages.rendering import limit_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
-from web.request_bounds import BoundedRequest, RequestBounds
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.shop_tags import shop_tag
 from web.signing.ticket_codes import TicketCodes
-from web.spelling import one_spelling
-from web.static_files import hot as hot_static_files
-from web.static_files import is_static_file, static_files
 from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
@@ -66,7 +66,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     monitoring = Monitoring(settings.monitoring_from, settings.monitoring_token)
     box_office = BoxOffice(seats, bookings, tokens)
 
-    app = Flask(__name__, static_folder=None)  # web/static_files.py serves them
+    app = Flask(__name__, static_folder=None)  # web/http/static_files.py serves them
     app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

@@ -11,7 +11,7 @@ from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import Unavailable
-from web.monitoring import Monitoring
+from web.http.monitoring import Monitoring
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes

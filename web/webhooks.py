@@ -11,8 +11,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import get_input_stream
 
 from web.domain.refusals import Refusal
+from web.http.problems import Problem
 from web.ports.payment_gateway import BadSignature, Gateway
-from web.problems import Problem
 from web.tickets import tickets
 
 MAX_BYTES = 64 * 1024

@@ -28,9 +28,9 @@ from tests.factories import FREE, put_on_sale, unique
 from web.adapters.event_files import read_event_file
 from web.domain.events import Event
 from web.domain.sales import booking_id_of
+from web.http.rate_limits import ROUTES_OF_HOLD_LINKS
 from web.http_server.request_reader import Limits, RequestReader
 from web.http_server.wsgi import request_environ
-from web.limiting import ROUTES_OF_HOLD_LINKS
 
 MOST_S = 0.010
 CHARGED_MOST_S = 0.050

@@ -28,8 +28,8 @@ from tests.browser.states import pressed, ready_to_pay
 from tests.conftest import ORGANISER_TOKEN
 from tests.factories import put_on_sale, small_hall
 from tests.waiting import eventually
-from web.cross_site import is_cross_site
 from web.domain.events import Event
+from web.http.cross_site import is_cross_site
 
 RULES = list(application_with().url_map.iter_rules())
 """Every address that there is."""

@@ -168,7 +168,7 @@ def test_an_error_handler_that_fails_answers_all_the_same(application, monkeypat
     def broken(problem):
         raise RuntimeError("no address can be made")
 
-    monkeypatch.setattr("web.error_handlers.problem_page", broken)
+    monkeypatch.setattr("web.http.error_handlers.problem_page", broken)
     for path, status in (("/nowhere", 404), ("/organiser", 404)):
         answer = application().get(path, headers={"Accept": "text/html"})
         assert (answer.status_code, answer.content_type) == (status, PROBLEM_TYPE)

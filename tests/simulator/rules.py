@@ -13,8 +13,8 @@ import msgspec
 
 from web.domain.refusals import PaymentPending, Refusal
 from web.domain.sales import Booking, Receipt
+from web.http.problems import problem_of
 from web.ports.payment_gateway import Authorization
-from web.problems import problem_of
 
 NO = frozenset(
     {

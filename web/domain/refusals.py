@@ -19,7 +19,7 @@ def _listed(value: object) -> str:
 
 
 class Refusal(Exception):
-    """An expected no: part of a sale, not an accident. ``web/problems.py`` says how each one
+    """An expected no: part of a sale, not an accident. ``web/http/problems.py`` says how each one
     looks to a client, ``str()`` what logs and terminals say."""
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, request, session
 
-from web.answers import CLIENT
+from web.http.responses import CLIENT
 from web.pages.rendering import secured
 
 pages = Blueprint("pages", __name__)

@@ -27,14 +27,14 @@ from web.domain.refusals import (
     Unavailable,
 )
 from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldStatus
+from web.http.problems import more_cards
+from web.http.refusal_records import counted
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import Mistake, in_seconds, page
-from web.problems import more_cards
-from web.refusals import counted
 from web.tickets import tickets
 
 NOT_TRIED = (

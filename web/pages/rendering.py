@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from flask import Flask, Response, render_template, request, url_for
 
-from web.problems import Problem
+from web.http.problems import Problem
 
 _POLICY = {
     "default-src": "'none'",

@@ -28,6 +28,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import Hold, HoldStatus
 from web.domain.validation import MAX_SEATS_NAMED, number_of
+from web.http.refusal_records import counted
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
 from web.pages.locales import duration, isolated, isolated_seat
@@ -42,7 +43,6 @@ from web.pages.seating import (
     section_of,
     sections_of,
 )
-from web.refusals import counted
 from web.tickets import tickets
 
 NEIGHBOURS = Mistake(

@@ -6,13 +6,14 @@ from functools import partial
 from flask import Blueprint, Flask, url_for
 from flask_wtf import CSRFProtect
 
+from web.http.static_files import VERSION
+
 # Their views are on the blueprint once they are imported.
 from web.pages import checkout, hold_links, organiser, receipts, refusal_pages, shop  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
 from web.settings import Settings
-from web.static_files import VERSION
 
 
 def register_pages(app: Flask, settings: Settings, without_cookies: Iterable[Blueprint]) -> None:

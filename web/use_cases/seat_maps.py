@@ -4,8 +4,8 @@ from functools import cached_property
 
 import msgspec
 
-from web.answers import Encoded
 from web.domain.events import Availability, Event
+from web.http.responses import Encoded
 from web.ports.seat_store import SeatMap
 from web.use_cases.box_office import BoxOffice
 from web.utils.group_commit import GroupCommit

@@ -2,10 +2,10 @@
 
 from flask import Blueprint, Response, request
 
-from web.answers import Answer
-from web.hot_calls import Call, HotCalls
+from web.http.fast_path import Call, HotCalls
+from web.http.monitoring import IS_ADMITTED
+from web.http.responses import Answer
 from web.metrics import render_metrics
-from web.monitoring import IS_ADMITTED
 from web.tickets import tickets
 
 health = Blueprint("health", __name__)

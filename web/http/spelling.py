@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from web.answers import Answer
+from web.http.responses import Answer
 
 _SEGMENT = r"\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 """The characters that need no percent sign (RFC 3986, 2.3), but neither "." nor ".."."""

@@ -13,7 +13,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Response
 
-from web.answers import ExcInfo, Headers
+from web.http.problems import Problem
+from web.http.responses import ExcInfo, Headers
 from web.metrics import count_refusal
 from web.origins import (
     FRAMES,
@@ -23,7 +24,6 @@ from web.origins import (
     RESPONSE_HEADERS,
     SAFE_METHODS,
 )
-from web.problems import Problem
 
 API = "/api/"
 STATIC = "/static/"

@@ -15,10 +15,10 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from web.answers import Answer
 from web.domain.refusals import Refusal
+from web.http.refusal_records import bug, counted
+from web.http.responses import Answer
 from web.metrics import count_answer
-from web.refusals import bug, counted
 from web.tickets import Tickets, tickets
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from flask import Response
 
-from web.answers import Answer
 from web.domain import refusals
+from web.http.responses import Answer
 
 MEDIA_TYPE = "application/problem+json"
 

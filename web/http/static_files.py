@@ -14,10 +14,10 @@ from typing import Any
 from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
-from web.answers import ASKED_EACH_TIME, KEPT_FOR_EVER, Answer, Encoded
-from web.hot_calls import Call, HotCalls
+from web.http.fast_path import Call, HotCalls
+from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, Answer, Encoded
 
-FOLDER = Path(__file__).parent / "static"
+FOLDER = Path(__file__).parents[1] / "static"
 
 VERSION_LENGTH = 8
 """Of the hexadecimal version in a static file's address; nginx knows it by its form."""

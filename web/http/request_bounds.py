@@ -19,8 +19,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_date
 
+from web.http.problems import Problem
 from web.metrics import count_answer
-from web.problems import Problem
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -12,7 +12,7 @@ from flask import Response, abort
 
 from sidecar.client_address import Address
 from sidecar.networks import Network
-from web.problems import Problem
+from web.http.problems import Problem
 
 PATHS = frozenset({"/metrics", "/readyz"})
 

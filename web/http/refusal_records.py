@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from web.domain.refusals import NOT_ACCEPTED, PaymentDeclined, Refusal
+from web.http.problems import Problem, problem_of
 from web.metrics import CARDS_REFUSED, HOLDS_LOST, NOT_ACCEPTED_PAYMENTS, count_refusal
-from web.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
 

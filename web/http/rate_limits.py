@@ -21,11 +21,11 @@ from sidecar.client_address import client_address, client_key, is_trusted, netwo
 from sidecar.limits_storage import SidecarLimiter
 from sidecar.networks import Network
 from sidecar.sliding_log import NS_PER_S, Decision, Rate
-from web.answers import CLIENT, ExcInfo, Headers, wants_page
+from web.http.monitoring import IS_ADMITTED, Monitoring
+from web.http.monitoring import PATHS as MONITORING_PATHS
+from web.http.problems import Problem
+from web.http.responses import CLIENT, ExcInfo, Headers, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal
-from web.monitoring import IS_ADMITTED, Monitoring
-from web.monitoring import PATHS as MONITORING_PATHS
-from web.problems import Problem
 from web.settings import Settings
 
 UNLIMITED_PATHS = frozenset({"/healthz"})

@@ -8,12 +8,12 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.answers import wants_page
 from web.domain.refusals import Refusal
+from web.http.problems import Problem
+from web.http.refusal_records import bug, counted
+from web.http.responses import wants_page
 from web.pages.rendering import problem_page
 from web.ports.booking_store import IndexMissing
-from web.problems import Problem
-from web.refusals import bug, counted
 
 log = logging.getLogger(__name__)
 

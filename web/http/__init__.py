@@ -1,0 +1,1 @@
+"""What HTTP is to every route, whether it answers programs or people."""
