@@ -290,7 +290,7 @@ ROOMS = {
     "web/http/monitoring.py": {"sidecar", "web.http.problems"},
     "web/http/spelling.py": {"web.http.responses"},
     # Who asks.
-    "web/api.py": {
+    "web/api/routes.py": {
         "web.http.responses",
         "web.domain",
         "web.http.fast_path",
@@ -339,7 +339,7 @@ ROOMS = {
         "web.http.monitoring",
         "web.tickets",
     },
-    "web/webhooks.py": {"web.domain", "web.ports", "web.http.problems", "web.tickets"},
+    "web/api/webhooks.py": {"web.domain", "web.ports", "web.http.problems", "web.tickets"},
     "web/http/request_bounds.py": {"web.http.responses", "web.metrics", "web.http.problems"},
     "web/http/error_handlers.py": {
         "web.http.responses",

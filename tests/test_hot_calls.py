@@ -10,7 +10,7 @@ from werkzeug.test import Client, create_environ
 from tests.application import application_with
 from tests.factories import put_on_sale, small_hall
 from tests.no_limit import lift_limit
-from web.api import hot
+from web.api.routes import hot
 from web.http import rate_limits as limiting
 from web.http.health import hot as hot_health
 from web.http.responses import CLIENT

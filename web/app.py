@@ -13,8 +13,9 @@ from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
-from web.api import api
-from web.api import hot as hot_api
+from web.api.routes import api
+from web.api.routes import hot as hot_api
+from web.api.webhooks import signed_by, webhooks
 from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
@@ -41,7 +42,6 @@ from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
 from web.use_cases.readiness import Readiness
 from web.use_cases.seat_maps import SeatMaps
-from web.webhooks import signed_by, webhooks
 
 
 def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
