@@ -9,7 +9,7 @@ from flask_wtf import CSRFProtect
 from web.http.static_files import VERSION
 
 # Their views are on the blueprint once they are imported.
-from web.pages import checkout, hold_links, organiser, receipts, refusal_pages, shop  # noqa: F401
+from web.pages import checkout, events, hold_links, organiser, receipts, refusal_pages  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
