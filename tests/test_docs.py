@@ -247,7 +247,7 @@ ROOMS = {
     "web/__init__.py": set(),
     "web/origins.py": {"sidecar"},
     "web/settings.py": {"sidecar", "web.domain", "web.origins"},
-    "web/tickets.py": {
+    "web/services.py": {
         "sidecar",
         "web.domain",
         "web.signing.hold_tokens",
@@ -271,7 +271,7 @@ ROOMS = {
         "web.domain",
         "web.metrics",
         "web.http.refusal_records",
-        "web.tickets",
+        "web.services",
     },
     "web/http/cross_site.py": {
         "web.http.responses",
@@ -296,7 +296,7 @@ ROOMS = {
         "web.http.fast_path",
         "web.http.refusal_records",
         "web.settings",
-        "web.tickets",
+        "web.services",
         "web.domain.validation",
     },
     "web/pages": {
@@ -310,7 +310,7 @@ ROOMS = {
         "web.settings",
         "web.http.static_files",
         "web.signing.ticket_codes",
-        "web.tickets",
+        "web.services",
         "web.use_cases",
         "web.domain.validation",
     },
@@ -328,7 +328,7 @@ ROOMS = {
         "web.ports",
         "web.adapters",
         "web.signing.ticket_codes",
-        "web.tickets",
+        "web.services",
         "web.use_cases",
         "web.domain.validation",
     },
@@ -337,9 +337,9 @@ ROOMS = {
         "web.http.fast_path",
         "web.metrics",
         "web.http.monitoring",
-        "web.tickets",
+        "web.services",
     },
-    "web/api/webhooks.py": {"web.domain", "web.ports", "web.http.problems", "web.tickets"},
+    "web/api/webhooks.py": {"web.domain", "web.ports", "web.http.problems", "web.services"},
     "web/http/request_bounds.py": {"web.http.responses", "web.metrics", "web.http.problems"},
     "web/http/error_handlers.py": {
         "web.http.responses",

@@ -8,8 +8,8 @@ import pytest
 from tests.application import application_with
 from tests.factories import BUYER, put_on_sale, small_hall, unique
 from web.domain.sales import Booking, booking_id_of
+from web.services import Tickets
 from web.signing.shop_tags import shop_tag
-from web.tickets import Tickets
 from web.use_cases.audit import audit
 from web.use_cases.reconciliation import Reconciler
 

@@ -32,11 +32,11 @@ from web.metrics import count_gateway_failure, measure_answers
 from web.pages.rendering import limit_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
+from web.services import Tickets
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.shop_tags import shop_tag
 from web.signing.ticket_codes import TicketCodes
-from web.tickets import Tickets
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds

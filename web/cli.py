@@ -42,8 +42,8 @@ from web.event_text import (
 from web.pages.locales import count, money
 from web.ports.booking_store import UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
+from web.services import tickets
 from web.signing.ticket_codes import BadCode
-from web.tickets import tickets
 from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.reconciliation import Reconciler

@@ -36,7 +36,7 @@ from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
 from tests.processes import state_of
 from tests.waiting import eventually
 from web.domain.sales import booking_id_of
-from web.tickets import Tickets
+from web.services import Tickets
 from web.use_cases.checkout import POINTS
 
 LEASE_S = 3.0

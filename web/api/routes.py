@@ -41,8 +41,8 @@ from web.http.responses import (
     Answer,
     Encoded,
 )
+from web.services import tickets
 from web.settings import KEPT_STATUS
-from web.tickets import tickets
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""

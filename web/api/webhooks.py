@@ -13,7 +13,7 @@ from werkzeug.wsgi import get_input_stream
 from web.domain.refusals import Refusal
 from web.http.problems import Problem
 from web.ports.payment_gateway import BadSignature, Gateway
-from web.tickets import tickets
+from web.services import tickets
 
 MAX_BYTES = 64 * 1024
 """Of a body whose signature is looked at; that takes 80 µs. Stripe's have some 5,000 bytes."""

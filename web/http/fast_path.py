@@ -19,7 +19,7 @@ from web.domain.refusals import Refusal
 from web.http.refusal_records import bug, counted
 from web.http.responses import Answer
 from web.metrics import count_answer
-from web.tickets import Tickets, tickets
+from web.services import Tickets, tickets
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 """One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""

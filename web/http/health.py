@@ -6,7 +6,7 @@ from web.http.fast_path import Call, HotCalls
 from web.http.monitoring import IS_ADMITTED
 from web.http.responses import Answer
 from web.metrics import render_metrics
-from web.tickets import tickets
+from web.services import tickets
 
 health = Blueprint("health", __name__)
 hot = HotCalls(health)

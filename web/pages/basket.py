@@ -9,7 +9,7 @@ from flask import session
 
 from web.domain.refusals import BasketFull, EventNotFound, HoldExpired, HoldNotFound, Unavailable
 from web.domain.sales import Hold, HoldStatus
-from web.tickets import tickets
+from web.services import tickets
 
 FIELD = "holds"
 

@@ -35,7 +35,7 @@ from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import Mistake, in_seconds, page
-from web.tickets import tickets
+from web.services import tickets
 
 NOT_TRIED = (
     "Another form was sent before this one, perhaps in another tab, and its payment failed. The "

@@ -43,7 +43,7 @@ from web.pages.seating import (
     section_of,
     sections_of,
 )
-from web.tickets import tickets
+from web.services import tickets
 
 NEIGHBOURS = Mistake(
     "None of them is yours: somebody who shares your internet connection holds them. Wait until "

@@ -13,8 +13,8 @@ from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import Step, notice, page
+from web.services import tickets
 from web.signing.ticket_codes import BadCode
-from web.tickets import tickets
 
 
 class LinkEnded(Exception):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from web.domain.events import name_of_id, seat_name
 from web.domain.refusals import EventNotFound, Unavailable
 from web.domain.sales import Booking
-from web.tickets import tickets
+from web.services import tickets
 
 
 class EventNames(NamedTuple):

@@ -15,7 +15,7 @@ from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm
 from web.pages.rendering import page
-from web.tickets import tickets
+from web.services import tickets
 from web.use_cases.sale_report import report_sale
 
 FIELD = "organiser"

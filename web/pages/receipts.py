@@ -8,8 +8,8 @@ from web.pages.blueprint import pages
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import page
+from web.services import tickets
 from web.signing.ticket_codes import BadCode
-from web.tickets import tickets
 
 
 @pages.get("/receipts/<link>")
