@@ -12,7 +12,7 @@ import sys
 
 # For the processes that are forked. They read their settings themselves, in wsgi.py.
 import web.app
-import web.cli  # noqa: F401
+import web.cli.commands  # noqa: F401
 from tests.commands import TIMEOUT_S
 
 

@@ -315,16 +315,16 @@ ROOMS = {
         "web.domain.validation",
     },
     "web/http/static_files.py": {"web.http.responses", "web.http.fast_path"},
-    "web/event_text.py": {
+    "web/cli/event_text.py": {
         "web.domain.currencies",
         "web.domain",
-        "web.pages.locales",
+        "web.http.locales",
         "web.use_cases",
     },
-    "web/cli.py": {
+    "web/cli/commands.py": {
         "web.domain",
-        "web.event_text",
-        "web.pages.locales",
+        "web.cli.event_text",
+        "web.http.locales",
         "web.ports",
         "web.adapters",
         "web.signing.ticket_codes",

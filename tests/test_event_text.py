@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.factories import FLOOR, FREE, SMALL_HALL, STALLS, numbers
+from web.cli.event_text import changes, described, opening_time, state_of_sale, warnings
 from web.domain.events import Availability, Row
-from web.event_text import changes, described, opening_time, state_of_sale, warnings
 
 
 def with_stalls(**changed):

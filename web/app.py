@@ -16,7 +16,7 @@ from web.adapters.stripe.gateway import StripeGateway
 from web.api.routes import api
 from web.api.routes import hot as hot_api
 from web.api.webhooks import signed_by, webhooks
-from web.cli import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
+from web.cli.commands import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
 from web.http.health import health

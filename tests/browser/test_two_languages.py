@@ -8,7 +8,7 @@ from flask import Flask
 from tests.factories import FREE, STALLS, put_on_sale, small_hall
 from web.domain.currencies import CURRENCIES
 from web.domain.events import Row, Section
-from web.pages.locales import LOCALES, count, duration, money_format, price
+from web.http.locales import LOCALES, count, duration, money_format, price
 from web.pages.seating import pages_of
 
 DURATIONS = {

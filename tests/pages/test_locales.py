@@ -8,7 +8,7 @@ import pytest
 from tests.factories import SMALL_HALL, STALLS
 from tests.pages.browser import Browser
 from web.domain.events import Row
-from web.pages.locales import clock_time, day_and_time, duration, money, price
+from web.http.locales import clock_time, day_and_time, duration, money, price
 from web.pages.seating import pages_of, row_anchor
 
 

@@ -28,10 +28,10 @@ from web.domain.refusals import (
 )
 from web.domain.sales import Hold, HoldStatus
 from web.domain.validation import MAX_SEATS_NAMED, number_of
+from web.http.locales import duration, isolated, isolated_seat
 from web.http.refusal_records import counted
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
-from web.pages.locales import duration, isolated, isolated_seat
 from web.pages.refusal_pages import words_of
 from web.pages.rendering import Mistake, page
 from web.pages.seating import (

@@ -19,10 +19,10 @@ from web.domain.refusals import (
     TooManyHeld,
     TooManyHeldByNetwork,
 )
+from web.http.locales import duration, isolated_seat
 from web.http.problems import Problem, problem_of
 from web.http.refusal_records import counted
 from web.pages.blueprint import is_for_script, pages
-from web.pages.locales import duration, isolated_seat
 from web.pages.names import names_of_seats
 from web.pages.rendering import Step, in_seconds, notice, problem_page
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from web.domain.events import Availability, Event, Row, SeatState, Section
-from web.pages.locales import isolated
+from web.http.locales import isolated
 
 MAX_SEATS_ON_PAGE = 600
 """Check boxes that a reader, a screen reader and a telephone can still cope with. A hall with more

@@ -6,12 +6,12 @@ from functools import partial
 from flask import Blueprint, Flask, url_for
 from flask_wtf import CSRFProtect
 
+from web.http.locales import register_filters
 from web.http.static_files import VERSION
 
 # Their views are on the blueprint once they are imported.
 from web.pages import checkout, events, hold_links, organiser, receipts, refusal_pages  # noqa: F401
 from web.pages.blueprint import pages
-from web.pages.locales import register_filters
 from web.pages.session import keep_sessions
 from web.settings import Settings
 

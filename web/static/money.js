@@ -1,4 +1,4 @@
-// Prices and numbers as the server writes them, which sends the format along (web/pages/locales.py):
+// Prices and numbers as the server writes them, which sends the format along (web/http/locales.py):
 // browsers have other digits and symbols for some currencies, and write 4500 for 4.500 in some languages.
 
 export const grouped = (whole, group) => String(whole).replace(/\B(?=(\d{3})+$)/g, group);

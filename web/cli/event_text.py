@@ -8,7 +8,7 @@ from babel import dates
 
 from web.domain.currencies import currency_of
 from web.domain.events import Availability, Event, SeatState, Section
-from web.pages.locales import count, duration, locale_of, money
+from web.http.locales import count, duration, locale_of, money
 from web.use_cases.sale_report import SaleReport
 
 FREE_OF_CHARGE = "free of charge"

@@ -23,11 +23,7 @@ from web.adapters.event_files import (
 from web.adapters.mongodb import PART as BOOKING_STORE
 from web.adapters.redis.seat_store import PART as SEAT_STORE
 from web.adapters.redis.seat_store import redis_answer
-from web.domain.events import Event
-from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavailable
-from web.domain.sales import Booking, booking_id_of, hold_id_of
-from web.domain.validation import did_you_mean
-from web.event_text import (
+from web.cli.event_text import (
     LIST_NUMBERS,
     LIST_TITLES,
     changes,
@@ -39,7 +35,11 @@ from web.event_text import (
     table,
     warnings,
 )
-from web.pages.locales import count, money
+from web.domain.events import Event
+from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavailable
+from web.domain.sales import Booking, booking_id_of, hold_id_of
+from web.domain.validation import did_you_mean
+from web.http.locales import count, money
 from web.ports.booking_store import UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
 from web.services import tickets
