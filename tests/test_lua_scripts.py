@@ -23,7 +23,7 @@ FOR_CLOSED_EVENTS = {
 }
 """What opens an event, and what ends payments and refunds that were begun before Redis lost it."""
 
-SEAT_STORE_SOURCE = (LUA_DIR.parent / "web/adapters/redis/seat_store.py").read_text()
+SEAT_STORE_SOURCE = (LUA_DIR.parents[1] / "web/adapters/redis/seat_store.py").read_text()
 
 pytestmark = pytest.mark.parametrize("name", SCRIPTS)
 

@@ -1,4 +1,4 @@
-"""The Lua scripts of ``lua/``, read together with their headers.
+"""The Lua scripts of ``lua/seats``, read together with their headers.
 
 A header is the contract, and there is no second copy of it: the names and the order of keys and
 arguments that a call needs are taken from there, so a caller that is out of step fails with a
@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-LUA_DIR = Path(__file__).parents[2] / "lua"
+LUA_DIR = Path(__file__).parents[3] / "lua/seats"
 
 _PARAMETER = re.compile(r"^-- (KEYS|ARGV)\[\d+\]\s+(\S+)", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
@@ -71,4 +71,4 @@ def _read_script(path: Path) -> LuaScript:
 
 
 def _included(folder: Path, names: list[str]) -> str:
-    return "\n".join((folder / "include" / f"{name}.lua").read_text() for name in names)
+    return "\n".join((folder.parent / "include" / f"{name}.lua").read_text() for name in names)
