@@ -68,7 +68,7 @@ lint-luacheck: ## the scripts as Redis gets them, with what they include
 	$(PYTHON_OF_VENV) -m ops.luacheck
 
 lint-gixy: ## weaknesses in each rendering of nginx's configuration
-	$(PYTHON_OF_VENV) -m pytest --quiet tests/test_nginx_renderings.py -k gixy
+	$(PYTHON_OF_VENV) -m pytest --quiet tests/nginx/test_nginx_renderings.py -k gixy
 
 screenshots: ## docs/screenshots, a picture of every page
 	@ops/install.sh screenshots

@@ -20,11 +20,11 @@ from ops.processes import free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
-from tests.application import application_with
-from tests.behind_nginx import Upstream, local_nginx
-from tests.environment import NO_ENV_FILE, inherited
-from tests.factories import put_on_sale, small_hall
-from tests.sometimes import (  # noqa: F401
+from tests.support.application import application_with
+from tests.support.behind_nginx import Upstream, local_nginx
+from tests.support.environment import NO_ENV_FILE, inherited
+from tests.support.factories import put_on_sale, small_hall
+from tests.support.sometimes import (  # noqa: F401
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,
@@ -50,13 +50,14 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 LONGEST_FILES = """
     browser/test_accessibility.py browser/test_every_engine.py browser/test_older_browsers.py
     browser/test_cards.py browser/test_map.py browser/test_time_and_forms.py
-    browser/test_one_address.py browser/test_two_languages.py
-    test_faults.py attacks/test_cross_site.py simulator/test_simulator.py
-    test_organiser_commands.py test_start_up.py test_partial_loss.py test_install.py
-    test_tickets_command.py test_ops_servers.py test_nginx_renderings.py test_payment_sandbox.py
-    test_run.py test_stripe_gateway.py test_shared_limit.py test_model.py
-    attacks/test_slow_clients.py test_honcho.py test_limit_exactness.py test_wrong_clocks.py
-    test_points.py test_parameters.py test_env_file.py
+    browser/test_one_address.py browser/test_two_languages.py faults/test_faults.py
+    attacks/test_cross_site.py simulator/test_simulator.py cli/test_organiser_commands.py
+    ops/test_start_up.py faults/test_partial_loss.py ops/test_install.py
+    cli/test_tickets_command.py ops/test_ops_servers.py nginx/test_nginx_renderings.py
+    ops/test_payment_sandbox.py ops/test_run.py adapters/test_stripe_gateway.py
+    sidecar/test_shared_limit.py adapters/test_model.py attacks/test_slow_clients.py
+    ops/test_honcho.py sidecar/test_limit_exactness.py faults/test_wrong_clocks.py
+    faults/test_points.py ops/test_parameters.py sidecar/test_env_file.py
 """.split()
 """As ``--durations`` shows. Workers take them first, so that in the end none is left with one."""
 

@@ -7,28 +7,32 @@ from pathlib import Path
 import pytest
 
 from ops.servers import REPOSITORY
-from tests.environment import inherited
+from tests.support.environment import inherited
 
 HOOKS = """
-from tests.sometimes import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown
+from tests.support.sometimes import (
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 """
 
 SEES_EVERY_ANSWER = """
-from tests import sometimes
+from tests.support import sometimes
 
 def test_it():
     sometimes.answers.update(sometimes.listed_answers())
 """
 
 SEES_EVERY_REFUSAL_BUT_ONE = """
-from tests import sometimes
+from tests.support import sometimes
 
 def test_it():
     sometimes.codes.update(sometimes.listed_codes() - {"hold_expired"})
 """
 
 SEES_THE_LAST_ONE = """
-from tests import sometimes
+from tests.support import sometimes
 
 def test_it():
     sometimes.codes.add("hold_expired")

@@ -10,7 +10,7 @@ from pathlib import Path
 from ops.processes import free_port
 from ops.stack import Stack
 from tests.attacks.floods import SETTINGS, Flood, Scene
-from tests.environment import inherited
+from tests.support.environment import inherited
 
 ROUNDS = 3
 SECONDS = 1.0

@@ -6,7 +6,7 @@ from ops.processes import free_port
 from ops.stack import Stack
 from tests.attacks.clients import new_address
 from tests.attacks.floods import SETTINGS, Scene
-from tests.environment import inherited
+from tests.support.environment import inherited
 
 
 @pytest.fixture(params=["through nginx", "at gunicorn", "at gunicorn's gevent worker"])

@@ -11,7 +11,6 @@ import redis
 from playwright.sync_api import Browser, BrowserContext, Error, Frame, Page, Response, expect
 from werkzeug.test import create_environ
 
-from tests.application import application_with
 from tests.attacks.clients import new_address
 from tests.attacks.other_website import (
     BEACON,
@@ -26,8 +25,9 @@ from tests.browser.chromium import new_context, running_chromium
 from tests.browser.engines import ENGINES
 from tests.browser.states import pressed, ready_to_pay
 from tests.conftest import ORGANISER_TOKEN
-from tests.factories import put_on_sale, small_hall
-from tests.waiting import eventually
+from tests.support.application import application_with
+from tests.support.factories import put_on_sale, small_hall
+from tests.support.waiting import eventually
 from web.domain.events import Event
 from web.http.cross_site import is_cross_site
 

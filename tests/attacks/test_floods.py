@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.application import application_with
 from tests.attacks.costliest import NO_ROUTE, routes_of
 from tests.attacks.floods import Flood
+from tests.support.application import application_with
 
 ROUTES = [*routes_of(application_with()), NO_ROUTE]
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.raw_http import exchange, request_bytes
+from tests.support.raw_http import exchange, request_bytes
 
 _numbers = itertools.count(1)
 CLAIMED = "6.6.6.6"

@@ -11,7 +11,7 @@ import pytest
 from tests.attacks.clients import new_address, new_neighbour
 from tests.attacks.corpora.headers import EVIL, OF_OURS, OF_PROXIES
 from tests.attacks.floods import Scene
-from tests.raw_http import Answer, exchange, request_bytes
+from tests.support.raw_http import Answer, exchange, request_bytes
 from web.settings import KEPT_STATUS
 
 ASKED = (

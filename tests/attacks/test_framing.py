@@ -11,9 +11,9 @@ import pytest
 
 from tests.attacks.clients import new_address
 from tests.attacks.corpora.framing import FRAMINGS, Framing, Outcome
-from tests.factories import put_on_sale, small_hall
-from tests.http_client import PROBLEM_TYPE
-from tests.raw_http import Answer, exchange, request_bytes
+from tests.support.factories import put_on_sale, small_hall
+from tests.support.http_client import PROBLEM_TYPE
+from tests.support.raw_http import Answer, exchange, request_bytes
 from web.domain.events import Event
 
 SMUGGLED_SEAT = "stalls-A-8"

@@ -12,7 +12,7 @@ import pytest
 
 from ops.processes import free_port
 from ops.servers import HOST
-from tests.behind_nginx import (
+from tests.support.behind_nginx import (
     ask,
     assert_problem,
     local_nginx,

@@ -15,9 +15,9 @@ import requests
 from tests.attacks.corpora.texts import FORGED, TEXTS
 from tests.attacks.floods import Scene
 from tests.conftest import ORGANISER_TOKEN
-from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
-from tests.http_client import bearer
 from tests.pages.browser import Browser, Page
+from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
+from tests.support.http_client import bearer
 from web.domain.events import Event
 
 REFUSED = {400, 404, 405, 409, 410, 413, 414, 422, 431}

@@ -9,8 +9,8 @@ import pytest
 
 from ops.nginx.problems import NEVER_HERE, PROBLEMS, UPSTREAM_FAILURE_STATUSES
 from ops.servers import HOST
-from tests.behind_nginx import ask, assert_problem, local_nginx
-from tests.raw_http import exchange
+from tests.support.behind_nginx import ask, assert_problem, local_nginx
+from tests.support.raw_http import exchange
 
 BROWSER = {"Accept": "text/html,*/*"}
 FILE = "/static/style.css"

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from werkzeug.routing import Rule
 
 from tests.attacks.clients import new_address
-from tests.http_client import PROBLEM_TYPE, TIMEOUT_S
-from tests.raw_http import Answer, Received, exchange, request_bytes
+from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S
+from tests.support.raw_http import Answer, Received, exchange, request_bytes
 
 CLOSE = "Connection: close"
 FORM = "application/x-www-form-urlencoded"

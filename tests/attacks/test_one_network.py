@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.factories import put_on_sale, small_hall, two_halves
-from tests.http_client import Client
 from tests.pages.browser import Browser
+from tests.support.factories import put_on_sale, small_hall, two_halves
+from tests.support.http_client import Client
 
 SEATS = 450
 """Of each half of the hall."""

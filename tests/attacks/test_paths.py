@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.attacks.clients import new_address
 from tests.attacks.corpora.paths import FOR_OPERATORS, NOTHING, OUTSIDE_OF_STATIC
-from tests.raw_http import Answer, exchange
+from tests.support.raw_http import Answer, exchange
 
 AT_ONCE = 16
 

@@ -13,9 +13,9 @@ import pytest
 from ops.nginx import render
 from ops.processes import free_port
 from ops.servers import HOST
-from tests.application import application_with
-from tests.behind_nginx import NO_ENVELOPE, ask, local_nginx, running_nginx, server_config
-from tests.waiting import eventually
+from tests.support.application import application_with
+from tests.support.behind_nginx import NO_ENVELOPE, ask, local_nginx, running_nginx, server_config
+from tests.support.waiting import eventually
 
 SECRET = application_with().extensions["tickets"].codes.link_of("e", "s3cr3t-hold-s3cr3t-hold")
 LONG = "x" * 20_000

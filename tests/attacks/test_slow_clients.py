@@ -16,9 +16,9 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer
 from sidecar.settings import parse_rate
 from tests.attacks.clients import new_address, new_neighbour
-from tests.behind_nginx import ask, assert_problem, running_nginx
-from tests.raw_http import request_bytes
-from tests.waiting import eventually
+from tests.support.behind_nginx import ask, assert_problem, running_nginx
+from tests.support.raw_http import request_bytes
+from tests.support.waiting import eventually
 from web.http_server.waits import MAX_HELD
 from web.settings import FILES_A_PAGE
 

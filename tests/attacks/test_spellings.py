@@ -9,7 +9,7 @@ import pytest
 from ops.processes import free_port
 from ops.servers import HOST
 from tests.attacks.clients import new_address
-from tests.behind_nginx import (
+from tests.support.behind_nginx import (
     NO_ENVELOPE,
     PROBLEM_TYPE,
     ask,
@@ -19,8 +19,8 @@ from tests.behind_nginx import (
     running_nginx,
     server_config,
 )
-from tests.factories import unique
-from tests.raw_http import Answer, exchange, request_bytes
+from tests.support.factories import unique
+from tests.support.raw_http import Answer, exchange, request_bytes
 from web.settings import KEPT_STATUS
 
 HOLD = "/api/events/{event}/seats/stalls-A-1/hold"

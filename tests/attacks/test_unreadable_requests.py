@@ -7,7 +7,7 @@ import pytest
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer
 from tests.attacks.clients import new_address
-from tests.raw_http import Answer, exchange, request_bytes
+from tests.support.raw_http import Answer, exchange, request_bytes
 
 LIMIT = 10
 

@@ -27,8 +27,8 @@ from tests.bench.measurements import (
 )
 from tests.bench.report import Report
 from tests.bench.servers import Bench, can_run_express
-from tests.environment import inherited
-from tests.parameters import BadParameter, read_parameters
+from tests.support.environment import inherited
+from tests.support.parameters import BadParameter, read_parameters
 
 KEPT_DIR = REPOSITORY / "docs/bench"
 

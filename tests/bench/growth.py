@@ -22,8 +22,8 @@ from tests.bench.growth_costs import (
     Bench,
 )
 from tests.bench.line_chart import LineChart
-from tests.machine import machine
-from tests.parameters import BadParameter, read_parameters
+from tests.support.machine import machine
+from tests.support.parameters import BadParameter, read_parameters
 
 FOLDER = REPOSITORY / "docs/bench"
 FIGURES = FOLDER / "growth.json"

@@ -18,8 +18,8 @@ import pymongo.monitoring
 from flask.testing import FlaskClient
 
 from ops.servers import MongoDB, Redis
-from tests.application import application_with
-from tests.factories import BUYER, a_booking, numbers, put_on_sale, unique
+from tests.support.application import application_with
+from tests.support.factories import BUYER, a_booking, numbers, put_on_sale, unique
 from web.adapters.mongodb import MongoBookingStore, _document
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event, Row, Section

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.svg import INK, PAPER, QUIET, RULE, Picture
+from tests.support.svg import INK, PAPER, QUIET, RULE, Picture
 
 WIDTH, HEIGHT = 900, 440
 LEFT, RIGHT, TOP, BOTTOM = 76, 290, 56, 50

@@ -17,8 +17,8 @@ from tests.bench.wrk import (
     buyers,
     start_wrk,
 )
-from tests.http_client import answers_of_application
-from tests.meanwhile import meanwhile
+from tests.support.http_client import answers_of_application
+from tests.support.meanwhile import meanwhile
 from web.domain.events import Event
 
 REPETITIONS = 3

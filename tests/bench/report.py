@@ -17,8 +17,8 @@ from tests.bench.measurements import (
     Goal,
 )
 from tests.bench.wrk import CONNECTIONS, SECONDS, Result
-from tests.machine import circumstances
-from tests.svg import QUIET, RULE, Picture
+from tests.support.machine import circumstances
+from tests.support.svg import QUIET, RULE, Picture
 
 WIDTH, ROW_HEIGHT, LABELS, BARS, TOP = 900, 32, 420, 400, 38
 FEWEST = 100

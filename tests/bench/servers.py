@@ -14,7 +14,7 @@ import requests
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
-from tests.factories import put_on_sale, two_halves
+from tests.support.factories import put_on_sale, two_halves
 from web.adapters.redis.scripts import read_scripts
 from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 from web.domain.events import Event

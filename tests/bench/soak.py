@@ -26,10 +26,10 @@ from ops.stack import Stack
 from tests.bench.line_chart import LineChart
 from tests.bench.servers import by_part
 from tests.bench.wrk import start_wrk
-from tests.environment import inherited
-from tests.factories import put_on_sale, two_halves
-from tests.machine import circumstances
-from tests.parameters import BadParameter, read_parameters
+from tests.support.environment import inherited
+from tests.support.factories import put_on_sale, two_halves
+from tests.support.machine import circumstances
+from tests.support.parameters import BadParameter, read_parameters
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 
 SAMPLE_S = 15

@@ -1,6 +1,6 @@
 """The application without a limiter, to measure what that costs."""
 
-from tests.no_limit import lift_limit
+from tests.support.no_limit import lift_limit
 from wsgi import app
 
 lift_limit(app)

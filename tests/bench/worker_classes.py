@@ -18,8 +18,8 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer
 from ops.stack import Stack
 from tests.bench.wrk import CONNECTIONS, Surprise, buyers, wrk
-from tests.environment import inherited
-from tests.factories import put_on_sale, two_halves
+from tests.support.environment import inherited
+from tests.support.factories import put_on_sale, two_halves
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.settings import WORKER_CLASSES
 

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
-from tests.waiting import Found, eventually
+from tests.support.waiting import Found, eventually
 
 OF_A_CHANGING_PAGE = (
     ElementNotInteractableException,

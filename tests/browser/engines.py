@@ -16,7 +16,7 @@ from ops.processes import Process, accepts_connections, free_port
 from ops.servers import HOST
 from tests.browser import chromium
 from tests.browser.marionette import Marionette
-from tests.environment import inherited
+from tests.support.environment import inherited
 
 WIDTH, HEIGHT = 1280, 900
 """Of the window; of the screen, where there has to be one."""

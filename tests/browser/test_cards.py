@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from werkzeug.serving import make_server
 
-from tests.application import application_with
 from tests.browser.states import fill_in, ready_to_pay
 from tests.browser.test_older_browsers import BASIC, NEWER
-from tests.factories import put_on_sale, small_hall
+from tests.support.application import application_with
+from tests.support.factories import put_on_sale, small_hall
 
 STAND_IN = """
 window.Stripe = (key) => (window.stripe = {

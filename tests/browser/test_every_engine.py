@@ -11,12 +11,12 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from ops.processes import free_port
 from ops.servers import HOST
-from tests.behind_nginx import running_nginx
 from tests.browser.buyers import Buyer
 from tests.browser.chromium import NARROW
 from tests.browser.engines import ENGINES, HEIGHT, WIDTH
 from tests.browser.states import DECLINED
-from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
+from tests.support.behind_nginx import running_nginx
+from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
 from web.domain.events import Event
 
 SITE = """

@@ -9,8 +9,8 @@ from playwright.sync_api import Error, Page
 from ops.processes import free_port
 from ops.stack import Stack
 from tests.attacks.other_website import OtherWebsite
-from tests.environment import inherited
-from tests.factories import put_on_sale, small_hall
+from tests.support.environment import inherited
+from tests.support.factories import put_on_sale, small_hall
 
 BUY = Path(__file__).with_name("front_end.js").read_text()
 

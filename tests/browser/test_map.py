@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from ops.servers import REPOSITORY
 from tests.browser.chromium import DESKTOP, PHONE
-from tests.factories import FLOOR, FREE, STALLS, a_booking, put_on_sale, small_hall, unique
-from tests.http_client import Client
+from tests.support.factories import FLOOR, FREE, STALLS, a_booking, put_on_sale, small_hall, unique
+from tests.support.http_client import Client
 from web.adapters.event_files import read_event_file
 from web.domain.events import Event, Row, Section
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as TookTooLong
 
 from tests.browser.states import choose, pay
-from tests.factories import put_on_sale, small_hall
+from tests.support.factories import put_on_sale, small_hall
 
 NEWER = {
     "AbortSignal.timeout": "delete AbortSignal.timeout",

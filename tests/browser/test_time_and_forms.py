@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.states import ready_to_pay
-from tests.factories import put_on_sale, small_hall
+from tests.support.factories import put_on_sale, small_hall
 from web.domain.sales import rfc3339
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
-from tests.factories import FREE, STALLS, put_on_sale, small_hall
+from tests.support.factories import FREE, STALLS, put_on_sale, small_hall
 from web.domain.currencies import CURRENCIES
 from web.domain.events import Row, Section
 from web.http.locales import LOCALES, count, duration, money_format, price

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.browser.chromium import TIMEOUT_MS, executable, options
-from tests.factories import put_on_sale, small_hall
+from tests.support.factories import put_on_sale, small_hall
 
 BLOCKED = 2
 """Chromium's setting for "block all cookies"."""

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.states import DECLINED, choose, pay
-from tests.factories import put_on_sale, small_hall
+from tests.support.factories import put_on_sale, small_hall
 
 HOLD = "Hold the chosen seats"
 

@@ -15,7 +15,7 @@ from tests.burst.plan import read_plan
 from tests.burst.play import play, say
 from tests.burst.report import keep, text_of, write_report
 from tests.burst.verdict import Evident
-from tests.parameters import BadParameter
+from tests.support.parameters import BadParameter
 
 REPORT_DIR = REPOSITORY / "burst-report"
 KEPT_DIR = REPOSITORY / "docs/burst"

@@ -15,7 +15,7 @@ from tests.burst.characters import Hall
 from tests.burst.diary import NOTHING, Answer, Diary, Held, NotPaid, OtherBytes, Paid, Who
 from tests.burst.plan import PATIENCE_S, Drop
 from tests.burst.surprises import is_expected
-from tests.http_client import bearer
+from tests.support.http_client import bearer
 
 TIMEOUT_S = 40.0
 """nginx waits longer, and no payment is answered as late as this."""

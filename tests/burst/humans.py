@@ -13,7 +13,7 @@ from tests.burst.asking import GOOD_CARD, Buyer, Reply
 from tests.burst.diary import Held, NotPaid, Paid
 from tests.burst.pages import hidden_fields
 from tests.burst.plan import PATIENCE_S
-from tests.http_client import bearer
+from tests.support.http_client import bearer
 
 CLICKS_APART_S = 0.05
 

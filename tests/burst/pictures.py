@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tests.burst.diary import NOTHING, Answer
 from tests.burst.endings import PARTS, where_requests_ended
 from tests.burst.verdict import Evident, Look, Verdict
-from tests.svg import INK, QUIET, RULE, Picture
+from tests.support.svg import INK, QUIET, RULE, Picture
 
 WIDTH, HEIGHT = 1000, 720
 MARGIN = 28

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from ops.servers import REPOSITORY
-from tests.parameters import BadParameter, read_parameters
+from tests.support.parameters import BadParameter, read_parameters
 from web.adapters.event_files import BadEventFile, read_event_file
 from web.domain.validation import did_you_mean
 

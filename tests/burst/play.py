@@ -23,8 +23,8 @@ from tests.burst.plan import (
 )
 from tests.burst.stage import Stage
 from tests.burst.verdict import Evidence, Look
-from tests.environment import inherited
-from tests.meanwhile import meanwhile
+from tests.support.environment import inherited
+from tests.support.meanwhile import meanwhile
 
 WATCH_S = 0.2
 """Between two looks at the seats."""

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tests.burst.pictures import picture_of
 from tests.burst.plan import Plan
 from tests.burst.verdict import PERCENTILES, Evident, Verdict
-from tests.machine import machine
+from tests.support.machine import machine
 
 CASES_SHOWN = 10
 """Of each thing that must not be; where there are more, they have one cause."""

@@ -18,8 +18,8 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.burst.plan import Plan
-from tests.commands import flask
-from tests.environment import inherited
+from tests.support.commands import flask
+from tests.support.environment import inherited
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect

@@ -17,7 +17,7 @@ from tests.burst.plan import Plan
 from tests.burst.play import play
 from tests.burst.report import command_of, text_of
 from tests.burst.verdict import Evidence, Evident
-from tests.descriptions import description_of
+from tests.support.descriptions import description_of
 
 pytestmark = pytest.mark.alone
 

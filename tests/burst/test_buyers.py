@@ -13,8 +13,8 @@ from tests.burst.characters import Hall, address_now, botnet_bot, human, sweeper
 from tests.burst.pages import hidden_fields
 from tests.burst.plan import Plan, read_plan
 from tests.burst.stage import played
-from tests.environment import inherited
-from tests.parameters import BadParameter
+from tests.support.environment import inherited
+from tests.support.parameters import BadParameter
 from web.adapters.event_files import read_event_file
 
 EVENT = {

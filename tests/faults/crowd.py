@@ -11,7 +11,7 @@ from itertools import count
 
 import requests
 
-from tests.http_client import Client, bearer
+from tests.support.http_client import Client, bearer
 
 BUYERS = 6
 PAUSE_S = 0.1

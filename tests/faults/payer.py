@@ -11,7 +11,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.application import application_with
+from tests.support.application import application_with
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import OutcomeUnknown

@@ -28,13 +28,13 @@ from flask.testing import FlaskClient
 
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY
-from tests.application import application_with
-from tests.commands import flask
-from tests.environment import inherited
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
-from tests.processes import state_of
-from tests.waiting import eventually
+from tests.support.application import application_with
+from tests.support.commands import flask
+from tests.support.environment import inherited
+from tests.support.processes import state_of
+from tests.support.waiting import eventually
 from web.domain.sales import booking_id_of
 from web.services import Tickets
 from web.use_cases.checkout import POINTS

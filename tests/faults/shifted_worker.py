@@ -9,7 +9,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 
-from tests.application import application_with
+from tests.support.application import application_with
 from web.use_cases import reconciliation
 
 

@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.factories import put_on_sale, small_hall
 from tests.pages.browser import Browser, Page
+from tests.support.factories import put_on_sale, small_hall
 
 BUYER = {"name": "Ada Lovelace", "email": "ada@example.org"}
 

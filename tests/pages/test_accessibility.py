@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from ops.servers import REPOSITORY
-from tests.factories import STALLS, numbers
 from tests.pages.browser import TIMEOUT_S
 from tests.pages.conftest import BUYER, every_page
+from tests.support.factories import STALLS, numbers
 from web.domain.events import Row, Section
 from web.pages.seating import MAX_SEATS_ON_PAGE
 

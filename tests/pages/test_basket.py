@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.factories import STALLS, numbers, put_on_sale, small_hall
-from tests.http_client import assert_problem
 from tests.pages.browser import Browser, Page
 from tests.pages.conftest import BUYER
+from tests.support.factories import STALLS, numbers, put_on_sale, small_hall
+from tests.support.http_client import assert_problem
 from web.domain.events import Row, Section
 from web.pages.basket import MAX_HOLDS
 from web.use_cases.refunds import Refunding

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.factories import BUYER as PAYER
-from tests.factories import FLOOR
-from tests.http_client import assert_problem
 from tests.pages.browser import TIMEOUT_S, Browser
 from tests.pages.conftest import BUYER
+from tests.support.factories import BUYER as PAYER
+from tests.support.factories import FLOOR
+from tests.support.http_client import assert_problem
 from web.use_cases.checkout import NOT_CHARGED
 from web.use_cases.checkout import _digest as digest_of
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import ORGANISER_TOKEN
-from tests.factories import FLOOR, STALLS, put_on_sale, small_hall
 from tests.pages.browser import Element, Page
+from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
 
 NAME = "!לילה קטן (2)"
 VENUE = "אולם קטן, חיפה!"

@@ -3,7 +3,7 @@ the middle."""
 
 import pytest
 
-from tests.factories import put_on_sale, small_hall, unique
+from tests.support.factories import put_on_sale, small_hall, unique
 from web.domain.refusals import SeatTaken
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.box_office import BoxOffice

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tests.factories import SMALL_HALL, STALLS
 from tests.pages.browser import Browser
+from tests.support.factories import SMALL_HALL, STALLS
 from web.domain.events import Row
 from web.http.locales import clock_time, day_and_time, duration, money, price
 from web.pages.seating import pages_of, row_anchor

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from ops.processes import free_port
-from tests.commands import flask
-from tests.factories import a_booking
 from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
+from tests.support.commands import flask
+from tests.support.factories import a_booking
 from web.adapters.redis.seat_store import connect
 from web.signing.ticket_codes import BadCode, TicketCodes
 

@@ -9,11 +9,11 @@ import pytest
 import requests
 
 from ops.processes import free_port
-from tests.factories import BUYER as PAYER
-from tests.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale, small_hall
-from tests.http_client import PROBLEM_TYPE
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
+from tests.support.factories import BUYER as PAYER
+from tests.support.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale, small_hall
+from tests.support.http_client import PROBLEM_TYPE
 from web.adapters.redis.seat_store import CATALOGUE_KEY, connect
 from web.use_cases.opening import Opening
 

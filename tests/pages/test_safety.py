@@ -7,9 +7,9 @@ import requests
 from flask import session
 from flask.sessions import NullSession
 
-from tests.http_client import Client, assert_problem
 from tests.pages.browser import HTML, TIMEOUT_S, Browser, csrf_token_in
 from tests.pages.conftest import BUYER, every_page
+from tests.support.http_client import Client, assert_problem
 
 NOTHING_INLINE = re.compile(
     r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", re.IGNORECASE

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.factories import STALLS, put_on_sale, small_hall
+from tests.support.factories import STALLS, put_on_sale, small_hall
 from web.pages.seating import runs_of
 
 HALL = small_hall()

@@ -5,9 +5,9 @@ import time
 import pytest
 import requests
 
-from tests.factories import FLOOR, STALLS, put_on_sale, small_hall, unique
-from tests.http_client import Client, assert_problem
 from tests.pages.browser import TIMEOUT_S, Browser, Page
+from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall, unique
+from tests.support.http_client import Client, assert_problem
 
 
 def card_of(page, event) -> str:

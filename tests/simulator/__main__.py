@@ -18,12 +18,12 @@ import msgspec
 from msgspec import Meta
 
 from ops.servers import REPOSITORY
-from tests.machine import machine
-from tests.parameters import BadParameter, read_parameters
 from tests.simulator.chance import plan_of
 from tests.simulator.hunting import Hunt, hunt, shortest, told
 from tests.simulator.redis_memory import redis_memory
 from tests.simulator.world import run
+from tests.support.machine import machine
+from tests.support.parameters import BadParameter, read_parameters
 
 PAGE = REPOSITORY / "docs/failures.md"
 BEGIN, END = "<!-- simulated -->\n", "<!-- end of simulated -->"

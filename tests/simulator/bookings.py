@@ -1,4 +1,4 @@
-"""A booking store in memory. ``tests/test_booking_stores.py`` holds it to what MongoBookingStore
+"""A booking store in memory. ``tests/adapters/test_booking_stores.py`` holds it to what MongoBookingStore
 does; how it misbehaves is the business of ``wires.py``."""
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
-from tests.factories import numbers
 from tests.simulator.scheduler import EPOCH
+from tests.support.factories import numbers
 from web.domain.events import Event, Row, Section
 from web.domain.sales import DEFAULT_LEASE_S
 

@@ -13,7 +13,7 @@ import hiredis
 import redis
 
 from ops.servers import Redis
-from tests.redis_clock import NOW
+from tests.support.redis_clock import NOW
 from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
 
 TOLD_NOW = "{ARGV[#ARGV - 1], ARGV[#ARGV]}"

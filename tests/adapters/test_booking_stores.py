@@ -1,0 +1,135 @@
+"""What a booking store does, for MongoDB and for the one of the simulator alike."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.simulator.bookings import SimulatedBookings
+from tests.support.factories import a_booking, unique
+from web.adapters.mongodb import MongoBookingStore
+from web.domain.refusals import SeatTaken
+from web.ports.booking_store import MinuteOfSales, Sales
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+@pytest.fixture(params=["MongoDB", "simulated"])
+def store(request, mongo_server):
+    if request.param == "simulated":
+        return SimulatedBookings()
+    store = MongoBookingStore(mongo_server.url.replace("/tickets", "/booking_stores"))
+    store.create_indexes()
+    return store
+
+
+@pytest.fixture
+def event_id():
+    return unique("event")
+
+
+def test_a_booking_is_found_as_it_was_inserted(store, event_id):
+    booking = a_booking(event_id, "stalls-A-1", "stalls-A-2", payment_id="pi_1")
+    assert store.insert(booking) == booking
+    assert store.find(booking.id) == booking
+    assert store.find_all([booking.id, "bkg_nobody"]) == {booking.id: booking}
+    assert list(store.list(event_id)) == [booking]
+    assert booking.id in store.ids_like(booking.id[:-1] + "?")
+
+
+def test_what_is_not_there_is_not_found(store, event_id):
+    assert store.find("bkg_nobody") is None
+    assert store.find_all([]) == {}
+    assert store.holding(event_id, ["stalls-A-1"]) == []
+    assert store.sold_seats(event_id) == []
+    assert store.currencies(event_id) == set()
+    assert list(store.list(event_id)) == []
+    for change in (store.begin_refund, store.end_refund):
+        change("bkg_nobody")
+    store.mark_refunded("bkg_nobody", NOON)
+    assert store.find("bkg_nobody") is None
+
+
+def test_a_second_insert_of_a_hold_tells_what_the_first_one_stored(store, event_id):
+    first = store.insert(a_booking(event_id, "stalls-A-1", payment_id="pi_1"))
+    assert store.insert(replace(first, payment_id="pi_2")) == first
+    assert store.find(first.id) == first
+
+
+def test_a_seat_is_in_one_booking(store, event_id):
+    first = store.insert(a_booking(event_id, "stalls-A-1", "stalls-A-2"))
+    second = a_booking(event_id, "stalls-A-3", "stalls-A-2")
+    with pytest.raises(SeatTaken) as taken:
+        store.insert(second)
+    assert taken.value.seats == ("stalls-A-2",)
+    assert store.find(second.id) is None
+    assert store.holding(event_id, second.seats) == [first]
+
+
+def test_the_same_seat_of_another_event_is_another_seat(store, event_id):
+    store.insert(a_booking(event_id, "stalls-A-1"))
+    elsewhere = store.insert(a_booking(f"{event_id}-2", "stalls-A-1"))
+    assert store.holding(f"{event_id}-2", ["stalls-A-1"]) == [elsewhere]
+    assert store.sold_seats(event_id) == ["stalls-A-1"]
+
+
+def test_a_refunded_seat_can_be_sold_again(store, event_id):
+    first = store.insert(a_booking(event_id, "stalls-A-1"))
+    store.mark_refunded(first.id, NOON)
+    refunded = replace(first, refunded_at=NOON)
+    assert store.find(first.id) == refunded
+    assert store.refunded(event_id, ["stalls-A-1"]) == [refunded]
+    assert store.sold_seats(event_id) == []
+    assert store.currencies(event_id) == set()
+
+    second = store.insert(a_booking(event_id, "stalls-A-1"))
+    assert store.holding(event_id, ["stalls-A-1"]) == [second]
+    assert store.insert(first) == refunded, "its hold is still the one of the refunded booking"
+
+
+def test_a_refund_keeps_its_first_moment(store, event_id):
+    booking = store.insert(a_booking(event_id, "stalls-A-1"))
+    store.mark_refunded(booking.id, NOON)
+    store.mark_refunded(booking.id, NOON + timedelta(hours=1))
+    assert store.find(booking.id).refunded_at == NOON
+
+
+def test_a_refund_that_was_begun_is_under_way_until_it_ends(store, event_id):
+    booking = store.insert(a_booking(event_id, "stalls-A-1"))
+
+    def under_way():
+        return [found.id for found in store.unfinished_refunds() if found.event_id == event_id]
+
+    assert under_way() == []
+    store.begin_refund(booking.id)
+    store.mark_refunded(booking.id, NOON)
+    assert under_way() == [booking.id]
+    store.end_refund(booking.id)
+    assert under_way() == []
+
+
+def test_bookings_are_listed_oldest_first(store, event_id):
+    moments = [NOON + timedelta(seconds=seconds) for seconds in (2, 0, 1)]
+    for number, moment in enumerate(moments):
+        store.insert(replace(a_booking(event_id, f"stalls-A-{number}"), booked_at=moment))
+    assert [booking.booked_at for booking in store.list(event_id)] == sorted(moments)
+
+
+def test_sales_are_summed_up_without_what_was_refunded(store, event_id):
+    for seconds, seat in ((0, "stalls-A-1"), (30, "stalls-A-2"), (90, "stalls-A-3")):
+        moment = NOON + timedelta(seconds=seconds)
+        store.insert(replace(a_booking(event_id, seat), booked_at=moment))
+    refunded = store.insert(replace(a_booking(event_id, "stalls-A-4"), booked_at=NOON))
+    store.mark_refunded(refunded.id, NOON)
+    sales = store.sales(event_id, since=NOON + timedelta(seconds=30))
+    assert replace(sales, minutes=tuple(sorted(sales.minutes, key=lambda m: m.minute))) == Sales(
+        bookings=3,
+        revenue_minor=7500,
+        minutes=(MinuteOfSales(NOON, 1), MinuteOfSales(NOON + timedelta(minutes=1), 1)),
+    )
+
+
+def test_nothing_keeps_a_store_with_its_index_from_selling(store):
+    store.ping()
+    store.create_indexes()
+    store.require_index()

@@ -1,0 +1,454 @@
+"""The organiser's commands, as somebody at a terminal meets them: what they show, what they refuse,
+and what they say when a server is away."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from ops.processes import free_port
+from ops.servers import Redis
+from tests.support.application import REQUIRED
+from tests.support.commands import flask, flask_started_anew
+from tests.support.factories import a_booking, lose_event, unique
+from web.adapters.mongodb import MongoBookingStore
+from web.domain.sales import booking_id_of
+
+FILE = """
+id = "{id}"
+name = "The Tempest"
+venue = "Rosewood Theatre"
+currency = "{currency}"
+sale_opens_at = {opens}
+[[sections]]
+id = "stalls"
+name = "Stalls"
+price = {price}
+rows = [{{ ids = "A", seats = "1-212" }}]
+[[sections]]
+id = "floor"
+name = "Floor, standing"
+kind = "general"
+price = {floor_price}
+capacity = 266
+"""
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory) -> Iterator[Redis]:
+    """Whose list of events has no others."""
+    folder = tmp_path_factory.mktemp("own-redis")
+    with Redis(folder / "redis", folder / "redis.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_database(mongo_server) -> str:
+    """Without bookings that the audits of other tests would stumble over."""
+    return mongo_server.url.replace("/tickets", "/organiser-commands")
+
+
+@pytest.fixture(scope="module")
+def bookings(own_database) -> MongoBookingStore:
+    store = MongoBookingStore(own_database)
+    store.create_indexes()
+    return store
+
+
+@pytest.fixture(scope="module")
+def environment(own_redis, own_database, sandbox) -> dict[str, str]:
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "REDIS_URL": own_redis.url,
+        "MONGODB_URI": own_database,
+        **REQUIRED,
+        "STRIPE_API_BASE": sandbox.url,
+    }
+
+
+def nobody(scheme: str) -> str:
+    return f"{scheme}://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes the event's file anew, and returns its path."""
+    event_id = unique("tempest")
+
+    def write(**changes: object) -> Path:
+        values = {
+            "id": event_id,
+            "currency": "GBP",
+            "opens": "2036-01-10T10:00:00Z",
+            "price": 3800,
+            "floor_price": 0,
+        }
+        path = tmp_path / f"{event_id}.toml"
+        path.write_text(FILE.format(**values | changes))
+        return path
+
+    return write
+
+
+def one_line(refused, exit_code: int = 1) -> str:
+    assert (refused.returncode, refused.stdout) == (exit_code, ""), refused
+    (line,) = refused.stderr.splitlines()
+    return line
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_what_is_opened_is_shown_with_its_prices_seats_and_time(environment, write):
+    opened = flask(environment, "events", "open", write())
+    assert (opened.returncode, opened.stderr) == (0, "")
+    headline, *lines = opened.stdout.splitlines()
+    assert re.fullmatch(r"opened: tempest-\S+, 478 seats", headline)
+    assert [line.strip() for line in lines] == [
+        "The Tempest, Rosewood Theatre",
+        "Stalls           212 × £38.00",
+        "Floor, standing  266 × free of charge",
+        "478 seats, on sale from Thursday 10 January 2036, 10:00 UTC",
+        (
+            "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection, "
+            "64 for one IPv6 network"
+        ),
+    ]
+    again = flask(environment, "events", "open", write())
+    assert again.stdout == opened.stdout.replace("opened", "unchanged", 1)
+
+
+def test_a_change_is_shown_with_what_it_was(environment, write):
+    flask(environment, "events", "open", write())
+    path = write(price=4200, opens="2036-01-12T10:00:00+01:00")
+    path.write_text(path.read_text().replace("266", "300"))
+    changed = flask(environment, "events", "open", path)
+    headline, *lines = changed.stdout.splitlines()
+    assert re.fullmatch(r"changed: tempest-\S+, 512 seats", headline)
+    assert [line.strip() for line in lines] == [
+        (
+            "opening Saturday 12 January 2036, 10:00 UTC+01:00, "
+            "was Thursday 10 January 2036, 10:00 UTC"
+        ),
+        "Stalls: £42.00, was £38.00",
+        "Floor, standing: 300 seats, was 266",
+        "on sale from Saturday 12 January 2036, 10:00 UTC+01:00",
+    ]
+
+
+def test_a_price_below_one_pound_is_shown_and_warned_of(environment, write):
+    opened = flask(environment, "events", "open", write(price=38))
+    assert "212 × £0.38" in opened.stdout
+    assert "Stalls costs £0.38 a seat" in opened.stderr
+    assert "so that £38.00 is 3800" in opened.stderr
+
+
+def test_a_dry_run_shows_the_same_and_opens_nothing(environment, write):
+    path = write()
+    dry = flask(environment, "events", "open", "--dry-run", path)
+    assert (dry.returncode, dry.stderr) == (0, "")
+    opened = flask(environment, "events", "open", path)
+    assert dry.stdout == opened.stdout.replace("opened: ", "would open: ")
+    assert flask(environment, "events", "open", "--dry-run", path).stdout.startswith(
+        "would stay as it is: "
+    )
+    dearer = write(price=4200)
+    dry = flask(environment, "events", "open", "--dry-run", dearer)
+    assert dry.stdout.startswith("would change: ")
+    assert "Stalls: £42.00, was £38.00" in dry.stdout
+    assert "Stalls" in flask(environment, "events", "open", dearer).stdout, "it was not changed yet"
+
+
+def test_a_dry_run_says_what_would_be_refused_and_why(environment, write, bookings):
+    path = write()
+    flask(environment, "events", "open", path)
+    bookings.insert(a_booking(path.stem, "stalls-A-1"))
+    in_euros = write(currency="EUR")
+    dry = flask(environment, "events", "open", "--dry-run", in_euros)
+    assert dry.returncode == 1
+    assert dry.stdout.startswith(
+        f"would be refused: {path.stem}: the currency cannot change to EUR, because seats are sold "
+        "in GBP: stalls-A-1;"
+    )
+    assert "the currency cannot change to EUR" in one_line(
+        flask(environment, "events", "open", in_euros)
+    )
+    path.write_text(path.read_text().replace("EUR", "GBP").replace("1-212", "2-212"))
+    dry = flask(environment, "events", "open", "--dry-run", path)
+    assert (dry.returncode, "no longer has seats that are sold: stalls-A-1" in dry.stdout) == (
+        1,
+        True,
+    )
+
+
+def test_a_refused_file_keeps_no_other_from_being_opened(environment, write, bookings, tmp_path):
+    path = write()
+    flask(environment, "events", "open", path)
+    bookings.insert(a_booking(path.stem, "stalls-A-1"))
+    other = tmp_path / "other.toml"
+    other.write_text(path.read_text().replace(path.stem, unique("other")))
+    write(currency="EUR")
+    opened = flask(environment, "events", "open", path, other)
+    assert (opened.returncode, opened.stderr.count("Error: ")) == (1, 1)
+    assert f"Error: {path.stem}: the currency cannot change to EUR" in opened.stderr
+    assert opened.stdout.startswith("opened: other-")
+
+
+@pytest.mark.parametrize("setting", ["REDIS_URL", "MONGODB_URI"])
+def test_a_dry_run_without_a_server_shows_the_file_and_says_that_it_compared_nothing(
+    environment, write, setting
+):
+    away = environment | {setting: nobody(setting.partition("_")[0].lower())}
+    dry = flask(away, "events", "open", "--dry-run", write())
+    assert dry.returncode == 0
+    assert "212 × £38.00" in dry.stdout
+    (line,) = dry.stderr.splitlines()
+    assert line.startswith("Not compared with what is on sale: cannot reach ")
+    assert line.endswith(f"is {setting} right?")
+
+
+# ---------------------------------------------------------------- looking
+
+
+def test_the_list_has_each_event_with_its_state_and_its_seats(environment, write, bookings):
+    path = write(opens="2026-01-10T10:00:00Z")
+    bookings.insert(a_booking(path.stem, "stalls-A-1", "floor-GA-7"))
+    flask(environment, "events", "open", path)
+    titles, *rows = flask(environment, "events", "list").stdout.splitlines()
+    assert titles.split() == ["id", "state", "available", "held", "sold", "opens", "name"]
+    (row,) = [row for row in rows if path.stem in row]
+    assert re.split(r"\s{2,}", row) == [
+        path.stem,
+        "on sale",
+        "476",
+        "0",
+        "2",
+        "Saturday 10 January 2026, 10:00 UTC",
+        "The Tempest",
+    ]
+
+
+def test_an_event_that_redis_has_lost_is_listed_as_such(environment, write, own_redis):
+    path = write()
+    flask(environment, "events", "open", path)
+    with redis.Redis.from_url(own_redis.url) as client:
+        lose_event(client, path.stem)
+    rows = flask(environment, "events", "list").stdout.splitlines()
+    (row,) = [row for row in rows if path.stem in row]
+    assert re.split(r"\s{2,}", row) == [path.stem, "lost by Redis; the worker reopens it"]
+    line = one_line(flask(environment, "events", "show", path.stem))
+    assert "Redis answers and does not have the event" in line
+
+
+def test_an_event_is_shown_whole(environment, write, bookings):
+    path = write(opens="2026-01-10T10:00:00Z")
+    bookings.insert(a_booking(path.stem, "stalls-A-1", "floor-GA-7"))
+    flask(environment, "events", "open", path)
+    shown = flask(environment, "events", "show", path.stem)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert lines[:2] == [
+        "The Tempest, Rosewood Theatre",
+        "on sale, opened Saturday 10 January 2026, 10:00 UTC",
+    ]
+    table = [re.split(r"\s{2,}", line.strip()) for line in lines[3:7]]
+    assert table == [
+        ["section", "price", "seats", "available", "held", "being paid", "sold", "id"],
+        ["Stalls", "£38.00", "212", "211", "0", "0", "1", "stalls"],
+        ["Floor, standing", "free of charge", "266", "265", "0", "0", "1", "floor"],
+        ["all", "478", "476", "0", "0", "2"],
+    ]
+    assert "bookings 1, £50.00" in lines
+
+
+# ---------------------------------------------------------------- what does not exist
+
+
+@pytest.mark.parametrize("command", [["bookings", "list", "--event"], ["events", "show"]])
+def test_an_event_that_does_not_exist_is_named_with_one_like_it(environment, write, command):
+    path = write()
+    flask(environment, "events", "open", path)
+    mistyped = path.stem.replace("tempest", "tempset")
+    line = one_line(flask(environment, *command, mistyped))
+    assert line.startswith(f"Error: there is no event '{mistyped}'; did you mean ")
+    assert path.stem in line
+    assert one_line(flask(environment, *command, "xyz")) == "Error: there is no event 'xyz'"
+    assert one_line(flask(environment, *command, "")) == "Error: there is no event ''"
+
+
+def test_an_event_without_bookings_has_an_empty_list(environment, write):
+    path = write()
+    flask(environment, "events", "open", path)
+    empty = flask(environment, "bookings", "list", "--event", path.stem)
+    assert (empty.returncode, empty.stdout, empty.stderr) == (0, "", "no bookings yet\n")
+
+
+@pytest.mark.parametrize("command", ["show", "refund"])
+def test_a_booking_that_does_not_exist_is_named_with_one_like_it(environment, bookings, command):
+    booking = a_booking(unique("evening"), "a-1")
+    bookings.insert(booking)
+    cut = booking.id[:-1]
+    assert one_line(flask(environment, "bookings", command, cut)).startswith(
+        f"Error: there is no booking '{cut}'; did you mean "
+    )
+    assert booking.id == booking_id_of(booking.hold_id)
+    assert one_line(flask(environment, "bookings", command, booking.hold_id)) == (
+        f"Error: there is no booking '{booking.hold_id}'; did you mean {booking.id}?"
+    )
+    assert one_line(flask(environment, "bookings", command, "nonsense")) == (
+        "Error: there is no booking 'nonsense'"
+    )
+
+
+def test_a_code_that_is_no_ticket_is_shown_with_what_may_be_wrong(environment):
+    line = one_line(flask(environment, "tickets", "verify", "WyJia2dfMSJd.c" * 10))
+    assert line.startswith("Error: 'WyJia2dfMSJd.c")
+    assert "… is not a ticket" not in line and "…' is not a ticket of ours: it is cut" in line
+
+
+# ---------------------------------------------------------------- servers that are away
+
+
+COMMANDS = {
+    "REDIS_URL": [
+        ["events", "list"],
+        ["events", "show", "evening"],
+        ["bookings", "list", "--event", "nowhere"],
+    ],
+    "MONGODB_URI": [
+        ["bookings", "list"],
+        ["bookings", "show", "bkg_1"],
+        ["bookings", "refund", "bkg_1"],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "command"),
+    [(setting, command) for setting, commands in COMMANDS.items() for command in commands],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_server_that_is_away_is_one_line_with_its_address_and_without_its_password(
+    environment, setting, command
+):
+    scheme = setting.partition("_")[0].lower()
+    address = nobody(scheme).removeprefix(f"{scheme}://")
+    away = environment | {setting: f"{scheme}://user:secret@{address}/0"}
+    line = one_line(flask(away, *command))
+    assert line == f"Error: cannot reach {scheme}://{address}/0; is {setting} right?"
+
+
+def test_a_refund_without_the_gateway_says_who_goes_on(environment, bookings):
+    booking = a_booking(unique("evening"), "a-1", payment_id="pi_1")
+    bookings.insert(booking)
+    away = environment | {"STRIPE_API_BASE": nobody("http")}
+    line = one_line(flask(away, "bookings", "refund", booking.id))
+    assert line.startswith(
+        "Error: the payment gateway did not confirm it: no connection to the payment gateway: "
+    )
+    assert line.endswith("; the worker tries again, and you may")
+    refused = one_line(flask(environment, "bookings", "refund", booking.id))
+    assert refused.startswith("Error: the payment gateway refuses it: ")
+    assert "pi_1" in refused and "again" not in refused
+
+
+def test_a_redis_without_events_is_not_called_away(environment, own_redis):
+    empty = environment | {"REDIS_URL": own_redis.url.replace("/0", "/1")}
+    line = one_line(flask(empty, "events", "list"))
+    assert "it was not opened yet, or Redis has lost it; run `events open`" in line
+
+
+def test_a_hidden_file_that_is_named_is_told_and_not_opened(environment, write):
+    path = write()
+    hidden = path.rename(path.with_name(f"._{path.name}"))
+    line = one_line(flask(environment, "events", "open", hidden))
+    assert line.startswith(f"Left out: {hidden} is hidden")
+
+
+def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            line = one_line(flask(environment, "events", "open", write()))
+        finally:
+            client.config_set("maxmemory", 0)
+    assert "Redis answers and refuses the call: " in line
+    assert "command not allowed when used memory > 'maxmemory'" in line
+
+
+def test_an_audit_says_what_is_away_in_words(environment):
+    away = {"REDIS_URL": nobody("redis"), "STRIPE_API_BASE": nobody("http")}
+    audited = flask(environment | away, "audit")
+    assert (audited.returncode, audited.stderr) == (2, "")
+    assert "    not looked at: the seat store (Redis) cannot be reached" in audited.stdout
+    assert "    not looked at: no connection to the payment gateway: " in audited.stdout
+    assert "could not be checked" in audited.stdout
+    assert "PROBLEM" not in audited.stdout
+    assert "Unavailable(" not in audited.stdout
+
+
+def test_an_audit_with_a_difference_exits_with_1_whatever_else_is_away(environment, bookings):
+    event_id = unique("evening")
+    bookings.insert(a_booking(event_id, "a-1", payment_id="pi_1"))
+    audited = flask(environment | {"REDIS_URL": nobody("redis")}, "audit")
+    assert audited.returncode == 1
+    assert "    not looked at: the seat store (Redis) cannot be reached" in audited.stdout
+    assert " PROBLEM" in audited.stdout
+
+
+@pytest.mark.parametrize(
+    ("away", "says"),
+    [
+        ({"REDIS_URL": "redis"}, "not done: events: the seat store (Redis) cannot be reached\n"),
+        ({"MONGODB_URI": "mongodb"}, ": the booking store (MongoDB) cannot be reached\n"),
+        ({"STRIPE_API_BASE": "http"}, "not done: gateway: no connection to the payment gateway"),
+    ],
+    ids=["Redis", "MongoDB", "Stripe"],
+)
+def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(
+    environment, bookings, redis_server, away, says
+):
+    # Without events of other tests: the worker has to open its own, and asks MongoDB for that.
+    environment = environment | {"REDIS_URL": redis_server.url.replace("/0", "/8")}
+    done = flask(environment | {name: nobody(scheme) for name, scheme in away.items()}, "reconcile")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "next round" not in done.stderr
+    assert "Topology" not in done.stderr
+    assert "Unavailable(" not in done.stderr
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "many", "999999999999"])
+def test_hours_that_cannot_be_are_refused(environment, hours):
+    refused = flask(environment, "audit", "--hours", hours)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "--hours" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "events open {path}",
+        "events list",
+        "events show {event}",
+        "tickets verify nonsense",
+        "audit",
+        "reconcile --dry-run",
+    ],
+)
+def test_a_command_that_operators_start_says_what_a_forked_one_says(environment, write, command):
+    """So what the other tests see is what operators see."""
+    path = write()
+    flask(environment, "events", "open", path)
+    words = command.format(path=path, event=path.stem).split()
+    started, forked = flask_started_anew(environment, *words), flask(environment, *words)
+    assert started.returncode == forked.returncode
+    # What comes out of a set has another order in each process.
+    said = sorted(started.stdout.splitlines()), sorted(started.stderr.splitlines())
+    assert said == (sorted(forked.stdout.splitlines()), sorted(forked.stderr.splitlines()))
+    assert said != ([], [])

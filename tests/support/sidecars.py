@@ -1,0 +1,204 @@
+"""Sidecars as the tests of the limiter start them: real processes on real Unix sockets."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.client import LimiterClient
+from sidecar.protocol import encode_answer
+from sidecar.sliding_log import Decision, Rate
+from tests.support.processes import children_of
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 5.0
+LIMIT = 10
+RATE = Rate(LIMIT, 3600 * 10**9)
+"""Its window is longer than any test, so that how quick the machine is changes no count."""
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+WAIT = python("import time; time.sleep(60)")
+SHOW_SIGNALS = python(
+    """
+import signal
+names = "TERM INT HUP QUIT USR1 USR2 TTIN TTOU WINCH".split()
+for name in names:
+    signal.signal(
+        getattr(signal, "SIG" + name), lambda n, _: print(signal.Signals(n).name, flush=True)
+    )
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+)
+
+QUICK_SUPERVISOR = """
+import sys
+from sidecar import supervisor
+supervisor.LOOK_INTERVAL_S = float(sys.argv[1])
+sys.exit(supervisor.main(sys.argv[2:]))
+"""
+
+PATIENT_LIMITER = """
+import sys
+from sidecar import server
+from sidecar.shared_log import SharedLog
+SharedLog.answer_timeout_s = float(sys.argv[1])
+sys.exit(server.main())
+"""
+
+
+def is_limiter(pid: int) -> bool:
+    return b"sidecar.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+class Limiter:
+    """A limiter process; with a Redis one of several hosts'."""
+
+    def __init__(self, process: subprocess.Popen, socket_path: str):
+        self.process = process
+        self.socket_path = socket_path
+
+    def client(self, timeout_s: float = PATIENCE_S) -> LimiterClient:
+        """How busy the machine is changes no decision, unless the time-out says otherwise."""
+        return LimiterClient(self.socket_path, timeout_s=timeout_s)
+
+
+class Sidecar(Limiter):
+    """``python -m sidecar COMMAND`` with its two children."""
+
+    def child(self, *, limiter: bool) -> int:
+        """Its pid, once it has been started."""
+
+        def found():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                return [c for c in children_of(self.process.pid) if is_limiter(c) == limiter]
+
+        return eventually(found, "a child")[0]
+
+    def line(self) -> str:
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def environ(tmp_path) -> dict[str, str]:
+    """The limiter's temporary folder is where the test can see what is left in it."""
+    return {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "LIMITER_SOCKET": str(tmp_path / "socket"),
+    }
+
+
+@pytest.fixture
+def start(environ) -> Iterator[Callable[..., Sidecar]]:
+    started = []
+
+    def start(command: list[str], look_interval_s: float | None = None, **options) -> Sidecar:
+        supervisor = [sys.executable, "-m", "sidecar"]
+        if look_interval_s is not None:
+            supervisor = [*python(QUICK_SUPERVISOR), str(look_interval_s)]
+        process = subprocess.Popen(
+            [*supervisor, *command],
+            **{"cwd": ROOT, "env": environ, "stdout": subprocess.PIPE, "text": True, **options},
+        )
+        started.append(process)
+        return Sidecar(process, options.get("env", environ)["LIMITER_SOCKET"])
+
+    yield start
+    for process in started:
+        children = children_of(process.pid)
+        process.kill()
+        process.wait()
+        for child in children:
+            # SHOW_SIGNALS outlives the SIGTERM that it gets when its parent dies.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        if process.stdout:
+            process.stdout.close()
+
+
+@pytest.fixture
+def ready(start) -> Sidecar:
+    """A sidecar whose command runs."""
+    sidecar = start(SHOW_SIGNALS)
+    assert sidecar.line() == "ready"
+    return sidecar
+
+
+@pytest.fixture
+def start_host(environ) -> Iterator[Callable[..., Limiter]]:
+    """Starts limiters without a supervisor, and waits until they answer. How busy the machine is
+    changes no decision, unless the time-out for Redis says otherwise."""
+    started = []
+
+    def start_host(redis_url: str, redis_timeout_s: float = PATIENCE_S / 2) -> Limiter:
+        path = f"{environ['LIMITER_SOCKET']}-{len(started)}"
+        process = subprocess.Popen(
+            [*python(PATIENT_LIMITER), str(redis_timeout_s)],
+            cwd=ROOT,
+            env={**environ, "LIMITER_SOCKET": path, "LIMITER_REDIS_URL": redis_url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        host = Limiter(process, path)
+        eventually(lambda: host.client().stats(), "an answer")
+        return host
+
+    yield start_host
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "sidecar", *command],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
+@contextlib.contextmanager
+def a_limiter_that(answer: Callable[[bytes], Decision | bytes]) -> Iterator[str]:
+    """A limiter in this process that answers a client's key as the test says; with no bytes it
+    closes the connection."""
+    path = f"\0tickets-test-{os.getpid()}-{time.monotonic_ns()}"
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as questions:
+            for question in questions:
+                said = answer(question.split()[-1])
+                if said == b"":
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.sendall(said if isinstance(said, bytes) else encode_answer(said))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        threading.Thread(target=accept, daemon=True).start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)

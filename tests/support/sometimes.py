@@ -1,0 +1,126 @@
+"""Every rare branch is taken by some test: each answer that a Lua script's header lists, and each
+refusal. One that no test has ever seen is one that nobody knows to work.
+
+Counted in every process that runs tests, from the import of this module on, and looked at when the
+whole suite has passed. tests/conftest.py imports the hooks.
+"""
+
+import re
+import sys
+
+import pytest
+import requests
+
+from tests.support.lua_headers import SCRIPTS, returned_by_header
+from web.adapters.redis.scripts import ScriptCall
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.domain.refusals import Refusal
+
+answers: set[tuple[str, str]] = set()
+"""Script and the first word of its answer, of each script in this process."""
+
+codes: set[str] = set()
+"""Of each refusal that the application's own code made here, and of the problems that servers
+answered."""
+
+
+def unseen() -> list[str]:
+    """What never happened."""
+    return [
+        *(f"{name}.lua answers {answer}" for name, answer in sorted(listed_answers() - answers)),
+        *(f"a refusal is {code}" for code in sorted(listed_codes() - codes)),
+    ]
+
+
+def listed_answers() -> set[tuple[str, str]]:
+    return {(name, answer) for name in SCRIPTS for answer in returned_by_header(name)}
+
+
+def listed_codes() -> set[str]:
+    return {code_of(kind) for kind in Refusal.__subclasses__()}
+
+
+def code_of(refusal: type[Refusal]) -> str:
+    """``HoldNotFound`` is answered as ``hold_not_found``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", refusal.__name__).lower()
+
+
+# ---------------------------------------------------------------- counting
+
+
+def _count_answers_of_scripts() -> None:
+    send = RedisSeatStore._send_calls
+
+    def counted(store: RedisSeatStore, calls: list[ScriptCall]) -> list[list | Exception]:
+        given = send(store, calls)
+        for call, answer in zip(calls, given, strict=True):
+            if isinstance(answer, list):
+                answers.add((call.script.name, answer[0]))
+        return given
+
+    RedisSeatStore._send_calls = counted
+
+
+def _count_refusals() -> None:
+    def counted(kind: type[Refusal], *arguments, **named) -> Refusal:
+        # A refusal that a test made itself proves nothing.
+        if sys._getframe(1).f_globals["__name__"].startswith("web."):
+            codes.add(code_of(kind))
+        return Exception.__new__(kind, *arguments)
+
+    Refusal.__new__ = counted
+
+
+def _count_problems() -> None:
+    send = requests.Session.send
+
+    def counted(session: requests.Session, *arguments, **named) -> requests.Response:
+        answer = send(session, *arguments, **named)
+        if answer.headers.get("Content-Type") == "application/problem+json":
+            codes.add(answer.json()["code"])
+        return answer
+
+    requests.Session.send = counted
+
+
+_count_answers_of_scripts()
+_count_refusals()
+_count_problems()
+
+
+# ---------------------------------------------------------------- pytest's hooks
+
+SELECTING = ("keyword", "deselect", "lf", "collectonly")
+"""Options with which only a part of the tests runs."""
+
+WHOLE = ("", "not alone")
+"""Marks to run: what only a test sees that runs alone would be seen too seldom."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """A worker of pytest-xdist has ended, and told this process what it saw."""
+    seen_answers, seen_codes = getattr(node, "workeroutput", {}).get("seen", ((), ()))
+    answers.update(map(tuple, seen_answers))
+    codes.update(seen_codes)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["seen"] = (sorted(answers), sorted(codes))
+    elif _whole_suite_passed(session.config, exitstatus) and unseen():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    if _whole_suite_passed(config, exitstatus) and (never := unseen()):
+        terminalreporter.section("no test saw this happen", red=True)
+        for what in never:
+            terminalreporter.line(what)
+
+
+def _whole_suite_passed(config: pytest.Config, exitstatus: int) -> bool:
+    selected = any(config.getoption(name, None) for name in SELECTING)
+    selected |= config.getoption("markexpr") not in WHOLE
+    all_files = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    return exitstatus == pytest.ExitCode.OK and all_files and not selected

@@ -1,0 +1,775 @@
+"""What the worker repairs, each broken on purpose, on real Redis, MongoDB and sandbox."""
+
+import logging
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
+from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
+from web.adapters import mongodb as booking_store
+from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.stripe.gateway import StripeGateway
+from web.domain.refusals import (
+    NOT_COMPLETED,
+    PaymentDeclined,
+    PaymentNotFound,
+    PaymentPending,
+    Replayed,
+    SeatTaken,
+    Unavailable,
+)
+from web.ports.booking_store import IndexMissing
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
+from web.use_cases import opening
+from web.use_cases import reconciliation as reconciling
+from web.use_cases.reconciliation import Reconciler
+
+
+@pytest.fixture(autouse=True)
+def no_other_events(raw_redis):
+    """The worker looks at all there are."""
+    raw_redis.flushdb()
+
+
+@pytest.fixture
+def shop(event, seats, bookings, sandbox):
+    return Shop(event, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+
+
+@pytest.fixture
+def reconciler(shop):
+    return reconciler_of(shop)
+
+
+def pay_until(shop, method: str, part: str = "gateway", after: bool = True) -> None:
+    """A payment whose process dies in that call, or just after it."""
+    getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    getattr(shop, part).heal()
+
+
+def test_a_round_without_anything_to_repair_repairs_nothing(shop, reconciler):
+    shop.pay()
+    reconciler.round()
+    assert not reconciler.repairs
+
+
+def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
+    hall = small_hall(hold_ms=1)
+    put_on_sale(seats, hall)
+    shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    reconciler = reconciler_of(shop)
+    reconciler.round()  # the first also reads the map, which frees it too
+    shop.hold_again("stalls-B-1")
+    time.sleep(0.01)
+    reconciler.round()
+    assert shop.redis.getrange(f"seats:{{{hall.id}}}", 8, 8) == "0"
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "after", "charge", "state"),
+    [
+        ("authorize", "gateway", False, [], "h"),
+        ("authorize", "gateway", True, ["captured"], "s"),
+        ("insert", "bookings", False, ["captured"], "s"),
+        ("insert", "bookings", True, ["captured"], "s"),
+        ("capture", "gateway", False, ["captured"], "s"),
+        ("capture", "gateway", True, ["captured"], "s"),
+        ("confirm_booking", "seats", False, ["captured"], "s"),
+    ],
+)
+def test_a_payment_whose_process_died_is_ended(
+    shop, reconciler, method, part, after, charge, state
+):
+    pay_until(shop, method, part, after)
+    reconciler.round()
+    assert shop.state() == "p", "not before its lease has run out"
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.charges(), shop.state()) == (charge, state)
+    assert reconciler.repairs["ended"] == 1
+
+
+def test_payments_that_lapsed_together_are_looked_up_in_one_reading_of_the_list(shop, reconciler):
+    holds = []
+    for seat in ("stalls-B-1", "stalls-B-2", "stalls-B-3"):
+        if holds:
+            shop.hold_again(seat)
+        holds.append(shop.hold)
+        pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    shop.gateway.calls.clear()
+    reconciler.round()
+    for shop.hold in holds:
+        assert (shop.state(), shop.charges()) == ("s", ["captured"])
+    assert shop.gateway.calls.count("find_all") == 1
+    assert "find" not in shop.gateway.calls
+
+
+def test_an_undone_payment_has_a_final_answer_and_the_next_key_pays(shop, reconciler):
+    pay_until(shop, "authorize", after=False)
+    shop.let_leases_run_out()
+    reconciler.round()
+    for _ in range(2):
+        with pytest.raises(Replayed) as answer:
+            shop.pay()
+        assert answer.value.refusal.reason == NOT_COMPLETED
+        assert answer.value.refusal.attempts_left == 5, "no card was refused"
+    shop.pay("another key")
+    assert shop.charges() == ["captured"]
+
+
+def test_a_refused_card_whose_answer_was_lost_counts_as_one(shop, reconciler):
+    declining = replace(BUYER, payment_method="pm_card_visa_chargeDeclined")
+    authorize = shop.gateway._target.authorize
+
+    def refused_and_dead(*arguments):
+        with pytest.raises(PaymentDeclined):
+            authorize(*arguments)
+        raise KeyboardInterrupt
+
+    shop.gateway.authorize = refused_and_dead
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay(buyer=declining)
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(Replayed) as answer:
+        shop.pay(buyer=declining)
+    assert answer.value.refusal.reason == "generic_decline", "as the bank said"
+    assert answer.value.refusal.attempts_left == 4
+
+
+def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    shop.gateway.fail("find", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending) as pending:
+        shop.pay()
+    digest = pending.value.key_digest
+
+    def ask():
+        return shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, digest)
+
+    assert ask() is None
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert ask() == shop.booking().receipt()
+    lose(shop)
+    assert ask() == shop.booking().receipt(), "the booking remembers"
+
+
+def test_the_buyer_of_an_undone_payment_learns_that_too(shop, reconciler):
+    pay_until(shop, "authorize", after=False)
+    with pytest.raises(PaymentNotFound):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "no such digest")
+    shop.let_leases_run_out()
+    payment = shop.seats._target.claim_lapsed_payment(shop.event)
+    shop.let_leases_run_out()
+    reconciler.round()
+    with pytest.raises(Replayed):
+        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, payment.key_digest)
+
+
+# ---------------------------------------------------------------- Redis lost its memory
+
+
+def test_an_event_that_redis_lost_is_opened_again_with_what_is_sold(shop, reconciler):
+    receipt = shop.pay().receipt
+    revision = shop.seats._target.read_seats(shop.event.id).revision
+    lose(shop)
+    assert shop.pay().receipt == receipt, "the booking answers meanwhile"
+    reconciler.round()
+    assert shop.state() == "s"
+    assert shop.seats._target.read_seats(shop.event.id).revision > revision
+    assert reconciler.repairs["reopened"] == 1
+
+
+def test_everything_is_listed_and_opened_again_after_redis_lost_all(shop, reconciler):
+    catalogue = shop.redis.smembers(CATALOGUE_KEY)
+    shop.redis.delete(CATALOGUE_KEY)
+    lose(shop)
+    try:
+        reconciler.round()
+        assert shop.event.id in shop.seats._target.event_ids()
+        assert shop.state() == "0"
+    finally:
+        shop.redis.sadd(CATALOGUE_KEY, *catalogue)
+
+
+def test_a_payment_under_way_when_redis_was_lost_keeps_its_seats_and_is_booked(shop, reconciler):
+    pay_until(shop, "authorize")
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "p"
+    with pytest.raises(SeatTaken):
+        shop.box_office.hold_seats(shop.event.id, "another", ["stalls-B-1"])
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.charges(), shop.state()) == (["captured"], "s")
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.booking().name == BUYER.name
+
+
+def test_only_open_payments_of_the_event_keep_its_seats_when_it_is_built_anew(
+    shop, reconciler, seats, bookings
+):
+    other = small_hall()
+    put_on_sale(seats, other)
+    neighbour = Shop(other, seats, bookings, shop.gateway._target)
+    pay_until(neighbour, "authorize")
+    pay_until(shop, "authorize")
+    for payment in shop.gateway.list(shop.began):
+        if payment.metadata["hold_id"] == shop.hold.id:
+            shop.gateway.void(payment.payment_id)
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "0"
+
+
+def test_a_payment_that_was_booked_before_redis_was_lost_is_sold(shop, reconciler):
+    pay_until(shop, "insert", "bookings")
+    lose(shop)
+    reconciler.round()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+    assert shop.seats._target.lapsed_holds(shop.event.id) == []
+    assert shop.redis.zcard(f"payments:{{{shop.event.id}}}") == 0
+
+
+def test_events_that_were_lost_together_are_opened_after_one_look_at_the_gateway(
+    shop, reconciler, neighbours
+):
+    reconciler.round()
+    for hall in neighbours[:3]:
+        lose_event(shop.redis, hall.id)
+    shop.gateway.calls.clear()
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 3
+    assert shop.gateway.calls == ["now", "list"]
+
+
+def test_a_long_list_of_payments_holds_up_the_opening_for_seconds_only(
+    shop, reconciler, monkeypatch
+):
+    pay_until(shop, "authorize")
+    newest = shop.gateway._target.list
+
+    def endless(since):
+        yield from newest(since)
+        while True:
+            time.sleep(0.01)
+            yield replace(next(newest(since)), metadata={})
+
+    shop.gateway.list = endless
+    monkeypatch.setattr(opening, "LISTING_S", 0.1)
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "p", "the newest payments are known"
+
+
+def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler, monkeypatch):
+    for seat in ("stalls-B-1", "stalls-B-2", "stalls-B-3"):
+        if seat != "stalls-B-1":
+            shop.hold_again(seat)
+        pay_until(shop, "authorize")
+        undo_payment(shop)
+    monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciling, "GATEWAY_EVERY", timedelta(0))
+    voided = []
+    for _ in range(3):
+        reconciler.round()
+        voided.append((reconciler.repairs["voided"], reconciler.has_more))
+    assert voided == [(1, True), (2, True), (3, True)]
+    assert shop.bookings.calls.count("unfinished_refunds") == 1, "a turn is not over before its end"
+    while reconciler.has_more:  # payments of other tests; a test has an end
+        reconciler.round()
+    assert shop.gateway.calls.count("list") == 1
+
+
+def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void(
+    shop, reconciler, monkeypatch
+):
+    pay_until(shop, "authorize")
+    lose(shop)
+    shop.gateway.fail("list", NotExecuted("down"))
+    reconciler.round()
+    assert shop.state() == "0"
+    shop.gateway.heal()
+    reconciler_of(shop).round()
+    assert shop.charges() == ["authorized"], "its process may still be about to book it"
+    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=-1))
+    reconciler_of(shop).round()
+    assert shop.charges() == ["voided"]
+
+
+def revision(shop) -> int:
+    return shop.seats._target.revision(shop.event.id)
+
+
+@pytest.fixture
+def go_back_in_time(shop, reconciler, raw_redis):
+    """A seat is paid for, the worker sees it, and Redis is as it was before: it was started with an
+    older file, or a replica that lagged behind took over. Returns the revision that was seen."""
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+
+    def go_back() -> int:
+        shop.pay()
+        reconciler.round()
+        seen = revision(shop)
+        lose(shop)
+        for key, value in before.items():
+            raw_redis.restore(key, 0, value)
+        assert shop.state() == "h"
+        return seen
+
+    return go_back
+
+
+def change_seats(shop, times: int) -> None:
+    """Others hold and release."""
+    held = []
+    for _ in range(times):
+        if held:
+            shop.seats._target.release_hold(shop.event.id, held.pop())
+        else:
+            hold, _ = shop.box_office.hold_best(shop.event.id, unique("client"), "free", 1)
+            held.append(hold.id)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 10])
+def test_an_event_that_went_back_in_time_gets_its_sold_seats_again(
+    shop, reconciler, go_back_in_time, more
+):
+    """However many changes buyers have made since, compared with those that were lost."""
+    seen = go_back_in_time()
+    change_seats(shop, seen - revision(shop) + more)
+    reconciler.round()
+    assert shop.state() == "s"
+    assert revision(shop) > seen + max(more, 0)
+    assert reconciler.repairs["reopened"] == 1
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 1, "once is enough"
+
+
+def test_after_an_event_was_opened_again_its_bookings_are_compared_in_the_next_round(
+    shop, reconciler
+):
+    """A booking may be stored just after they were read, and its process may not come to say so."""
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    reconciler.round()
+    assert shop.state() == "s"
+
+
+def test_a_redis_that_was_started_again_may_have_gone_back_to_just_what_was_seen(
+    shop, reconciler, raw_redis
+):
+    reconciler.round()
+    seen = revision(shop)
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+    shop.pay()
+    lose(shop)
+    for key, value in before.items():
+        raw_redis.restore(key, 0, value)
+    reconciler.round()
+    assert (shop.state(), revision(shop)) == ("h", seen), "nothing tells"
+    shop.seats.server_run = lambda: "another run"
+    reconciler.round()
+    assert shop.state() == "s" and revision(shop) > seen
+    assert reconciler.repairs["reopened"] == 1
+    reconciler.round()
+    assert reconciler.repairs["reopened"] == 1, "once is enough"
+
+
+def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_ended(
+    shop, reconciler, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=2))
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    reconciler.round()
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    reconciler.round()
+    assert shop.state() == "0", "not each time"
+    time.sleep(2)
+    reconciler.round()
+    assert shop.state() == "s"
+
+
+def test_that_it_went_back_in_time_is_known_until_its_bookings_could_be_read(
+    shop, reconciler, go_back_in_time
+):
+    go_back_in_time()
+    shop.bookings.fail("sold_seats", Unavailable("bookings"))
+    for _ in range(3):
+        change_seats(shop, 5)
+        reconciler.round()
+    shop.bookings.heal()
+    reconciler.round()
+    assert shop.state() == "s"
+    assert reconciler.repairs["reopened"] == 1
+
+
+def test_the_hold_that_a_seat_was_bought_with_is_over_when_redis_went_back_to_it(
+    shop, reconciler, go_back_in_time
+):
+    go_back_in_time()
+    reconciler.round()
+    assert not problems(shop)
+    assert shop.box_office.hold(shop.event.id, shop.hold.id, shop.token).status == "booked"
+
+
+def test_a_journal_that_is_gone_begins_again(shop, reconciler):
+    shop.pay()
+    shop.redis.delete(f"journal:{{{shop.event.id}}}")
+    reconciler.round()
+    assert not problems(shop)
+    assert shop.state() == "s"
+
+
+def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
+    shop.pay()
+    shop.redis.setrange(f"seats:{{{shop.event.id}}}", 8, "0")
+    reconciler.round()
+    assert shop.state() == "s"
+    assert reconciler.repairs["marked sold"] == 1
+
+
+# ---------------------------------------------------------------- money against seats
+
+
+def test_a_reserved_payment_that_nobody_needs_is_let_go(shop, reconciler):
+    pay_until(shop, "authorize")
+    undo_payment(shop)
+    reconciler.round()
+    assert shop.charges() == ["voided"]
+    assert reconciler.repairs["voided"] == 1
+
+
+def test_a_booking_whose_payment_was_not_captured_is_captured(shop, reconciler):
+    pay_until(shop, "insert", "bookings")
+    shop.redis.delete(f"holds:{{{shop.event.id}}}", f"payments:{{{shop.event.id}}}")
+    reconciler.round()
+    assert shop.charges() == ["captured"]
+
+
+def test_a_payment_that_is_under_way_is_left_alone(shop, reconciler):
+    pay_until(shop, "authorize")
+    reconciler.round()
+    assert shop.charges() == ["authorized"]
+
+
+def test_money_that_nobody_let_go_after_a_loss_of_redis_is_let_go(shop, reconciler):
+    """Redis forgets the payment while its card is charged, and the process cannot void it."""
+    authorize = shop.gateway._target.authorize
+
+    def meanwhile_redis_lost_it(*arguments):
+        authorization = authorize(*arguments)
+        lose(shop)
+        put_on_sale(shop.seats._target, shop.event)  # with a list that is too old
+        return authorization
+
+    shop.gateway.authorize = meanwhile_redis_lost_it
+    shop.gateway.fail("void", OutcomeUnknown("time-out"), times=1)
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    assert shop.charges() == ["authorized"]
+    reconciler.round()
+    assert shop.charges() == ["voided"]
+    assert problems(shop) == ""
+
+
+def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
+    pay_until(shop, "authorize")
+    undo_payment(shop)
+    Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]).round()
+    assert shop.charges() == ["authorized"]
+
+
+def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
+    shop.pay()
+    metadata = {
+        "event": shop.event.id,
+        "hold_id": shop.hold.id,
+        "booking_id": shop.booking().id,
+        "client": "ada",
+        "attempt": "2",
+        "seats_00": "stalls-B-1",
+        "email": "ada@example.org",
+        "name": "Ada",
+        "key_digest": "another",
+        "fingerprint": "another",
+        "begun_at": shop.began.isoformat(),
+    }
+    shop.gateway.authorize("another", 2500, "GBP", "pm_card_visa", metadata)
+    reconciler.round()
+    assert sorted(shop.charges()) == ["captured", "voided"]
+
+
+def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):
+    receipt = shop.pay().receipt
+    shop.bookings._target._collection.delete_one({"_id": receipt.booking_id})
+    reconciler.round()
+    assert shop.charges() == ["refunded"]
+    reconciler_of(shop).round()
+    assert shop.charges() == ["refunded"]
+
+
+def test_money_that_is_gone_from_a_booking_is_reported(shop, reconciler, caplog):
+    shop.gateway.fail("capture", OutcomeUnknown("time-out"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    shop.gateway._target.void(shop.booking().payment_id)
+    with caplog.at_level(logging.ERROR):
+        reconciler.round()
+    assert f"{shop.booking().id} is booked, and its payment" in caplog.text
+
+
+# ---------------------------------------------------------------- events that others open
+
+
+def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
+    shop, reconciler, seats, caplog, monkeypatch
+):
+    reconciler.round()
+    caplog.set_level(logging.INFO)
+    hall = small_hall()
+    seats.announce([hall.id])
+    reconciler.round()
+    seats.build_event(hall, payments=[])
+    reconciler.round()
+    assert hall.id not in caplog.text
+    seats.open_event(hall, sold=[])
+    reconciler.round()
+    assert hall.id not in caplog.text
+    lose_event(shop.redis, hall.id)
+    reconciler.round()
+    assert f"reopened: {hall.id} (Redis has lost it)" in caplog.text
+
+
+def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
+    shop, reconciler, seats, caplog, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "OPENING_PATIENCE", timedelta(0))
+    listed = small_hall().id
+    seats.announce([listed])
+    for _ in range(3):
+        reconciler.round()
+    assert caplog.text.count(listed) == 1
+
+
+def test_an_event_whose_file_came_later_waits_to_be_opened_and_is_reported_once(
+    shop, reconciler, caplog
+):
+    caplog.set_level(logging.INFO)
+    hall = small_hall()
+    for _ in range(3):
+        reconciler.declare([shop.event, hall])
+        reconciler.round()
+    assert hall.id not in shop.seats._target.event_ids()
+    assert caplog.text.count(hall.id) == 1
+    assert f"{hall.id}: its file is there, and it is not on sale; put it on sale" in caplog.text
+    put_on_sale(shop.seats._target, hall)
+    reconciler.round()
+    lose_event(shop.redis, hall.id)
+    reconciler.round()
+    assert f"reopened: {hall.id} (Redis has lost it)" in caplog.text
+
+
+def test_a_worker_that_starts_after_the_loss_opens_what_was_sold_though_others_are_listed(shop):
+    """Somebody has opened one event before, so that there is a list again."""
+    shop.pay()
+    lose(shop)
+    shop.redis.srem(CATALOGUE_KEY, shop.event.id)
+    reconciler_of(shop).round()
+    assert shop.state() == "s"
+
+
+def test_a_redis_that_was_away_for_a_moment_has_lost_nothing(shop, reconciler, monkeypatch):
+    hall = small_hall()
+    reconciler.declare([shop.event, hall])
+
+    def away():
+        raise Unavailable("seat store")
+
+    monkeypatch.setattr(shop.seats._target, "event_ids", away)
+    reconciler.round()
+    monkeypatch.undo()
+    assert hall.id not in shop.seats._target.event_ids()
+
+
+def test_an_event_goes_on_as_it_was_on_sale_whatever_its_file_says(shop, reconciler):
+    reconciler.round()
+    reconciler.declare([replace(shop.event, name="Not opened yet")])
+    lose(shop)
+    reconciler.round()
+    assert shop.seats._target.current_event(shop.event.id).name == shop.event.name
+    reconciler.declare([])
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "0"
+
+
+# ---------------------------------------------------------------- how it goes about it
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(shop, caplog):
+    pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    with caplog.at_level(logging.INFO):
+        reconciler_of(shop, dry_run=True).round()
+    assert f"would be ended: {shop.hold.id}" in caplog.text
+    assert (shop.charges(), shop.state()) == (["authorized"], "p")
+    lose(shop)
+    with caplog.at_level(logging.INFO):
+        reconciler_of(shop, dry_run=True).round()
+    assert f"would be reopened: {shop.event.id}" in caplog.text
+    with pytest.raises(Unavailable):
+        shop.state()
+
+
+def test_a_dropped_index_stops_the_sale_and_is_made_again(shop, reconciler, monkeypatch):
+    monkeypatch.setattr(booking_store, "INDEX_SEEN_FOR_S", 0)
+    shop.bookings._target._collection.drop_index("event_1_seats_1")
+    with pytest.raises(IndexMissing):
+        shop.pay()
+    assert shop.state() == "h"
+    reconciler.round()
+    assert reconciler.repairs["index made"] == 1
+    shop.pay()
+    assert shop.charges() == ["captured"]
+
+
+def test_two_workers_at_once_do_no_harm(shop):
+    pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    first, second = reconciler_of(shop), reconciler_of(shop)
+    first.round()
+    second.round()
+    assert first.repairs["ended"] + second.repairs["ended"] == 1
+    assert shop.charges() == ["captured"]
+
+
+def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
+    pay_until(shop, "insert", "bookings", after=False)
+    shop.let_leases_run_out()
+    lost = unique("lost")
+    shop.seats._target.announce([lost])  # no file declares it
+    shop.gateway.fail("find_all", OutcomeUnknown("down"))
+    shop.gateway.fail("list", OutcomeUnknown("down"))
+    reconciler.round()
+    assert shop.state() == "p"
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert shop.state() == "s"
+    shop.redis.srem(CATALOGUE_KEY, lost)
+
+
+def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):
+    for method in ("event_ids", "announce", "revision"):
+        shop.seats.fail(method, Unavailable("seats"))
+    reconciler.round()
+    assert not reconciler.repairs
+
+
+# ---------------------------------------------------------------- many events
+
+
+@pytest.fixture
+def neighbours(seats):
+    halls = [small_hall() for _ in range(100)]
+    for hall in halls:
+        put_on_sale(seats, hall)
+    return halls
+
+
+def calls_of_a_round(shop, reconciler) -> list[str]:
+    """What it asks Redis and MongoDB."""
+    shop.seats.calls.clear()
+    shop.bookings.calls.clear()
+    reconciler.round()
+    return shop.seats.calls + shop.bookings.calls
+
+
+def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
+    shop, reconciler, neighbours
+):
+    # A new worker compares each event once, in each round one at least.
+    rounds = range(len([shop.event, *neighbours]) + 1)
+    assert any("sold_seats" not in calls_of_a_round(shop, reconciler) for _ in rounds)
+    assert calls_of_a_round(shop, reconciler) == [
+        "server_run",
+        "event_ids",
+        "read_upkeep",
+        "require_index",
+    ]
+
+
+def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbours, monkeypatch):
+    trips = []
+    send = seats._pipeline
+    monkeypatch.setattr(seats, "_pipeline", lambda calls: trips.append(calls) or send(calls))
+    upkeep = seats.read_upkeep([hall.id for hall in neighbours], seen={})
+    assert [hall.version for hall in neighbours] == [found.version for found in upkeep.values()]
+    assert len(trips) <= 3
+
+
+def test_sold_seats_are_compared_again_when_the_event_has_changed(shop, reconciler, monkeypatch):
+    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+    shop.pay()
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler), "unchanged, but long ago"
+
+
+def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_other(
+    shop, reconciler, seats, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    shop.bookings.fail("sold_seats", Unavailable("bookings"), times=1)
+    put_on_sale(seats, small_hall())
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" in calls_of_a_round(shop, reconciler), "the other's turn"
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    assert "sold_seats" in calls_of_a_round(shop, reconciler)
+    assert "sold_seats" not in calls_of_a_round(shop, reconciler)
+
+
+def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
+    shop, reconciler, seats, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    for _ in range(2):
+        put_on_sale(seats, small_hall())
+    compared = []
+    read_seats = seats.read_seats
+    monkeypatch.setattr(seats, "read_seats", lambda e: compared.append(e) or read_seats(e))
+    for _ in range(6):
+        reconciler.round()
+    assert len(set(compared[:3])) == 3
+    assert compared[3:] == compared[:3]
+
+
+def test_an_event_that_cannot_be_read_holds_up_no_other(shop, reconciler, seats, raw_redis):
+    pay_until(shop, "authorize", after=False)
+    shop.let_leases_run_out()
+    broken = small_hall()
+    seats.announce([broken.id])
+    raw_redis.set(f"event:{{{broken.id}}}", "no hash")
+    reconciler.round()
+    assert reconciler.repairs["ended"] == 1

@@ -1,0 +1,182 @@
+"""Refunds on real Redis, MongoDB and sandbox, broken off at each step."""
+
+import logging
+from contextlib import suppress
+
+import pytest
+
+from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
+from tests.support.shop import Shop, problems, reconciler_of
+from web.adapters.stripe.gateway import StripeGateway
+from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
+from web.use_cases.opening import Opening
+from web.use_cases.refunds import Refunding
+
+
+@pytest.fixture
+def shop(raw_redis, event, seats, bookings, sandbox):
+    shop = Shop(event, seats, bookings, StripeGateway("sk_test_refunding", sandbox.url))
+    shop.refunding = Refunding(shop.seats, shop.bookings, shop.gateway)
+    return shop
+
+
+def test_a_refund_gives_the_money_back_and_the_seat_to_the_next_buyer(shop):
+    receipt = shop.pay().receipt
+    refunded = shop.refunding.refund(receipt.booking_id)
+    assert refunded.receipt_now().status == "refunded"
+    assert (shop.charges(), shop.state()) == (["refunded"], "0")
+    assert shop.pay().receipt == receipt, "a repeated payment still gets what it got"
+    assert problems(shop) == ""
+    shop.hold_again("stalls-B-1")
+    assert shop.pay().receipt.booking_id != receipt.booking_id
+    assert problems(shop) == ""
+
+
+def test_a_refund_may_be_repeated_also_when_the_seat_is_sold_again(shop):
+    receipt = shop.pay().receipt
+    refunded = shop.refunding.refund(receipt.booking_id)
+    assert shop.refunding.refund(receipt.booking_id) == refunded
+    shop.hold_again("stalls-B-1")
+    shop.pay()
+    assert shop.refunding.refund(receipt.booking_id) == refunded
+    assert shop.state() == "s"
+    assert problems(shop) == ""
+
+
+def test_free_seats_can_be_given_back_too(shop):
+    shop.hold_again("free-F-1")
+    shop.refunding.refund(shop.pay().receipt.booking_id)
+    assert shop.state() == "0"
+
+
+def test_a_booking_that_is_not_there_is_not_refunded(shop):
+    with pytest.raises(BookingNotFound):
+        shop.refunding.refund("bkg_nobody")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("gateway", "refund"),
+        ("bookings", "mark_refunded"),
+        ("seats", "return_seats"),
+        ("bookings", "end_refund"),
+    ],
+)
+def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, after, caplog):
+    caplog.set_level(logging.INFO)
+    booking_id = shop.pay().receipt.booking_id
+    getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        shop.refunding.refund(booking_id)
+    getattr(shop, part).heal()
+    reconciler_of(shop, dry_run=True).round()
+    assert (method, after) == ("end_refund", True) or (
+        f"refund would be ended: {booking_id} (" in caplog.text
+    )
+    worker = reconciler_of(shop)
+    worker.round()
+    assert worker.repairs["refund ended"] or (method, after) == ("end_refund", True)
+    assert (shop.charges(), shop.state()) == (["refunded"], "0")
+    assert problems(shop) == ""
+    idle = reconciler_of(shop)
+    idle.round()
+    assert not idle.repairs
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "error", "charge"),
+    [
+        ("gateway", "capture", KeyboardInterrupt(), "voided"),
+        ("seats", "confirm_booking", Unavailable("seat store"), "refunded"),
+    ],
+)
+def test_a_booking_can_be_refunded_before_its_payment_is_ended(shop, part, method, error, charge):
+    getattr(shop, part).fail(method, error)
+    with suppress(KeyboardInterrupt):
+        shop.pay()
+    getattr(shop, part).heal()
+    shop.refunding.refund(shop.booking().id)
+    shop.let_leases_run_out()
+    reconciler_of(shop).round()
+    assert (shop.charges(), shop.state()) == ([charge], "0")
+    assert shop.booking().refunded_at
+    assert shop.pay().receipt.booking_id == shop.booking().id, "the key still gets its receipt"
+    assert problems(shop) == ""
+
+
+def test_whoever_holds_a_refunded_seat_keeps_it_when_its_former_payment_is_ended(shop):
+    """The sale was known from MongoDB only: its payment was still under way in Redis."""
+    shop.gateway.fail("capture", NotExecuted("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    shop.gateway.heal()
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    assert shop.state() == "s"
+    shop.refunding.refund(shop.booking().id)
+    assert shop.state() == "0"
+    shop.hold_again("stalls-B-1")
+    shop.let_leases_run_out()
+    reconciler_of(shop).round()
+    assert shop.state() == "h"
+    assert problems(shop) == ""
+
+
+def test_an_event_that_is_opened_while_a_refund_ends_gets_its_seat_back(shop):
+    receipt = shop.pay().receipt
+    sold = shop.bookings.sold_seats(shop.event.id)
+    shop.refunding.refund(receipt.booking_id)
+    shop.bookings.sold_seats = lambda event_id: sold
+    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    del shop.bookings.sold_seats
+    assert shop.state() == "s"
+    reconciler_of(shop).round()
+    assert shop.state() == "0"
+    assert problems(shop) == ""
+
+
+def test_a_sold_seat_without_any_booking_is_left_alone(shop):
+    shop.bookings._target._collection.delete_one({"_id": shop.pay().receipt.booking_id})
+    reconciler_of(shop).round()
+    assert shop.state() == "s"
+
+
+def test_a_refund_that_the_gateway_refuses_is_not_tried_each_second(shop):
+    receipt = shop.pay().receipt
+    shop.gateway.fail("refund", NotExecuted("disputed"))
+    shop.gateway.fail("void", NotExecuted("captured"))
+    with pytest.raises(NotExecuted, match="disputed"):
+        shop.refunding.refund(receipt.booking_id)
+    reconciler, tries = reconciler_of(shop), shop.gateway.calls.count("refund")
+    for _ in range(3):
+        reconciler.round()
+    assert shop.gateway.calls.count("refund") == tries + 1
+
+
+def test_a_refund_without_an_answer_is_repeated_and_happens_once(shop):
+    booking_id = shop.pay().receipt.booking_id
+    shop.gateway.fail("refund", OutcomeUnknown("time-out"), times=1, after=True)
+    with pytest.raises(OutcomeUnknown):
+        shop.refunding.refund(booking_id)
+    shop.refunding.refund(booking_id)
+    assert shop.charges() == ["refunded"]
+
+
+def test_a_refund_made_at_the_gateway_frees_the_seats(shop):
+    receipt = shop.pay().receipt
+    shop.gateway._target.refund(receipt.payment_id, "by hand")
+    assert f"booking {receipt.booking_id}" in problems(shop)
+    reconciler_of(shop).round()
+    assert shop.state() == "0"
+    assert problems(shop) == ""
+
+
+def test_a_booking_that_was_not_captured_yet_is_let_go(shop):
+    shop.gateway.fail("capture", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.refunding.refund(shop.booking().id)
+    assert shop.charges() == ["voided"]

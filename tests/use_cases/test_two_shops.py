@@ -1,0 +1,100 @@
+"""Two deployments on one Stripe account, each with a Redis, a MongoDB and a SECRET_KEY of its own:
+staging beside production."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.application import application_with
+from tests.support.factories import BUYER, put_on_sale, small_hall, unique
+from web.domain.sales import Booking, booking_id_of
+from web.services import Tickets
+from web.signing.shop_tags import shop_tag
+from web.use_cases.audit import audit
+from web.use_cases.reconciliation import Reconciler
+
+PRODUCTIONS_KEY, STAGINGS_KEY, NEW_KEY = (
+    f"the {name} secret key of tests" for name in ("production", "staging", "new")
+)
+PRODUCTION, STAGING = ("8", "production"), ("9", "staging")
+"""A database of Redis and one of MongoDB."""
+
+
+@pytest.fixture
+def deployment(redis_server, mongo_server, sandbox):
+    def made(databases: tuple[str, str], secret_key: str, **settings: str) -> Tickets:
+        redis_database, mongodb_database = databases
+        environ = {
+            "SECRET_KEY": secret_key,
+            "STRIPE_API_BASE": sandbox.url,
+            "REDIS_URL": redis_server.url.replace("/0", f"/{redis_database}"),
+            "MONGODB_URI": mongo_server.url.replace("/tickets", f"/{mongodb_database}"),
+        }
+        tickets = application_with(**environ | settings).extensions["tickets"]
+        tickets.bookings.create_indexes()
+        return tickets
+
+    return made
+
+
+@pytest.fixture
+def production(deployment) -> Tickets:
+    return deployment(PRODUCTION, PRODUCTIONS_KEY)
+
+
+def sold(tickets: Tickets) -> Booking:
+    hall = small_hall()
+    put_on_sale(tickets.seats, hall)
+    hold, token = tickets.box_office.hold_seats(hall.id, unique("client"), ["stalls-B-1"])
+    tickets.checkout.pay(hall.id, hold.id, token, "key", BUYER)
+    return tickets.bookings.find(booking_id_of(hold.id))
+
+
+def work(tickets: Tickets) -> dict[str, int]:
+    """A round of the worker, for which a payment of this second is one that nobody works on any
+    more. What it repaired."""
+    worker = Reconciler(
+        tickets.seats, tickets.bookings, tickets.gateway, tickets.checkout, [], lease_s=-1
+    )
+    worker.round()
+    return dict(worker.repairs)
+
+
+def money_of(tickets: Tickets) -> dict[str, str]:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    return {payment.payment_id: payment.status for payment in tickets.gateway.list(since)}
+
+
+def problems(tickets: Tickets) -> list[str]:
+    checks = audit(tickets.seats, tickets.bookings, tickets.gateway)
+    return [finding for check in checks for finding in check.findings]
+
+
+def test_the_worker_of_one_shop_leaves_the_sales_of_another_alone(production, deployment):
+    staging = deployment(STAGING, STAGINGS_KEY)
+    booking, stagings = sold(production), sold(staging)
+    lost = sold(staging)
+    staging.bookings._collection.delete_one({"_id": lost.id})
+
+    assert work(staging) == {"refunded": 1}
+    assert work(production) == {}
+    assert money_of(production)[booking.payment_id] == "captured"
+    assert money_of(staging) == {stagings.payment_id: "captured", lost.payment_id: "refunded"}
+    assert problems(production) == []
+
+
+def test_a_shop_with_a_new_secret_key_still_knows_what_it_sold(production, deployment):
+    booking, lost = sold(production), sold(production)
+    production.bookings._collection.delete_one({"_id": lost.id})
+    renewed = deployment(PRODUCTION, NEW_KEY, SECRET_KEY_FALLBACKS=PRODUCTIONS_KEY)
+
+    assert work(renewed) == {"refunded": 1}
+    assert money_of(renewed)[booking.payment_id] == "captured"
+    assert money_of(renewed)[lost.payment_id] == "refunded"
+    assert booking.payment_id not in money_of(deployment(PRODUCTION, NEW_KEY))
+
+
+def test_the_tag_of_a_secret_key_never_changes_and_does_not_tell_it():
+    """Another one would hide all payments that are under way from the worker."""
+    assert shop_tag(PRODUCTIONS_KEY) == "19f2fae68176dbc2"
+    assert shop_tag(PRODUCTIONS_KEY) != shop_tag(STAGINGS_KEY)
