@@ -103,7 +103,7 @@ def post_worker_init(worker):
     from web.ports.booking_store import UnsafeToSell
 
     try:
-        worker.wsgi.extensions["tickets"].check_at_start()
+        worker.wsgi.extensions["services"].check_at_start()
     except UnsafeToSell as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -90,14 +90,14 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-class Pulse:
+class Probe:
     """Whether the limiter answers, found out without waiting for it."""
 
     def __init__(self, socket_path: str):
         self._socket_path = socket_path
         self._asked: socket.socket | None = None
 
-    def is_felt(self) -> bool:
+    def answered(self) -> bool:
         """Whether it has answered what it was asked in the call before. Asks again."""
         answered = False
         if self._asked is not None:
@@ -120,7 +120,7 @@ class Limiter:
         self._grace_s = grace_s
         self._pause_s = FIRST_PAUSE_S
         self._restart_at: float | None = None
-        self._pulse = Pulse(socket_path)
+        self._pulse = Probe(socket_path)
         self._start()
 
     def wait_until_it_answers(self) -> None:
@@ -136,7 +136,7 @@ class Limiter:
             if time.monotonic() > deadline:
                 raise CannotStart(f"no answer from the limiter within {START_TIMEOUT_S:g} s", 1)
 
-    def tend(self) -> float:
+    def supervise_once(self) -> float:
         """Start it again if it ended and its pause is over; end it if it hangs.
 
         Returns in how many seconds to call again; and call when it ends.
@@ -183,7 +183,7 @@ class Limiter:
     def _look(self, now: float) -> float:
         if now >= self._next_look_at:
             self._next_look_at = now + LOOK_INTERVAL_S
-            if self._pulse.is_felt():
+            if self._pulse.answered():
                 self._has_answered = True
                 self._misses = 0
             elif self._has_answered or now - self._started_at > START_TIMEOUT_S:
@@ -277,7 +277,7 @@ def attend(command: "subprocess.Popen[bytes]", limiter: Limiter) -> int:
     Returns the return code as subprocess has it.
     """
     while command.poll() is None:
-        received = signal.sigtimedwait(AWAITED_SIGNALS, limiter.tend())
+        received = signal.sigtimedwait(AWAITED_SIGNALS, limiter.supervise_once())
         if received is None or received.si_signo == signal.SIGCHLD:
             continue
         if received.si_code != SI_KERNEL:

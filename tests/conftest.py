@@ -33,7 +33,7 @@ from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 
 # For processes that a test starts with the environment of its own.
 os.environ.update(NO_ENV_FILE)
@@ -127,7 +127,7 @@ class Site:
             self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
         )
 
-    def payments(self) -> Iterator[Authorization]:
+    def payments(self) -> Iterator[GatewayPayment]:
         """What the gateway's ledger says, newest first."""
         return self.gateway().list(datetime.now(UTC) - timedelta(hours=1))
 

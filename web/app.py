@@ -32,7 +32,7 @@ from web.metrics import count_gateway_failure, measure_answers
 from web.pages.rendering import limit_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
-from web.services import Tickets
+from web.services import Services
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.shop_tags import shop_tag
@@ -70,7 +70,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.extensions["tickets"] = Tickets(
+    app.extensions["services"] = Services(
         seats=seats,
         bookings=bookings,
         gateway=gateway,

@@ -23,8 +23,8 @@ from web.use_cases.seat_maps import SeatMaps
 
 
 @dataclass(frozen=True)
-class Tickets:
-    """``app.extensions["tickets"]``; ``web/app.py`` makes it."""
+class Services:
+    """``app.extensions["services"]``; ``web/app.py`` makes it."""
 
     seats: RedisSeatStore
     bookings: MongoBookingStore
@@ -50,7 +50,7 @@ class Tickets:
             self.bookings.require_index()
 
 
-def tickets() -> Tickets:
+def services() -> Services:
     """Those of the application that is at work."""
-    parts: Tickets = current_app.extensions["tickets"]
+    parts: Services = current_app.extensions["services"]
     return parts

@@ -12,7 +12,7 @@ FOR_CLOSED_EVENTS = {
     "build_event",
     "claim_lapsed_payment",
     "confirm_booking",
-    "hurry_payment",
+    "shorten_lease",
     "lapsed_holds",
     "open_event",
     "renew_lease",

@@ -21,14 +21,14 @@ from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.shop import TOKENS
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.refusals import (
+    EarlierRefusal,
     NotKnownNow,
     PaymentDeclined,
     PaymentInProgress,
-    Replayed,
     SaleNotOpen,
     SoldOut,
 )
-from web.domain.sales import MAX_REFUSED_CARDS, Booking, Payment, booking_id_of
+from web.domain.sales import MAX_REFUSED_CARDS, Booking, PaymentAttempt, booking_id_of
 
 
 class Sale(RuleBasedStateMachine):
@@ -49,7 +49,7 @@ class Sale(RuleBasedStateMachine):
         self.model = Model(self.event)
         self.declines: dict[str, PaymentDeclined] = {}
         self.made: set[str] = set()
-        self.store.announce([self.event.id])
+        self.store.add_to_catalogue([self.event.id])
         self.store.build_event(self.event, payments=[])
         self.store.open_event(self.event, sold=[])
         self.store.current_event(self.event.id)
@@ -155,7 +155,7 @@ class Sale(RuleBasedStateMachine):
         return payment
 
     @rule(payment=payments)
-    def decline(self, payment: Payment) -> None:
+    def decline(self, payment: PaymentAttempt) -> None:
         before = self.model.holds.get(payment.hold_id)
         under_way = before and before.paying and before.attempt == payment.attempt
         self.model.undo(payment.hold_id, payment.attempt, refused=True)
@@ -168,12 +168,12 @@ class Sale(RuleBasedStateMachine):
             self.declines[payment.key_digest] = declined
 
     @rule(payment=payments)
-    def undo(self, payment: Payment) -> None:
+    def undo(self, payment: PaymentAttempt) -> None:
         self.model.undo(payment.hold_id, payment.attempt, refused=False)
         self.store.undo_payment(payment, None)
 
     @rule(payment=payments)
-    def book(self, payment: Payment) -> None:
+    def book(self, payment: PaymentAttempt) -> None:
         hold = self.model.holds.get(payment.hold_id)
         if hold is None or not hold.paying or hold.attempt != payment.attempt:
             return  # Its end is known; nobody would book it.
@@ -200,11 +200,11 @@ class Sale(RuleBasedStateMachine):
         assert replayed.receipt == booking.receipt()
 
     @rule(payment=payments)
-    def repeat_a_declined_payment(self, payment: Payment) -> None:
+    def repeat_a_declined_payment(self, payment: PaymentAttempt) -> None:
         declined = self.declines.get(payment.key_digest)
         if declined is None:
             return
-        with pytest.raises(Replayed) as repeated:
+        with pytest.raises(EarlierRefusal) as repeated:
             self.store.begin_payment(
                 self.event, payment.hold_id, BUYER, payment.key_digest, payment.fingerprint
             )

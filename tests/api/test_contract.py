@@ -471,7 +471,7 @@ def test_an_unknown_outcome_is_202_and_says_where_to_ask(site, seats, event, ada
     other = location.rpartition("/")[0] + "/0123"
     assert_problem(bob.call("GET", other, headers=bearer(hold)), 404, "payment_not_found")
 
-    seats.hurry_payment(event.id, hold["hold_id"], within_ms=0)
+    seats.shorten_lease(event.id, hold["hold_id"], within_ms=0)
     eventually(lambda: seats.read_seats(event.id).seats[0] == "s", "the end by the worker")
     receipt = bob.call("GET", location, headers=bearer(hold))
     assert receipt.status_code == 200

@@ -18,12 +18,12 @@ from tests.support.factories import BUYER
 from tests.support.http_client import TIMEOUT_S, Client, assert_problem
 from web import settings
 from web.domain.events import Event
-from web.domain.sales import Payment
+from web.domain.sales import PaymentAttempt
 from web.signing.shop_tags import shop_tag
 
 
 @pytest.fixture
-def payment(seats, event) -> Payment:
+def payment(seats, event) -> PaymentAttempt:
     """One that is under way and that nobody works on."""
     seats.hold_seats(event, "hld_webhook", "ada", [0])
     return seats.begin_payment(event, "hld_webhook", BUYER, "key", "fingerprint")
@@ -34,12 +34,12 @@ def lease_left_ms(redis_client, event: Event) -> float:
     return ends_ms - time.time() * 1000
 
 
-def told_by_stripe(stack, payment: Payment, kind: str = "payment_intent.succeeded") -> bytes:
+def told_by_stripe(stack, payment: PaymentAttempt, kind: str = "payment_intent.succeeded") -> bytes:
     return told_of_shop(stack.environment["SECRET_KEY"], payment, kind)
 
 
 def told_of_shop(
-    secret_key: str, payment: Payment, kind: str = "payment_intent.succeeded"
+    secret_key: str, payment: PaymentAttempt, kind: str = "payment_intent.succeeded"
 ) -> bytes:
     intent = {
         "id": "pi_webhook",
@@ -157,7 +157,7 @@ def test_a_webhook_shortens_the_lease_of_its_payment(stack, redis_client, event,
 
 def test_a_payment_has_lapsed_when_its_shortened_lease_is_over(seats, event, payment):
     assert seats.lapsed_holds(event.id) == []
-    seats.hurry_payment(event.id, payment.hold_id, within_ms=0)
+    seats.shorten_lease(event.id, payment.hold_id, within_ms=0)
     assert seats.lapsed_holds(event.id) == [payment.hold_id]
 
 

@@ -187,7 +187,7 @@ class Buyer:
 
     def __init__(self, app: Flask, event: Event):
         self._app, self._event = app, event
-        self._parts = app.extensions["tickets"]
+        self._parts = app.extensions["services"]
         self._browser = app.test_client()
         with app.test_request_context():
             self._csrf = generate_csrf()

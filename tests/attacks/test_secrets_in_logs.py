@@ -17,7 +17,7 @@ from tests.support.application import application_with
 from tests.support.behind_nginx import NO_ENVELOPE, ask, local_nginx, running_nginx, server_config
 from tests.support.waiting import eventually
 
-SECRET = application_with().extensions["tickets"].codes.link_of("e", "s3cr3t-hold-s3cr3t-hold")
+SECRET = application_with().extensions["services"].codes.link_of("e", "s3cr3t-hold-s3cr3t-hold")
 LONG = "x" * 20_000
 
 SECRET_PATHS = [

@@ -24,7 +24,7 @@ from web.adapters.mongodb import MongoBookingStore, _document
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event, Row, Section
 from web.domain.refusals import SeatTaken, SoldOut
-from web.domain.sales import Booking, Hold, Payment, booking_id_of
+from web.domain.sales import Booking, Hold, PaymentAttempt, booking_id_of
 from web.use_cases.audit import audit
 from web.use_cases.reconciliation import Reconciler
 
@@ -402,10 +402,10 @@ class Bench:
         def held() -> Hold:
             return self.hold(event, free.draw(quantity))
 
-        def begin(hold: Hold) -> Payment:
+        def begin(hold: Hold) -> PaymentAttempt:
             return self.seats.begin_payment(event, hold.id, BUYER, hold.id, "fingerprint")
 
-        def undo(payment: Payment) -> None:
+        def undo(payment: PaymentAttempt) -> None:
             self.seats.undo_payment(payment, None)
             self.seats.release_hold(event.id, payment.hold_id)
             free.put_back(event, payment.seats)

@@ -119,7 +119,7 @@ def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
     holders = set()
 
     def release() -> None:
-        for hold in bench.seats.read_everything(hall.id).holds:
+        for hold in bench.seats.snapshot(hall.id).holds:
             holders.add(hold)
             bench.seats.release_hold(hall.id, hold)
 

@@ -26,7 +26,7 @@ from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.domain.refusals import Refusal
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check, audit
 
 HOLD_S = 9
@@ -110,7 +110,7 @@ class Stage:
         """The documents themselves, not what the application makes of them."""
         return list(self._mongo.get_default_database().bookings.find({"event": event_id}))
 
-    def payments(self, event_id: str) -> list[Authorization]:
+    def payments(self, event_id: str) -> list[GatewayPayment]:
         since = datetime.now(UTC) - timedelta(days=1)
         return [p for p in self._gateway.list(since) if p.metadata.get("event") == event_id]
 

@@ -10,7 +10,7 @@ from tests.burst.diary import Answer, Held, NotPaid, OtherBytes, Paid, Strain
 from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
 from tests.burst.verdict import Evidence, Evident, Look, Share
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check
 
 OPENS_AT_S = 1_790_000_000.0
@@ -34,7 +34,7 @@ def booking(hold_id: str, *seats: str) -> dict:
 
 
 def payment(hold_id: str, amount_minor: int, status: str = "captured", attempt: str = "1"):
-    return Authorization(
+    return GatewayPayment(
         payment_id=f"pi_{hold_id}" if attempt == "1" else f"pi_{hold_id}_{attempt}",
         key=f"{hold_id} {attempt}",
         amount_minor=amount_minor,

@@ -22,7 +22,7 @@ from tests.burst.diary import (
 )
 from tests.burst.plan import Drop
 from tests.burst.surprises import is_expected, is_server_error
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check
 
 RECEIPT_FIELDS = ("seats", "amount", "currency", "payment_id")
@@ -47,7 +47,7 @@ class Evidence:
     hall_size: int
     lines: Sequence[Line]
     bookings: Sequence[dict[str, Any]]
-    payments: Sequence[Authorization]
+    payments: Sequence[GatewayPayment]
     checks: Sequence[Check]
     looks: Sequence[Look]
     blows: Sequence[Blow] = ()
@@ -149,7 +149,7 @@ class Evident:
         return [f"{seat} is in {count} bookings" for seat, count in seats.items() if count > 1]
 
     def double_charges(self) -> list[str]:
-        captured: dict[str, list[Authorization]] = defaultdict(list)
+        captured: dict[str, list[GatewayPayment]] = defaultdict(list)
         for payment in self.evidence.payments:
             if payment.status == "captured":
                 captured[payment.metadata["hold_id"]].append(payment)

@@ -13,7 +13,7 @@ from tests.support.shop import TOKENS
 from web.adapters.mongodb import BookingDocument
 from web.adapters.stripe.gateway import KEY_FIELD, SHOP_FIELD
 from web.domain.refusals import TooManyHeld
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.gateway_metadata import metadata_of, payment_of
 
@@ -52,7 +52,7 @@ def sold(stack, seats):
 
 
 @pytest.fixture
-def payment(stack, sold) -> Authorization:
+def payment(stack, sold) -> GatewayPayment:
     return next(p for p in stack.payments() if p.metadata["event"] == sold.id)
 
 
@@ -93,7 +93,7 @@ def test_seats_under_payment_count_against_their_client_after_redis_was_lost(
     six, _ = box_office.hold_seats(event.id, ADDRESS, event.seats[:6])
     payment = seats.begin_payment(event, six.id, BUYER, "key", "fingerprint")
     metadata, now = metadata_of(payment), datetime.now(UTC)
-    told = Authorization("pi_1", "key", 1, "GBP", "authorized", now, metadata)
+    told = GatewayPayment("pi_1", "key", 1, "GBP", "authorized", now, metadata)
     lose_event(redis_client, event.id)
     seats.build_event(event, payments=[payment_of(told)])
     seats.open_event(event, sold=[])

@@ -21,7 +21,7 @@ from web.use_cases.checkout import Checkout
 STEPS = {
     "begun": ("seats", "begin_payment"),
     "authorized": ("gateway", "authorize"),
-    "own": ("seats", "renew_lease"),
+    "lease_renewed": ("seats", "renew_lease"),
     "booked": ("bookings", "insert"),
     "captured": ("gateway", "capture"),
     "confirmed": ("seats", "confirm_booking"),
@@ -99,24 +99,24 @@ def pay(
     Location."""
     logging.disable()  # the report says it all
     app = application_with(**environment)
-    tickets = app.extensions["tickets"]
+    services = app.extensions["services"]
 
-    def reach(reached: str) -> None:
+    def on_checkpoint(reached: str) -> None:
         if reached == point and fault in FAULTS:
             report.send("stopped")
             FAULTS[fault]()
 
-    parts = {part: getattr(tickets, part) for part in LOST_ANSWERS}
+    parts = {part: getattr(services, part) for part in LOST_ANSWERS}
     if fault == ANSWER_LOST:
         part, method = STEPS[point]
         parts[part] = AnswersLost(parts[part], method, LOST_ANSWERS[part])
     checkout = Checkout(
         **parts,
-        tokens=HoldTokens(tickets.settings.secret_key),
-        lease_s=tickets.settings.payment_lease_s,
-        reach=reach,
+        tokens=HoldTokens(services.settings.secret_key),
+        lease_s=services.settings.payment_lease_s,
+        on_checkpoint=on_checkpoint,
     )
-    app.extensions["tickets"] = replace(tickets, checkout=checkout)
+    app.extensions["services"] = replace(services, checkout=checkout)
     client = app.test_client()
     client.get("/readyz")  # connects, which is no part of the payment's time
     answer = order.send(client)

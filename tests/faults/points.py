@@ -36,8 +36,8 @@ from tests.support.environment import inherited
 from tests.support.processes import state_of
 from tests.support.waiting import eventually
 from web.domain.sales import booking_id_of
-from web.services import Tickets
-from web.use_cases.checkout import POINTS
+from web.services import Services
+from web.use_cases.checkout import CHECKPOINTS
 
 LEASE_S = 3.0
 """Far more than a payment takes here, so that none is late by itself."""
@@ -73,7 +73,7 @@ class Case:
 def all_cases() -> list[Case]:
     return [
         Case(section, point, fault)
-        for section, point, fault in product((PAID, FREE), POINTS, (*FAULTS, ANSWER_LOST))
+        for section, point, fault in product((PAID, FREE), CHECKPOINTS, (*FAULTS, ANSWER_LOST))
         if fault != ANSWER_LOST or section == PAID or STEPS[point][0] != "gateway"
     ]
 
@@ -142,12 +142,12 @@ class StoppedPayment:
             self._hear()
             self._heard = f"late: {self._heard}"
 
-    def row(self, buyer: FlaskClient, tickets: Tickets, charges: tuple[str, ...]) -> Row:
+    def row(self, buyer: FlaskClient, services: Services, charges: tuple[str, ...]) -> Row:
         repeated, again = (said(self.order.send(buyer)) for _ in range(2))
         if repeated != again:
             raise RuntimeError(f"{self.case}: {repeated}, and then {again}")
         looked = said(self._look(buyer, self.order.path))
-        booked = tickets.bookings.find(booking_id_of(self.hold_id)) is not None
+        booked = services.bookings.find(booking_id_of(self.hold_id)) is not None
         return Row(self.case, self._heard, repeated, looked, charges, booked)
 
     def learnt(self, buyer: FlaskClient) -> str | None:
@@ -212,7 +212,7 @@ def stop_everywhere(state_dir: Path) -> list[Row]:
         path = write_event_file(state_dir / "events", EVENT, len(cases), hold_seconds=300)
         run(environment, "events", "open", path)
         app = application_with(**environment)
-        tickets, buyer = app.extensions["tickets"], app.test_client()
+        services, buyer = app.extensions["services"], app.test_client()
         payments = [StoppedPayment(case, buyer) for case in cases]
         try:
             for payment in payments:
@@ -226,9 +226,9 @@ def stop_everywhere(state_dir: Path) -> list[Row]:
                 payment.stop()
         run(environment, "reconcile")
         run(environment, "audit")
-        charges = charges_by_hold(tickets)
+        charges = charges_by_hold(services)
         rows = [
-            payment.row(buyer, tickets, charges.get(payment.hold_id, ())) for payment in payments
+            payment.row(buyer, services, charges.get(payment.hold_id, ())) for payment in payments
         ]
         for payment, row in zip(payments, rows, strict=True):
             learnt = payment.learnt(buyer)
@@ -238,9 +238,9 @@ def stop_everywhere(state_dir: Path) -> list[Row]:
         return rows
 
 
-def charges_by_hold(tickets: Tickets) -> dict[str, tuple[str, ...]]:
+def charges_by_hold(services: Services) -> dict[str, tuple[str, ...]]:
     charges: dict[str, tuple[str, ...]] = {}
-    for payment in tickets.gateway.list(datetime.now(UTC) - timedelta(hours=1)):
+    for payment in services.gateway.list(datetime.now(UTC) - timedelta(hours=1)):
         hold_id = payment.metadata["hold_id"]
         charges[hold_id] = (*charges.get(hold_id, ()), payment.status)
     return charges

@@ -14,15 +14,15 @@ from web.use_cases import reconciliation
 
 
 def main() -> None:
-    tickets = application_with(**os.environ).extensions["tickets"]
+    services = application_with(**os.environ).extensions["services"]
     reconciliation.GATEWAY_EVERY = timedelta(0)
     worker = reconciliation.Reconciler(
-        tickets.seats,
-        tickets.bookings,
-        tickets.gateway,
-        tickets.checkout,
+        services.seats,
+        services.bookings,
+        services.gateway,
+        services.checkout,
         [],
-        tickets.settings.payment_lease_s,
+        services.settings.payment_lease_s,
     )
     for _ in sys.stdin:
         worker.round()

@@ -21,6 +21,7 @@ from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
+    EarlierRefusal,
     EventChanged,
     HoldExpired,
     IdempotencyKeyReused,
@@ -29,7 +30,6 @@ from web.domain.refusals import (
     PaymentDeclined,
     PaymentNotFound,
     PaymentPending,
-    Replayed,
     SeatTaken,
 )
 from web.domain.sales import LAST_STEP_S
@@ -307,7 +307,7 @@ def loss(request, shop, go_back):
 
 def declined(shop: Shop, buyer=DECLINED) -> dict:
     """What the refusal says."""
-    with pytest.raises((PaymentDeclined, Replayed)) as refused:
+    with pytest.raises((PaymentDeclined, EarlierRefusal)) as refused:
         shop.pay(buyer=buyer)
     return vars(getattr(refused.value, "refusal", refused.value))
 
@@ -369,7 +369,7 @@ def test_a_lost_seat_stays_lost(shop, loss):
         shop.pay()
     loss()
     for _ in range(2):
-        with pytest.raises((SeatTaken, Replayed, HoldExpired, NotKnownNow)):
+        with pytest.raises((SeatTaken, EarlierRefusal, HoldExpired, NotKnownNow)):
             shop.pay()
     assert shop.charges() == ["voided"]
 

@@ -65,7 +65,7 @@ NAMES = [f"{key}-{lose.__name__}" for key, lose in LOSSES]
 def shop(event, seats, bookings, sandbox, raw_redis):
     """A seat in each state; whoever was paying is gone, and the money is reserved."""
     raw_redis.delete(CATALOGUE_KEY)
-    seats.announce([event.id])
+    seats.add_to_catalogue([event.id])
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_partial_loss", sandbox.url))
     shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
     with pytest.raises(KeyboardInterrupt):

@@ -6,7 +6,7 @@ import pytest
 
 from ops.servers import REPOSITORY
 from tests.faults.points import PAID, Row, all_cases, stop_everywhere, table_of
-from web.use_cases.checkout import POINTS
+from web.use_cases.checkout import CHECKPOINTS
 
 # All the points are stopped in a row, and each of them may take its time-outs.
 pytestmark = pytest.mark.timeout(300)
@@ -23,7 +23,7 @@ def test_every_point_is_stopped_in_every_way():
     stopped = {(case.section, case.point, case.fault) for case in all_cases()}
     ways = {fault for _, _, fault in stopped}
     assert ways == {"kill -9", "exception", "hang", "answer lost"}
-    assert stopped >= {(PAID, point, fault) for point in POINTS for fault in ways}
+    assert stopped >= {(PAID, point, fault) for point in CHECKPOINTS for fault in ways}
 
 
 def test_the_table_in_the_docs_is_what_happens(rows):

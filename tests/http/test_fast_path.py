@@ -121,7 +121,7 @@ def test_a_mistake_of_ours_is_told_and_logged_as_flask_would(app, short, caplog,
     def fail(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(app.extensions["tickets"].box_office, "hold_seat", fail)
+    monkeypatch.setattr(app.extensions["services"].box_office, "hold_seat", fail)
     response = short.post("/api/events/any/seats/any/hold", headers={"X-Request-Id": "request-17"})
     assert response.status_code == 500
     assert response.json["code"] == "internal_error"

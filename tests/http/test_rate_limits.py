@@ -243,7 +243,7 @@ def test_the_second_is_that_before_the_seat_was_looked_at(buyer_with, monkeypatc
     """Otherwise a seat freed while the answer is on its way would show a second too late."""
     buyer = buyer_with()
     buyer.ask("POST", "seats/stalls-A-1/hold")
-    box_office = type(buyer._http.application.extensions["tickets"].box_office)
+    box_office = type(buyer._http.application.extensions["services"].box_office)
     hold_seat = box_office.hold_seat
 
     def slowly(*arguments):

@@ -512,7 +512,7 @@ def test_web_does_not_start_with_a_bad_setting(environment, tmp_path, name):
 def test_settings_reach_what_they_are_for():
     former = "a former secret key"
     app = application_with(SECRET_KEY_FALLBACKS=former, TRUSTED_HOPS="2")
-    box_office = app.extensions["tickets"].box_office
+    box_office = app.extensions["services"].box_office
     token = HoldTokens(former).token_of("evening", "hld_1")
     assert box_office._tokens.is_token_of("evening", "hld_1", token)
     with app.test_client() as client:

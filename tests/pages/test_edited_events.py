@@ -436,7 +436,7 @@ def test_an_event_that_is_being_built_hides_no_other(seats, hall_with, lists):
     name = unique("good")
     hall_with(name=name)
     building = small_hall()
-    seats.announce([building.id])
+    seats.add_to_catalogue([building.id])
     seats.build_event(building, payments=[])
     assert lists(name)[1]
     seats.open_event(building, sold=[])

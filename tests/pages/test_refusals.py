@@ -373,7 +373,7 @@ def test_a_form_that_the_gateway_takes_no_payment_for_stays_and_says_why(
     else:
         stack.sandbox.set_faults({"operation": "create", "kind": "rate_limited"})
     browser = application(RATE_LIMIT="1000/second", **settings)
-    browser.application.extensions["tickets"].gateway._max_wait_s = 0
+    browser.application.extensions["services"].gateway._max_wait_s = 0
     try:
         refused = pay_page(browser, address)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, wait_s)
@@ -396,7 +396,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
     hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
     key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
-    browser.application.extensions["tickets"].seats._redis = connect(
+    browser.application.extensions["services"].seats._redis = connect(
         f"redis://127.0.0.1:{free_port()}/0"
     )
     form = {"csrf_token": csrf_token_in(hold.text), "key": key, "payment_method": "pm_card_visa"}
@@ -414,7 +414,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
 def test_while_a_part_restarts_a_page_says_what_is_known_to_be_true(application, address):
     browser = application(RATE_LIMIT="1000/second")
     secret = csrf_token_in(browser.get(address, headers=HTML).text)
-    browser.application.extensions["tickets"].seats._redis = connect(
+    browser.application.extensions["services"].seats._redis = connect(
         f"redis://127.0.0.1:{free_port()}/0"
     )
     form = {"csrf_token": secret, "seats": "stalls-A-1"}

@@ -35,7 +35,7 @@ from tests.simulator.plans import (
     When,
     WrongClock,
 )
-from web.use_cases.checkout import POINTS
+from web.use_cases.checkout import CHECKPOINTS
 
 CALLS_OF_PAYMENTS = {
     "begin_payment": 2,
@@ -49,10 +49,10 @@ CALLS_OF_PAYMENTS = {
     "retire": 1,
     "void": 1,
     "holding": 1,
-    **dict.fromkeys(POINTS, 1),
+    **dict.fromkeys(CHECKPOINTS, 1),
 }
 CALLS_OF_WORKERS = {
-    "read_upkeep": 2,
+    "maintenance_due": 2,
     "claim_lapsed_payment": 2,
     "find_all": 2,
     "find": 1,
@@ -71,13 +71,13 @@ CALLS_OF_WORKERS = {
     "read_seats": 1,
     "return_seats": 1,
 }
-OFTEN = {"read_upkeep": 20, "sold_seats": 6, "list": 6, "claim_lapsed_payment": 6}
+OFTEN = {"maintenance_due": 20, "sold_seats": 6, "list": 6, "claim_lapsed_payment": 6}
 """So often the worker makes these calls in a run."""
 
 PARTY_OF = {
     name: party
     for party, names in {
-        "seats": "begin_payment renew_lease confirm_booking undo_payment read_upkeep "
+        "seats": "begin_payment renew_lease confirm_booking undo_payment maintenance_due "
         "claim_lapsed_payment announce build_event open_event read_seats return_seats",
         "bookings": "insert holding sold_seats",
         "gateway": "authorize retire capture void refund find_all list",
@@ -197,7 +197,7 @@ class _Draft:
         else:
             process, call = choose.choice(self.workers), self.weighted(CALLS_OF_WORKERS)
         nth = choose.randint(1, OFTEN[call]) if call in OFTEN else choose.choice((1,) * 7 + (2,))
-        side = "after" if call in POINTS else choose.choice(("before", "after"))
+        side = "after" if call in CHECKPOINTS else choose.choice(("before", "after"))
         return Spot(process, call, nth, side)
 
     def call(self) -> Spot:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from web.adapters.stripe.gateway import CLOCK_SKEW, NEEDS_OWNER
 from web.domain.refusals import InvalidRequest, PaymentDeclined
-from web.ports.payment_gateway import Authorization, KeyUsed, NotExecuted
+from web.ports.payment_gateway import GatewayPayment, KeyUsed, NotExecuted
 
 DECLINED_CARDS = {
     "pm_card_visa_chargeDeclined": ("generic_decline", "Your card was declined."),
@@ -28,7 +28,7 @@ PAGE_SIZE = 3
 
 @dataclass
 class _Payment:
-    authorization: Authorization
+    authorization: GatewayPayment
     card: str
     listed_from_s: float
 
@@ -41,13 +41,13 @@ class SimulatedGateway:
     def __init__(
         self,
         now_s: Callable[[], float] = lambda: datetime.now(UTC).timestamp(),
-        on_change: Callable[[Authorization], None] = lambda authorization: None,
+        on_change: Callable[[GatewayPayment], None] = lambda authorization: None,
     ):
         self._now_s = now_s
         self._on_change = on_change
         self._payments: dict[str, _Payment] = {}
         self._by_key: dict[str, str] = {}
-        self._retired: dict[str, Authorization] = {}
+        self._retired: dict[str, GatewayPayment] = {}
         self.list_lag_s = 0.0
 
     def authorize(
@@ -57,7 +57,7 @@ class SimulatedGateway:
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
-    ) -> Authorization:
+    ) -> GatewayPayment:
         if key in self._retired:
             raise KeyUsed(f"the key {key} was retired")
         if payment_method not in CARDS:
@@ -67,7 +67,7 @@ class SimulatedGateway:
         if payment_id is None:
             payment_id = self._by_key[key] = f"pi_{len(self._payments) + 1}"
             declined = payment_method in DECLINED_CARDS
-            made = Authorization(
+            made = GatewayPayment(
                 payment_id,
                 key,
                 amount_minor,
@@ -97,7 +97,7 @@ class SimulatedGateway:
             known and wanted != (known.amount_minor, known.currency, known.metadata)
         ):
             raise KeyUsed(f"the key {key} belongs to a payment")
-        self._retired[key] = Authorization(
+        self._retired[key] = GatewayPayment(
             f"retired {key}", key, amount_minor, currency, "voided", self.now(), wanted[2]
         )
 
@@ -125,23 +125,23 @@ class SimulatedGateway:
         elif status != "refunded":
             raise NotExecuted(f"payment {payment_id} is uncaptured")
 
-    def find(self, key: str, since: datetime) -> Authorization | None:
+    def find(self, key: str, since: datetime) -> GatewayPayment | None:
         return self.find_all([key], since).get(key)
 
-    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, GatewayPayment]:
         found = {key: self._retired[key] for key in keys if key in self._retired}
         for payment in self.list(since - CLOCK_SKEW) if keys else ():
             if payment.key in keys:
                 found[payment.key] = payment
         return found
 
-    def list(self, since: datetime) -> Iterator[Authorization]:
+    def list(self, since: datetime) -> Iterator[GatewayPayment]:
         before = None
         while page := self.page(since, before):
             yield from page
             before = page[-1].payment_id
 
-    def page(self, since: datetime, before: str | None) -> Sequence[Authorization]:
+    def page(self, since: datetime, before: str | None) -> Sequence[GatewayPayment]:
         """Of the list: those older than the payment ``before``, as they are at this moment."""
         listed = [
             payment.authorization
@@ -155,7 +155,7 @@ class SimulatedGateway:
             listed = [p for p in listed if made.index(p.payment_id) < made.index(before)]
         return listed[:PAGE_SIZE]
 
-    def all(self) -> Sequence[Authorization]:
+    def all(self) -> Sequence[GatewayPayment]:
         """The whole ledger, oldest first, listed or not."""
         return [payment.authorization for payment in self._payments.values()]
 

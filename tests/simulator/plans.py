@@ -151,7 +151,7 @@ class Stopped:
     def is_before_insert(self) -> bool:
         """Whether it has looked at its lease and may go on to insert."""
         where = (self.spot.call, self.spot.side)
-        return where in (("own", "after"), ("renew_lease", "after"), ("insert", "before"))
+        return where in (("lease_renewed", "after"), ("renew_lease", "after"), ("insert", "before"))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import msgspec
 from web.domain.refusals import PaymentPending, Refusal
 from web.domain.sales import Booking, Receipt
 from web.http.problems import problem_of
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 
 NO = frozenset(
     {
@@ -106,7 +106,7 @@ class Rules:
         self,
         now_s: Callable[[], float],
         bookings: Callable[[], dict[str, Booking]],
-        payments: Callable[[], list[Authorization]],
+        payments: Callable[[], list[GatewayPayment]],
         digest_of: Callable[[str, str], str],
         positions: Mapping[str, int],
     ):
@@ -262,7 +262,7 @@ class Rules:
         if booking.key_digest in self._key_of_digest:
             self._no_charge(*self._key_of_digest[booking.key_digest])
 
-    def charged(self, payment: Authorization) -> None:
+    def charged(self, payment: GatewayPayment) -> None:
         """Its status has changed."""
         if payment.metadata["key_digest"] in self._key_of_digest:
             self._no_charge(*self._key_of_digest[payment.metadata["key_digest"]])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tests.simulator.words import call_in_words
 
 QUIET = frozenset(
-    "known_event current_event event_ids read_upkeep require_index server_run sweep_holds revision "
+    "cached_event current_event event_ids maintenance_due require_index server_run sweep_holds revision "
     "has_catalogue unfinished_refunds currencies create_indexes read_seats now epoch".split()
 )
 """Calls that tell nothing when they go well."""

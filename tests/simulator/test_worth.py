@@ -27,19 +27,19 @@ from tests.simulator.world import run
 from web.adapters.redis import seat_store
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
-from web.domain.sales import Payment
-from web.ports.payment_gateway import Authorization
+from web.domain.sales import PaymentAttempt
+from web.ports.payment_gateway import GatewayPayment
 from web.ports.seat_store import Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening
 
-read_upkeep = RedisSeatStore.read_upkeep
+maintenance_due = RedisSeatStore.maintenance_due
 open_event = Opening.open_event
 
 
 def undone_when_not_listed(
-    checkout: Checkout, payment, charges: Mapping[str, Authorization] | None
-) -> Authorization | None:
+    checkout: Checkout, payment, charges: Mapping[str, GatewayPayment] | None
+) -> GatewayPayment | None:
     """Instead of Checkout._settled: believes the gateway's list, and leaves the key as it is."""
     if charges is None:
         found = checkout._gateway.find(payment.gateway_key, payment.begun_at)
@@ -51,7 +51,7 @@ def undone_when_not_listed(
 
 
 def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
-    """Instead of RedisSeatStore.read_upkeep: an event has gone back when its revision has."""
+    """Instead of RedisSeatStore.maintenance_due: an event has gone back when its revision has."""
     return {
         event_id: replace(
             upkeep,
@@ -59,7 +59,7 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
         )
         if isinstance(upkeep, Upkeep)
         else upkeep
-        for event_id, upkeep in read_upkeep(store, event_ids, {}).items()
+        for event_id, upkeep in maintenance_due(store, event_ids, {}).items()
     }
 
 
@@ -70,7 +70,7 @@ def opened_as_it_is(
     return open_event(opening, event, under_way, lost_revision)
 
 
-def made_anew(payment: Payment) -> str:
+def made_anew(payment: PaymentAttempt) -> str:
     """Instead of Payment.gateway_key: another one for each beginning."""
     return f"{payment.hold_id}-{payment.attempt}-{payment.begun_at.timestamp() * 1000:.0f}"
 
@@ -107,12 +107,12 @@ MENDS = {
             Hold("ada", 1, ("free-F-1",)),
             Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
             Late(Spot("ada-pay-1", "insert", 1, "before"), by_s=7, times=1),
-            Loss(When(0, Spot("ada-pay-1", "own")), "everything", noticed_s=0.2),
+            Loss(When(0, Spot("ada-pay-1", "lease_renewed")), "everything", noticed_s=0.2),
             Request("ada-pay-2", "ada", 4, "pay", "k1"),
         ),
     ),
     "a key that was undone is known to the gateway": Mend(
-        Payment,
+        PaymentAttempt,
         "gateway_key",
         property(made_anew),
         "a key has one final answer",
@@ -126,7 +126,7 @@ MENDS = {
         ),
     ),
     "a key that was refused is known to the gateway": Mend(
-        Payment,
+        PaymentAttempt,
         "gateway_key",
         property(made_anew),
         "a key has one final answer",
@@ -154,7 +154,7 @@ MENDS = {
     ),
     "a history is known by its changes": Mend(
         RedisSeatStore,
-        "read_upkeep",
+        "maintenance_due",
         history_known_by_its_number,
         "a sold seat shows as sold once the worker has looked",
         (

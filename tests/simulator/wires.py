@@ -29,7 +29,7 @@ TAKES_S = {"seats": 0.004, "bookings": 0.03, "gateway": 0.8}
 """The longest that a call takes when nothing is wrong."""
 
 LOCAL = {
-    ("seats", "known_event"),
+    ("seats", "cached_event"),
     ("seats", "epoch"),
     ("bookings", "require_index"),
     ("gateway", "now"),

@@ -28,8 +28,8 @@ from tests.simulator.plans import (
     WrongClock,
 )
 from web.domain.events import Event
-from web.domain.sales import Booking, Payment
-from web.ports.payment_gateway import Authorization
+from web.domain.sales import Booking, PaymentAttempt
+from web.ports.payment_gateway import GatewayPayment
 from web.ports.seat_store import Upkeep
 
 CALLS = {
@@ -41,7 +41,7 @@ CALLS = {
     "renew_lease": "renews its lease of the payment in Redis",
     "confirm_booking": "marks the seats sold in Redis",
     "undo_payment": "undoes the payment in Redis",
-    "hurry_payment": "asks Redis to end the lease of the payment early",
+    "shorten_lease": "asks Redis to end the lease of the payment early",
     "claim_lapsed_payment": "takes over a payment whose lease has ended",
     "announce": "lists the event in Redis",
     "build_event": "builds the event in Redis again",
@@ -174,12 +174,12 @@ def _ordinal(number: int) -> str:
 def brief(value: Any) -> str:
     """In a word or two; empty for what tells nothing."""
     match value:
-        case Payment():
+        case PaymentAttempt():
             return value.gateway_key
         case Booking():
             refunded = " (refunded)" if value.refunded_at else ""
             return f"{value.id}{refunded}"
-        case Authorization():
+        case GatewayPayment():
             return f"{value.payment_id} {value.status} of {value.key}"
         case Event():
             return "the event"

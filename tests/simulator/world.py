@@ -35,7 +35,7 @@ from tests.simulator.wires import Wire
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import BookingNotFound, Refusal
 from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
-from web.ports.payment_gateway import Authorization, GatewayError
+from web.ports.payment_gateway import GatewayError, GatewayPayment
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
 from web.use_cases.box_office import BoxOffice
@@ -416,7 +416,7 @@ class World:
         except Refusal as error:
             self._tell(f"breaks off: {error}")
 
-    def _hurry(self, authorization: Authorization) -> None:
+    def _hurry(self, authorization: GatewayPayment) -> None:
         try:
             self._checkout("web-1").hurry(authorization)
         except Refusal as error:
@@ -471,7 +471,7 @@ class World:
 
         self.bookings.insert = watched
 
-    def _money_moved(self, authorization: Authorization) -> None:
+    def _money_moved(self, authorization: GatewayPayment) -> None:
         self.rules.charged(authorization)
         for part in self.plan.of(Webhooks):
             self.troubles.count("webhook")

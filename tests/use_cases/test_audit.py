@@ -38,7 +38,7 @@ def test_a_sale_in_each_state_has_no_problems(shop):
 def test_each_event_and_the_gateway_are_read_once(shop):
     only_this = OnlyThisEvent(shop.seats, shop.event.id)
     audit(only_this, OnlyThisEvent(shop.bookings, shop.event.id), shop.gateway)
-    assert shop.seats.calls.count("read_everything") == 1
+    assert shop.seats.calls.count("snapshot") == 1
     assert shop.gateway.calls.count("list") == 1
 
 
@@ -211,7 +211,7 @@ def test_two_holds_of_one_seat_are_found(shop):
 
 
 def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
-    shop.seats.fail("read_everything", Unavailable(PART))
+    shop.seats.fail("snapshot", Unavailable(PART))
     checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, DownGateway())
     told = [check.not_looked_at for check in checks]
     assert told.count("the gateway is down") >= 1

@@ -24,6 +24,7 @@ from web.adapters.stripe.gateway import CONNECT_TIMEOUT_S, MAX_WAIT_S, READ_TIME
 from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
+    EarlierRefusal,
     EventNotFound,
     HoldExpired,
     IdempotencyKeyReused,
@@ -32,7 +33,6 @@ from web.domain.refusals import (
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
-    Replayed,
     SeatTaken,
     Unavailable,
 )
@@ -95,7 +95,7 @@ def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
     shop.gateway.authorize = meanwhile_the_worker_undid_it
     heard = []
     for _ in range(2):
-        with pytest.raises(Replayed) as final:
+        with pytest.raises(EarlierRefusal) as final:
             shop.pay()
         heard.append(final.value.refusal)
     assert heard[0].reason == NOT_COMPLETED
@@ -166,7 +166,7 @@ def test_another_attempt_that_booked_first_is_the_only_one_that_costs_money(shop
         return authorize(*arguments)
 
     shop.gateway.authorize = stopped_before_it_could_book
-    with pytest.raises(Replayed):
+    with pytest.raises(EarlierRefusal):
         shop.pay()
     assert shop.charges() == ["captured"]
 
@@ -228,7 +228,7 @@ def test_what_the_gateway_refuses_for_good_is_final_and_uses_up_no_card(shop):
         assert (declined.value.reason, declined.value.attempts_left) == ("not_accepted", 5)
     assert shop.state() == "h"
     assert shop.charges() == []
-    with pytest.raises(Replayed) as replayed:
+    with pytest.raises(EarlierRefusal) as replayed:
         shop.pay("key-0")
     assert replayed.value.refusal.message == declined.value.message
     shop.gateway.heal()
@@ -392,7 +392,7 @@ def test_a_payment_that_was_undone_is_not_revived_with_an_event_that_redis_lost(
     def stopped(*arguments):
         del shop.gateway.authorize
         shop.work()
-        with pytest.raises(Replayed):
+        with pytest.raises(EarlierRefusal):
             shop.pay()
         try:
             return authorize(*arguments)
@@ -416,7 +416,7 @@ def test_a_used_key_whose_payment_is_never_listed_is_given_up_in_the_end(shop, m
         monkeypatch.setattr(module, "UNDER_WAY", timedelta(seconds=1))
     time.sleep(2.1)  # the gateway's clock has seconds
     shop.work()
-    with pytest.raises(Replayed) as final:
+    with pytest.raises(EarlierRefusal) as final:
         shop.pay()
     assert final.value.refusal.reason == NOT_COMPLETED
     lose(shop)
@@ -458,7 +458,7 @@ def test_a_process_that_was_overtaken_repeats_the_answer_that_the_worker_gave(sh
 
     shop.gateway.authorize = overtaken
     for _ in range(2):
-        with pytest.raises(Replayed) as final:
+        with pytest.raises(EarlierRefusal) as final:
             shop.pay()
         assert final.value.refusal.reason == NOT_COMPLETED
 
@@ -533,7 +533,7 @@ def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged
     assert bookings.find(booking_id_of(shop.hold.id)) is None
     seat_map = shop.seats._target.read_seats(shop.event.id).seats
     assert seat_map[8:11] == "ss0", "Redis has learnt what is sold, and the rest is free"
-    with pytest.raises(Replayed) as again:
+    with pytest.raises(EarlierRefusal) as again:
         shop.pay()
     assert again.value.refusal.seats == ("stalls-B-2",)
     with pytest.raises(HoldExpired):
@@ -550,7 +550,7 @@ def test_money_that_is_not_let_go_at_once_is_let_go_by_the_worker(shop, bookings
     shop.work()
     assert shop.charges() == ["voided"]
     assert shop.state() == "s"
-    with pytest.raises(Replayed):
+    with pytest.raises(EarlierRefusal):
         shop.pay()
 
 

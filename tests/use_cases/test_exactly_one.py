@@ -20,7 +20,7 @@ from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event
 from web.domain.refusals import HoldExpired, Refusal, SeatTaken
-from web.domain.sales import Payment, booking_id_of
+from web.domain.sales import PaymentAttempt, booking_id_of
 
 REPETITIONS = 30
 NOW_MS = 1_900_000_000_000
@@ -157,7 +157,7 @@ def test_in_the_last_millisecond_a_hold_is_either_paid_or_somebody_elses(
             partial(store.sweep_holds, hall.id),
         )
         if payer_wins:
-            assert isinstance(begun, Payment), number
+            assert isinstance(begun, PaymentAttempt), number
             assert isinstance(taken, SeatTaken), number
         else:
             assert isinstance(begun, HoldExpired), number

@@ -1,15 +1,15 @@
 from datetime import UTC, datetime
 
 from tests.support.factories import BUYER
-from web.domain.sales import Payment
-from web.ports.payment_gateway import Authorization
+from web.domain.sales import PaymentAttempt
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.gateway_metadata import MAX_VALUE_LENGTH, metadata_of, payment_of
 
 SEATS = tuple(f"a-section-with-rather-a-long-name-{n}-{n}-{n}" for n in range(50))
 
 
-def a_payment(seats: tuple[str, ...]) -> Payment:
-    return Payment(
+def a_payment(seats: tuple[str, ...]) -> PaymentAttempt:
+    return PaymentAttempt(
         event_id="evening",
         hold_id="hld_1",
         client="203.0.113.7",
@@ -29,7 +29,7 @@ def test_a_payment_can_be_read_back_from_what_the_gateway_keeps():
     for seats in (SEATS[:1], SEATS):
         payment = a_payment(seats)
         metadata = metadata_of(payment)
-        kept = Authorization("pi_1", "key", 2500, "GBP", "authorized", payment.begun_at, metadata)
+        kept = GatewayPayment("pi_1", "key", 2500, "GBP", "authorized", payment.begun_at, metadata)
         assert payment_of(kept).seats == seats
         assert metadata_of(payment_of(kept)) == metadata
 
@@ -45,6 +45,6 @@ def test_a_payment_of_a_former_release_has_no_network():
     payment = a_payment(SEATS[:1])
     metadata = metadata_of(payment)
     del metadata["network"]
-    kept = Authorization("pi_1", "key", 2500, "GBP", "authorized", payment.begun_at, metadata)
+    kept = GatewayPayment("pi_1", "key", 2500, "GBP", "authorized", payment.begun_at, metadata)
     assert payment_of(kept).network == ""
     assert metadata_of(payment_of(kept)) == metadata

@@ -110,7 +110,7 @@ def test_who_knows_the_old_definition_is_told_to_look_again(seats, bookings, ope
     opening.open_events([replace(hall, name="Another name")])
     with pytest.raises(EventChanged):
         seats.hold_seats(hall, unique("hld"), "ada", [0])
-    assert seats.known_event(hall.id).name == "Another name"
+    assert seats.cached_event(hall.id).name == "Another name"
 
 
 def test_seats_can_be_added_at_the_end_of_a_hall(seats, bookings, opening, hall):
@@ -230,9 +230,9 @@ def test_a_seat_that_is_bought_while_a_file_drops_it_keeps_that_file_closed(
     class Selling(Faulty):
         """Somebody buys between the first look at the bookings and the opening."""
 
-        def announce(self, event_ids):
+        def add_to_catalogue(self, event_ids):
             sell(hall, bookings, "free-F-6")
-            return seats.announce(event_ids)
+            return seats.add_to_catalogue(event_ids)
 
     opening._seats = Selling(seats)
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
@@ -269,7 +269,7 @@ def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, hall, raw_redi
     with pytest.raises(EventNotFound):
         seats.current_event("nobody-opened-this")
     listed = unique("listed")
-    seats.announce([listed])
+    seats.add_to_catalogue([listed])
     with pytest.raises(Unavailable):
         seats.current_event(listed)
     raw_redis.srem(CATALOGUE_KEY, listed)
@@ -307,7 +307,7 @@ def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall, p
 def test_an_event_that_is_being_built_is_unavailable_and_not_free(seats, bookings, opening):
     hall = small_hall()
     sell(hall, bookings, "stalls-A-1")
-    seats.announce([hall.id])
+    seats.add_to_catalogue([hall.id])
     seats.build_event(hall, payments=[])
     for look in (
         lambda: seats.read_seats(hall.id),

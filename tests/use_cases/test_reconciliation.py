@@ -15,10 +15,10 @@ from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
+    EarlierRefusal,
     PaymentDeclined,
     PaymentNotFound,
     PaymentPending,
-    Replayed,
     SeatTaken,
     Unavailable,
 )
@@ -116,7 +116,7 @@ def test_an_undone_payment_has_a_final_answer_and_the_next_key_pays(shop, reconc
     shop.let_leases_run_out()
     reconciler.round()
     for _ in range(2):
-        with pytest.raises(Replayed) as answer:
+        with pytest.raises(EarlierRefusal) as answer:
             shop.pay()
         assert answer.value.refusal.reason == NOT_COMPLETED
         assert answer.value.refusal.attempts_left == 5, "no card was refused"
@@ -138,7 +138,7 @@ def test_a_refused_card_whose_answer_was_lost_counts_as_one(shop, reconciler):
         shop.pay(buyer=declining)
     shop.let_leases_run_out()
     reconciler.round()
-    with pytest.raises(Replayed) as answer:
+    with pytest.raises(EarlierRefusal) as answer:
         shop.pay(buyer=declining)
     assert answer.value.refusal.reason == "generic_decline", "as the bank said"
     assert answer.value.refusal.attempts_left == 4
@@ -171,7 +171,7 @@ def test_the_buyer_of_an_undone_payment_learns_that_too(shop, reconciler):
     payment = shop.seats._target.claim_lapsed_payment(shop.event)
     shop.let_leases_run_out()
     reconciler.round()
-    with pytest.raises(Replayed):
+    with pytest.raises(EarlierRefusal):
         shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, payment.key_digest)
 
 
@@ -544,7 +544,7 @@ def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
     reconciler.round()
     caplog.set_level(logging.INFO)
     hall = small_hall()
-    seats.announce([hall.id])
+    seats.add_to_catalogue([hall.id])
     reconciler.round()
     seats.build_event(hall, payments=[])
     reconciler.round()
@@ -562,7 +562,7 @@ def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
 ):
     monkeypatch.setattr(reconciling, "OPENING_PATIENCE", timedelta(0))
     listed = small_hall().id
-    seats.announce([listed])
+    seats.add_to_catalogue([listed])
     for _ in range(3):
         reconciler.round()
     assert caplog.text.count(listed) == 1
@@ -664,7 +664,7 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
     pay_until(shop, "insert", "bookings", after=False)
     shop.let_leases_run_out()
     lost = unique("lost")
-    shop.seats._target.announce([lost])  # no file declares it
+    shop.seats._target.add_to_catalogue([lost])  # no file declares it
     shop.gateway.fail("find_all", OutcomeUnknown("down"))
     shop.gateway.fail("list", OutcomeUnknown("down"))
     reconciler.round()
@@ -711,7 +711,7 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
     assert calls_of_a_round(shop, reconciler) == [
         "server_run",
         "event_ids",
-        "read_upkeep",
+        "maintenance_due",
         "require_index",
     ]
 
@@ -720,7 +720,7 @@ def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbour
     trips = []
     send = seats._pipeline
     monkeypatch.setattr(seats, "_pipeline", lambda calls: trips.append(calls) or send(calls))
-    upkeep = seats.read_upkeep([hall.id for hall in neighbours], seen={})
+    upkeep = seats.maintenance_due([hall.id for hall in neighbours], seen={})
     assert [hall.version for hall in neighbours] == [found.version for found in upkeep.values()]
     assert len(trips) <= 3
 
@@ -769,7 +769,7 @@ def test_an_event_that_cannot_be_read_holds_up_no_other(shop, reconciler, seats,
     pay_until(shop, "authorize", after=False)
     shop.let_leases_run_out()
     broken = small_hall()
-    seats.announce([broken.id])
+    seats.add_to_catalogue([broken.id])
     raw_redis.set(f"event:{{{broken.id}}}", "no hash")
     reconciler.round()
     assert reconciler.repairs["ended"] == 1

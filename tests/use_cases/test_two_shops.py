@@ -8,7 +8,7 @@ import pytest
 from tests.support.application import application_with
 from tests.support.factories import BUYER, put_on_sale, small_hall, unique
 from web.domain.sales import Booking, booking_id_of
-from web.services import Tickets
+from web.services import Services
 from web.signing.shop_tags import shop_tag
 from web.use_cases.audit import audit
 from web.use_cases.reconciliation import Reconciler
@@ -22,7 +22,7 @@ PRODUCTION, STAGING = ("8", "production"), ("9", "staging")
 
 @pytest.fixture
 def deployment(redis_server, mongo_server, sandbox):
-    def made(databases: tuple[str, str], secret_key: str, **settings: str) -> Tickets:
+    def made(databases: tuple[str, str], secret_key: str, **settings: str) -> Services:
         redis_database, mongodb_database = databases
         environ = {
             "SECRET_KEY": secret_key,
@@ -30,43 +30,43 @@ def deployment(redis_server, mongo_server, sandbox):
             "REDIS_URL": redis_server.url.replace("/0", f"/{redis_database}"),
             "MONGODB_URI": mongo_server.url.replace("/tickets", f"/{mongodb_database}"),
         }
-        tickets = application_with(**environ | settings).extensions["tickets"]
-        tickets.bookings.create_indexes()
-        return tickets
+        services = application_with(**environ | settings).extensions["services"]
+        services.bookings.create_indexes()
+        return services
 
     return made
 
 
 @pytest.fixture
-def production(deployment) -> Tickets:
+def production(deployment) -> Services:
     return deployment(PRODUCTION, PRODUCTIONS_KEY)
 
 
-def sold(tickets: Tickets) -> Booking:
+def sold(services: Services) -> Booking:
     hall = small_hall()
-    put_on_sale(tickets.seats, hall)
-    hold, token = tickets.box_office.hold_seats(hall.id, unique("client"), ["stalls-B-1"])
-    tickets.checkout.pay(hall.id, hold.id, token, "key", BUYER)
-    return tickets.bookings.find(booking_id_of(hold.id))
+    put_on_sale(services.seats, hall)
+    hold, token = services.box_office.hold_seats(hall.id, unique("client"), ["stalls-B-1"])
+    services.checkout.pay(hall.id, hold.id, token, "key", BUYER)
+    return services.bookings.find(booking_id_of(hold.id))
 
 
-def work(tickets: Tickets) -> dict[str, int]:
+def work(services: Services) -> dict[str, int]:
     """A round of the worker, for which a payment of this second is one that nobody works on any
     more. What it repaired."""
     worker = Reconciler(
-        tickets.seats, tickets.bookings, tickets.gateway, tickets.checkout, [], lease_s=-1
+        services.seats, services.bookings, services.gateway, services.checkout, [], lease_s=-1
     )
     worker.round()
     return dict(worker.repairs)
 
 
-def money_of(tickets: Tickets) -> dict[str, str]:
+def money_of(services: Services) -> dict[str, str]:
     since = datetime.now(UTC) - timedelta(hours=1)
-    return {payment.payment_id: payment.status for payment in tickets.gateway.list(since)}
+    return {payment.payment_id: payment.status for payment in services.gateway.list(since)}
 
 
-def problems(tickets: Tickets) -> list[str]:
-    checks = audit(tickets.seats, tickets.bookings, tickets.gateway)
+def problems(services: Services) -> list[str]:
+    checks = audit(services.seats, services.bookings, services.gateway)
     return [finding for check in checks for finding in check.findings]
 
 

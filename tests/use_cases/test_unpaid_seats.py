@@ -17,7 +17,7 @@ from tests.support.factories import (
 from tests.support.shop import TOKENS
 from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
 from web.domain.sales import Booking, booking_id_of
-from web.ports.payment_gateway import Authorization
+from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.gateway_metadata import metadata_of, payment_of
 
@@ -139,7 +139,7 @@ def test_payments_under_way_count_for_their_network_after_redis_was_lost(
     payment = seats.begin_payment(event, six.id, BUYER, "key", "fingerprint")
     metadata = metadata_of(payment)
     assert "2001:db8" not in str(metadata)
-    told = Authorization("pi_1", "key", 1, "GBP", "authorized", datetime.now(UTC), metadata)
+    told = GatewayPayment("pi_1", "key", 1, "GBP", "authorized", datetime.now(UTC), metadata)
     lose_event(redis_client, event.id)
     seats.build_event(event, payments=[payment_of(told)])
     seats.open_event(event, sold=[])

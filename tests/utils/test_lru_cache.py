@@ -1,8 +1,8 @@
-from web.utils.lru_cache import RecentlyUsed
+from web.utils.lru_cache import LRUCache
 
 
 def test_what_was_not_used_for_longest_goes_first():
-    memory = RecentlyUsed(3)
+    memory = LRUCache(3)
     for name in "abc":
         memory.put(name, name.upper())
     assert memory.get("a") == "A"
@@ -13,7 +13,7 @@ def test_what_was_not_used_for_longest_goes_first():
 
 
 def test_what_is_forgotten_makes_room():
-    memory = RecentlyUsed(1)
+    memory = LRUCache(1)
     memory.put("a", "A")
     memory.forget("a")
     memory.forget("never there")

@@ -32,16 +32,16 @@ from web.domain.validation import (
     number_of,
 )
 from web.http.fast_path import Call, HotCalls
-from web.http.refusal_records import counted
+from web.http.refusal_records import record_refusal
 from web.http.responses import (
     ASKED_EACH_TIME,
     CLIENT,
     KEPT_FOR_EVER,
     MAX_BODY_BYTES,
-    Answer,
+    ApiResponse,
     Encoded,
 )
-from web.services import tickets
+from web.services import services
 from web.settings import KEPT_STATUS
 
 MAX_KEY_LENGTH = 255
@@ -76,12 +76,12 @@ class PayBody(msgspec.Struct):
 
 @api.get("")
 def list_events() -> Response:
-    return _json({"events": [_summary(event) for event in tickets().box_office.events()]})
+    return _json({"events": [_summary(event) for event in services().box_office.events()]})
 
 
 @api.get("/<event_id>")
 def show_event(event_id: str) -> Response:
-    event = tickets().box_office.event(event_id)
+    event = services().box_office.event(event_id)
     return _definition(event, ASKED_EACH_TIME)
 
 
@@ -89,7 +89,7 @@ def show_event(event_id: str) -> Response:
 def show_version(event_id: str, version: str) -> Response:
     """What pages ask for: they name the version that they were made with, so that nginx can keep it
     for everybody. Whoever names another gets that of now, which nobody keeps."""
-    event = tickets().box_office.event(event_id)
+    event = services().box_office.event(event_id)
     return _definition(event, KEPT_FOR_EVER if version == event.version else ASKED_EACH_TIME)
 
 
@@ -98,15 +98,15 @@ def _definition(event: Event, cache_control: str) -> Response:
 
 
 @hot.route("GET", "/<event_id>/seats")
-def show_seats(call: Call, event_id: str) -> Answer:
-    seat_map = call.tickets.seat_maps.of(event_id)
+def show_seats(call: Call, event_id: str) -> ApiResponse:
+    seat_map = call.services.seat_maps.of(event_id)
     return seat_map.answer(call.environ, str(seat_map.revision), ASKED_EACH_TIME)
 
 
 # ---------------------------------------------------------------- holds
 
 
-def _kept_by_nginx(view: Callable[..., Answer]) -> Callable[..., Answer]:
+def _kept_by_nginx(view: Callable[..., ApiResponse]) -> Callable[..., ApiResponse]:
     """nginx may repeat a refusal of this call to everybody, until the second is over in which it
     was asked for. Not what is refused to one client only, and never a hold.
 
@@ -115,13 +115,13 @@ def _kept_by_nginx(view: Callable[..., Answer]) -> Callable[..., Answer]:
     """
 
     @wraps(view)
-    def answer(call: Call, **arguments: str) -> Answer:
+    def answer(call: Call, **arguments: str) -> ApiResponse:
         # Before the seat is looked at: a freed seat must show within a second of that.
         asked_s = int(time.time())
         try:
             return view(call, **arguments)
         except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
-            answer = counted(refusal).answer()
+            answer = record_refusal(refusal).answer()
             if "HTTP_X_KEPT_REFUSALS" in call.environ and not isinstance(refusal, SaleNotOpen):
                 return answer._replace(status=KEPT_STATUS)
             answer.headers.append(("X-Accel-Expires", f"@{asked_s}"))
@@ -132,42 +132,42 @@ def _kept_by_nginx(view: Callable[..., Answer]) -> Callable[..., Answer]:
 
 @hot.route("POST", "/<event_id>/seats/<seat>/hold")
 @_kept_by_nginx
-def hold_seat(call: Call, event_id: str, seat: str) -> Answer:
+def hold_seat(call: Call, event_id: str, seat: str) -> ApiResponse:
     client = call.environ[CLIENT]
-    return _held(*call.tickets.box_office.hold_seat(event_id, client, seat))
+    return _held(*call.services.box_office.hold_seat(event_id, client, seat))
 
 
 @hot.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
 @_kept_by_nginx
-def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> Answer:
+def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> ApiResponse:
     number = number_of(quantity, digits=9)
     if number is None or quantity != str(number):  # "02" would be another path for what "2" asks
         raise InvalidRequest("quantity", "must be a number of seats")
     client = call.environ[CLIENT]
-    return _held(*call.tickets.box_office.hold_best(event_id, client, section_id, number))
+    return _held(*call.services.box_office.hold_best(event_id, client, section_id, number))
 
 
 @api.post("/<event_id>/holds")
 def hold_seats(event_id: str) -> Response:
     body = _body(SeatsBody)
     client = request.environ[CLIENT]
-    return _held(*tickets().box_office.hold_seats(event_id, client, body.seats)).response()
+    return _held(*services().box_office.hold_seats(event_id, client, body.seats)).response()
 
 
 @api.get("/<event_id>/holds/<hold_id>")
 def show_hold(event_id: str, hold_id: str) -> Response:
-    return _json(_hold(tickets().box_office.hold(event_id, hold_id, _token())))
+    return _json(_hold(services().box_office.hold(event_id, hold_id, _token())))
 
 
 @api.delete("/<event_id>/holds/<hold_id>")
 def release_hold(event_id: str, hold_id: str) -> Response:
-    tickets().box_office.release(event_id, hold_id, _token())
+    services().box_office.release(event_id, hold_id, _token())
     return Response(status=204)
 
 
 @api.post("/<event_id>/holds/<hold_id>/extend")
 def extend_hold(event_id: str, hold_id: str) -> Response:
-    return _json(_hold(tickets().box_office.extend(event_id, hold_id, _token())))
+    return _json(_hold(services().box_office.extend(event_id, hold_id, _token())))
 
 
 # ---------------------------------------------------------------- payments and bookings
@@ -183,7 +183,7 @@ def pay(event_id: str, hold_id: str) -> Response:
     )
     sent = (body.payment_method, body.email, body.name)
     try:
-        paid = tickets().checkout.pay(event_id, hold_id, _token(), key, buyer, sent)
+        paid = services().checkout.pay(event_id, hold_id, _token(), key, buyer, sent)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending.key_digest)
     response = _json(paid.receipt, 201)
@@ -198,13 +198,13 @@ def pay(event_id: str, hold_id: str) -> Response:
 @api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
 def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
     """Where a payment of unknown outcome (202) sends its buyer."""
-    receipt = tickets().checkout.payment(event_id, hold_id, _token(), key_digest)
+    receipt = services().checkout.payment(event_id, hold_id, _token(), key_digest)
     return _json(receipt) if receipt else _pending(event_id, hold_id, key_digest)
 
 
 @api.get("/<event_id>/bookings/<booking_id>")
 def show_booking(event_id: str, booking_id: str) -> Response:
-    return _json(tickets().box_office.booking(event_id, booking_id, _token()).receipt_now())
+    return _json(services().box_office.booking(event_id, booking_id, _token()).receipt_now())
 
 
 # ---------------------------------------------------------------- what comes in
@@ -272,9 +272,9 @@ def _json(body: Any, status: int = 200) -> Response:
     return _json_answer(body, status).response()
 
 
-def _json_answer(body: Any, status: int = 200) -> Answer:
+def _json_answer(body: Any, status: int = 200) -> ApiResponse:
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    return Answer(status, msgspec.json.encode(body), headers)
+    return ApiResponse(status, msgspec.json.encode(body), headers)
 
 
 def _summary(event: Event) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def _hold(hold: Hold) -> dict[str, Any]:
     }
 
 
-def _held(hold: Hold, token: str) -> Answer:
+def _held(hold: Hold, token: str) -> ApiResponse:
     answer = _json_answer({**_hold(hold), "hold_token": token}, 201)
     # As url_for would have it, which takes longer than the rest of this.
     answer.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))

@@ -13,7 +13,7 @@ from werkzeug.wsgi import get_input_stream
 from web.domain.refusals import Refusal
 from web.http.problems import Problem
 from web.ports.payment_gateway import BadSignature, Gateway
-from web.services import tickets
+from web.services import services
 
 MAX_BYTES = 64 * 1024
 """Of a body whose signature is looked at; that takes 80 µs. Stripe's have some 5,000 bytes."""
@@ -47,10 +47,10 @@ def signed_by(gateway: Gateway) -> Callable[[WSGIEnvironment], bool]:
 
 
 @webhooks.post(PATH)
-def hear_stripe() -> Response:
+def receive_webhook() -> Response:
     """204 for whatever has a good signature; Stripe repeats what gets another answer."""
     try:
-        payment = tickets().gateway.read_webhook(
+        payment = services().gateway.read_webhook(
             request.get_data(), request.headers.get("Stripe-Signature", "")
         )
     except BadSignature as error:
@@ -58,7 +58,7 @@ def hear_stripe() -> Response:
         return Problem(400, "bad_signature", "The signature does not fit the body.").response()
     if payment:
         try:
-            tickets().checkout.hurry(payment)
+            services().checkout.hurry(payment)
         except Refusal as error:
             log.warning("webhook not heeded: %s", error)
     return Response(status=204)

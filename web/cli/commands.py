@@ -42,7 +42,7 @@ from web.domain.validation import did_you_mean
 from web.http.locales import count, money
 from web.ports.booking_store import UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
-from web.services import tickets
+from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
@@ -94,14 +94,14 @@ def _told_plainly() -> Iterator[None]:
 def _no_such_event(event_id: str) -> str:
     with suppress(Unavailable):
         return (
-            f"there is no event {event_id!r}{did_you_mean(event_id, tickets().seats.event_ids())}"
+            f"there is no event {event_id!r}{did_you_mean(event_id, services().seats.event_ids())}"
         )
     return f"there is no event {event_id!r}"
 
 
 def _out_of_reach(error: Unavailable) -> str:
     """What to look at. A Redis that has lost its events is there and cannot serve."""
-    parts = tickets()
+    parts = services()
     if error.part == BOOKING_STORE:
         return f"cannot reach {_bare(parts.settings.mongodb_uri)}; is MONGODB_URI right?"
     if error.part != SEAT_STORE:
@@ -138,7 +138,7 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
     with 0."""
     if whole_folder == bool(files):
         raise click.UsageError("name FILES, or give --all for those of EVENTS_DIR")
-    parts = tickets()
+    parts = services()
     if whole_folder:
         events, problems = read_event_folder(parts.settings.events_path)
     else:
@@ -244,7 +244,7 @@ def _warn(event: Event) -> None:
 @_told_plainly()
 def list_events_command() -> None:
     """Print the events on sale: state, seats, opening."""
-    seats = tickets().seats
+    seats = services().seats
     ids, now = seats.event_ids(), seats.now()
     events = {event.id: event for event in seats.current_events(ids)}
     rows: list[tuple[str, ...]] = [LIST_TITLES]
@@ -262,7 +262,7 @@ def list_events_command() -> None:
 @_told_plainly()
 def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
-    parts = tickets()
+    parts = services()
     for line in reported(report_sale(parts.seats, parts.bookings, event_id), parts.seats.now()):
         click.echo(line)
 
@@ -275,7 +275,7 @@ def show_event_command(event_id: str) -> None:
 @_told_plainly()
 def show_booking_command(booking_id: str) -> None:
     """Print one booking as JSON."""
-    booking = tickets().bookings.find(booking_id)
+    booking = services().bookings.find(booking_id)
     if booking is None:
         raise _no_such_booking(booking_id)
     click.echo(msgspec.json.format(msgspec.json.encode(booking)))
@@ -286,7 +286,7 @@ def show_booking_command(booking_id: str) -> None:
 @_told_plainly()
 def list_bookings_command(event_id: str | None) -> None:
     """Print the bookings, oldest first, a line each."""
-    parts = tickets()
+    parts = services()
     found = False
     for booking in parts.bookings.list(event_id):
         found = True
@@ -306,7 +306,7 @@ def list_bookings_command(event_id: str | None) -> None:
 @_told_plainly()
 def refund_command(booking_id: str) -> None:
     """Give the money of a booking back and put its seats on sale again. Safe to repeat."""
-    parts = tickets()
+    parts = services()
     try:
         booking = Refunding(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
     except BookingNotFound:
@@ -319,7 +319,7 @@ def _paid(booking: Booking) -> str:
 
 
 def _no_such_booking(booking_id: str) -> click.ClickException:
-    bookings = tickets().bookings
+    bookings = services().bookings
     meant = booking_id_of(hold_id_of(booking_id.strip()))  # or the hold's id was given
     near = [meant] if bookings.find(meant) else bookings.ids_like(meant)
     return click.ClickException(f"there is no booking {booking_id!r}{did_you_mean(meant, near)}")
@@ -330,7 +330,7 @@ def _no_such_booking(booking_id: str) -> click.ClickException:
 def verify_command(code: str) -> None:
     """Say what a scanned code admits; asks no server. Exits with 1 when it is not ours."""
     try:
-        ticket = tickets().codes.read_code(code.strip())
+        ticket = services().codes.read_code(code.strip())
     except BadCode:
         raise click.ClickException(
             f"{_short(code)!r} is not a ticket of ours: it is cut short or changed, or was made "
@@ -355,7 +355,7 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     Without --forever it exits with 1 when something could not be done."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
-    parts = tickets()
+    parts = services()
     with _told_plainly():
         parts.check_at_start()
     folder = EventFolder(parts.settings.events_path)
@@ -374,7 +374,7 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         goes_on=forever,
     )
     while not stop.is_set():
-        with reconciler.patience("event files"):
+        with reconciler.isolate_failure("event files"):
             reconciler.declare(folder.events())
         reconciler.round()
         if forever:
@@ -401,7 +401,7 @@ def audit_command(hours: int) -> None:
     without one, with 2 when something could not be looked at."""
     # They log what they meet, which is among the problems.
     logging.getLogger("web.adapters").addHandler(logging.NullHandler())
-    parts = tickets()
+    parts = services()
     window = timedelta(hours=hours)
     checks = audit(parts.seats, parts.bookings, parts.gateway, window)
     for check in checks:

@@ -21,7 +21,7 @@ class JournalBroken(Exception):
     not lead to, or none at all."""
 
 
-class ReplayedHall:
+class JournalReplay:
     """The hall that a journal leads to, change by change, from the oldest map that is in it. What
     is wrong before an opening is forgiven: an event is opened again when its history was lost."""
 

@@ -152,7 +152,7 @@ class PaymentDeclined(Refusal):
 
 
 @dataclass(eq=False)
-class Replayed(Refusal):
+class EarlierRefusal(Refusal):
     """The refusal that an idempotency key got before; it is its final answer."""
 
     refusal: PaymentDeclined | SeatTaken

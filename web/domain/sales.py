@@ -62,7 +62,7 @@ class Buyer:
 
 
 @dataclass(frozen=True)
-class Payment:
+class PaymentAttempt:
     """One attempt to charge for a hold. Everything that is needed to carry it to its end is in
     it, so that whoever finds it unfinished can. ``client`` and ``network`` are whose unpaid seats
     its seats count with; a client may have no network, "". ``key_digest`` stands for the client's

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.refusals import Refusal
 from web.http.problems import Problem
-from web.http.refusal_records import bug, counted
+from web.http.refusal_records import record_refusal, record_unexpected
 from web.http.responses import wants_page
 from web.pages.rendering import problem_page
 from web.ports.booking_store import IndexMissing
@@ -32,7 +32,7 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def _refuse(refusal: Refusal) -> Response:
-    return counted(refusal).response()
+    return record_refusal(refusal).response()
 
 
 def page_or_problem(problem: Problem) -> Response:
@@ -90,4 +90,4 @@ def _index_missing(error: IndexMissing) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    return page_or_problem(bug(error, request.environ))
+    return page_or_problem(record_unexpected(error, request.environ))

@@ -16,10 +16,10 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import NotFound
 
 from web.domain.refusals import Refusal
-from web.http.refusal_records import bug, counted
-from web.http.responses import Answer
+from web.http.refusal_records import record_refusal, record_unexpected
+from web.http.responses import ApiResponse
 from web.metrics import count_answer
-from web.services import Tickets, tickets
+from web.services import Services, services
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 """One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""
@@ -28,11 +28,11 @@ _SEGMENT = r"(?P<\1>[!-.0-~]+)"
 class Call(NamedTuple):
     """``environ`` is the request."""
 
-    tickets: Tickets
+    services: Services
     environ: WSGIEnvironment
 
 
-View = Callable[..., Answer]
+View = Callable[..., ApiResponse]
 """Takes a Call and what its rule names."""
 
 
@@ -49,7 +49,7 @@ class HotCalls:
 
         def register(view: View) -> View:
             def through_flask(**arguments: str) -> Response:
-                call = Call(tickets(), request.environ)
+                call = Call(services(), request.environ)
                 return view(call, **arguments).response()
 
             name = view.__name__
@@ -68,7 +68,7 @@ class HotCalls:
             path = environ["PATH_INFO"]
             for pattern, endpoint, view in self._routes.get(environ["REQUEST_METHOD"], ()):
                 if found := pattern.fullmatch(path):
-                    call = Call(app.extensions["tickets"], environ)
+                    call = Call(app.extensions["services"], environ)
                     try:
                         answer = _timed(view, endpoint, call, found.groupdict())
                     except NotFound:
@@ -79,16 +79,16 @@ class HotCalls:
         return shortcut
 
 
-def _timed(view: View, endpoint: str, call: Call, arguments: dict[str, str]) -> Answer:
+def _timed(view: View, endpoint: str, call: Call, arguments: dict[str, str]) -> ApiResponse:
     """Says and counts what Flask's error handlers and hooks would."""
     began_s = time.perf_counter()
     try:
         answer = view(call, **arguments)
     except Refusal as refusal:
-        answer = counted(refusal).answer()
+        answer = record_refusal(refusal).answer()
     except NotFound:
         raise
     except Exception as error:  # noqa: BLE001 - bug() logs it
-        answer = bug(error, call.environ).answer()
+        answer = record_unexpected(error, call.environ).answer()
     count_answer(endpoint, answer.status, time.perf_counter() - began_s)
     return answer

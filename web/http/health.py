@@ -4,31 +4,31 @@ from flask import Blueprint, Response, request
 
 from web.http.fast_path import Call, HotCalls
 from web.http.monitoring import IS_ADMITTED
-from web.http.responses import Answer
+from web.http.responses import ApiResponse
 from web.metrics import render_metrics
-from web.services import tickets
+from web.services import services
 
 health = Blueprint("health", __name__)
 hot = HotCalls(health)
 
 
 @hot.route("GET", "/healthz")
-def healthz(call: Call) -> Answer:
+def healthz(call: Call) -> ApiResponse:
     """The process answers."""
-    return Answer(200, b"ok\n", [("Content-Type", "text/plain; charset=utf-8")])
+    return ApiResponse(200, b"ok\n", [("Content-Type", "text/plain; charset=utf-8")])
 
 
 @health.get("/readyz")
 def readyz() -> Response:
     """The process can sell; otherwise 503."""
     if not request.environ.get(IS_ADMITTED):
-        return tickets().monitoring.refuse(request.environ)
-    tickets().readiness.require()
+        return services().monitoring.refuse(request.environ)
+    services().readiness.require()
     return Response("ready\n", mimetype="text/plain")
 
 
 @health.get("/metrics")
 def metrics() -> Response:
     if not request.environ.get(IS_ADMITTED):
-        return tickets().monitoring.refuse(request.environ)
-    return render_metrics(tickets().limiter.stats())
+        return services().monitoring.refuse(request.environ)
+    return render_metrics(services().limiter.stats())

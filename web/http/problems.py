@@ -9,7 +9,7 @@ import msgspec
 from flask import Response
 
 from web.domain import refusals
-from web.http.responses import Answer
+from web.http.responses import ApiResponse
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -25,7 +25,7 @@ class Problem:
     extra: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
-    def answer(self) -> Answer:
+    def answer(self) -> ApiResponse:
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -41,7 +41,7 @@ class Problem:
         ]
         if self.retry_after_s is not None:
             headers.append(("Retry-After", str(self.retry_after_s)))
-        return Answer(self.status, msgspec.json.encode(body), headers)
+        return ApiResponse(self.status, msgspec.json.encode(body), headers)
 
     def response(self) -> Response:
         return self.answer().response()
@@ -141,7 +141,7 @@ def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
                 "A payment for this hold is under way. Ask again with the same Idempotency-Key.",
                 retry_after_s=1,
             )
-        case refusals.Replayed(first):
+        case refusals.EarlierRefusal(first):
             return replace(problem_of(first), headers={"Idempotent-Replayed": "true"})
         case refusals.PaymentNotFound():
             return Problem(

@@ -11,7 +11,7 @@ from web.metrics import CARDS_REFUSED, HOLDS_LOST, NOT_ACCEPTED_PAYMENTS, count_
 log = logging.getLogger(__name__)
 
 
-def counted(refusal: Refusal) -> Problem:
+def record_refusal(refusal: Refusal) -> Problem:
     """How the refusal looks, which is about to be told."""
     problem = problem_of(refusal)
     count_refusal(problem.code)
@@ -25,7 +25,7 @@ def counted(refusal: Refusal) -> Problem:
     return problem
 
 
-def bug(error: Exception, environ: Mapping[str, Any]) -> Problem:
+def record_unexpected(error: Exception, environ: Mapping[str, Any]) -> Problem:
     """What to say of an exception that nobody expected, which is logged here."""
     request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
     log.error("unexpected, request %s", request_id, exc_info=error)

@@ -43,7 +43,7 @@ def wants_page(environ: Mapping[str, Any]) -> bool:
     return "text/html" in environ.get("HTTP_ACCEPT", "") and not path.startswith(_API_PATHS)
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """To a program. ``headers`` are all but Content-Length."""
 
     status: int
@@ -77,7 +77,7 @@ class Encoded:
     def zipped(self) -> bytes:
         return gzip.compress(self.body, GZIP_LEVEL, mtime=0)
 
-    def answer(self, environ: Mapping[str, Any], tag: str, cache_control: str) -> Answer:
+    def answer(self, environ: Mapping[str, Any], tag: str, cache_control: str) -> ApiResponse:
         """304 to whoever has ``tag`` already, compressed to whoever takes that. ``environ`` is the
         request."""
         accepted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"))
@@ -89,12 +89,12 @@ class Encoded:
             ("Vary", "Accept-Encoding"),
         ]
         if parse_etags(environ.get("HTTP_IF_NONE_MATCH")).contains_weak(tag):
-            return Answer(HTTPStatus.NOT_MODIFIED, b"", headers)
+            return ApiResponse(HTTPStatus.NOT_MODIFIED, b"", headers)
         headers.append(("Content-Type", self._content_type))
         if not zips:
-            return Answer(HTTPStatus.OK, self.body, headers)
+            return ApiResponse(HTTPStatus.OK, self.body, headers)
         headers.append(("Content-Encoding", "gzip"))
-        return Answer(HTTPStatus.OK, self.zipped, headers)
+        return ApiResponse(HTTPStatus.OK, self.zipped, headers)
 
 
 @cache

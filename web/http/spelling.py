@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from web.http.responses import Answer
+from web.http.responses import ApiResponse
 
 _SEGMENT = r"\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 """The characters that need no percent sign (RFC 3986, 2.3), but neither "." nor ".."."""
@@ -53,6 +53,6 @@ def _as_sent(environ: WSGIEnvironment) -> str:
     return path if path.startswith("/") else _origin.sub("", path) or "/"
 
 
-def _moved(path: str, query: str) -> Answer:
+def _moved(path: str, query: str) -> ApiResponse:
     address = f"{path}?{query}" if query else path
-    return Answer(308, b"", [("Location", address), ("Cache-Control", "no-store")])
+    return ApiResponse(308, b"", [("Location", address), ("Cache-Control", "no-store")])

@@ -15,7 +15,7 @@ from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
 from web.http.fast_path import Call, HotCalls
-from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, Answer, Encoded
+from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, ApiResponse, Encoded
 
 FOLDER = Path(__file__).parents[1] / "static"
 
@@ -60,18 +60,18 @@ def is_static_file(environ: Mapping[str, Any]) -> bool:
 
 
 @hot.route("GET", "/<version>/<filename>")
-def show_version(call: Call, version: str, filename: str) -> Answer:
+def show_version(call: Call, version: str, filename: str) -> ApiResponse:
     """The file of now, whatever the version: nginx does the same, and a page of before a release is
     better served with it than without. Kept by browsers if it is the right one."""
     return _answer(call, filename, KEPT_FOR_EVER if version == VERSION else ASKED_EACH_TIME)
 
 
 @hot.route("GET", "/<filename>")
-def show(call: Call, filename: str) -> Answer:
+def show(call: Call, filename: str) -> ApiResponse:
     return _answer(call, filename, ASKED_EACH_TIME)
 
 
-def _answer(call: Call, filename: str, cache_control: str) -> Answer:
+def _answer(call: Call, filename: str, cache_control: str) -> ApiResponse:
     file = _FILES.get(filename)
     if file is None:
         raise NotFound

@@ -9,7 +9,7 @@ from flask import session
 
 from web.domain.refusals import BasketFull, EventNotFound, HoldExpired, HoldNotFound, Unavailable
 from web.domain.sales import Hold, HoldStatus
-from web.services import tickets
+from web.services import services
 
 FIELD = "holds"
 
@@ -56,7 +56,7 @@ def token_of(event_id: str, hold_id: str) -> str:
     """The token of a hold of this browser. Raises HoldNotFound when it is not."""
     if entry_of(event_id, hold_id) is None:
         raise HoldNotFound
-    return tickets().tokens.token_of(event_id, hold_id)
+    return services().tokens.token_of(event_id, hold_id)
 
 
 def standing(entry: Entry) -> Hold | None:
@@ -64,7 +64,7 @@ def standing(entry: Entry) -> Hold | None:
     booking. Raises EventNotFound when all that is left of it is this entry."""
     token = token_of(entry.event_id, entry.hold_id)
     try:
-        return tickets().box_office.hold(entry.event_id, entry.hold_id, token)
+        return services().box_office.hold(entry.event_id, entry.hold_id, token)
     except (HoldExpired, HoldNotFound):
         return None
 

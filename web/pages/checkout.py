@@ -13,6 +13,7 @@ from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
     AlreadyExtended,
+    EarlierRefusal,
     EventNotFound,
     HoldExpired,
     IdempotencyKeyReused,
@@ -23,19 +24,18 @@ from web.domain.refusals import (
     PaymentsBusy,
     PaymentsClosed,
     Refusal,
-    Replayed,
     Unavailable,
 )
 from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldStatus
 from web.http.problems import more_cards
-from web.http.refusal_records import counted
+from web.http.refusal_records import record_refusal
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
 from web.pages.forms import PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
-from web.pages.rendering import Mistake, in_seconds, page
-from web.services import tickets
+from web.pages.rendering import FormError, in_seconds, page
+from web.services import services
 
 NOT_TRIED = (
     "Another form was sent before this one, perhaps in another tab, and its payment failed. The "
@@ -94,9 +94,9 @@ def leave_hold_form_address(event_id: str, hold_id: str) -> WerkzeugResponse:
 def extend_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     token = basket.token_of(event_id, hold_id)
     try:
-        tickets().box_office.extend(event_id, hold_id, token)
+        services().box_office.extend(event_id, hold_id, token)
     except AlreadyExtended as refusal:
-        mistake = Mistake("The time was extended before. It can be extended once.", "#time-left")
+        mistake = FormError("The time was extended before. It can be extended once.", "#time-left")
         return _hold_page(event_id, hold_id, refusal, "No more time", [mistake])
     except (PaymentInProgress, AlreadyBooked):
         return _to_hold(event_id, hold_id)
@@ -110,7 +110,7 @@ def extend_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 def release_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
     token = basket.token_of(event_id, hold_id)
     try:
-        tickets().box_office.release(event_id, hold_id, token)
+        services().box_office.release(event_id, hold_id, token)
     except (PaymentInProgress, AlreadyBooked):
         return _to_hold(event_id, hold_id)
     basket.take_out(event_id, hold_id)
@@ -125,7 +125,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     if not form.validate():
         return _mistyped(event_id, hold_id, form)
     try:
-        tickets().checkout.pay(
+        services().checkout.pay(
             event_id, hold_id, token, form.key.data or "", form.buyer(), form.sent()
         )
     except (PaymentPending, PaymentInProgress):
@@ -134,14 +134,14 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
         flash("These seats were paid for already. Nothing more was charged.")
     except IdempotencyKeyReused as refusal:
         return _other_card(event_id, hold_id, form, refusal)
-    except Replayed as replayed:
+    except EarlierRefusal as replayed:
         if not isinstance(replayed.refusal, PaymentDeclined):
             raise replayed.refusal from None
         return _declined(event_id, hold_id, form, replayed.refusal, replayed)
     except PaymentDeclined as refusal:
         return _declined(event_id, hold_id, form, refusal, refusal)
     except InvalidRequest as refusal:
-        mistake = Mistake(_no_card(form), CARD)
+        mistake = FormError(_no_card(form), CARD)
         return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
         return _ended(event_id, hold_id, refusal)
@@ -154,7 +154,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 
 
 def _no_card(form: PayForm) -> str:
-    if not tickets().settings.stripe_publishable_key:
+    if not services().settings.stripe_publishable_key:
         return "Choose a card."
     if form.payment_method.data:
         # Stripe's field is empty again: it keeps no number for another try.
@@ -167,7 +167,7 @@ def _no_card(form: PayForm) -> str:
 
 def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | WerkzeugResponse:
     mistakes = [
-        Mistake(error, CARD if name == "payment_method" else f"#{name}")
+        FormError(error, CARD if name == "payment_method" else f"#{name}")
         for name, errors in form.errors.items()
         for error in errors
     ]
@@ -188,7 +188,7 @@ def _declined(
             "No other card can change that. Please tell the organiser. The seats stay yours until "
             "their time is over."
         )
-    mistake = Mistake(f"{declined.message} Nothing was charged.", place)
+    mistake = FormError(f"{declined.message} Nothing was charged.", place)
     return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
 
 
@@ -209,7 +209,7 @@ def _not_possible_now(
             title = "The payment could not begin"
             happened = "A part of the shop cannot be reached."
     words = f"{again} The seats stay yours until the time below."
-    mistake = Mistake(f"{happened} Nothing was charged.", "#time-left")
+    mistake = FormError(f"{happened} Nothing was charged.", "#time-left")
     try:
         return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
     except Unavailable:
@@ -221,12 +221,12 @@ def _other_card(
 ) -> Response | WerkzeugResponse:
     """The key of this form was used with another card. Either that one has paid, and the page of
     the hold leads to the receipt, or it was refused."""
-    hold = tickets().box_office.hold(event_id, hold_id, basket.token_of(event_id, hold_id))
+    hold = services().box_office.hold(event_id, hold_id, basket.token_of(event_id, hold_id))
     if hold.status == HoldStatus.BOOKED:
         flash(
             "These seats were paid for with the form that was sent first. Nothing more was charged."
         )
-    mistake = Mistake(NOT_TRIED, CARD)
+    mistake = FormError(NOT_TRIED, CARD)
     return _hold_page(event_id, hold_id, refusal, "Please send it again", [mistake], form)
 
 
@@ -238,7 +238,7 @@ def _hold_page(
     hold_id: str,
     refusal: Refusal | None = None,
     title: str = "",
-    mistakes: Sequence[Mistake] = (),
+    mistakes: Sequence[FormError] = (),
     form: PayForm | None = None,
     words: str = "",
 ) -> Response | WerkzeugResponse:
@@ -246,14 +246,14 @@ def _hold_page(
     refused; what was typed stays in it, and its key is made anew."""
     token = basket.token_of(event_id, hold_id)
     try:
-        hold = tickets().box_office.hold(event_id, hold_id, token)
+        hold = services().box_office.hold(event_id, hold_id, token)
     except HoldExpired as expired:
         if isinstance(refusal, Unavailable):
             refusal = None
         return _ended(event_id, hold_id, refusal or expired)
     if hold.status == HoldStatus.BOOKED:
         return redirect(_receipt_address(event_id, hold_id), 303)
-    event = tickets().box_office.event(event_id)
+    event = services().box_office.event(event_id)
     if hold.status == HoldStatus.PAYING:
         return page(
             "paying.html",
@@ -263,10 +263,10 @@ def _hold_page(
             seats=[event.seat_name(seat) for seat in hold.seats],
         )
     form = form or PayForm(formdata=None)
-    form.key.data = tickets().tokens.payment_key_of(event_id, hold_id, hold.payments)
+    form.key.data = services().tokens.payment_key_of(event_id, hold_id, hold.payments)
     # Seats that cost nothing need no card, and Stripe need not know of their buyer.
-    card_key = tickets().settings.stripe_publishable_key if hold.amount_minor else ""
-    problem = counted(refusal) if refusal else None
+    card_key = services().settings.stripe_publishable_key if hold.amount_minor else ""
+    problem = record_refusal(refusal) if refusal else None
     answer = page(
         "hold.html",
         problem.status if problem else 200,
@@ -282,7 +282,7 @@ def _hold_page(
         form=form,
         card_key=card_key,
         price_seen=entry.price_seen if (entry := basket.entry_of(event_id, hold_id)) else None,
-        is_test_shop=tickets().settings.is_test_shop,
+        is_test_shop=services().settings.is_test_shop,
         test_cards=TEST_CARDS,
     )
     if problem and problem.retry_after_s is not None:
@@ -294,7 +294,7 @@ def _hold_page(
 
 def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
     """The hold is over and nothing was charged: its time ran out, or it took its last card."""
-    event, seat_map = tickets().box_office.event_and_map(event_id)
+    event, seat_map = services().box_office.event_and_map(event_id)
     entry = basket.entry_of(event_id, hold_id)
     mine = basket.seats_of(event_id)
     free, own, taken, dropped = [], [], [], []
@@ -310,7 +310,7 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
             taken.append(event.seat_name(seat))
     return page(
         "ended.html",
-        counted(refusal).status,
+        record_refusal(refusal).status,
         event=event,
         refused=_took_the_last_card(refusal),
         free=free,
@@ -322,7 +322,7 @@ def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
 
 
 def _took_the_last_card(refusal: Refusal) -> bool:
-    declined = refusal.refusal if isinstance(refusal, Replayed) else refusal
+    declined = refusal.refusal if isinstance(refusal, EarlierRefusal) else refusal
     return isinstance(declined, PaymentDeclined) and declined.is_of_the_card
 
 
@@ -331,5 +331,5 @@ def _to_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
 
 
 def _receipt_address(event_id: str, hold_id: str) -> str:
-    link = tickets().codes.link_of(event_id, hold_id)
+    link = services().codes.link_of(event_id, hold_id)
     return url_for("pages.show_receipt", link=link)

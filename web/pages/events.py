@@ -29,11 +29,11 @@ from web.domain.refusals import (
 from web.domain.sales import Hold, HoldStatus
 from web.domain.validation import MAX_SEATS_NAMED, number_of
 from web.http.locales import duration, isolated, isolated_seat
-from web.http.refusal_records import counted
+from web.http.refusal_records import record_refusal
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
 from web.pages.refusal_pages import words_of
-from web.pages.rendering import Mistake, page
+from web.pages.rendering import FormError, page
 from web.pages.seating import (
     aisles_of,
     fits_a_page,
@@ -43,15 +43,15 @@ from web.pages.seating import (
     section_of,
     sections_of,
 )
-from web.services import tickets
+from web.services import services
 
-NEIGHBOURS = Mistake(
+NEIGHBOURS = FormError(
     "None of them is yours: somebody who shares your internet connection holds them. Wait until "
     "they are paid for or come back, or use another connection, such as mobile data.",
     "#sale",
 )
 
-SHARED_NETWORK = Mistake(
+SHARED_NETWORK = FormError(
     "If you can, use another connection, such as Wi-Fi instead of mobile data.", "#sale"
 )
 
@@ -75,13 +75,13 @@ BEST_FORM = ("#best", "#quantity")
 """Places in the form that asks for the best seats."""
 
 
-class Sent(NamedTuple):
+class RejectedForm(NamedTuple):
     """What came with a form that was refused, so that nobody has to fill it in again."""
 
     refusal: Refusal
     title: str
     words: str
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[FormError]
     seats: Sequence[str] = ()
     section_id: str = ""
     quantity: int = 2
@@ -94,10 +94,10 @@ class Sent(NamedTuple):
 def list_events() -> Response:
     now = datetime.now(UTC)
     listed = []
-    for event in sorted(tickets().box_office.events(), key=lambda event: event.name):
+    for event in sorted(services().box_office.events(), key=lambda event: event.name):
         # One that was lost or closed a moment ago hides no other.
         with suppress(EventNotFound, Unavailable):
-            listed.append((event, tickets().seat_maps.of(event.id).availability))
+            listed.append((event, services().seat_maps.of(event.id).availability))
     return page("events.html", events=listed, now=now)
 
 
@@ -130,7 +130,7 @@ def hold_seats(event_id: str) -> Response | WerkzeugResponse:
     return _hold(
         event_id,
         [*sorted(seats)],
-        lambda: tickets().box_office.hold_seats(event_id, client(), seats),
+        lambda: services().box_office.hold_seats(event_id, client(), seats),
         lambda refusal: _refused_seats(event_id, seats, refusal),
     )
 
@@ -141,7 +141,7 @@ def hold_best(event_id: str) -> Response | WerkzeugResponse:
     return _hold(
         event_id,
         [section_id, str(quantity), request.form.get("form", "")],
-        lambda: tickets().box_office.hold_best(event_id, client(), section_id, quantity),
+        lambda: services().box_office.hold_best(event_id, client(), section_id, quantity),
         lambda refusal: _refused_best(event_id, section_id, quantity, refusal),
         _tell_when_apart,
     )
@@ -149,20 +149,20 @@ def hold_best(event_id: str) -> Response | WerkzeugResponse:
 
 def _hold(
     event_id: str,
-    wish: list[str],
+    selection: list[str],
     hold: Callable[[], tuple[Hold, str]],
     refused: Callable[[Refusal], Response],
     tell: Callable[[Hold], None] = lambda _held: None,
 ) -> Response | WerkzeugResponse:
-    """``wish`` is what the form asks for: the same wish of the same browser is the same form."""
+    """``selection`` is what the form asks for: the same wish of the same browser is the same form."""
 
     def hold_what_fits() -> tuple[Hold, str]:
         basket.require_room()
         return hold()
 
-    form = hashlib.sha256("\n".join([browser(), *wish]).encode()).hexdigest()
+    form = hashlib.sha256("\n".join([browser(), *selection]).encode()).hexdigest()
     try:
-        held = tickets().form_holds.hold_once(event_id, form, hold_what_fits)
+        held = services().form_holds.hold_once(event_id, form, hold_what_fits)
         basket.put(held, _other_price_seen(held))
     except REFUSED_FORMS as refusal:
         return _for_script(event_id, refusal) if is_for_script() else refused(refusal)
@@ -175,7 +175,7 @@ def _hold(
 
 def _tell_when_apart(held: Hold) -> None:
     """For who left the choice to us: whoever chose the seats knows where they are."""
-    runs = runs_of(tickets().box_office.event(held.event_id), held.seats)
+    runs = runs_of(services().box_office.event(held.event_id), held.seats)
     if len(runs) > 1:
         flash(
             f"These seats are not all side by side: {'; '.join(runs)}. If they do not suit you, "
@@ -185,7 +185,7 @@ def _tell_when_apart(held: Hold) -> None:
 
 def _for_script(event_id: str, refusal: Refusal) -> Response:
     """As the API has it; of seats that are taken it says which are this browser's: ``yours``."""
-    problem = counted(refusal)
+    problem = record_refusal(refusal)
     if isinstance(refusal, SeatTaken):
         mine = basket.seats_of(event_id)
         yours = [seat for seat in refusal.seats if seat in mine]
@@ -219,7 +219,7 @@ def _quantity() -> int:
 
 
 def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Response:
-    event = tickets().box_office.event(event_id)
+    event = services().box_office.event(event_id)
     known = [seat for seat in seats[:MAX_SEATS_NAMED] if seat in event.positions]
     words = words_of(refusal)
     match refusal:
@@ -230,12 +230,12 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
                 title = "You have these seats already"
                 words = "Nothing more was held. To add others, choose them without these."
             mistakes = [
-                Mistake(
+                FormError(
                     f"{isolated_seat(event.seat_name(seat))} is in your basket",
                     url_for("pages.show_basket"),
                 )
                 if seat in mine
-                else Mistake(
+                else FormError(
                     f"{isolated_seat(event.seat_name(seat))} is taken", f"#{row_anchor(seat)}"
                 )
                 for seat in taken
@@ -244,10 +244,10 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
             title = "Please check your seats"
             if len(seats) > event.max_seats_per_hold:
                 problem = f"Choose at most {event.max_seats_per_hold} seats at a time."
-            mistakes = [Mistake(problem, "#seats")]
+            mistakes = [FormError(problem, "#seats")]
         case _:
             title, mistakes = _common_mistakes(event, refusal)
-    sent = Sent(refusal, title, words, mistakes, seats=known)
+    sent = RejectedForm(refusal, title, words, mistakes, seats=known)
     section_id = request.form.get("in_section", "")
     if section_id in event.section_of:
         return _section_page(event_id, section_id, sent)
@@ -255,7 +255,7 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
 
 
 def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusal) -> Response:
-    event, seat_map = tickets().box_office.event_and_map(event_id)
+    event, seat_map = services().box_office.event_and_map(event_id)
     section = event.section_of.get(section_id)
     words = words_of(refusal)
     match refusal:
@@ -266,17 +266,17 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
             title = "Not enough seats left" if any(free.values()) else "No seats left"
             name = isolated(section.name)
             seats = f"Fewer than {quantity} seats are" if free[section_id] else "No seats are"
-            mistakes = [Mistake(f"{seats} available in {name} right now", "#best")]
+            mistakes = [FormError(f"{seats} available in {name} right now", "#best")]
         case InvalidRequest():
             title = "Please check the number of seats"
             most = event.max_seats_per_hold
-            mistakes = [Mistake(f"Choose 1 to {most} seats.", "#quantity")]
+            mistakes = [FormError(f"Choose 1 to {most} seats.", "#quantity")]
         case SoldOut() | SectionNotFound():
             title = "That section is not on sale"
-            mistakes = [Mistake("Choose another section", "#best")]
+            mistakes = [FormError("Choose another section", "#best")]
         case _:
             title, mistakes = _common_mistakes(event, refusal)
-    sent = Sent(refusal, title, words, mistakes, section_id=section_id, quantity=quantity)
+    sent = RejectedForm(refusal, title, words, mistakes, section_id=section_id, quantity=quantity)
     if section and request.form.get("in_section", "") == section_id:
         return _section_page(event_id, section_id, sent)
     return _event_page(event_id, sent)
@@ -297,18 +297,18 @@ def _instead_of_sold_out(free: Mapping[str, int], section_id: str, hall: Availab
     return words
 
 
-def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[Mistake]]:
+def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[FormError]]:
     match refusal:
         case SaleNotOpen(wait_ms):
-            return "Not open yet", [Mistake(f"The sale opens in {duration(wait_ms)}", "#sale")]
+            return "Not open yet", [FormError(f"The sale opens in {duration(wait_ms)}", "#sale")]
         case BasketFull():
-            step = Mistake("Open your basket", url_for("pages.show_basket"))
+            step = FormError("Open your basket", url_for("pages.show_basket"))
             return "Your basket is full", [step]
         case TooManyHeldByNetwork():
             return "Your network holds many seats already", [SHARED_NETWORK]
         case TooManyHeld():
             mine = basket.statuses_of(event.id) - {HoldStatus.BOOKED}
-            step = Mistake("Open your basket", url_for("pages.show_basket"))
+            step = FormError("Open your basket", url_for("pages.show_basket"))
             return "Your connection holds many seats already", [step if mine else NEIGHBOURS]
     raise refusal
 
@@ -316,8 +316,8 @@ def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[Mistake]
 # ---------------------------------------------------------------- pages
 
 
-def _event_page(event_id: str, sent: Sent | None = None) -> Response:
-    event, seat_map = tickets().box_office.event_and_map(event_id)
+def _event_page(event_id: str, sent: RejectedForm | None = None) -> Response:
+    event, seat_map = services().box_office.event_and_map(event_id)
     on_one_page = fits_a_page(event)
     sections = sections_of(event, seat_map.seats, with_rows=on_one_page)
     return _rendered(
@@ -331,8 +331,8 @@ def _event_page(event_id: str, sent: Sent | None = None) -> Response:
     )
 
 
-def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> Response:
-    event, seat_map = tickets().box_office.event_and_map(event_id)
+def _section_page(event_id: str, section_id: str, sent: RejectedForm | None = None) -> Response:
+    event, seat_map = services().box_office.event_and_map(event_id)
     section = event.section_of.get(section_id)
     if section is None:
         raise SectionNotFound(section_id)
@@ -353,7 +353,7 @@ def _section_page(event_id: str, section_id: str, sent: Sent | None = None) -> R
 
 
 def _rendered(
-    template: str, event: Event, sent: Sent | None, seats: Availability, **context: object
+    template: str, event: Event, sent: RejectedForm | None, seats: Availability, **context: object
 ) -> Response:
     """A page with the forms of an event, and what was refused in one of them. ``seats`` are those
     that the page is about."""
@@ -365,7 +365,7 @@ def _rendered(
         ]
         sent = sent._replace(mistakes=mistakes)
     mine = basket.statuses_of(event.id)
-    problem = counted(sent.refusal) if sent else None
+    problem = record_refusal(sent.refusal) if sent else None
     answer = page(
         template,
         problem.status if problem else 200,

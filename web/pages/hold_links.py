@@ -13,7 +13,7 @@ from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import Step, notice, page
-from web.services import tickets
+from web.services import services
 from web.signing.ticket_codes import BadCode
 
 
@@ -25,7 +25,7 @@ class LinkEnded(Exception):
 def show_hold_link(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     """A page of its own: a QR code costs more time than the page of the hold."""
     basket.token_of(event_id, hold_id)
-    path = url_for("pages.show_linked_hold", link=tickets().codes.hold_link_of(event_id, hold_id))
+    path = url_for("pages.show_linked_hold", link=services().codes.hold_link_of(event_id, hold_id))
     address = f"{request.scheme}://{request.host}{path}"
     picture = qr_code(address, title="The address as a QR code")
     return _page("hold_link.html", _held(event_id, hold_id), address=address, qr_code=picture)
@@ -34,7 +34,7 @@ def show_hold_link(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 @pages.get("/holds/<link>")
 def show_linked_hold(link: str) -> Response | WerkzeugResponse:
     """Changes nothing: programs that show a preview of a link open it, too."""
-    event_id, hold_id = tickets().codes.read_hold_link(link)
+    event_id, hold_id = services().codes.read_hold_link(link)
     if basket.entry_of(event_id, hold_id):
         return _to_hold(event_id, hold_id)
     return _page("linked_hold.html", _held(event_id, hold_id), link=link)
@@ -42,7 +42,7 @@ def show_linked_hold(link: str) -> Response | WerkzeugResponse:
 
 @pages.post("/holds/<link>")
 def take_linked_hold(link: str) -> WerkzeugResponse:
-    event_id, hold_id = tickets().codes.read_hold_link(link)
+    event_id, hold_id = services().codes.read_hold_link(link)
     basket.put(_held(event_id, hold_id))
     return _to_hold(event_id, hold_id)
 
@@ -73,9 +73,9 @@ def refuse_ended_link(_error: LinkEnded) -> Response:
 
 def _held(event_id: str, hold_id: str) -> Hold:
     """Raises LinkEnded when it cannot be paid."""
-    token = tickets().tokens.token_of(event_id, hold_id)
+    token = services().tokens.token_of(event_id, hold_id)
     try:
-        hold = tickets().box_office.hold(event_id, hold_id, token)
+        hold = services().box_office.hold(event_id, hold_id, token)
     except HoldExpired:
         raise LinkEnded from None
     if hold.status != HoldStatus.HELD:
@@ -84,7 +84,7 @@ def _held(event_id: str, hold_id: str) -> Hold:
 
 
 def _page(template: str, hold: Hold, **context: Any) -> Response:
-    event = tickets().box_office.event(hold.event_id)
+    event = services().box_office.event(hold.event_id)
     answer = page(
         template,
         event=event,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from web.domain.events import name_of_id, seat_name
 from web.domain.refusals import EventNotFound, Unavailable
 from web.domain.sales import Booking
-from web.services import tickets
+from web.services import services
 
 
 class EventNames(NamedTuple):
@@ -24,7 +24,7 @@ def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
     """As it is called now. When nobody knows the event, because it was withdrawn or Redis is away:
     as it was booked."""
     try:
-        event = tickets().box_office.event_to_name(event_id)
+        event = services().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):
         sold_as = booking and booking.sold_as
         name, venue = (sold_as.event, sold_as.venue) if sold_as else (name_of_id(event_id), "")
@@ -38,7 +38,7 @@ def names_of_seats(
     if booking and booking.sold_as:
         return booking.sold_as.seats
     try:
-        event = tickets().box_office.event_to_name(event_id)
+        event = services().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):
         return [seat_name(seat) for seat in seats]
     return [event.seat_name(seat) for seat in seats]

@@ -15,7 +15,7 @@ from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm
 from web.pages.rendering import page
-from web.services import tickets
+from web.services import services
 from web.use_cases.sale_report import report_sale
 
 FIELD = "organiser"
@@ -31,7 +31,7 @@ def show_organiser() -> Response:
     _require_pages()
     if not _is_logged_in():
         return page("organiser_login.html", form=LoginForm())
-    events = tickets().box_office.events()
+    events = services().box_office.events()
     return page("organiser.html", events=events, login_ms=LOGIN_S * 1000)
 
 
@@ -39,14 +39,14 @@ def show_organiser() -> Response:
 def log_in() -> Response | WerkzeugResponse:
     _require_pages()
     form = LoginForm()
-    token = tickets().settings.organiser_token
+    token = services().settings.organiser_token
     given = form.token.data or ""
     if not form.validate() or not hmac.compare_digest(given.encode(), token.encode()):
         log.warning("organiser: a wrong token was refused")
         return page("organiser_login.html", 403, form=form, wrong=True)
     _end_login()
     login_id = secrets.token_urlsafe(16)
-    tickets().logins.begin(login_id, _proof(), LOGIN_S)
+    services().logins.begin(login_id, _proof(), LOGIN_S)
     session[FIELD] = [int(time.time()) + LOGIN_S, login_id]
     log.info("organiser: logged in")
     return redirect(url_for("pages.show_organiser"), 303)
@@ -64,7 +64,7 @@ def show_sale(event_id: str) -> Response | WerkzeugResponse:
     _require_pages()
     if not _is_logged_in():
         return redirect(url_for("pages.show_organiser"), 303)
-    report = report_sale(tickets().seats, tickets().bookings, event_id)
+    report = report_sale(services().seats, services().bookings, event_id)
     event = report.event
     return page(
         "organiser_sale.html",
@@ -77,7 +77,7 @@ def show_sale(event_id: str) -> Response | WerkzeugResponse:
 
 
 def _require_pages() -> None:
-    if not tickets().settings.organiser_token:
+    if not services().settings.organiser_token:
         raise NotFound
 
 
@@ -86,7 +86,7 @@ def _is_logged_in() -> bool:
     until_s, login_id = session.get(FIELD, (0, ""))
     if until_s <= time.time():
         return False
-    return hmac.compare_digest(tickets().logins.proof_of(login_id) or "", _proof())
+    return hmac.compare_digest(services().logins.proof_of(login_id) or "", _proof())
 
 
 def _end_login() -> None:
@@ -94,13 +94,13 @@ def _end_login() -> None:
     cookie stays: it is needed to log out later."""
     _, login_id = session.get(FIELD, (0, ""))
     if login_id:
-        tickets().logins.end(login_id)
+        services().logins.end(login_id)
     session.pop(FIELD, None)
 
 
 def _proof() -> str:
     """Ties a login to the token of now. Keyed, so that the token cannot be found by trying from
     what is in Redis."""
-    settings = tickets().settings
+    settings = services().settings
     text = f"organiser\n{settings.organiser_token}".encode()
     return hmac.digest(settings.secret_key.encode(), text, hashlib.sha256).hex()

@@ -8,19 +8,19 @@ from web.pages.blueprint import pages
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import page
-from web.services import tickets
+from web.services import services
 from web.signing.ticket_codes import BadCode
 
 
 @pages.get("/receipts/<link>")
 def show_receipt(link: str) -> Response:
     try:
-        event_id, hold_id = tickets().codes.read_link(link)
+        event_id, hold_id = services().codes.read_link(link)
     except BadCode:
         raise BookingNotFound from None
-    token = tickets().tokens.token_of(event_id, hold_id)
-    booking = tickets().box_office.booking(event_id, booking_id_of(hold_id), token)
-    code = tickets().codes.code_of(booking)
+    token = services().tokens.token_of(event_id, hold_id)
+    booking = services().box_office.booking(event_id, booking_id_of(hold_id), token)
+    code = services().codes.code_of(booking)
     return page(
         "receipt.html",
         event=event_names(event_id, booking),

@@ -21,7 +21,7 @@ from web.domain.refusals import (
 )
 from web.http.locales import duration, isolated_seat
 from web.http.problems import Problem, problem_of
-from web.http.refusal_records import counted
+from web.http.refusal_records import record_refusal
 from web.pages.blueprint import is_for_script, pages
 from web.pages.names import names_of_seats
 from web.pages.rendering import Step, in_seconds, notice, problem_page
@@ -60,7 +60,7 @@ def words_of(refusal: Refusal) -> str:
 
 @pages.errorhandler(Refusal)
 def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
-    problem = counted(refusal)
+    problem = record_refusal(refusal)
     event_id: str = (request.view_args or {}).get("event_id", "")
     basket = Step("Your basket", url_for("pages.show_basket"))
     match refusal:

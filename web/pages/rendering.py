@@ -59,7 +59,7 @@ class Step(NamedTuple):
     href: str
 
 
-class Mistake(NamedTuple):
+class FormError(NamedTuple):
     """Something in a form to put right: ``href`` leads to where."""
 
     text: str

@@ -11,7 +11,7 @@ GatewayStatus = Literal["declined", "authorized", "captured", "voided", "refunde
 
 
 @dataclass(frozen=True)
-class Authorization:
+class GatewayPayment:
     """Money reserved on a card (or what became of it) as the gateway's ledger has it. What was
     given back in part only is still "captured".
 
@@ -77,7 +77,7 @@ class Gateway(Protocol):
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
-    ) -> Authorization:
+    ) -> GatewayPayment:
         """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
         step by its owner, InvalidRequest when there is no such payment method or it cannot be used
         for this, NotAccepted and NotAllowed when no other one could either, KeyUsed when the key
@@ -112,16 +112,16 @@ class Gateway(Protocol):
         is compared with. The clock of this machine may be wrong by hours."""
         ...
 
-    def find(self, key: str, since: datetime) -> Authorization | None:
+    def find(self, key: str, since: datetime) -> GatewayPayment | None:
         """The payment that this key made at or after ``since``, from the gateway's own list. None
         also when the list is late, or the gateway itself does not know yet what became of it."""
         ...
 
-    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, GatewayPayment]:
         """The same for several keys, in one reading of the list; those that there are, by key."""
         ...
 
-    def list(self, since: datetime) -> Iterator[Authorization]:
+    def list(self, since: datetime) -> Iterator[GatewayPayment]:
         """Payments made at or after ``since``, newest first."""
         ...
 
@@ -130,7 +130,7 @@ class Gateway(Protocol):
         nobody."""
         ...
 
-    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
+    def read_webhook(self, payload: bytes, signature: str) -> GatewayPayment | None:
         """The payment that the gateway tells of, as it was when that was written: a hint to look,
         not a fact, for it may be late, repeated, out of order, or never come. None when the event
         is about something else. Takes and raises what verify_webhook does; asks nobody."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from web.domain.events import Event, Section
 from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken
-from web.domain.sales import Booking, Buyer, Hold, HoldStatus, Payment, Receipt
+from web.domain.sales import Booking, Buyer, Hold, HoldStatus, PaymentAttempt, Receipt
 from web.ports.booking_store import UnsafeToSell
 
 
@@ -25,7 +25,7 @@ class SeatMap:
 
 
 @dataclass(frozen=True)
-class Replay:
+class EarlierReceipt:
     """The final answer that an idempotency key got before."""
 
     receipt: Receipt
@@ -127,7 +127,7 @@ class SeatStore(Protocol):
         a booking are compared with. The clock of this machine may be wrong by hours."""
         ...
 
-    def announce(self, event_ids: Iterable[str]) -> None:
+    def add_to_catalogue(self, event_ids: Iterable[str]) -> None:
         """Lists events as being on sale, none too: then it is known that there are none. Whoever
         asks for one that is listed but not there yet
         is told to come back, not that it does not exist."""
@@ -146,7 +146,7 @@ class SeatStore(Protocol):
         ever announced."""
         ...
 
-    def known_event(self, event_id: str) -> Event:
+    def cached_event(self, event_id: str) -> Event:
         """The definition this process used last. The steps below notice when it is out of date,
         so the hot path need not ask."""
         ...
@@ -167,7 +167,7 @@ class SeatStore(Protocol):
         is left out."""
         ...
 
-    def read_upkeep(
+    def maintenance_due(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
     ) -> dict[str, Upkeep | Broken | None]:
         """By event, asked for together; None for one that is not there, or not open. One that
@@ -181,7 +181,7 @@ class SeatStore(Protocol):
     def build_event(
         self,
         event: Event,
-        payments: Sequence[Payment],
+        payments: Sequence[PaymentAttempt],
         are_all: bool = True,
         built_revision: int = 0,
     ) -> bool:
@@ -282,19 +282,19 @@ class SeatStore(Protocol):
 
     def begin_payment(
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
-    ) -> Payment | Replay:
+    ) -> PaymentAttempt | EarlierReceipt:
         """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
         PaymentInProgress, IdempotencyKeyReused, and Replayed with the refusal that this key got
         before."""
         ...
 
-    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> Replay | None:
+    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
         """The receipt of a payment, or None while it is under way. Raises PaymentNotFound, and
         Replayed with the refusal that it ended with."""
         ...
 
     def undo_payment(
-        self, payment: Payment, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
+        self, payment: PaymentAttempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
         """The charge definitely did not happen. ``answer`` is kept as the final one to the
         payment's key. None leaves the key to be used again, and so does InvalidRequest, then under
@@ -304,7 +304,7 @@ class SeatStore(Protocol):
         it."""
         ...
 
-    def renew_lease(self, payment: Payment) -> bool:
+    def renew_lease(self, payment: PaymentAttempt) -> bool:
         """Whether the payment is still the caller's, who has a whole lease again then. False when
         the worker has ended it."""
         ...
@@ -317,7 +317,7 @@ class SeatStore(Protocol):
         """The ids of holds whose payment nobody has ended within its lease."""
         ...
 
-    def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
+    def shorten_lease(self, event_id: str, hold_id: str, within_ms: int) -> None:
         """Shortens the lease of a payment, if there is one; never lengthens it."""
         ...
 
@@ -325,7 +325,7 @@ class SeatStore(Protocol):
         """Puts those seats of a refunded booking on sale again."""
         ...
 
-    def claim_lapsed_payment(self, event: Event) -> Payment | None:
+    def claim_lapsed_payment(self, event: Event) -> PaymentAttempt | None:
         """One payment that nobody has finished within its lease, for this caller alone."""
         ...
 
@@ -333,7 +333,7 @@ class SeatStore(Protocol):
 class AuditedSeats(SeatStore, Protocol):
     """With what only the audit asks for; the last two read a page at a time."""
 
-    def read_everything(self, event: Event) -> EventState: ...
+    def snapshot(self, event: Event) -> EventState: ...
 
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
         """The map that the journal leads to. Raises JournalBroken."""

@@ -14,7 +14,7 @@ from web.domain.journal import JournalBroken
 from web.domain.refusals import Refusal
 from web.domain.sales import Booking, HoldStatus
 from web.ports.booking_store import BookingStore, IndexMissing
-from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
 from web.ports.seat_store import AuditedSeats, EventState
 from web.use_cases.current_event import with_event
 
@@ -134,7 +134,7 @@ class _Auditor:
         return (booking for booking in self._bookings.list() if not booking.refunded_at)
 
     @cached_property
-    def _payments(self) -> list[Authorization]:
+    def _payments(self) -> list[GatewayPayment]:
         listed = self._gateway.list(self._since - PAID_BEFORE)
         return [p for p in listed if "booking_id" in p.metadata]
 
@@ -147,7 +147,7 @@ class _Auditor:
     @cached_property
     def _states(self) -> list[EventState]:
         return [
-            with_event(self._seats, event_id, self._seats.read_everything)
+            with_event(self._seats, event_id, self._seats.snapshot)
             for event_id in self._seats.event_ids()
         ]
 
@@ -228,7 +228,7 @@ class _Auditor:
             )
 
 
-def _pays_for(payment: Authorization, booking: Booking) -> bool:
+def _pays_for(payment: GatewayPayment, booking: Booking) -> bool:
     return (payment.status, payment.amount_minor, payment.currency) == (
         "captured",
         booking.amount_minor,
@@ -236,7 +236,7 @@ def _pays_for(payment: Authorization, booking: Booking) -> bool:
     )
 
 
-def _money(paid: Booking | Authorization) -> str:
+def _money(paid: Booking | GatewayPayment) -> str:
     return currency_of(paid.currency).written(paid.amount_minor)
 
 

@@ -45,14 +45,14 @@ class BoxOffice:
         try:
             return self._seats.current_event(event_id)
         except Unavailable:
-            return self._seats.known_event(event_id)
+            return self._seats.cached_event(event_id)
 
     def changed_map(self, event_id: str, known_revision: int) -> tuple[Event, SeatMap] | None:
         """As event_and_map; None when the map still has ``known_revision``."""
         seat_map = self._seats.read_changed_seats(event_id, known_revision)
         if seat_map is None:
             return None
-        event = self._seats.known_event(event_id)
+        event = self._seats.cached_event(event_id)
         return (
             (event, seat_map) if event.version == seat_map.version else self.event_and_map(event_id)
         )

@@ -18,6 +18,7 @@ from web.domain.refusals import (
     NOT_ACCEPTED,
     NOT_COMPLETED,
     AlreadyBooked,
+    EarlierRefusal,
     EventNotFound,
     HoldExpired,
     HoldNotFound,
@@ -30,7 +31,6 @@ from web.domain.refusals import (
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
-    Replayed,
     SeatTaken,
     Unavailable,
 )
@@ -38,16 +38,16 @@ from web.domain.sales import (
     DEFAULT_LEASE_S,
     Booking,
     Buyer,
-    Payment,
+    PaymentAttempt,
     Receipt,
     SoldAs,
     booking_id_of,
 )
 from web.ports.booking_store import BookingStore, InsertUnknown
 from web.ports.payment_gateway import (
-    Authorization,
     Gateway,
     GatewayError,
+    GatewayPayment,
     KeyUsed,
     NotAccepted,
     NotAllowed,
@@ -55,12 +55,12 @@ from web.ports.payment_gateway import (
     OutcomeUnknown,
     TooBusy,
 )
-from web.ports.seat_store import Replay, SeatStore
+from web.ports.seat_store import EarlierReceipt, SeatStore
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
 from web.use_cases.gateway_metadata import metadata_of
 
-POINTS = ("begun", "authorized", "own", "booked", "captured", "confirmed")
+CHECKPOINTS = ("begun", "authorized", "lease_renewed", "booked", "captured", "confirmed")
 """The points in a payment's life: each is reached when the step of its name is done. Tests stop
 the process there. When the step after a point has no answer, this is how things stand:
 
@@ -133,15 +133,15 @@ class Paid:
 
 
 @dataclass
-class _Attempt:
+class _InFlight:
     """A payment in the hands of this process, since when and until when, on the monotonic clock, it
     asks the gateway and inserts. ``authorization``: the money that is reserved, if any is."""
 
-    payment: Payment
+    payment: PaymentAttempt
     began_s: float
     asks_until_s: float
     inserts_until_s: float
-    authorization: Authorization | None = None
+    authorization: GatewayPayment | None = None
 
     def has_time(self) -> bool:
         return time.monotonic() < self.asks_until_s
@@ -165,10 +165,10 @@ class Checkout:
         gateway: Gateway,
         tokens: HoldTokens,
         lease_s: float = DEFAULT_LEASE_S,
-        reach: Callable[[str], None] = lambda point: None,
+        on_checkpoint: Callable[[str], None] = lambda point: None,
     ):
-        """``reach`` is told each of POINTS when it is reached."""
-        self._reach = reach
+        """``on_checkpoint`` is told each of POINTS when it is reached."""
+        self._on_checkpoint = on_checkpoint
         self._budget_s = min(lease_s, DEFAULT_LEASE_S) * BUDGET_OF_LEASE
         self._fence_s = lease_s * FENCE_OF_LEASE
         self._seats = seats
@@ -220,14 +220,16 @@ class Checkout:
                 return None
             raise
 
-    def hurry(self, authorization: Authorization) -> None:
+    def hurry(self, authorization: GatewayPayment) -> None:
         """Something has become of this money, says the gateway: has the worker look sooner, if
         its payment is under way. Nothing for money that is not ours."""
         metadata = authorization.metadata
         if {"event", "hold_id"} <= metadata.keys():
-            self._seats.hurry_payment(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
+            self._seats.shorten_lease(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
 
-    def resume(self, payment: Payment, charges: Mapping[str, Authorization] | None = None) -> str:
+    def resume(
+        self, payment: PaymentAttempt, charges: Mapping[str, GatewayPayment] | None = None
+    ) -> str:
         """Ends a payment that nobody ended in time: finished when the money is reserved, the
         booking there, or nothing to be paid; undone when no money can ever be reserved for it.
         Never starts a charge: its buyer may have been told that nothing happened. ``charges`` are
@@ -253,7 +255,7 @@ class Checkout:
                 return f"undone: {', '.join(lost.seats)} had been sold before"
             except AlreadyBooked:
                 return "finished: another attempt had booked"
-            except Replayed:
+            except EarlierRefusal:
                 return "undone before, by its own process"
         if booking.refunded_at:
             self._seats.undo_payment(payment, None)
@@ -263,8 +265,8 @@ class Checkout:
         return "finished"
 
     def _settled(
-        self, payment: Payment, charges: Mapping[str, Authorization] | None
-    ) -> Authorization | None:
+        self, payment: PaymentAttempt, charges: Mapping[str, GatewayPayment] | None
+    ) -> GatewayPayment | None:
         """The money that is reserved for a payment; None when none is and none can be any more. The
         list may be late, and the process that was about to charge the card may only be stopped: a
         key that is not listed is retired before anybody is told that nothing was charged. Raises
@@ -284,7 +286,7 @@ class Checkout:
                     raise PaymentPending(payment.key_digest) from None
         return found and _reserved(payment, found)
 
-    def _not_charged(self, payment: Payment) -> PaymentDeclined | SeatTaken:
+    def _not_charged(self, payment: PaymentAttempt) -> PaymentDeclined | SeatTaken:
         """Why, when its money was let go or never reserved: somebody else has a seat, or nobody
         carried it on."""
         others = self._bookings.holding(payment.event_id, payment.seats)
@@ -296,18 +298,18 @@ class Checkout:
     # ------------------------------------------------------------ the steps
 
     def _attempt(
-        self, payment: Payment, began_s: float, authorization: Authorization | None = None
-    ) -> _Attempt:
-        return _Attempt(
+        self, payment: PaymentAttempt, began_s: float, authorization: GatewayPayment | None = None
+    ) -> _InFlight:
+        return _InFlight(
             payment, began_s, began_s + self._budget_s, began_s + self._fence_s, authorization
         )
 
     def _begin(
         self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
-    ) -> _Attempt | Paid:
+    ) -> _InFlight | Paid:
         """The payment, or the answer that its key got before."""
 
-        def begin(event: Event) -> Payment | Replay:
+        def begin(event: Event) -> PaymentAttempt | EarlierReceipt:
             return self._seats.begin_payment(event, hold_id, buyer, key_digest, fingerprint)
 
         started_s = time.monotonic()
@@ -326,7 +328,7 @@ class Checkout:
                     raise refusal from None
                 return paid
             else:
-                if isinstance(begun, Replay):
+                if isinstance(begun, EarlierReceipt):
                     return Paid(begun.receipt, replayed=True)
                 return self._attempt(begun, asked_s)
 
@@ -342,9 +344,9 @@ class Checkout:
             raise IdempotencyKeyReused
         return Paid(booking.receipt(), replayed=True)
 
-    def _carry_out(self, attempt: _Attempt) -> Receipt:
+    def _carry_out(self, attempt: _InFlight) -> Receipt:
         payment = attempt.payment
-        self._reach("begun")
+        self._on_checkpoint("begun")
         try:
             if payment.amount_minor:
                 attempt.authorization = self._authorize(attempt)
@@ -367,15 +369,15 @@ class Checkout:
         except NotExecuted as error:
             self._undo(attempt, None)
             raise _not_possible_now(error) from error
-        self._reach("authorized")
+        self._on_checkpoint("authorized")
         self._check_own(attempt)
-        self._reach("own")
+        self._on_checkpoint("lease_renewed")
         booking = self._book(attempt, attempt.now())
         self._finish(attempt, booking)
         return booking.receipt()
 
     def _undo(
-        self, attempt: _Attempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
+        self, attempt: _InFlight, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int:
         """How many more cards the hold takes. Raises the answer that the key has got meanwhile,
         when the worker was faster: a key has one final answer."""
@@ -385,7 +387,7 @@ class Checkout:
                 self._hear_final_answer(attempt)
         return attempts_left or 0
 
-    def _hear_final_answer(self, attempt: _Attempt) -> None:
+    def _hear_final_answer(self, attempt: _InFlight) -> None:
         """Of a payment that the worker has taken over: raises Replayed with what it answered,
         PaymentNotFound when that was nothing, and PaymentPending when it is not known now."""
         payment = attempt.payment
@@ -393,7 +395,7 @@ class Checkout:
             self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
         raise attempt.pending()
 
-    def _check_own(self, attempt: _Attempt) -> None:
+    def _check_own(self, attempt: _InFlight) -> None:
         """Before the commit point: a process that was stopped for a while, or a worker, may find
         that a worker has ended its payment and told the buyer so, or is about to. When Redis does
         not know the payment, nobody knows what its buyer may have been told: the worker builds the
@@ -407,7 +409,7 @@ class Checkout:
         if not own or attempt.is_fenced():
             raise attempt.pending()
 
-    def _let_go(self, attempt: _Attempt, authorization: Authorization) -> None:
+    def _let_go(self, attempt: _InFlight, authorization: GatewayPayment) -> None:
         """The money of a payment that was ended without it. When this fails, the worker does it.
         After a loss of Redis the key may be under way again, and the money is what it waits for."""
         payment = attempt.payment
@@ -418,15 +420,15 @@ class Checkout:
             if not self._is_under_way(payment):
                 self._void(attempt)
 
-    def _is_under_way(self, payment: Payment) -> bool:
+    def _is_under_way(self, payment: PaymentAttempt) -> bool:
         """Whoever is at work on it. Raises Unavailable."""
         try:
             replay = self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
-        except (EventNotFound, NotKnownNow, PaymentNotFound, Replayed):
+        except (EventNotFound, NotKnownNow, PaymentNotFound, EarlierRefusal):
             return False
         return replay is None
 
-    def _void(self, attempt: _Attempt) -> None:
+    def _void(self, attempt: _InFlight) -> None:
         """Its money, if there is any, is not needed. Raises PaymentPending when it may still be
         reserved."""
         if attempt.authorization is None:
@@ -436,7 +438,7 @@ class Checkout:
         except GatewayError as error:
             raise attempt.pending() from error
 
-    def _authorize(self, attempt: _Attempt) -> Authorization | None:
+    def _authorize(self, attempt: _InFlight) -> GatewayPayment | None:
         """None when the booking is there already. Raises PaymentDeclined, SeatTaken, AlreadyBooked,
         IdempotencyKeyReused, InvalidRequest, NotExecuted, PaymentPending."""
         payment = attempt.payment
@@ -466,7 +468,7 @@ class Checkout:
                 raise attempt.pending()
         return self._look_up(attempt)
 
-    def _look_up(self, attempt: _Attempt) -> Authorization:
+    def _look_up(self, attempt: _InFlight) -> GatewayPayment:
         """The authorisation whose answer was lost. Not being there (yet) is no proof that it never
         will be: raises PaymentPending, and PaymentDeclined."""
         payment = attempt.payment
@@ -480,7 +482,7 @@ class Checkout:
             return reserved
         raise attempt.pending()
 
-    def _hear_gateway(self, attempt: _Attempt) -> None:
+    def _hear_gateway(self, attempt: _InFlight) -> None:
         """Of a key that it knows from before: the worker retired it, which had reason to think that
         this process was gone, or Redis has forgotten what became of it. Returns when it was booked.
         Otherwise raises the answer that it had; PaymentPending when that is not known, or money is
@@ -500,7 +502,7 @@ class Checkout:
             raise attempt.pending() from error
         raise attempt.pending()
 
-    def _book(self, attempt: _Attempt, now: datetime) -> Booking:
+    def _book(self, attempt: _InFlight, now: datetime) -> Booking:
         """The commit point; ``now`` is by the clock of Redis. Raises SeatTaken when another booking
         has a seat (the authorisation is then void), PaymentPending when MongoDB's answer is
         missing."""
@@ -530,15 +532,15 @@ class Checkout:
                 raise
         raise attempt.pending()
 
-    def _names(self, payment: Payment) -> SoldAs | None:
+    def _names(self, payment: PaymentAttempt) -> SoldAs | None:
         """None when nobody knows them now: the sale goes on without."""
         try:
-            event = self._seats.known_event(payment.event_id)
+            event = self._seats.cached_event(payment.event_id)
         except (EventNotFound, Unavailable):
             return None
         return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
 
-    def _only_payment(self, attempt: _Attempt, stored: Booking) -> Booking:
+    def _only_payment(self, attempt: _InFlight, stored: Booking) -> Booking:
         """The booking that is there may be another attempt's of the same hold, which Redis had
         forgotten. Then this attempt's money is not needed. Raises AlreadyBooked when that attempt
         had another key."""
@@ -549,7 +551,7 @@ class Checkout:
             raise AlreadyBooked(stored.id)
         return stored
 
-    def _give_way(self, attempt: _Attempt, lost: SeatTaken) -> None:
+    def _give_way(self, attempt: _InFlight, lost: SeatTaken) -> None:
         """Another booking has a seat: Redis had forgotten it. Let the money go, then correct
         Redis. In this order, for a payment that is not over is taken up again by the worker."""
         self._void(attempt)
@@ -558,12 +560,12 @@ class Checkout:
             self._confirm(other)
         self._undo(attempt, lost)
 
-    def _finish(self, attempt: _Attempt, booking: Booking) -> None:
+    def _finish(self, attempt: _InFlight, booking: Booking) -> None:
         """After the commit point: take the money, then tell Redis."""
-        self._reach("booked")
+        self._on_checkpoint("booked")
         if booking.payment_id:
             self._capture(attempt, booking.payment_id)
-        self._reach("captured")
+        self._on_checkpoint("captured")
         try:
             self._confirm(booking)
         except Exception:
@@ -571,9 +573,9 @@ class Checkout:
             # Redis when it can be told.
             log.exception("booking %s: Redis could not be told", booking.id)
         else:
-            self._reach("confirmed")
+            self._on_checkpoint("confirmed")
 
-    def _capture(self, attempt: _Attempt, payment_id: str) -> None:
+    def _capture(self, attempt: _InFlight, payment_id: str) -> None:
         for _ in range(GATEWAY_TRIES):
             if not attempt.has_time():
                 break
@@ -591,7 +593,7 @@ class Checkout:
         )
 
 
-def _reserved(payment: Payment, found: Authorization) -> Authorization | None:
+def _reserved(payment: PaymentAttempt, found: GatewayPayment) -> GatewayPayment | None:
     """None when it was let go. Raises PaymentDeclined when the card was refused, and
     IdempotencyKeyReused when the key stood for something else."""
     if found.metadata["fingerprint"] != payment.fingerprint:

@@ -28,7 +28,7 @@ def with_event(seats: SeatStore, event_id: str, act: Callable[[Event], Answer]) 
     refuses: a seat may have been added a moment ago. Whoever asks for what does not exist costs
     Redis one read, which all who wait at the same moment share."""
     for _ in range(DEFINITION_TRIES):
-        event = seats.known_event(event_id)
+        event = seats.cached_event(event_id)
         try:
             return act(event)
         except EventChanged:

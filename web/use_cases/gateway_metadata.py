@@ -6,15 +6,15 @@ Stripe takes 50 metadata fields with names of 40 and values of 500 characters
 
 from datetime import UTC, datetime
 
-from web.domain.sales import Buyer, Payment, booking_id_of
-from web.ports.payment_gateway import Authorization
+from web.domain.sales import Buyer, PaymentAttempt, booking_id_of
+from web.ports.payment_gateway import GatewayPayment
 
 MAX_VALUE_LENGTH = 500
 SEATS = "seats_"
 SEPARATOR = ","
 
 
-def metadata_of(payment: Payment) -> dict[str, str]:
+def metadata_of(payment: PaymentAttempt) -> dict[str, str]:
     return {
         "event": payment.event_id,
         "hold_id": payment.hold_id,
@@ -32,12 +32,12 @@ def metadata_of(payment: Payment) -> dict[str, str]:
     }
 
 
-def payment_of(authorization: Authorization) -> Payment:
+def payment_of(authorization: GatewayPayment) -> PaymentAttempt:
     """The payment that ``metadata_of`` described. Raises KeyError or ValueError for others. Its
     buyer has no payment method: it is charged already, or never will be."""
     metadata = authorization.metadata
     seats = (metadata[name] for name in sorted(metadata) if name.startswith(SEATS))
-    return Payment(
+    return PaymentAttempt(
         event_id=metadata["event"],
         hold_id=metadata["hold_id"],
         client=metadata["client"],

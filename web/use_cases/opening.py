@@ -7,9 +7,9 @@ from functools import cached_property
 
 from web.domain.events import Event, SeatState, moved_seats
 from web.domain.refusals import EventChanged
-from web.domain.sales import Payment
+from web.domain.sales import PaymentAttempt
 from web.ports.booking_store import BookingStore
-from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
 from web.ports.seat_store import SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.gateway_metadata import payment_of
@@ -39,7 +39,7 @@ class UnderWay:
         self._gateway = gateway
         self.are_all = False
 
-    def of(self, event_id: str) -> list[Payment]:
+    def of(self, event_id: str) -> list[PaymentAttempt]:
         return [
             payment_of(authorization)
             for authorization in self._authorized
@@ -47,7 +47,7 @@ class UnderWay:
         ]
 
     @cached_property
-    def _authorized(self) -> list[Authorization]:
+    def _authorized(self) -> list[GatewayPayment]:
         until_s, authorized = time.monotonic() + LISTING_S, []
         try:
             for authorization in self._gateway.list(self._gateway.now() - UNDER_WAY):
@@ -74,7 +74,7 @@ class Opening:
         repeat. Returns event id to whether anything changed, or why that event stays as it was,
         which keeps no other from being opened."""
         self._bookings.create_indexes()
-        self._seats.announce([])
+        self._seats.add_to_catalogue([])
         under_way = UnderWay(self._gateway)
         outcomes: dict[str, bool | OpeningRefused] = {}
         for event in events:
@@ -97,7 +97,7 @@ class Opening:
         so the event goes on above it. ``built_revision``: it was built at this one, so an older
         event is one that was lost before, and is built again."""
         self._check_bookings(event)
-        self._seats.announce([event.id])
+        self._seats.add_to_catalogue([event.id])
         revision = self._seats.revision(event.id)
         if revision is None or revision < built_revision:
             # Built closed, and opened with the bookings of a moment when it was there already: the

@@ -15,10 +15,10 @@ from functools import partial
 from itertools import islice
 
 from web.domain.events import Event, SeatState
-from web.domain.refusals import EventChanged, NotKnownNow, PaymentNotFound, Refusal, Replayed
-from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, Payment, booking_id_of
+from web.domain.refusals import EarlierRefusal, EventChanged, NotKnownNow, PaymentNotFound, Refusal
+from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
-from web.ports.payment_gateway import Authorization, Gateway, GatewayError
+from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
 from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
@@ -94,7 +94,7 @@ class _Ledger:
     reserved."""
 
     opened_at: datetime
-    authorizations: Iterator[Authorization]
+    authorizations: Iterator[GatewayPayment]
     unsettled: Mapping[str, str]
     not_done_before: int
 
@@ -165,24 +165,24 @@ class Reconciler:
         """Looks at everything once. What cannot be repaired now is left for the next round; so is
         what there is no time for now, and then it ``has_more``."""
         now, self.has_more = timedelta(seconds=time.monotonic()), False
-        with self.patience("unique index"):
+        with self.isolate_failure("unique index"):
             self._check_index()
-        with self.patience("events"):
+        with self.isolate_failure("events"):
             self._look_for_another_redis()
-            upkeep = self._seats.read_upkeep(self._event_ids(), self._seen)
+            upkeep = self._seats.maintenance_due(self._event_ids(), self._seen)
             under_way = UnderWay(self._gateway)
             for event_id, needed in upkeep.items():
-                with self.patience(event_id):
+                with self.isolate_failure(event_id):
                     self._mend_event(now, event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
-            with self.patience("refunds"):
+            with self.isolate_failure("refunds"):
                 self._end_refunds()
-            with self.patience("gateway"):
+            with self.isolate_failure("gateway"):
                 self._ledger = self._open_ledger(now)
         if self._ledger:
-            with self.patience("gateway"):
+            with self.isolate_failure("gateway"):
                 self._compare_with_gateway(self._ledger)
 
     # ------------------------------------------------------------ events
@@ -214,12 +214,12 @@ class Reconciler:
             missing = self._on_sale.keys() - listed
             missing |= self._sold_before(self._declared.keys() - listed - missing)
         if missing:
-            with self.patience("events"):
+            with self.isolate_failure("events"):
                 self._repair(
                     "listed",
                     ", ".join(sorted(missing)),
                     "declared, and not listed in Redis",
-                    partial(self._seats.announce, missing),
+                    partial(self._seats.add_to_catalogue, missing),
                 )
         return sorted(listed | missing)
 
@@ -229,7 +229,7 @@ class Reconciler:
         self._unopened &= event_ids
         sold = set()
         for event_id in event_ids - self._unopened:
-            with self.patience(event_id):
+            with self.isolate_failure(event_id):
                 if self._bookings.sold_seats(event_id):
                     sold.add(event_id)
                 else:
@@ -332,7 +332,7 @@ class Reconciler:
             self._compared[event_id] = _Comparison(now, None)
             if self._compare_again.get(event_id, _LATER_THAN_ALL) <= now:
                 del self._compare_again[event_id]
-            with self.patience(event_id):
+            with self.isolate_failure(event_id):
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, revisions[event_id])
 
@@ -387,7 +387,7 @@ class Reconciler:
         while claimed := list(islice(self._claim_lapsed(event_id), CLAIMED_AT_ONCE)):
             charges = self._charges_for(claimed)
             for payment in claimed:
-                with self.patience(payment.gateway_key):
+                with self.isolate_failure(payment.gateway_key):
                     self._repair(
                         "ended",
                         payment.gateway_key,
@@ -395,13 +395,13 @@ class Reconciler:
                         partial(self._checkout.resume, payment, charges),
                     )
 
-    def _claim_lapsed(self, event_id: str) -> Iterator[Payment]:
+    def _claim_lapsed(self, event_id: str) -> Iterator[PaymentAttempt]:
         while not self._stopped() and (
             payment := with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
         ):
             yield payment
 
-    def _charges_for(self, payments: Sequence[Payment]) -> dict[str, Authorization]:
+    def _charges_for(self, payments: Sequence[PaymentAttempt]) -> dict[str, GatewayPayment]:
         """What the gateway has of those that are not booked, in one reading of its list."""
         booked = self._bookings.find_all(booking_id_of(payment.hold_id) for payment in payments)
         unbooked = [
@@ -414,7 +414,7 @@ class Reconciler:
 
     def _end_refunds(self) -> None:
         for booking in self._bookings.unfinished_refunds():
-            with self.patience(booking.id):
+            with self.isolate_failure(booking.id):
                 self._repair(
                     "refund ended",
                     booking.id,
@@ -451,7 +451,7 @@ class Reconciler:
             for event_id, epoch in ledger.unsettled.items():
                 self._seats.settle_epoch(event_id, epoch)
 
-    def _compare_page(self, page: Sequence[Authorization], unsettled: Mapping[str, str]) -> None:
+    def _compare_page(self, page: Sequence[GatewayPayment], unsettled: Mapping[str, str]) -> None:
         now = self._gateway.now()
         settled = [
             authorization
@@ -464,11 +464,11 @@ class Reconciler:
             booking = bookings.get(authorization.metadata["booking_id"])
             if booking and booking.payment_id != authorization.payment_id:
                 booking = None
-            with self.patience(authorization.payment_id):
+            with self.isolate_failure(authorization.payment_id):
                 self._compare(authorization, booking, unsettled)
 
     def _compare(
-        self, authorization: Authorization, booking: Booking | None, unsettled: Mapping[str, str]
+        self, authorization: GatewayPayment, booking: Booking | None, unsettled: Mapping[str, str]
     ) -> None:
         """Money against seats, both ways."""
         payment_id, status = authorization.payment_id, authorization.status
@@ -503,14 +503,14 @@ class Reconciler:
         elif status in ("voided", "declined") and booking and not booking.refunded_at:
             log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
 
-    def _is_under_way(self, authorization: Authorization, unsettled: Mapping[str, str]) -> bool:
+    def _is_under_way(self, authorization: GatewayPayment, unsettled: Mapping[str, str]) -> bool:
         payment = payment_of(authorization)
         try:
             return (
                 self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
                 is None
             )
-        except (PaymentNotFound, Replayed):
+        except (PaymentNotFound, EarlierRefusal):
             return False  # It was never begun, or ended with a no.
         except NotKnownNow:
             # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
@@ -521,7 +521,7 @@ class Reconciler:
     # ------------------------------------------------------------ how
 
     @contextmanager
-    def patience(self, subject: str) -> Iterator[None]:
+    def isolate_failure(self, subject: str) -> Iterator[None]:
         """What fails now holds up nothing else, and is tried again in the next round, if there is
         one."""
         try:

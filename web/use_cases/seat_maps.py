@@ -9,7 +9,7 @@ from web.http.responses import Encoded
 from web.ports.seat_store import SeatMap
 from web.use_cases.box_office import BoxOffice
 from web.utils.group_commit import GroupCommit
-from web.utils.lru_cache import RecentlyUsed
+from web.utils.lru_cache import LRUCache
 
 EVENTS_KEPT = 100
 """Maps of so many events are kept, some 60 KB each of the largest halls; the one not asked for the
@@ -44,7 +44,7 @@ class SeatMaps:
 
     def __init__(self, box_office: BoxOffice):
         self._box_office = box_office
-        self._halls: RecentlyUsed[_Hall] = RecentlyUsed(EVENTS_KEPT)
+        self._halls: LRUCache[_Hall] = LRUCache(EVENTS_KEPT)
 
     def of(self, event_id: str) -> EncodedMap:
         """Raises EventNotFound, Unavailable."""

@@ -6,11 +6,11 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class RecentlyUsed(Generic[Value]):
+class LRUCache(Generic[Value]):
     """Keeps so many values by name; the one that was neither put nor got for longest goes first."""
 
-    def __init__(self, most: int):
-        self._most = most
+    def __init__(self, max_size: int):
+        self._max_size = max_size
         self._values: OrderedDict[str, Value] = OrderedDict()
 
     def __len__(self) -> int:
@@ -26,7 +26,7 @@ class RecentlyUsed(Generic[Value]):
     def put(self, name: str, value: Value) -> None:
         self._values[name] = value
         self._values.move_to_end(name)
-        if len(self._values) > self._most:
+        if len(self._values) > self._max_size:
             self._values.popitem(last=False)
 
     def forget(self, name: str) -> None:

@@ -19,9 +19,10 @@ from redis.retry import Retry
 
 from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
 from web.domain.events import Event, SeatState, Section, moved_seats
-from web.domain.journal import ReplayedHall
+from web.domain.journal import JournalReplay
 from web.domain.refusals import (
     AlreadyExtended,
+    EarlierRefusal,
     EventChanged,
     EventNotFound,
     HoldExpired,
@@ -31,7 +32,6 @@ from web.domain.refusals import (
     PaymentDeclined,
     PaymentInProgress,
     PaymentNotFound,
-    Replayed,
     SaleNotOpen,
     SeatTaken,
     SoldOut,
@@ -47,23 +47,23 @@ from web.domain.sales import (
     Buyer,
     Hold,
     HoldStatus,
-    Payment,
+    PaymentAttempt,
     Receipt,
 )
 from web.ports.seat_store import (
     Broken,
     Change,
+    EarlierReceipt,
     EventState,
     KeysAreEvicted,
     KnownHold,
     Moment,
-    Replay,
     SeatMap,
     SeatsMoved,
     Upkeep,
 )
 from web.utils.group_commit import Abandoned, GroupCommit
-from web.utils.lru_cache import RecentlyUsed
+from web.utils.lru_cache import LRUCache
 
 PART = "seat store"
 """What Unavailable calls this part of the service."""
@@ -208,8 +208,8 @@ class RedisSeatStore:
         self._scripts = scripts or read_scripts()
         self._calls = GroupCommit(self._send_calls, CALLS_IN_A_GROUP)
         self._looks = GroupCommit(self._look, CALLS_IN_A_GROUP)
-        self._events: RecentlyUsed[Event] = RecentlyUsed(EVENTS_REMEMBERED)
-        self._epochs: RecentlyUsed[str] = RecentlyUsed(EVENTS_REMEMBERED)
+        self._events: LRUCache[Event] = LRUCache(EVENTS_REMEMBERED)
+        self._epochs: LRUCache[str] = LRUCache(EVENTS_REMEMBERED)
         self._unreadable: set[str] = set()
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
@@ -243,7 +243,7 @@ class RedisSeatStore:
 
     # ------------------------------------------------------------ events
 
-    def announce(self, event_ids: Iterable[str]) -> None:
+    def add_to_catalogue(self, event_ids: Iterable[str]) -> None:
         with reachable():
             if self._redis.type(CATALOGUE_KEY) != "set":
                 self._redis.delete(CATALOGUE_KEY)
@@ -260,7 +260,7 @@ class RedisSeatStore:
         with reachable():
             return self._redis.type(CATALOGUE_KEY) == "set"
 
-    def known_event(self, event_id: str) -> Event:
+    def cached_event(self, event_id: str) -> Event:
         return self._events.get(event_id) or self.current_event(event_id)
 
     def epoch(self, event: Event) -> str:
@@ -313,10 +313,10 @@ class RedisSeatStore:
             pipeline.hmget(_key("event", event_id), fields)
         return dict(zip(event_ids, pipeline.execute(), strict=True))
 
-    def read_upkeep(
+    def maintenance_due(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
     ) -> dict[str, Upkeep | Broken | None]:
-        script = self._scripts["read_upkeep"]
+        script = self._scripts["maintenance_due"]
         calls = [script.call(event_id, "", _seen(seen.get(event_id))) for event_id in event_ids]
         answers = []
         with reachable():
@@ -347,13 +347,13 @@ class RedisSeatStore:
         return upkeep
 
     def revision(self, event_id: str) -> int | None:
-        upkeep = self.read_upkeep([event_id], {}).get(event_id)
+        upkeep = self.maintenance_due([event_id], {}).get(event_id)
         return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
     def build_event(
         self,
         event: Event,
-        payments: Sequence[Payment],
+        payments: Sequence[PaymentAttempt],
         are_all: bool = True,
         built_revision: int = 0,
     ) -> bool:
@@ -430,8 +430,8 @@ class RedisSeatStore:
 
     # ------------------------------------------------------------ the audit's look
 
-    def read_everything(self, event: Event) -> EventState:
-        _, values = self._run("read_everything", event.id, version=event.version)
+    def snapshot(self, event: Event) -> EventState:
+        _, values = self._run("snapshot", event.id, version=event.version)
         now_ms, revision, seats, holds, due, clients, payments = values
         stored = {
             hold_id: msgspec.json.decode(hold, type=StoredHold)
@@ -454,7 +454,7 @@ class RedisSeatStore:
         )
 
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
-        hall, start = ReplayedHall(), "-"
+        hall, start = JournalReplay(), "-"
         while True:
             with reachable():
                 key = _key("journal", event_id)
@@ -596,7 +596,7 @@ class RedisSeatStore:
 
     def begin_payment(
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
-    ) -> Payment | Replay:
+    ) -> PaymentAttempt | EarlierReceipt:
         intent = Intent(buyer, key_digest, fingerprint)
         outcome, values = self._run(
             "begin_payment",
@@ -620,7 +620,7 @@ class RedisSeatStore:
             "not_found": HoldExpired,
         }[outcome]
 
-    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> Replay | None:
+    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
         outcome, values = self._run(
             "read_payment", event_id, key_digest, hold_id=hold_id, key_digest=key_digest
         )
@@ -629,7 +629,7 @@ class RedisSeatStore:
         return None if outcome == "paying" else self._replay(values[0])
 
     def undo_payment(
-        self, payment: Payment, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
+        self, payment: PaymentAttempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
         card_refused = isinstance(answer, PaymentDeclined) and answer.is_of_the_card
         outcome, values = self._run(
@@ -647,7 +647,7 @@ class RedisSeatStore:
         )
         return None if outcome == "not_paying" else values[0]
 
-    def renew_lease(self, payment: Payment) -> bool:
+    def renew_lease(self, payment: PaymentAttempt) -> bool:
         outcome, _ = self._run(
             "renew_lease",
             payment.event_id,
@@ -675,8 +675,8 @@ class RedisSeatStore:
         hold_ids: list[str] = values[0]
         return hold_ids
 
-    def hurry_payment(self, event_id: str, hold_id: str, within_ms: int) -> None:
-        self._run("hurry_payment", event_id, hold_id=hold_id, within_ms=within_ms)
+    def shorten_lease(self, event_id: str, hold_id: str, within_ms: int) -> None:
+        self._run("shorten_lease", event_id, hold_id=hold_id, within_ms=within_ms)
 
     def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
         self._run(
@@ -687,7 +687,7 @@ class RedisSeatStore:
             positions=_text(event.positions[seat] for seat in seats),
         )
 
-    def claim_lapsed_payment(self, event: Event) -> Payment | None:
+    def claim_lapsed_payment(self, event: Event) -> PaymentAttempt | None:
         outcome, values = self._run(
             "claim_lapsed_payment", event.id, version=event.version, lease_ms=self._lease_ms
         )
@@ -786,10 +786,10 @@ class RedisSeatStore:
             expires_in_ms=deadline_ms - now_ms,
         )
 
-    def _payment(self, event: Event, hold_id: str, hold_json: str) -> Payment:
+    def _payment(self, event: Event, hold_id: str, hold_json: str) -> PaymentAttempt:
         stored = msgspec.json.decode(hold_json, type=StoredHold)
         intent = msgspec.json.decode(stored.intent, type=Intent)
-        return Payment(
+        return PaymentAttempt(
             event_id=event.id,
             hold_id=hold_id,
             client=stored.client,
@@ -805,13 +805,13 @@ class RedisSeatStore:
             given_back=stored.given_back,
         )
 
-    def _replay(self, outcome_json: str) -> Replay:
+    def _replay(self, outcome_json: str) -> EarlierReceipt:
         outcome = msgspec.json.decode(outcome_json)
         if "booking_id" in outcome:
-            return Replay(msgspec.convert(outcome, Receipt))
+            return EarlierReceipt(msgspec.convert(outcome, Receipt))
         if "reason" in outcome:
-            raise Replayed(PaymentDeclined(**outcome))
-        raise Replayed(SeatTaken(tuple(outcome["seats"])))
+            raise EarlierRefusal(PaymentDeclined(**outcome))
+        raise EarlierRefusal(SeatTaken(tuple(outcome["seats"])))
 
 
 def redis_answer(error: Unavailable) -> str | None:
@@ -872,7 +872,7 @@ def _definition(event: Event) -> dict[str, str | int | bytes]:
     }
 
 
-def _stored(event: Event, payment: Payment) -> StoredHold:
+def _stored(event: Event, payment: PaymentAttempt) -> StoredHold:
     """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
     begun_ms = int(payment.begun_at.timestamp() * 1000)
     intent = Intent(payment.buyer, payment.key_digest, payment.fingerprint)

@@ -34,9 +34,9 @@ from urllib3.exceptions import NewConnectionError
 from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD, currency_of
 from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports.payment_gateway import (
-    Authorization,
     BadSignature,
     GatewayError,
+    GatewayPayment,
     GatewayStatus,
     KeyUsed,
     NotAccepted,
@@ -45,7 +45,7 @@ from web.ports.payment_gateway import (
     OutcomeUnknown,
     TooBusy,
 )
-from web.utils.lru_cache import RecentlyUsed
+from web.utils.lru_cache import LRUCache
 
 CONNECT_TIMEOUT_S = 2.0
 """A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer
@@ -202,7 +202,7 @@ class StripeGateway:
         self._webhook_secret = webhook_secret
         self._tag = {SHOP_FIELD: shop} if shop else {}
         self._shops = frozenset((shop, *former_shops)) if shop else None
-        self._told_at_s: RecentlyUsed[float] = RecentlyUsed(CAUSES_KEPT)
+        self._told_at_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
         self._max_wait_s = max_wait_s
         self._count_failure = count_failure
         self._turns = threading.BoundedSemaphore(max_calls)
@@ -214,7 +214,7 @@ class StripeGateway:
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
-    ) -> Authorization:
+    ) -> GatewayPayment:
         """Reserve ``amount_minor`` of ``currency`` (ISO 4217, any case).
 
         Stripe keeps the answer to ``key`` for a day, a decline and a 500 too: asking again after
@@ -236,7 +236,7 @@ class StripeGateway:
             "metadata": {**metadata, **self._tag, KEY_FIELD: key},
         }
 
-        def create() -> Authorization:
+        def create() -> GatewayPayment:
             intent = self._intents.create(wanted, {"idempotency_key": key})
             authorization = _authorization(intent)
             if authorization.status != "authorized":
@@ -305,11 +305,11 @@ class StripeGateway:
             self._ask(lambda: self._intents.list({"limit": 1}))
         return self._clock.now()
 
-    def find(self, key: str, since: datetime) -> Authorization | None:
+    def find(self, key: str, since: datetime) -> GatewayPayment | None:
         """As the port says. A request that is still on its way leaves no payment to find."""
         return self.find_all([key], since).get(key)
 
-    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, Authorization]:
+    def find_all(self, keys: Collection[str], since: datetime) -> dict[str, GatewayPayment]:
         """As the port says, and as ``find``."""
         missing, found = set(keys), {}
         # Not Stripe's search: it learns of a payment up to a minute later.
@@ -321,14 +321,14 @@ class StripeGateway:
                 break
         return found
 
-    def list(self, since: datetime) -> Iterator[Authorization]:
+    def list(self, since: datetime) -> Iterator[GatewayPayment]:
         """As the port says. Payments on the same account that are not ours are left out, and so
         are those that Stripe is still processing."""
         for authorization in self._made_since(since):
             if RETIRED_FIELD not in authorization.metadata:
                 yield authorization
 
-    def _made_since(self, since: datetime) -> Iterator[Authorization]:
+    def _made_since(self, since: datetime) -> Iterator[GatewayPayment]:
         """With the keys that were retired."""
         for intent in self._created_since(since):
             if self._key_of(intent.metadata.to_dict()) and _status_of(intent):
@@ -345,7 +345,7 @@ class StripeGateway:
             # A payload that is not UTF-8, or a signature that is not ASCII.
             raise BadSignature(str(error)) from error
 
-    def read_webhook(self, payload: bytes, signature: str) -> Authorization | None:
+    def read_webhook(self, payload: bytes, signature: str) -> GatewayPayment | None:
         """As the port says; ``signature`` is the header Stripe-Signature. Told are authorisations,
         declines, captures, voids and refunds. An event does not say whether a captured payment was
         refunded since, and one of a refund has the moment of the charge as ``created``."""
@@ -594,7 +594,7 @@ def _status_of(intent: PaymentIntent) -> GatewayStatus | None:
     return status
 
 
-def _authorization(intent: PaymentIntent) -> Authorization:
+def _authorization(intent: PaymentIntent) -> GatewayPayment:
     """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
     status = _status_of(intent)
     if status is None:
@@ -622,8 +622,8 @@ def _authorization_of(
     created_s: int,
     metadata: dict[str, str],
     decline: PaymentDeclined | None = None,
-) -> Authorization:
-    return Authorization(
+) -> GatewayPayment:
+    return GatewayPayment(
         payment_id=payment_id,
         key=metadata[KEY_FIELD],
         amount_minor=amount_minor,
@@ -649,7 +649,7 @@ class _ToldObject(msgspec.Struct):
     created: _Moment
     metadata: dict[str, str]
 
-    def told(self, payment_id: str, status: GatewayStatus | None) -> Authorization | None:
+    def told(self, payment_id: str, status: GatewayStatus | None) -> GatewayPayment | None:
         if status is None:
             return None
         return _authorization_of(
@@ -657,11 +657,11 @@ class _ToldObject(msgspec.Struct):
         )
 
 
-class _ToldIntent(_ToldObject):
+class WebhookIntent(_ToldObject):
     id: str
     status: str
 
-    def authorization(self) -> Authorization | None:
+    def authorization(self) -> GatewayPayment | None:
         return self.told(self.id, _STATUSES.get(self.status))
 
 
@@ -672,7 +672,7 @@ class _ToldCharge(_ToldObject):
     captured: bool
     refunded: bool
 
-    def authorization(self) -> Authorization | None:
+    def authorization(self) -> GatewayPayment | None:
         if not self.captured:
             return self.told(self.payment_intent, "voided" if self.refunded else None)
         return self.told(self.payment_intent, "refunded" if self.refunded else "captured")
@@ -687,13 +687,13 @@ class _Event(msgspec.Struct):
     data: _EventData
 
 
-_Told = _ToldIntent | _ToldCharge
+_Told = WebhookIntent | _ToldCharge
 
 _EVENTS: dict[str, type[_Told]] = {
-    "payment_intent.amount_capturable_updated": _ToldIntent,
-    "payment_intent.payment_failed": _ToldIntent,
-    "payment_intent.succeeded": _ToldIntent,
-    "payment_intent.canceled": _ToldIntent,
+    "payment_intent.amount_capturable_updated": WebhookIntent,
+    "payment_intent.payment_failed": WebhookIntent,
+    "payment_intent.succeeded": WebhookIntent,
+    "payment_intent.canceled": WebhookIntent,
     # Also of a void, which lets go what was not captured.
     "charge.refunded": _ToldCharge,
 }

@@ -1,4 +1,4 @@
--- read_everything: all that Redis knows of an event but its journal, at one moment; for the audit.
+-- snapshot: all that Redis knows of an event but its journal, at one moment; for the audit.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)

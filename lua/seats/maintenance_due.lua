@@ -1,4 +1,4 @@
--- read_upkeep: whether an event needs the worker, and what the worker has to know of it.
+-- maintenance_due: whether an event needs the worker, and what the worker has to know of it.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)

@@ -1,4 +1,4 @@
--- hurry_payment: shorten the lease of a payment, if it is under way.
+-- shorten_lease: shorten the lease of a payment, if it is under way.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  hold_id           the hold
