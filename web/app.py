@@ -75,7 +75,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         bookings=bookings,
         gateway=gateway,
         box_office=box_office,
-        seat_maps=SeatMaps(box_office),
+        seat_maps=SeatMaps(seats),
         form_holds=FormHolds(seats, box_office, tokens),
         checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
         tokens=tokens,

@@ -1,5 +1,5 @@
 """Other websites: which of them may call the API from a browser, and what the application and nginx
-both say about it (``web/http/cross_site.py``, ``ops/nginx/cross_site.conf.j2``, ``cors.conf.j2``)."""
+both say about it (``http/cross_site.py``, ``ops/nginx/cross_site.conf.j2``, ``cors.conf.j2``)."""
 
 import re
 from contextlib import suppress

@@ -1,6 +1,6 @@
 """A worker of the tests of exactness: asks limiters for many clients and tells what was answered.
 
-    python -m gevent.monkey --module tests.support.limit_worker SECONDS SEED RATE SOCKET [SOCKET ...]
+    python -m gevent.monkey --module tests.support.limit_worker SECONDS SEED RATE SOCKET...
 
 prints JSON: ``accepted`` and ``refused``, client to its ``[asked_ns, answered_ns]`` by
 CLOCK_MONOTONIC, which all processes of a machine share, and ``fallbacks``.

@@ -19,84 +19,87 @@ PATIENCE_S = 10
 ROWS = (Row("GA", (tuple(map(str, range(1, 5001))),)),)
 
 
-class BoxOffice:
-    """Says the next of ``maps`` when it is let, and counts how often it was asked."""
+class Seats:
+    """A seat store that says what is ``now`` when it is let, and counts how often it was asked."""
 
     def __init__(self):
         self.asked: list[int | None] = []
         self.event = small_hall()
-        self.now: SeatMap | Exception = SeatMap(1, "00")
+        self.now: SeatMap | Exception = SeatMap(1, "00", self.event.version)
         self.may_answer = threading.Event()
 
-    def event_and_map(self, event_id):
-        return self.changed_map(event_id, None)
+    def read_map(self, event):
+        return self.read_changed_seats(event.id, None)
 
-    def changed_map(self, event_id, known_revision):
+    def read_changed_seats(self, event_id, known_revision):
         self.asked.append(known_revision)
         assert self.may_answer.wait(PATIENCE_S)
         if isinstance(self.now, Exception):
             raise self.now
-        return None if self.now.revision == known_revision else (self.event, self.now)
+        return None if self.now.revision == known_revision else self.now
+
+    def cached_event(self, event_id):
+        return self.event
 
 
 @pytest.fixture
-def box_office():
-    return BoxOffice()
+def store():
+    return Seats()
 
 
 @pytest.fixture
-def seat_maps(box_office):
-    return SeatMaps(box_office)
+def seat_maps(store):
+    return SeatMaps(store)
 
 
-def test_those_who_ask_at_the_same_moment_share_one_reading(box_office, seat_maps):
+def test_those_who_ask_at_the_same_moment_share_one_reading(store, seat_maps):
     got = []
     threads = [
         threading.Thread(target=lambda: got.append(seat_maps.of("evening"))) for _ in range(50)
     ]
     for thread in threads:
         thread.start()
-    box_office.may_answer.set()
+    store.may_answer.set()
     for thread in threads:
         thread.join(PATIENCE_S)
     assert len(got) == 50
     assert len(set(map(id, got))) == 1, "nor is it encoded twice"
-    assert len(box_office.asked) < 10
+    assert len(store.asked) < 10
 
 
-def test_whoever_asks_later_gets_what_has_changed(box_office, seat_maps):
-    box_office.may_answer.set()
+def test_whoever_asks_later_gets_what_has_changed(store, seat_maps):
+    store.may_answer.set()
     first = seat_maps.of("evening")
     assert seat_maps.of("evening") is first
-    box_office.now = SeatMap(2, "h0", "a version")
+    store.now = SeatMap(2, "h0", store.event.version)
     assert msgspec.json.decode(seat_maps.of("evening").body) == {
         "revision": 2,
         "seats": "h0",
-        "version": "a version",
-        "layout": box_office.event.layout,
+        "version": store.event.version,
+        "layout": store.event.layout,
     }
-    assert box_office.asked == [None, 1, 1]
+    assert store.asked == [None, 1, 1]
 
 
 @pytest.mark.parametrize("refusal", [EventNotFound("evening"), Unavailable("seat store")])
-def test_a_refusal_is_everybodys_and_is_not_kept(box_office, seat_maps, refusal):
-    box_office.may_answer.set()
-    box_office.now = refusal
+def test_a_refusal_is_everybodys_and_is_not_kept(store, seat_maps, refusal):
+    store.may_answer.set()
+    store.now = refusal
     for _ in range(2):
         with pytest.raises(type(refusal)):
             seat_maps.of("evening")
-    box_office.now = SeatMap(1, "00")
+    store.now = SeatMap(1, "00", store.event.version)
     assert seat_maps.of("evening").revision == 1
 
 
-def test_invented_events_do_not_fill_the_memory(box_office, seat_maps):
-    box_office.may_answer.set()
+def test_invented_events_do_not_fill_the_memory(store, seat_maps):
+    store.may_answer.set()
     seat_maps.of("evening")
     for number in range(3 * EVENTS_KEPT):
         seat_maps.of(f"invented-{number}")
         seat_maps.of("evening")
     assert len(seat_maps._halls) == EVENTS_KEPT
-    assert box_office.asked.count(None) == 1 + 3 * EVENTS_KEPT, "what is in use stays"
+    assert store.asked.count(None) == 1 + 3 * EVENTS_KEPT, "what is in use stays"
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,11 @@ from web.http.responses import (
     KEPT_FOR_EVER,
     MAX_BODY_BYTES,
     ApiResponse,
-    Encoded,
+    encoded_response,
 )
 from web.services import services
 from web.settings import KEPT_STATUS
+from web.utils.encoded import Encoded
 
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, as Stripe has it."""
@@ -94,13 +95,14 @@ def show_version(event_id: str, version: str) -> Response:
 
 
 def _definition(event: Event, cache_control: str) -> Response:
-    return _event_json(event).answer(request.environ, event.version, cache_control).response()
+    definition = _event_json(event)
+    return encoded_response(definition, request.environ, event.version, cache_control).response()
 
 
 @hot.route("GET", "/<event_id>/seats")
 def show_seats(call: Call, event_id: str) -> ApiResponse:
     seat_map = call.services.seat_maps.of(event_id)
-    return seat_map.answer(call.environ, str(seat_map.revision), ASKED_EACH_TIME)
+    return encoded_response(seat_map, call.environ, str(seat_map.revision), ASKED_EACH_TIME)
 
 
 # ---------------------------------------------------------------- holds

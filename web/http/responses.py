@@ -1,8 +1,7 @@
 """Requests and answers as WSGI has them: for Flask, and for what answers without Flask."""
 
-import gzip
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -10,6 +9,8 @@ from wsgiref.types import StartResponse
 
 from flask import Response
 from werkzeug.http import parse_accept_header, parse_etags
+
+from web.utils.encoded import Encoded
 
 MAX_BODY_BYTES = 64 * 1024
 """Of a request. A list of seats is under 2 KB; nginx has the same limit."""
@@ -26,13 +27,6 @@ ASKED_EACH_TIME = "no-cache"
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 """Cache-Control of what anyone may keep: until it was asked whether it is still so, or because
 another content has another address."""
-
-GZIP_MIN_BYTES = 1400
-"""Smaller ones fit one packet as they are, as nginx has it (ops/nginx/compression.conf.j2)."""
-
-GZIP_LEVEL = 1
-"""A map of 50,000 seats, half of them sold, shrinks from 50 KB to 13 in a third of a millisecond;
-level 6 takes ten times as long for 10."""
 
 _API_PATHS = ("/api/", "/webhooks/")
 
@@ -62,39 +56,26 @@ class ApiResponse(NamedTuple):
         return [self.body]
 
 
-class Encoded:
-    """What many ask for: encoded and compressed once for all of them."""
-
-    def __init__(self, body: bytes, content_type: str = "application/json"):
-        self.body = body
-        self._content_type = content_type
-
-    @property
-    def is_worth_zipping(self) -> bool:
-        return len(self.body) >= GZIP_MIN_BYTES
-
-    @cached_property
-    def zipped(self) -> bytes:
-        return gzip.compress(self.body, GZIP_LEVEL, mtime=0)
-
-    def answer(self, environ: Mapping[str, Any], tag: str, cache_control: str) -> ApiResponse:
-        """304 to whoever has ``tag`` already, compressed to whoever takes that. ``environ`` is the
-        request."""
-        accepted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"))
-        zips = self.is_worth_zipping and accepted["gzip"] > 0
-        headers = [
-            ("Cache-Control", cache_control),
-            # Weak when compressed: they are not the same bytes.
-            ("ETag", f'W/"{tag}"' if zips else f'"{tag}"'),
-            ("Vary", "Accept-Encoding"),
-        ]
-        if parse_etags(environ.get("HTTP_IF_NONE_MATCH")).contains_weak(tag):
-            return ApiResponse(HTTPStatus.NOT_MODIFIED, b"", headers)
-        headers.append(("Content-Type", self._content_type))
-        if not zips:
-            return ApiResponse(HTTPStatus.OK, self.body, headers)
-        headers.append(("Content-Encoding", "gzip"))
-        return ApiResponse(HTTPStatus.OK, self.zipped, headers)
+def encoded_response(
+    encoded: Encoded, environ: Mapping[str, Any], tag: str, cache_control: str
+) -> ApiResponse:
+    """304 to whoever has ``tag`` already, compressed to whoever takes that. ``environ`` is the
+    request."""
+    accepted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"))
+    zips = encoded.is_worth_zipping and accepted["gzip"] > 0
+    headers = [
+        ("Cache-Control", cache_control),
+        # Weak when compressed: they are not the same bytes.
+        ("ETag", f'W/"{tag}"' if zips else f'"{tag}"'),
+        ("Vary", "Accept-Encoding"),
+    ]
+    if parse_etags(environ.get("HTTP_IF_NONE_MATCH")).contains_weak(tag):
+        return ApiResponse(HTTPStatus.NOT_MODIFIED, b"", headers)
+    headers.append(("Content-Type", encoded.content_type))
+    if not zips:
+        return ApiResponse(HTTPStatus.OK, encoded.body, headers)
+    headers.append(("Content-Encoding", "gzip"))
+    return ApiResponse(HTTPStatus.OK, encoded.zipped, headers)
 
 
 @cache

@@ -15,7 +15,8 @@ from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
 from web.http.fast_path import Call, HotCalls
-from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, ApiResponse, Encoded
+from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, ApiResponse, encoded_response
+from web.utils.encoded import Encoded
 
 FOLDER = Path(__file__).parents[1] / "static"
 
@@ -75,6 +76,6 @@ def _answer(call: Call, filename: str, cache_control: str) -> ApiResponse:
     file = _FILES.get(filename)
     if file is None:
         raise NotFound
-    answer = file.answer(call.environ, file.tag, cache_control)
+    answer = encoded_response(file, call.environ, file.tag, cache_control)
     answer.headers.append(("X-Content-Type-Options", "nosniff"))
     return answer

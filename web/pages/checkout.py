@@ -294,7 +294,7 @@ def _hold_page(
 
 def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
     """The hold is over and nothing was charged: its time ran out, or it took its last card."""
-    event, seat_map = services().box_office.event_and_map(event_id)
+    event, seat_map = services().seat_maps.event_and_map(event_id)
     entry = basket.entry_of(event_id, hold_id)
     mine = basket.seats_of(event_id)
     free, own, taken, dropped = [], [], [], []

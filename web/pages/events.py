@@ -154,7 +154,7 @@ def _hold(
     refused: Callable[[Refusal], Response],
     tell: Callable[[Hold], None] = lambda _held: None,
 ) -> Response | WerkzeugResponse:
-    """``selection`` is what the form asks for: the same wish of the same browser is the same form."""
+    """``selection`` is what the form asks for: repeated by the same browser, it is the same form."""
 
     def hold_what_fits() -> tuple[Hold, str]:
         basket.require_room()
@@ -255,7 +255,7 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
 
 
 def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusal) -> Response:
-    event, seat_map = services().box_office.event_and_map(event_id)
+    event, seat_map = services().seat_maps.event_and_map(event_id)
     section = event.section_of.get(section_id)
     words = words_of(refusal)
     match refusal:
@@ -317,7 +317,7 @@ def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[FormErro
 
 
 def _event_page(event_id: str, sent: RejectedForm | None = None) -> Response:
-    event, seat_map = services().box_office.event_and_map(event_id)
+    event, seat_map = services().seat_maps.event_and_map(event_id)
     on_one_page = fits_a_page(event)
     sections = sections_of(event, seat_map.seats, with_rows=on_one_page)
     return _rendered(
@@ -332,7 +332,7 @@ def _event_page(event_id: str, sent: RejectedForm | None = None) -> Response:
 
 
 def _section_page(event_id: str, section_id: str, sent: RejectedForm | None = None) -> Response:
-    event, seat_map = services().box_office.event_and_map(event_id)
+    event, seat_map = services().seat_maps.event_and_map(event_id)
     section = event.section_of.get(section_id)
     if section is None:
         raise SectionNotFound(section_id)

@@ -18,7 +18,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import Booking, Hold, HoldStatus, booking_id_of, hold_id_of
 from web.ports.booking_store import BookingStore
-from web.ports.seat_store import SeatMap, SeatStore
+from web.ports.seat_store import SeatStore
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
 
@@ -46,21 +46,6 @@ class BoxOffice:
             return self._seats.current_event(event_id)
         except Unavailable:
             return self._seats.cached_event(event_id)
-
-    def changed_map(self, event_id: str, known_revision: int) -> tuple[Event, SeatMap] | None:
-        """As event_and_map; None when the map still has ``known_revision``."""
-        seat_map = self._seats.read_changed_seats(event_id, known_revision)
-        if seat_map is None:
-            return None
-        event = self._seats.cached_event(event_id)
-        return (
-            (event, seat_map) if event.version == seat_map.version else self.event_and_map(event_id)
-        )
-
-    def event_and_map(self, event_id: str) -> tuple[Event, SeatMap]:
-        """An event as it is on sale, and its map at the same moment: each position of the one is
-        that of the other."""
-        return with_event(self._seats, event_id, lambda event: (event, self._seats.read_map(event)))
 
     def hold_seat(self, event_id: str, client: str, seat: str) -> tuple[Hold, str]:
         """Returns the hold and its token. Raises SeatNotFound, SeatTaken, SaleNotOpen,

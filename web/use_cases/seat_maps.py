@@ -5,9 +5,9 @@ from functools import cached_property
 import msgspec
 
 from web.domain.events import Availability, Event
-from web.http.responses import Encoded
-from web.ports.seat_store import SeatMap
-from web.use_cases.box_office import BoxOffice
+from web.ports.seat_store import SeatMap, SeatStore
+from web.use_cases.current_event import with_event
+from web.utils.encoded import Encoded
 from web.utils.group_commit import GroupCommit
 from web.utils.lru_cache import LRUCache
 
@@ -38,26 +38,36 @@ class EncodedMap(Encoded):
         return Availability.of(self._seats)
 
 
+def event_and_map(seats: SeatStore, event_id: str) -> tuple[Event, SeatMap]:
+    """An event as it is on sale, and its map at the same moment: each position of the one is that
+    of the other. Raises EventNotFound, Unavailable."""
+    return with_event(seats, event_id, lambda event: (event, seats.read_map(event)))
+
+
 class SeatMaps:
     """Each reading asks Redis whether the map has changed, so nobody gets an old one; only those
     that wait at the same moment share a reading, and all who come share what is made of it."""
 
-    def __init__(self, box_office: BoxOffice):
-        self._box_office = box_office
+    def __init__(self, seats: SeatStore):
+        self._seats = seats
         self._halls: LRUCache[_Hall] = LRUCache(EVENTS_KEPT)
+
+    def event_and_map(self, event_id: str) -> tuple[Event, SeatMap]:
+        """See ``event_and_map``."""
+        return event_and_map(self._seats, event_id)
 
     def of(self, event_id: str) -> EncodedMap:
         """Raises EventNotFound, Unavailable."""
         hall = self._halls.get(event_id)
         if hall is None:
-            hall = _Hall(self._box_office, event_id)
+            hall = _Hall(self._seats, event_id)
             self._halls.put(event_id, hall)
         return hall.read()
 
 
 class _Hall:
-    def __init__(self, box_office: BoxOffice, event_id: str):
-        self._box_office = box_office
+    def __init__(self, seats: SeatStore, event_id: str):
+        self._seats = seats
         self._event_id = event_id
         self._last: EncodedMap | None = None
         self._readings = GroupCommit(self._read, EVERYBODY)
@@ -68,8 +78,12 @@ class _Hall:
     def _read(self, callers: list[None]) -> list[EncodedMap]:
         last = self._last
         if last is None:
-            last = EncodedMap(*self._box_office.event_and_map(self._event_id))
-        elif changed := self._box_office.changed_map(self._event_id, last.revision):
-            last = EncodedMap(*changed)
+            last = EncodedMap(*event_and_map(self._seats, self._event_id))
+        elif changed := self._seats.read_changed_seats(self._event_id, last.revision):
+            event = self._seats.cached_event(self._event_id)
+            if event.version == changed.version:
+                last = EncodedMap(event, changed)
+            else:
+                last = EncodedMap(*event_and_map(self._seats, self._event_id))
         self._last = last
         return [last] * len(callers)
