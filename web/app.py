@@ -21,7 +21,7 @@ from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
 from web.http.health import health
 from web.http.health import hot as hot_health
-from web.http.monitoring import Monitoring
+from web.http.monitoring import MONITORING, Monitoring
 from web.http.rate_limits import ClientLimit, limit_routes
 from web.http.request_bounds import BoundedRequest, RequestBounds
 from web.http.responses import MAX_BODY_BYTES
@@ -29,7 +29,7 @@ from web.http.spelling import one_spelling
 from web.http.static_files import hot as hot_static_files
 from web.http.static_files import is_static_file, static_files
 from web.metrics import count_gateway_failure, measure_answers
-from web.pages.rendering import limit_page
+from web.pages.rendering import limit_page, problem_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
 from web.services import Services
@@ -82,12 +82,12 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         logins=RedisLoginStore(redis),
         codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
         limiter=limiter,
-        monitoring=monitoring,
         readiness=Readiness(seats, bookings),
         settings=settings,
     )
+    app.extensions[MONITORING] = monitoring
     measure_answers(app)
-    register_error_handlers(app)
+    register_error_handlers(app, problem_page)
     app.register_blueprint(health)
     app.register_blueprint(api)
     app.register_blueprint(static_files)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from flask import current_app
 
 from sidecar.client import LimiterClient
-from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.login_store import RedisLoginStore
-from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import Unavailable
-from web.http.monitoring import Monitoring
+from web.ports.booking_store import BookingStore
+from web.ports.login_store import LoginStore
+from web.ports.payment_gateway import Gateway
+from web.ports.seat_store import AuditedSeats
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes
@@ -26,18 +25,17 @@ from web.use_cases.seat_maps import SeatMaps
 class Services:
     """``app.extensions["services"]``; ``web/app.py`` makes it."""
 
-    seats: RedisSeatStore
-    bookings: MongoBookingStore
-    gateway: StripeGateway
+    seats: AuditedSeats
+    bookings: BookingStore
+    gateway: Gateway
     box_office: BoxOffice
     seat_maps: SeatMaps
     form_holds: FormHolds
     checkout: Checkout
     tokens: HoldTokens
-    logins: RedisLoginStore
+    logins: LoginStore
     codes: TicketCodes
     limiter: LimiterClient
-    monitoring: Monitoring
     readiness: Readiness
     settings: Settings
 

@@ -57,9 +57,6 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 WORKER_CLASSES = {"llhttp": "web.http_server.worker.HttpWorker", "gevent": "gevent"}
 """What gunicorn calls each WEB_WORKER_CLASS."""
 
-KEPT_STATUS = 470
-"""Instead of 409, to nginx only. No setting, and here because nginx's configuration has it too."""
-
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: Annotated[

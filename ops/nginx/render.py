@@ -49,8 +49,9 @@ from sidecar.networks import parse_networks, presets
 from sidecar.settings import parse_rate
 from sidecar.sliding_log import Rate
 from web import origins
+from web.http.edge import KEPT_STATUS
 from web.http.spelling import PLAIN_PATH
-from web.settings import DEFAULT_RATE_LIMIT, KEPT_STATUS, RATE_OF_WEBHOOKS
+from web.settings import DEFAULT_RATE_LIMIT, RATE_OF_WEBHOOKS
 
 TEMPLATES = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from tests.attacks.clients import new_address, new_neighbour
 from tests.attacks.corpora.headers import EVIL, OF_OURS, OF_PROXIES
 from tests.attacks.floods import Scene
 from tests.support.raw_http import Answer, exchange, request_bytes
-from web.settings import KEPT_STATUS
+from web.http.edge import KEPT_STATUS
 
 ASKED = (
     ("GET", "/events/{event}"),

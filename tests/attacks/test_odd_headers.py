@@ -20,6 +20,7 @@ from werkzeug.routing import Rule
 from tests.attacks.clients import new_address
 from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S
 from tests.support.raw_http import Answer, Received, exchange, request_bytes
+from web.http.error_handlers import PROBLEM_PAGE
 
 CLOSE = "Connection: close"
 FORM = "application/x-www-form-urlencoded"
@@ -168,9 +169,10 @@ def test_an_error_handler_that_fails_answers_all_the_same(application, monkeypat
     def broken(problem):
         raise RuntimeError("no address can be made")
 
-    monkeypatch.setattr("web.http.error_handlers.problem_page", broken)
+    client = application()
+    monkeypatch.setitem(client.application.extensions, PROBLEM_PAGE, broken)
     for path, status in (("/nowhere", 404), ("/organiser", 404)):
-        answer = application().get(path, headers={"Accept": "text/html"})
+        answer = client.get(path, headers={"Accept": "text/html"})
         assert (answer.status_code, answer.content_type) == (status, PROBLEM_TYPE)
 
 

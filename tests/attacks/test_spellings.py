@@ -21,7 +21,7 @@ from tests.support.behind_nginx import (
 )
 from tests.support.factories import unique
 from tests.support.raw_http import Answer, exchange, request_bytes
-from web.settings import KEPT_STATUS
+from web.http.edge import KEPT_STATUS
 
 HOLD = "/api/events/{event}/seats/stalls-A-1/hold"
 BEST = "/api/events/{event}/sections/stalls/best/2/hold"

@@ -34,8 +34,9 @@ from tests.support.cross_site_requests import (
 )
 from tests.support.factories import unique
 from web.http import cross_site
+from web.http.edge import KEPT_STATUS
 from web.origins import parse_origins
-from web.settings import KEPT_STATUS, read_settings
+from web.settings import read_settings
 
 BOTH = f"{ALLOWED}, http://localhost:3000"
 

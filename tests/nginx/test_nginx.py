@@ -13,7 +13,7 @@ from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.support.behind_nginx import ask, ask_raw, assert_problem, local_nginx
 from tests.support.waiting import eventually
-from web.settings import KEPT_STATUS
+from web.http.edge import KEPT_STATUS
 
 # ---------------------------------------------------------------- what the application hears
 

@@ -18,7 +18,7 @@ from tests.support.behind_nginx import (
     local_nginx,
 )
 from tests.support.factories import unique
-from web.settings import KEPT_STATUS
+from web.http.edge import KEPT_STATUS
 
 TRIES = 3
 """Of what a busy machine may be too slow for."""

@@ -1,5 +1,6 @@
 """A payment gateway in memory. ``tests/adapters/test_stripe_gateway.py`` holds it to what
-StripeGateway does with a provider that behaves; how it misbehaves is the business of ``wires.py``."""
+StripeGateway does with a provider that behaves; how it misbehaves is the business of
+``wires.py``."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

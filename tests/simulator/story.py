@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from tests.simulator.words import call_in_words
 
 QUIET = frozenset(
-    "cached_event current_event event_ids maintenance_due require_index server_run sweep_holds revision "
-    "has_catalogue unfinished_refunds currencies create_indexes read_seats now epoch".split()
+    "cached_event current_event event_ids maintenance_due require_index server_run "
+    "sweep_holds revision has_catalogue unfinished_refunds currencies create_indexes "
+    "read_seats now epoch".split()
 )
 """Calls that tell nothing when they go well."""
 

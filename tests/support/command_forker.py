@@ -1,4 +1,4 @@
-"""Forks a process for each command of ``tests.support.commands.flask``, with the application imported.
+"""Forks a process for each command of ``commands.flask``, with the application imported.
 
 A line of JSON on standard input is a call: ``arguments``, ``environment``, and the files that get
 ``stdout`` and ``stderr``. The line that answers it on standard output is the exit code.

@@ -1,9 +1,8 @@
 """The HTTP contract: parse, call one use case, render. ``docs/api.md`` describes every route."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,9 +15,6 @@ from web.domain.refusals import (
     IdempotencyKeyMissing,
     InvalidRequest,
     PaymentPending,
-    SaleNotOpen,
-    SeatTaken,
-    SoldOut,
 )
 from web.domain.sales import Buyer, Hold, in_utc, rfc3339
 from web.domain.validation import (
@@ -31,8 +27,8 @@ from web.domain.validation import (
     name_of,
     number_of,
 )
+from web.http.edge import kept_by_nginx
 from web.http.fast_path import Call, HotCalls
-from web.http.refusal_records import record_refusal
 from web.http.responses import (
     ASKED_EACH_TIME,
     CLIENT,
@@ -42,7 +38,6 @@ from web.http.responses import (
     encoded_response,
 )
 from web.services import services
-from web.settings import KEPT_STATUS
 from web.utils.encoded import Encoded
 
 MAX_KEY_LENGTH = 255
@@ -108,39 +103,15 @@ def show_seats(call: Call, event_id: str) -> ApiResponse:
 # ---------------------------------------------------------------- holds
 
 
-def _kept_by_nginx(view: Callable[..., ApiResponse]) -> Callable[..., ApiResponse]:
-    """nginx may repeat a refusal of this call to everybody, until the second is over in which it
-    was asked for. Not what is refused to one client only, and never a hold.
-
-    To an nginx that asks for it the status says so, and nginx makes the 409 (ops/nginx/
-    hold_calls.conf.j2). Otherwise a header does, and any nginx with a cache can be told to heed it.
-    """
-
-    @wraps(view)
-    def answer(call: Call, **arguments: str) -> ApiResponse:
-        # Before the seat is looked at: a freed seat must show within a second of that.
-        asked_s = int(time.time())
-        try:
-            return view(call, **arguments)
-        except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
-            answer = record_refusal(refusal).answer()
-            if "HTTP_X_KEPT_REFUSALS" in call.environ and not isinstance(refusal, SaleNotOpen):
-                return answer._replace(status=KEPT_STATUS)
-            answer.headers.append(("X-Accel-Expires", f"@{asked_s}"))
-            return answer
-
-    return answer
-
-
 @hot.route("POST", "/<event_id>/seats/<seat>/hold")
-@_kept_by_nginx
+@kept_by_nginx
 def hold_seat(call: Call, event_id: str, seat: str) -> ApiResponse:
     client = call.environ[CLIENT]
     return _held(*call.services.box_office.hold_seat(event_id, client, seat))
 
 
 @hot.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
-@_kept_by_nginx
+@kept_by_nginx
 def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> ApiResponse:
     number = number_of(quantity, digits=9)
     if number is None or quantity != str(number):  # "02" would be another path for what "2" asks

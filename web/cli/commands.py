@@ -14,7 +14,6 @@ import msgspec
 from flask.cli import AppGroup, with_appcontext
 
 from web.adapters.event_files import (
-    EventFolder,
     is_hidden,
     printable,
     read_event_files,
@@ -46,12 +45,9 @@ from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
-from web.use_cases.reconciliation import Reconciler
 from web.use_cases.refunds import Refunding
 from web.use_cases.sale_report import report_sale
-
-ROUND_S = 1.0
-"""How often the worker looks: a hold's seats are back on the screen a second after it ran out."""
+from web.worker import run_worker
 
 SHOWN_OF_CODE = 40
 """Of a ticket's code that is refused: enough to see what was scanned."""
@@ -358,29 +354,10 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     parts = services()
     with _told_plainly():
         parts.check_at_start()
-    folder = EventFolder(parts.settings.events_path)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    reconciler = Reconciler(
-        parts.seats,
-        parts.bookings,
-        parts.gateway,
-        parts.checkout,
-        [],
-        parts.settings.payment_lease_s,
-        dry_run,
-        stop.is_set,
-        goes_on=forever,
-    )
-    while not stop.is_set():
-        with reconciler.isolate_failure("event files"):
-            reconciler.declare(folder.events())
-        reconciler.round()
-        if forever:
-            stop.wait(ROUND_S)
-        elif not reconciler.has_more:
-            break
+    reconciler = run_worker(parts, stop, forever=forever, dry_run=dry_run)
     for kind, number in sorted(reconciler.repairs.items()):
         click.echo(f"{kind}: {number}")
     if reconciler.not_done and not forever:

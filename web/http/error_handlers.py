@@ -2,6 +2,7 @@
 people. The pages' own refusals are in ``web/pages/refusal_pages.py``."""
 
 import logging
+from collections.abc import Callable
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, request
@@ -12,7 +13,6 @@ from web.domain.refusals import Refusal
 from web.http.problems import Problem
 from web.http.refusal_records import record_refusal, record_unexpected
 from web.http.responses import wants_page
-from web.pages.rendering import problem_page
 from web.ports.booking_store import IndexMissing
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,12 @@ _TOLD = ("Accept", "Allow", "Content-Range")
 """Header fields of those refusals that say what would be right."""
 
 
-def register_error_handlers(app: Flask) -> None:
+PROBLEM_PAGE = "problem_page"
+"""Among the application's extensions: what makes a page of a problem."""
+
+
+def register_error_handlers(app: Flask, problem_page: Callable[[Problem], Response]) -> None:
+    app.extensions[PROBLEM_PAGE] = problem_page
     app.register_error_handler(Refusal, _refuse)
     app.register_error_handler(IndexMissing, _index_missing)
     app.register_error_handler(HTTPException, _http_error)
@@ -40,7 +45,8 @@ def page_or_problem(problem: Problem) -> Response:
     of other pages, a problem needs nothing of the request."""
     if request.blueprint == "pages" or wants_page(request.environ):
         try:
-            return problem_page(problem)
+            page: Response = current_app.extensions[PROBLEM_PAGE](problem)
+            return page
         except Exception as error:  # noqa: BLE001 - whatever it was, the problem can still be told
             log.error("no page could be made of %s: %r", problem.code, error)
     return problem.response()

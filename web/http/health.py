@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from web.http.fast_path import Call, HotCalls
-from web.http.monitoring import IS_ADMITTED
+from web.http.monitoring import IS_ADMITTED, monitoring
 from web.http.responses import ApiResponse
 from web.metrics import render_metrics
 from web.services import services
@@ -22,7 +22,7 @@ def healthz(call: Call) -> ApiResponse:
 def readyz() -> Response:
     """The process can sell; otherwise 503."""
     if not request.environ.get(IS_ADMITTED):
-        return services().monitoring.refuse(request.environ)
+        return monitoring().refuse(request.environ)
     services().readiness.require()
     return Response("ready\n", mimetype="text/plain")
 
@@ -30,5 +30,5 @@ def readyz() -> Response:
 @health.get("/metrics")
 def metrics() -> Response:
     if not request.environ.get(IS_ADMITTED):
-        return services().monitoring.refuse(request.environ)
+        return monitoring().refuse(request.environ)
     return render_metrics(services().limiter.stats())

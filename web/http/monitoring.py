@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response, abort
+from flask import Response, abort, current_app
 
 from sidecar.client_address import Address
 from sidecar.networks import Network
@@ -18,6 +18,10 @@ PATHS = frozenset({"/metrics", "/readyz"})
 
 IS_ADMITTED = "tickets.is_monitoring"
 """Where a request's environment says that it comes from one who may; absent for all others."""
+
+
+MONITORING = "monitoring"
+"""Among the application's extensions."""
 
 
 class Monitoring:
@@ -54,3 +58,9 @@ class Monitoring:
             "This is not the MONITORING_TOKEN. Send `Authorization: Bearer` and the token.",
             headers={"WWW-Authenticate": 'Bearer realm="monitoring", error="invalid_token"'},
         ).response()
+
+
+def monitoring() -> Monitoring:
+    """That of the application that is at work."""
+    of_application: Monitoring = current_app.extensions[MONITORING]
+    return of_application

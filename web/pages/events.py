@@ -154,7 +154,7 @@ def _hold(
     refused: Callable[[Refusal], Response],
     tell: Callable[[Hold], None] = lambda _held: None,
 ) -> Response | WerkzeugResponse:
-    """``selection`` is what the form asks for: repeated by the same browser, it is the same form."""
+    """``selection`` is what the form asks for: the same of the same browser is the same form."""
 
     def hold_what_fits() -> tuple[Hold, str]:
         basket.require_room()

@@ -122,6 +122,8 @@ class SeatStore(Protocol):
     say what became of it, raise NotKnownNow when Redis has lost it a moment ago with its event,
     which was built anew since: its payment may still be booked."""
 
+    def ping(self) -> None: ...
+
     def now(self) -> datetime:
         """The moment by Redis's clock, in UTC: what ``begun_at`` of a payment and ``booked_at`` of
         a booking are compared with. The clock of this machine may be wrong by hours."""
