@@ -5,7 +5,7 @@ PYTHON_OF_VENV = .venv/bin/python
 # Tests wait more than they work: three for two cores.
 WORKERS = 3
 
-LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-gixy
+LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
 .PHONY: run test simulate attack bench burst growth soak lint $(LINTERS) screenshots clean
 
@@ -57,6 +57,9 @@ lint-format:
 
 lint-types:
 	$(PYTHON_OF_VENV) -m mypy
+
+lint-imports: ## which room knows which: [tool.importlinter] in pyproject.toml
+	.venv/bin/lint-imports --no-cache
 
 lint-eslint: ## mistakes in scripts, and in those of the pages what the oldest browsers lack
 	ops/eslint/node_modules/.bin/eslint --config ops/eslint/eslint.config.js web/static ops/eslint tests

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.servers import REPOSITORY
-from web.adapters.redis.scripts import LUA_DIR, read_scripts
+from web.adapters.redis.scripts import read_scripts
 
+LUA = REPOSITORY / "lua"
 FOLDER = REPOSITORY / "var/lua"
 
 OF_REDIS = ("KEYS", "ARGV", "redis", "cjson", "cmsgpack", "bit", "struct")
@@ -21,17 +22,17 @@ NOT_IN_REDIS = ("debug", "dofile", "io", "loadfile", "module", "package", "print
 
 def assembled() -> Iterator[Path]:
     """The files to look at, just written."""
-    for folder in (LUA_DIR, *(path for path in LUA_DIR.iterdir() if path.is_dir())):
+    for folder in sorted(LUA.iterdir()):
         if folder.name != "include":
             for name, script in read_scripts(folder).items():
-                path = FOLDER / folder.relative_to(LUA_DIR) / f"{name}.lua"
+                path = FOLDER / folder.name / f"{name}.lua"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(script.source)
                 yield path.relative_to(REPOSITORY)
 
 
 def included_functions() -> Iterator[str]:
-    for path in LUA_DIR.glob("**/include/*.lua"):
+    for path in LUA.glob("**/include/*.lua"):
         yield from re.findall(r"^local function (\w+)", path.read_text(), re.MULTILINE)
 
 
