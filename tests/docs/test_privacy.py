@@ -24,7 +24,7 @@ ADDRESS = "198.18.77.88"
 def keys_of_redis() -> set[str]:
     """The first part of each, as the scripts' headers and the store's Python name them."""
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
-    stores = "".join(path.read_text() for path in (REPOSITORY / "web/adapters").glob("*.py"))
+    stores = "".join(path.read_text() for path in (REPOSITORY / "web/adapters").rglob("*.py"))
     scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.MULTILINE)
     return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.MULTILINE)}
 

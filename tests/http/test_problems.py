@@ -1,0 +1,44 @@
+"""Each way to say no has an answer; one that has none would be a 500."""
+
+import dataclasses
+import inspect
+import typing
+
+import pytest
+
+from web.domain import refusals
+from web.domain.refusals import PaymentPending, Refusal, SeatTaken
+from web.http.problems import problem_of
+
+NOT_A_PROBLEM = {PaymentPending}
+"""The routes answer it with 202."""
+
+EXAMPLES = {
+    int: 1,
+    str: "stalls",
+    tuple[str, ...]: ("stalls-A-1",),
+}
+
+
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(refusals, inspect.isclass)
+    if issubclass(kind, Refusal) and kind is not Refusal and kind not in NOT_A_PROBLEM
+]
+
+
+def example_of(kind: type[Refusal]) -> Refusal:
+    if kind is refusals.EarlierRefusal:
+        return kind(SeatTaken(("stalls-A-1",)))
+    if not dataclasses.is_dataclass(kind):
+        return kind()
+    types = typing.get_type_hints(kind)
+    return kind(*(EXAMPLES[types[field.name]] for field in dataclasses.fields(kind)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_refusal_has_an_answer(kind):
+    problem = problem_of(example_of(kind))
+    assert 400 <= problem.status < 600
+    assert problem.code
+    assert problem.detail.endswith(".") or problem.code == "invalid_request"
