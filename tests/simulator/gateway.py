@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from web.adapters.stripe.gateway import CLOCK_SKEW, NEEDS_OWNER
+from web.adapters.stripe.errors import NEEDS_OWNER
+from web.adapters.stripe.gateway import CLOCK_SKEW
 from web.domain.refusals import InvalidRequest, PaymentDeclined
 from web.ports.payment_gateway import GatewayPayment, KeyUsed, NotExecuted
 

@@ -13,7 +13,7 @@ from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.adapters.redis.seat_store import RETRIES, SOCKET_TIMEOUT_S
-from web.adapters.stripe.gateway import READ_TIMEOUT_S
+from web.adapters.stripe.connection import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown

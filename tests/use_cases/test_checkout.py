@@ -20,7 +20,8 @@ from tests.support.private_stores import bookings, private_redis_url, raw_redis,
 from tests.support.shop import TOKENS, Shop, lose
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.adapters.redis import seat_store
-from web.adapters.stripe.gateway import CONNECT_TIMEOUT_S, MAX_WAIT_S, READ_TIMEOUT_S, StripeGateway
+from web.adapters.stripe.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from web.adapters.stripe.gateway import MAX_WAIT_S, StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,

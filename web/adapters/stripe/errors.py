@@ -1,0 +1,154 @@
+"""What an error of Stripe's SDK means: what may have happened, in the words of the port.
+
+This is decided here and nowhere else. A response of Stripe's that says no is NotExecuted or a
+refusal; so is a connection that was never made. Everything else that goes wrong once the request
+may have left this host is OutcomeUnknown.
+"""
+
+from http import HTTPStatus
+
+import requests
+import stripe
+from urllib3.exceptions import NewConnectionError
+
+from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD
+from web.domain.refusals import InvalidRequest, PaymentDeclined
+from web.ports.payment_gateway import (
+    GatewayError,
+    KeyUsed,
+    NotAccepted,
+    NotAllowed,
+    NotExecuted,
+    OutcomeUnknown,
+    TooBusy,
+)
+
+NEEDS_OWNER = (
+    "This card asks its owner to confirm the payment, which is not offered here. "
+    "Please use another card."
+)
+
+TOO_MUCH_FOR_CARD = (
+    "This kind of card cannot be charged so large an amount. Please use another card."
+)
+
+NOT_FOR_BUYERS = frozenset(
+    {"fraudulent", "lost_card", "merchant_blacklist", "pickup_card", "stolen_card"}
+)
+"""Reasons that Stripe says not to tell: they would tell a thief what the bank knows.
+https://docs.stripe.com/declines/codes"""
+
+NOT_LET_IN = (401, 403)
+"""A key that is wrong, revoked or restricted, an account that is closed or may not charge."""
+
+OF_THE_CARD = frozenset(
+    {
+        "payment_intent_incompatible_payment_method",
+        "payment_method_currency_mismatch",
+        "payment_method_not_available",
+        "payment_method_unexpected_state",
+        "payment_method_unsupported_type",
+    }
+)
+"""Codes of a request that another payment method would make good.
+https://docs.stripe.com/error-codes"""
+
+USED_BEFORE = "may not be used again"
+"""Of Stripe's error about a PaymentMethod that was charged before; it has neither code nor param.
+Without a customer, and we have none, a PaymentMethod is for one charge."""
+
+
+def meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
+    text = _line_of(error)
+    if isinstance(error, stripe.CardError):
+        return decline_of(error.error)
+    if isinstance(error, stripe.InvalidRequestError):
+        if USED_BEFORE in text:
+            return InvalidRequest(
+                "payment_method", "was used for a payment before: enter the card again"
+            )
+        if error.param == "payment_method" or error.code in OF_THE_CARD:
+            return InvalidRequest("payment_method", error.user_message or text)
+        return NotAccepted(text)
+    if error.http_status in NOT_LET_IN:
+        return NotAllowed(text)
+    if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        return TooBusy(text)
+    if _never_connected(error):
+        return NotExecuted(text)
+    if isinstance(error, stripe.IdempotencyError):
+        return KeyUsed(text)
+    # Among the rest: 409, the key is under way.
+    return OutcomeUnknown(text)
+
+
+def cause_of(error: GatewayError) -> str:
+    """Why a call failed, in one word: for the metric and the log."""
+    if isinstance(error, NotAllowed):
+        return "not_allowed"
+    if isinstance(error, TooBusy):
+        return "rate_limited" if error.__cause__ else "too_many_calls"
+    reason = error.__cause__
+    if isinstance(reason, stripe.APIConnectionError):
+        if isinstance(reason.__cause__, requests.Timeout):
+            return "timeout"
+        return "not_connected" if _never_connected(reason) else "connection_lost"
+    if isinstance(reason, stripe.StripeError) and (reason.http_status or 0) >= 500:
+        return "server_error"
+    return "other"
+
+
+def is_too_much_for_the_card(refused: GatewayError, amount_minor: int) -> bool:
+    """Whether another card may be charged the amount: networks differ in the digits they take."""
+    error = refused.__cause__
+    return (
+        isinstance(error, stripe.InvalidRequestError)
+        and error.code == "amount_too_large"
+        and amount_minor >= 10**MAX_DIGITS_OF_EVERY_CARD
+    )
+
+
+def _line_of(error: stripe.StripeError) -> str:
+    """What happened, for logs and terminals. Of a connection the SDK says in three lines that one
+    may write to Stripe's support, and then repeats the whole call."""
+    if not isinstance(error, stripe.APIConnectionError):
+        return " ".join(str(error).split())
+    cause = error.__cause__
+    reason = getattr(cause.args[0], "reason", cause) if cause and cause.args else cause or error
+    said = " ".join(str(reason).split())
+    return f"no connection to the payment gateway: {said.partition('): ')[2] or said}"
+
+
+def decline_of(error: object) -> PaymentDeclined:
+    """``error`` as in the response to the charge, and as Stripe keeps it with the intent."""
+    code, decline_code, message = (
+        getattr(error, name, None) for name in ("code", "decline_code", "message")
+    )
+    if code == "authentication_required":
+        return PaymentDeclined(code, NEEDS_OWNER)
+    reason = decline_code or code or "card_declined"
+    return PaymentDeclined(
+        "generic_decline" if reason in NOT_FOR_BUYERS else reason,
+        # Stripe writes these for buyers: https://docs.stripe.com/api/errors.
+        message or "Your card was declined.",
+    )
+
+
+def _never_connected(error: stripe.StripeError) -> bool:
+    """Whether no byte of the request has left this host.
+
+    requests raises the same ConnectionError for a connection that was refused and for one that
+    broke while the response was awaited. The difference is deeper down: urllib3's MaxRetryError,
+    the argument, has a NewConnectionError (refused, unreachable, no such name) as its reason.
+    """
+    cause = error.__cause__
+    if isinstance(cause, requests.ConnectTimeout):
+        return True
+    if not isinstance(cause, requests.ConnectionError) or not cause.args:
+        return False
+    return isinstance(getattr(cause.args[0], "reason", None), NewConnectionError)
+
+
+def was_kept(error: stripe.StripeError) -> bool:
+    """Whether it is the response that Stripe kept for the idempotency key."""
+    return (error.headers or {}).get("Idempotent-Replayed") == "true"

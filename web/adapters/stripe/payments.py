@@ -1,0 +1,101 @@
+"""Stripe's PaymentIntents as payments of the port, and the metadata that says whose they are."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from stripe import PaymentIntent
+
+from web.adapters.stripe.errors import decline_of
+from web.domain.refusals import PaymentDeclined
+from web.ports.payment_gateway import GatewayPayment, GatewayStatus, OutcomeUnknown
+
+KEY_FIELD = "payment_key"
+"""The metadata field that says which key made a payment: Stripe does not list payments by
+idempotency key."""
+
+SHOP_FIELD = "payment_shop"
+"""The metadata field that says which shop made a payment: staging and production may share an
+account, and neither has the bookings of the other."""
+
+RETIRED_FIELD = "payment_retired"
+"""The metadata field of an intent that no card was ever given to. It uses up the idempotency key of
+a payment that must not be made any more."""
+
+STATUSES: dict[str, GatewayStatus] = {
+    "requires_capture": "authorized",
+    "succeeded": "captured",
+    "canceled": "voided",
+    # No money is reserved, and none will be: only who has the client secret could go on.
+    "requires_payment_method": "declined",
+    "requires_confirmation": "declined",
+    "requires_action": "declined",
+}
+"""The one status that is missing is ``processing``: nobody knows yet."""
+
+
+class Shop:
+    """This shop among those of one Stripe account. ``metadata`` marks its new payments."""
+
+    def __init__(self, shop: str | None, former_shops: Sequence[str]):
+        """The tags of ``StripeGateway``."""
+        self.metadata = {SHOP_FIELD: shop} if shop else {}
+        self._shops = frozenset((shop, *former_shops)) if shop else None
+
+    def owns(self, metadata: Mapping[str, str]) -> bool:
+        """Whether a payment with this metadata is this shop's. To a shop with a tag one without is
+        not: to overlook one of ours leaves money reserved for some days, to refund one of theirs
+        undoes a sale."""
+        is_ours = self._shops is None or metadata.get(SHOP_FIELD) in self._shops
+        return is_ours and bool(metadata.get(KEY_FIELD))
+
+
+def status_of(intent: PaymentIntent) -> GatewayStatus | None:
+    """The port's word for it; None while Stripe does not know yet. So it is with an intent that was
+    made a moment ago, with its confirmation, and has neither a charge nor a refusal."""
+    status = STATUSES.get(intent.status)
+    if status == "declined" and not getattr(intent, "last_payment_error", None):
+        return None
+    return status
+
+
+def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
+    """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
+    status = status_of(intent)
+    if status is None:
+        raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")
+    charge = getattr(intent, "latest_charge", None)
+    # The charge of a voided payment counts as refunded too.
+    if status == "captured" and getattr(charge, "refunded", False):
+        status = "refunded"
+    return gateway_payment(
+        intent.id,
+        status,
+        intent.amount,
+        intent.currency,
+        intent.created,
+        intent.metadata.to_dict(),
+        decline_of(intent.last_payment_error) if status == "declined" else None,
+    )
+
+
+def gateway_payment(
+    payment_id: str,
+    status: GatewayStatus,
+    amount_minor: int,
+    currency: str,
+    created_s: int,
+    metadata: dict[str, str],
+    decline: PaymentDeclined | None = None,
+) -> GatewayPayment:
+    return GatewayPayment(
+        payment_id=payment_id,
+        key=metadata[KEY_FIELD],
+        amount_minor=amount_minor,
+        currency=currency.upper(),
+        status=status,
+        created=datetime.fromtimestamp(created_s, UTC),
+        metadata={
+            name: value for name, value in metadata.items() if name not in (KEY_FIELD, SHOP_FIELD)
+        },
+        decline=decline,
+    )
