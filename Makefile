@@ -7,7 +7,7 @@ WORKERS = 3
 
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
-.PHONY: run test simulate attack bench burst growth soak lint $(LINTERS) screenshots clean
+.PHONY: run test simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -72,6 +72,11 @@ lint-luacheck: ## the scripts as Redis gets them, with what they include
 
 lint-gixy: ## weaknesses in each rendering of nginx's configuration
 	$(PYTHON_OF_VENV) -m pytest --quiet tests/nginx/test_nginx_renderings.py -k gixy
+
+rooms: ## docs/rooms.svg, which room imports which, without the arrows that a longer way implies
+	@ops/install.sh rooms
+	.venv/bin/import-linter drawgraph web >var/rooms.dot
+	sed 's/"\./"/g' var/rooms.dot | tred | dot -Nshape=box -Tsvg -o docs/rooms.svg
 
 screenshots: ## docs/screenshots, a picture of every page
 	@ops/install.sh screenshots

