@@ -32,11 +32,11 @@ class BadSettings(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     limiter_socket: Annotated[
         str,
-        Meta(description="Unix socket of the limiter; empty: `python -m sidecar` makes one"),
+        Meta(description="Unix socket of the limiter; empty: `python -m sidecar` creates one"),
     ] = ""
     limiter_redis_url: Annotated[
         str,
-        Meta(description="Redis that counts for all hosts; empty: each host counts for itself"),
+        Meta(description="Redis that counts for all hosts; empty: each host counts on its own"),
     ] = ""
     limiter_max_clients: Annotated[
         int,
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = 250_000
     limiter_grace_s: Annotated[
         float,
-        Meta(ge=0, le=60, description="seconds the limiter may take to end before it is killed"),
+        Meta(ge=0, le=60, description="seconds the limiter may take to stop before it is killed"),
     ] = 5.0
 
     def __post_init__(self) -> None:

@@ -18,37 +18,38 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-ANSWERS = Counter("tickets_answers", "Answers by route and status.", ["route", "status"])
+ANSWERS = Counter("tickets_answers", "Responses by route and status.", ["route", "status"])
 SECONDS = Histogram(
     "tickets_answer_seconds",
     "Time in the application by route.",
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
-REFUSALS = Counter("tickets_refusals", "Answers that were a refusal, by its code.", ["code"])
+REFUSALS = Counter("tickets_refusals", "Refusals by code.", ["code"])
 CARDS_REFUSED = Counter("tickets_cards_refused", "Cards that the gateway refused.")
 HOLDS_LOST = Counter(
     "tickets_holds_lost_to_refused_cards",
-    "Holds that ended with a refused card: their last, or their time was over.",
+    "Holds that ended with a refused card: it was the last attempt, or the hold had expired.",
 )
 NOT_ACCEPTED_PAYMENTS = Counter(
     "tickets_payments_not_accepted",
-    "Payments that the gateway takes with no card; the log says why.",
+    "Payments that the gateway rejects with any card; the log says why.",
 )
 GATEWAY_FAILURES = Counter(
     "tickets_gateway_failures",
-    "Calls of the payment gateway that failed, by cause; the log has its words.",
+    "Failed calls of the payment gateway, by cause; the log has its message.",
     ["cause"],
 )
 LIMITER_FALLBACKS = Counter(
-    "tickets_limiter_fallbacks", "Questions that a worker decided alone: the sidecar was gone."
+    "tickets_limiter_fallbacks",
+    "Requests that a worker decided on its own: the sidecar did not respond.",
 )
 
 LIMITER_STATS = {
-    "clients": "Clients that the limiter of this host remembers now.",
-    "forgotten_early": "Clients that the limiter had no room for: LIMITER_MAX_CLIENTS.",
-    "shared": "1 while the limiter counts together with other hosts.",
-    "shared_fallbacks": "Questions that the limiter decided for its host alone: no Redis.",
+    "clients": "Clients that the limiter of this host is tracking.",
+    "forgotten_early": "Clients that the limiter evicted for lack of room: LIMITER_MAX_CLIENTS.",
+    "shared": "1 while the limiter shares its counts with other hosts.",
+    "shared_fallbacks": "Requests that the limiter decided for its host alone: no Redis.",
 }
 
 

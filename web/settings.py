@@ -72,21 +72,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     secret_key: Annotated[
         str,
         Meta(
-            description="signs hold tokens, cookies, tickets; required, the same on every host; "
+            description="signs hold tokens, cookies and tickets; required, the same on every host; "
             f"at least {MIN_KEY_LENGTH} characters"
         ),
     ]
     secret_key_fallbacks: Annotated[
         str,
         Meta(
-            description="former secret keys, comma-separated, still good for old tokens; each of "
+            description="former secret keys, comma-separated, still valid for old tokens; each of "
             f"at least {MIN_KEY_LENGTH} characters"
         ),
     ] = ""
     organiser_token: Annotated[
         str,
         Meta(
-            description="opens the organiser's pages at `/organiser`; there are none without it; "
+            description="token to log in at `/organiser`; without one that page does not exist; "
             f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
@@ -97,35 +97,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         str,
         Meta(
             description="`pk_…`, for the card field on the pages; required with a live secret key, "
-            "and with a test key instead of the choice of test cards",
+            "and with a test key it replaces the list of test cards",
         ),
     ] = ""
     stripe_api_base: Annotated[
         str,
         Meta(
-            description="where the Stripe API answers; the local sandbox in development",
+            description="URL of the Stripe API; the local sandbox in development",
         ),
     ] = "https://api.stripe.com"
     stripe_webhook_secret: Annotated[
-        str, Meta(description="signs Stripe's webhooks; none are heeded without it")
+        str, Meta(description="signing secret of Stripe's webhooks; without it they are refused")
     ] = ""
     payment_lease_s: Annotated[
         float,
         Meta(
-            ge=1, le=3600, description="how long a payment is its web process's; then the worker's"
+            ge=1,
+            le=3600,
+            description="seconds after which the worker takes over an unfinished payment",
         ),
     ] = DEFAULT_LEASE_S
     events_dir: Annotated[
-        str, Meta(description="event files from which the worker opens what Redis has lost")
+        str,
+        Meta(
+            description="folder of event files, from which the worker reopens events that Redis "
+            "has lost"
+        ),
     ] = "events"
     rate_limit: Annotated[
-        str, Meta(description="what one client may ask: `10/second`, `600/minute`, `5000/hour`")
+        str, Meta(description="requests of one client: `10/second`, `600/minute`, `5000/hour`")
     ] = DEFAULT_RATE_LIMIT
     rate_limit_payments: Annotated[
-        str, Meta(description="attempts of one client to pay, whatever comes of them")
+        str, Meta(description="attempts of one client to pay, successful or not")
     ] = "120/minute"
     rate_limit_lookups: Annotated[
-        str, Meta(description="calls of one client with a token: for a hold, payment or booking")
+        str, Meta(description="calls of one client with a token, for a hold, payment or booking")
     ] = "300/minute"
     rate_limit_forms: Annotated[
         str, Meta(description="forms that one client may send, other than to pay")
@@ -133,14 +139,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     monitoring_networks: Annotated[
         str,
         Meta(
-            description="who may ask for `/metrics` and `/readyz`, besides this host: networks, "
+            description="who may access `/metrics` and `/readyz`, besides this host: networks, "
             "named as in `TRUSTED_PROXIES`"
         ),
     ] = ""
     monitoring_token: Annotated[
         str,
         Meta(
-            description="bearer token that opens `/metrics` and `/readyz` from anywhere; "
+            description="bearer token for `/metrics` and `/readyz` from anywhere; "
             f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
@@ -154,15 +160,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     trusted_proxies: Annotated[
         str,
         Meta(
-            description="whose `X-Forwarded-For` is believed, comma-separated: networks, `@file`, "
-            "or `loopback`, `private`, `heroku`, `cloudflare`"
+            description="proxies whose `X-Forwarded-For` is trusted, comma-separated: networks, "
+            "`@file`, or `loopback`, `private`, `heroku`, `cloudflare`"
         ),
     ] = "loopback"
     trusted_hops: Annotated[
         Annotated[int, Meta(ge=1, le=16)] | None,
-        Meta(description="take the n-th entry from the right instead, if the peer is trusted"),
+        Meta(description="use the n-th entry from the right instead, if the peer is trusted"),
     ] = None
-    port: Annotated[int, Meta(ge=1, le=65535, description="where gunicorn listens")] = 8000
+    port: Annotated[int, Meta(ge=1, le=65535, description="port that gunicorn listens on")] = 8000
     web_host: Annotated[str, Meta(description="address that gunicorn listens on")] = "0.0.0.0"  # noqa: S104
     web_socket: Annotated[
         str,
@@ -171,15 +177,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         ),
     ] = ""
     web_ready_file: Annotated[
-        str, Meta(description="file that is made when the first worker can answer")
+        str, Meta(description="file that is created when the first worker is ready")
     ] = ""
     web_concurrency: Annotated[
-        int, Meta(ge=1, le=64, description="gunicorn workers; one a core is a good start")
+        int, Meta(ge=1, le=64, description="gunicorn workers; one per core is a good start")
     ] = 2
     web_worker_class: Annotated[
         str,
         Meta(
-            description="what reads requests in a gunicorn worker: `llhttp`, our HTTP server, or "
+            description="HTTP server of a gunicorn worker: `llhttp`, ours, or "
             "gunicorn's own `gevent`"
         ),
     ] = "llhttp"
