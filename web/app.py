@@ -14,21 +14,21 @@ from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.api.routes import api
-from web.api.routes import hot as hot_api
+from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
 from web.cli.commands import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
+from web.http.health import fast_path as fast_health
 from web.http.health import health
-from web.http.health import hot as hot_health
 from web.http.monitoring import MONITORING, Monitoring
 from web.http.rate_limits import ClientLimit, limit_routes
 from web.http.request_bounds import BoundedRequest, RequestBounds
 from web.http.responses import MAX_BODY_BYTES
 from web.http.spelling import one_spelling
-from web.http.static_files import hot as hot_static_files
+from web.http.static_files import fast_path as fast_static_files
 from web.http.static_files import is_static_file, static_files
-from web.metrics import count_gateway_failure, measure_answers
+from web.metrics import count_gateway_failure, measure_responses
 from web.pages.rendering import limit_page, problem_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
@@ -86,7 +86,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         settings=settings,
     )
     app.extensions[MONITORING] = monitoring
-    measure_answers(app)
+    measure_responses(app)
     register_error_handlers(app, problem_page)
     app.register_blueprint(health)
     app.register_blueprint(api)
@@ -100,8 +100,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
     answering: WSGIApplication = app.wsgi_app
-    for hot in (hot_static_files, hot_health, hot_api):  # the last one is asked first
-        answering = hot.shortcut(app, answering)
+    for fast_path in (fast_static_files, fast_health, fast_api):  # the last one is asked first
+        answering = fast_path.before(app, answering)
     client_limit = ClientLimit(
         RequestBounds(one_spelling(answering), COOKIES),
         limiter,

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-ANSWERS = Counter("tickets_answers", "Responses by route and status.", ["route", "status"])
+RESPONSES = Counter("tickets_answers", "Responses by route and status.", ["route", "status"])
 SECONDS = Histogram(
     "tickets_answer_seconds",
     "Time in the application by route.",
@@ -61,7 +61,7 @@ def count_gateway_failure(cause: str) -> None:
     GATEWAY_FAILURES.labels(cause).inc()
 
 
-def measure_answers(app: Flask) -> None:
+def measure_responses(app: Flask) -> None:
     @app.before_request
     def start() -> None:
         g.started_s = time.perf_counter()
@@ -69,20 +69,20 @@ def measure_answers(app: Flask) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         seconds = time.perf_counter() - g.started_s
-        count_answer(request.endpoint or "unknown", response.status_code, seconds)
+        count_response(request.endpoint or "unknown", response.status_code, seconds)
         return response
 
 
-def count_answer(route: str, status: int, seconds: float) -> None:
+def count_response(route: str, status: int, seconds: float) -> None:
     """``route`` is an endpoint, not a path: paths are the client's to invent."""
-    answers, latencies = _of_route(route, status)
-    answers.inc()
+    responses, latencies = _of_route(route, status)
+    responses.inc()
     latencies.observe(seconds)
 
 
 @cache
 def _of_route(route: str, status: int) -> tuple[Counter, Histogram]:
-    return ANSWERS.labels(route, status), SECONDS.labels(route)
+    return RESPONSES.labels(route, status), SECONDS.labels(route)
 
 
 class _LimiterStats(Collector):

@@ -93,7 +93,7 @@ def test_the_application_takes_the_same(client, sent):
 
 def test_nginx_has_the_applications_words():
     ours = CROSS_SITE_REQUEST
-    assert ours.body.encode() == cross_site.REFUSED.answer().body
+    assert ours.body.encode() == cross_site.REFUSED.api_response().body
     assert (ours.status, ours.code) == (cross_site.REFUSED.status, cross_site.REFUSED.code)
 
 

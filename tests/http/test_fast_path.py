@@ -1,4 +1,4 @@
-"""The shortcut before Flask: it changes how long an answer takes, and nothing else."""
+"""The fast path before Flask: it changes how long a response takes, and nothing else."""
 
 import functools
 import re
@@ -10,15 +10,15 @@ from werkzeug.test import Client, create_environ
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.no_limit import lift_limit
-from web.api.routes import hot
+from web.api.routes import fast_path as fast_api
 from web.http import rate_limits as limiting
-from web.http.health import hot as hot_health
+from web.http.health import fast_path as fast_health
 from web.http.responses import CLIENT
 
-HOT = [
+FAST_ROUTES = [
     (method, route)
-    for calls in (hot, hot_health)
-    for method, routes in calls._routes.items()
+    for fast_path in (fast_api, fast_health)
+    for method, routes in fast_path._routes.items()
     for route in routes
 ]
 
@@ -144,7 +144,7 @@ def test_what_is_answered_without_flask_is_counted(app, short, halls):
     assert answers() == before + 1
 
 
-@pytest.mark.parametrize(("method", "route"), HOT)
+@pytest.mark.parametrize(("method", "route"), FAST_ROUTES)
 def test_a_hot_call_is_a_route_of_flask_and_has_no_limit_of_its_own(app, method, route):
     """Flask-Limiter would not see it."""
     _, endpoint, _ = route

@@ -52,8 +52,8 @@ def test_nobody_from_elsewhere_sees_them(service_with, path):
     service = service_with()
     for peer in (STRANGER, "10.1.2.3", "192.168.1.1", "2001:db8::1", "fd00::1"):
         assert_hidden(service.ask(path, peer))
-        assert_hidden(service.ask(path, peer, GatewayPayment="Bearer "))
-        assert_hidden(service.ask(path, peer, GatewayPayment=f"Bearer {TOKEN}"))
+        assert_hidden(service.ask(path, peer, Authorization="Bearer "))
+        assert_hidden(service.ask(path, peer, Authorization=f"Bearer {TOKEN}"))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -95,7 +95,7 @@ def test_trusted_networks_see_them(service_with, path):
 def test_the_token_opens_them_from_anywhere(service_with, path):
     service = service_with(MONITORING_TOKEN=TOKEN)
     for scheme in ("Bearer", "bearer"):
-        assert service.ask(path, GatewayPayment=f"{scheme} {TOKEN}").status_code == 200
+        assert service.ask(path, Authorization=f"{scheme} {TOKEN}").status_code == 200
     assert_hidden(service.ask(path))
 
 
@@ -105,17 +105,17 @@ def test_the_token_opens_them_from_anywhere(service_with, path):
 )
 def test_a_wrong_token_is_told_to_be_wrong(service_with, wrong):
     service = service_with(MONITORING_TOKEN=TOKEN)
-    answer = service.ask("/metrics", GatewayPayment=wrong)
+    answer = service.ask("/metrics", Authorization=wrong)
     assert (answer.status_code, answer.mimetype) == (401, PROBLEM_TYPE)
     assert answer.json["code"] == "invalid_token"
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
-    assert service.ask("/metrics", "127.0.0.1", GatewayPayment=wrong).status_code == 200
+    assert service.ask("/metrics", "127.0.0.1", Authorization=wrong).status_code == 200
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_who_is_refused_counts_like_everybody_and_who_is_not_is_not_limited(service_with, path):
     service = service_with(RATE_LIMIT="3/hour", MONITORING_TOKEN=TOKEN)
-    guesses = [service.ask(path, GatewayPayment=f"Bearer guess-{n}") for n in range(5)]
+    guesses = [service.ask(path, Authorization=f"Bearer guess-{n}") for n in range(5)]
     assert [answer.status_code for answer in guesses] == [401, 401, 401, 429, 429]
     for peer, headers in (
         ("127.0.0.1", {}),

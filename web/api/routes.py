@@ -28,7 +28,7 @@ from web.domain.validation import (
     number_of,
 )
 from web.http.edge import kept_by_nginx
-from web.http.fast_path import Call, HotCalls
+from web.http.fast_path import FastPath, FastRequest
 from web.http.responses import (
     ASKED_EACH_TIME,
     CLIENT,
@@ -46,7 +46,7 @@ MAX_KEY_LENGTH = 255
 PENDING_RETRY_S = 2
 
 api = Blueprint("api", __name__, url_prefix="/api/events")
-hot = HotCalls(api)
+fast_path = FastPath(api)
 
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -91,40 +91,44 @@ def show_version(event_id: str, version: str) -> Response:
 
 def _definition(event: Event, cache_control: str) -> Response:
     definition = _event_json(event)
-    return encoded_response(definition, request.environ, event.version, cache_control).response()
+    return encoded_response(
+        definition, request.environ, event.version, cache_control
+    ).flask_response()
 
 
-@hot.route("GET", "/<event_id>/seats")
-def show_seats(call: Call, event_id: str) -> ApiResponse:
-    seat_map = call.services.seat_maps.of(event_id)
-    return encoded_response(seat_map, call.environ, str(seat_map.revision), ASKED_EACH_TIME)
+@fast_path.route("GET", "/<event_id>/seats")
+def show_seats(fast_request: FastRequest, event_id: str) -> ApiResponse:
+    seat_map = fast_request.services.seat_maps.of(event_id)
+    return encoded_response(seat_map, fast_request.environ, str(seat_map.revision), ASKED_EACH_TIME)
 
 
 # ---------------------------------------------------------------- holds
 
 
-@hot.route("POST", "/<event_id>/seats/<seat>/hold")
+@fast_path.route("POST", "/<event_id>/seats/<seat>/hold")
 @kept_by_nginx
-def hold_seat(call: Call, event_id: str, seat: str) -> ApiResponse:
-    client = call.environ[CLIENT]
-    return _held(*call.services.box_office.hold_seat(event_id, client, seat))
+def hold_seat(fast_request: FastRequest, event_id: str, seat: str) -> ApiResponse:
+    client = fast_request.environ[CLIENT]
+    return _held(*fast_request.services.box_office.hold_seat(event_id, client, seat))
 
 
-@hot.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
+@fast_path.route("POST", "/<event_id>/sections/<section_id>/best/<quantity>/hold")
 @kept_by_nginx
-def hold_best(call: Call, event_id: str, section_id: str, quantity: str) -> ApiResponse:
+def hold_best(
+    fast_request: FastRequest, event_id: str, section_id: str, quantity: str
+) -> ApiResponse:
     number = number_of(quantity, digits=9)
     if number is None or quantity != str(number):  # "02" would be another path for what "2" asks
         raise InvalidRequest("quantity", "must be a number of seats")
-    client = call.environ[CLIENT]
-    return _held(*call.services.box_office.hold_best(event_id, client, section_id, number))
+    client = fast_request.environ[CLIENT]
+    return _held(*fast_request.services.box_office.hold_best(event_id, client, section_id, number))
 
 
 @api.post("/<event_id>/holds")
 def hold_seats(event_id: str) -> Response:
     body = _body(SeatsBody)
     client = request.environ[CLIENT]
-    return _held(*services().box_office.hold_seats(event_id, client, body.seats)).response()
+    return _held(*services().box_office.hold_seats(event_id, client, body.seats)).flask_response()
 
 
 @api.get("/<event_id>/holds/<hold_id>")
@@ -242,10 +246,10 @@ def _idempotency_key() -> str:
 
 
 def _json(body: Any, status: int = 200) -> Response:
-    return _json_answer(body, status).response()
+    return _json_response(body, status).flask_response()
 
 
-def _json_answer(body: Any, status: int = 200) -> ApiResponse:
+def _json_response(body: Any, status: int = 200) -> ApiResponse:
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     return ApiResponse(status, msgspec.json.encode(body), headers)
 
@@ -305,10 +309,10 @@ def _hold(hold: Hold) -> dict[str, Any]:
 
 
 def _held(hold: Hold, token: str) -> ApiResponse:
-    answer = _json_answer({**_hold(hold), "hold_token": token}, 201)
+    response = _json_response({**_hold(hold), "hold_token": token}, 201)
     # As url_for would have it, which takes longer than the rest of this.
-    answer.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))
-    return answer
+    response.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))
+    return response
 
 
 def _pending(event_id: str, hold_id: str, key_digest: str) -> Response:

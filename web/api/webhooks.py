@@ -48,14 +48,16 @@ def signed_by(gateway: Gateway) -> Callable[[WSGIEnvironment], bool]:
 
 @webhooks.post(PATH)
 def receive_webhook() -> Response:
-    """204 for whatever has a good signature; Stripe repeats what gets another answer."""
+    """204 for whatever has a good signature; Stripe repeats what gets another response."""
     try:
         payment = services().gateway.read_webhook(
             request.get_data(), request.headers.get("Stripe-Signature", "")
         )
     except BadSignature as error:
         log.warning("webhook refused: %s", error)
-        return Problem(400, "bad_signature", "The signature does not fit the body.").response()
+        return Problem(
+            400, "bad_signature", "The signature does not fit the body."
+        ).flask_response()
     if payment:
         try:
             services().checkout.hurry(payment)

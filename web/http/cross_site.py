@@ -1,8 +1,8 @@
 """Requests that pages of other websites make their visitors' browsers send.
 
-Such a page cannot read the answer, but without this it could have its visitors hold seats, and use
-up what their address may ask. Browsers say where a request comes from (Fetch Metadata, and before
-that ``Origin``); programs say nothing, and go on as ever. The rules are those of Go's
+Such a page cannot read the response, but without this it could have its visitors hold seats, and
+use up what their address may ask. Browsers say where a request comes from (Fetch Metadata, and
+before that ``Origin``); programs say nothing, and go on as ever. The rules are those of Go's
 ``http.CrossOriginProtection`` and of the resource isolation policy of web.dev and OWASP. nginx
 applies them first (ops/nginx/cross_site.conf.j2).
 """
@@ -77,7 +77,7 @@ class CrossSite:
     """Middleware, before the limit of a client: what another website sends is not charged to its
     visitors. To refuse it costs less than the refusal of the limit.
 
-    For ``allowed`` origins it speaks CORS, around all answers of the API, refusals included.
+    For ``allowed`` origins it speaks CORS, around all responses of the API, refusals included.
     """
 
     # Who reaches for what it wraps finds out.
@@ -86,7 +86,7 @@ class CrossSite:
     def __init__(self, app: WSGIApplication, allowed: Iterable[str]):
         self.app = app
         self._allowed = frozenset(allowed)
-        self._refusal = REFUSED.answer()
+        self._refusal = REFUSED.api_response()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         speaks_cors = self._allowed and environ.get("PATH_INFO", "").startswith(API)
@@ -112,7 +112,7 @@ class CrossSite:
 
 def _cors(origin: str) -> Headers:
     """``origin`` is an allowed one or empty. No credentials: the API has tokens, not cookies."""
-    # To others as well, or a cache would give an allowed origin their answer.
+    # To others as well, or a cache would give an allowed origin their response.
     varies = [("Vary", "Origin")]
     if not origin:
         return varies

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import wraps
 
 from web.domain.refusals import SaleNotOpen, SeatTaken, SoldOut
-from web.http.fast_path import Call
-from web.http.refusal_records import record_refusal
+from web.http.fast_path import FastRequest
 from web.http.responses import ApiResponse
+from web.http.telemetry import record_refusal
 
 KEPT_STATUS = 470
 """Instead of 409, to nginx only, whose configuration has it too."""
@@ -22,16 +22,17 @@ def kept_by_nginx(view: Callable[..., ApiResponse]) -> Callable[..., ApiResponse
     """
 
     @wraps(view)
-    def answer(call: Call, **arguments: str) -> ApiResponse:
+    def view_or_kept(fast_request: FastRequest, **arguments: str) -> ApiResponse:
         # Before the seat is looked at: a freed seat must show within a second of that.
         asked_s = int(time.time())
         try:
-            return view(call, **arguments)
+            return view(fast_request, **arguments)
         except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
-            answer = record_refusal(refusal).answer()
-            if "HTTP_X_KEPT_REFUSALS" in call.environ and not isinstance(refusal, SaleNotOpen):
-                return answer._replace(status=KEPT_STATUS)
-            answer.headers.append(("X-Accel-Expires", f"@{asked_s}"))
-            return answer
+            response = record_refusal(refusal).api_response()
+            takes_status = "HTTP_X_KEPT_REFUSALS" in fast_request.environ
+            if takes_status and not isinstance(refusal, SaleNotOpen):
+                return response._replace(status=KEPT_STATUS)
+            response.headers.append(("X-Accel-Expires", f"@{asked_s}"))
+            return response
 
-    return answer
+    return view_or_kept

@@ -11,8 +11,8 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.refusals import Refusal
 from web.http.problems import Problem
-from web.http.refusal_records import record_refusal, record_unexpected
 from web.http.responses import wants_page
+from web.http.telemetry import record_refusal, record_unexpected
 from web.ports.booking_store import IndexMissing
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ def register_error_handlers(app: Flask, problem_page: Callable[[Problem], Respon
     app.register_error_handler(Refusal, _refuse)
     app.register_error_handler(IndexMissing, _index_missing)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _bug)
+    app.register_error_handler(Exception, _unexpected)
 
 
 def _refuse(refusal: Refusal) -> Response:
-    return record_refusal(refusal).response()
+    return record_refusal(refusal).flask_response()
 
 
 def page_or_problem(problem: Problem) -> Response:
@@ -49,7 +49,7 @@ def page_or_problem(problem: Problem) -> Response:
             return page
         except Exception as error:  # noqa: BLE001 - whatever it was, the problem can still be told
             log.error("no page could be made of %s: %r", problem.code, error)
-    return problem.response()
+    return problem.flask_response()
 
 
 def _http_error(error: HTTPException) -> Response | WerkzeugResponse:
@@ -95,5 +95,5 @@ def _index_missing(error: IndexMissing) -> Response:
     )
 
 
-def _bug(error: Exception) -> Response:
+def _unexpected(error: Exception) -> Response:
     return page_or_problem(record_unexpected(error, request.environ))

@@ -2,18 +2,18 @@
 
 from flask import Blueprint, Response, request
 
-from web.http.fast_path import Call, HotCalls
+from web.http.fast_path import FastPath, FastRequest
 from web.http.monitoring import IS_ADMITTED, monitoring
 from web.http.responses import ApiResponse
 from web.metrics import render_metrics
 from web.services import services
 
 health = Blueprint("health", __name__)
-hot = HotCalls(health)
+fast_path = FastPath(health)
 
 
-@hot.route("GET", "/healthz")
-def healthz(call: Call) -> ApiResponse:
+@fast_path.route("GET", "/healthz")
+def healthz(fast_request: FastRequest) -> ApiResponse:
     """The process answers."""
     return ApiResponse(200, b"ok\n", [("Content-Type", "text/plain; charset=utf-8")])
 

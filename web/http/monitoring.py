@@ -1,6 +1,6 @@
 """Who may look at the service from the inside: ``/metrics`` and ``/readyz``.
 
-What they tell is no buyer's business, and each answer has a cost. nginx keeps them from everybody
+What they tell is no buyer's business, and each response has a cost. nginx keeps them from everybody
 outside, but it need not be there: a Procfile is enough to deploy.
 """
 
@@ -57,7 +57,7 @@ class Monitoring:
             "invalid_token",
             "This is not the MONITORING_TOKEN. Send `Authorization: Bearer` and the token.",
             headers={"WWW-Authenticate": 'Bearer realm="monitoring", error="invalid_token"'},
-        ).response()
+        ).flask_response()
 
 
 def monitoring() -> Monitoring:

@@ -16,7 +16,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """One answer. ``detail`` is for people; ``extra`` are further members for programs."""
+    """``detail`` is for people; ``extra`` are further members for programs."""
 
     status: int
     code: str
@@ -25,7 +25,7 @@ class Problem:
     extra: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
-    def answer(self) -> ApiResponse:
+    def api_response(self) -> ApiResponse:
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -43,8 +43,8 @@ class Problem:
             headers.append(("Retry-After", str(self.retry_after_s)))
         return ApiResponse(self.status, msgspec.json.encode(body), headers)
 
-    def response(self) -> Response:
-        return self.answer().response()
+    def flask_response(self) -> Response:
+        return self.api_response().flask_response()
 
 
 def more_cards(count: int) -> str:
@@ -52,7 +52,7 @@ def more_cards(count: int) -> str:
 
 
 def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
-    """The one table from refusals to answers."""
+    """The one table from refusals to problems."""
     match refusal:
         case refusals.InvalidRequest(field_, problem):
             return Problem(422, "invalid_request", f"{field_}: {problem}", extra={"field": field_})

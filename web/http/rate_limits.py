@@ -85,8 +85,9 @@ class ClientLimit:
     request. So have static files, for a page brings ten of them; where nginx serves them it does
     not count them at all.
 
-    Every answer says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a policy
-    of ``q`` requests in ``w`` seconds, ``r`` of them left, and the next one more in ``t`` seconds.
+    Every response says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a
+    policy of ``q`` requests in ``w`` seconds, ``r`` of them left, and the next one more in ``t``
+    seconds.
     """
 
     def __init__(
@@ -202,7 +203,7 @@ class ClientLimit:
         if wants_page(environ):
             response = self._page(wait_s)
         else:
-            response = _problem(limit.what, environ[CLIENT], wait_s).response()
+            response = _problem(limit.what, environ[CLIENT], wait_s).flask_response()
         response.headers.extend(self._headers(limit, decision))
         return response
 
@@ -215,9 +216,10 @@ class ClientLimit:
 
 
 def limit_routes(
-    app: Flask, limiter: LimiterClient, settings: Settings, answer: Callable[[Problem], Response]
+    app: Flask, limiter: LimiterClient, settings: Settings, render: Callable[[Problem], Response]
 ) -> None:
-    """Put the limits of single routes on a finished application; ``answer`` makes the refusal.
+    """Put the limits of single routes on a finished application; ``render`` makes a problem's
+    response.
 
     Payments, because lists of stolen cards are tried out with them and each may cost a call to the
     gateway; calls with a token, because tokens can be guessed.
@@ -245,7 +247,7 @@ def limit_routes(
         name, item, breached = str(error.limit.scope), error.limit.limit, routes.current_limit
         ends_s = breached.window.reset_time if breached else 0.0
         wait_s = max(1, math.ceil(ends_s - time.time()))
-        response = answer(_problem(name, error.limit.key_func(), wait_s))
+        response = render(_problem(name, error.limit.key_func(), wait_s))
         rate = Rate(item.amount, item.get_expiry() * NS_PER_S)
         response.headers["RateLimit-Policy"] = policy(name, rate)
         response.headers["RateLimit"] = f'"{name}";r=0;t={wait_s}'

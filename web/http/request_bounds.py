@@ -20,7 +20,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_date
 
 from web.http.problems import Problem
-from web.metrics import count_answer
+from web.metrics import count_response
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -76,8 +76,8 @@ class RequestBounds:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST")  # HTTP/1.0 need not have one
         if host is not None and not is_host(host):
-            count_answer("unknown", _BAD_HOST.status, seconds=0)
-            return _BAD_HOST.answer().send(start_response)
+            count_response("unknown", _BAD_HOST.status, seconds=0)
+            return _BAD_HOST.api_response().send(start_response)
         for name in LEFT_OUT_WHEN_LONGER:
             if len(environ.get(name, "")) > MAX_FIELD_LENGTH:
                 del environ[name]

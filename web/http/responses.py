@@ -1,4 +1,4 @@
-"""Requests and answers as WSGI has them: for Flask, and for what answers without Flask."""
+"""Requests and responses as WSGI has them: for Flask, and for the fast path without it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -44,7 +44,7 @@ class ApiResponse(NamedTuple):
     body: bytes
     headers: Headers
 
-    def response(self) -> Response:
+    def flask_response(self) -> Response:
         return Response(self.body, self.status, self.headers)
 
     def send(self, start_response: StartResponse) -> list[bytes]:

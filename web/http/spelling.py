@@ -32,7 +32,7 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
     two are the same. Empty segments and dots are 404: clients resolve dots themselves. What no
     spelling makes an address of ours passes: the application has nothing there."""
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"] = environ["PATH_INFO"] or "/"  # of a URL that has none
         if not _plain.fullmatch(_as_sent(environ)):
             if _nowhere.search(path):
@@ -42,7 +42,7 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
                 return _moved(path, environ["QUERY_STRING"]).send(start_response)
         return app(environ, start_response)
 
-    return answer
+    return respond
 
 
 def _as_sent(environ: WSGIEnvironment) -> str:

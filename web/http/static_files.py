@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
-from web.http.fast_path import Call, HotCalls
+from web.http.fast_path import FastPath, FastRequest
 from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, ApiResponse, encoded_response
 from web.utils.encoded import Encoded
 
@@ -26,7 +26,7 @@ VERSION_LENGTH = 8
 _PATH = re.compile(r"/static/(?:[^/]+/)?([^/]+)")
 
 static_files = Blueprint("static_files", __name__, url_prefix="/static")
-hot = HotCalls(static_files)
+fast_path = FastPath(static_files)
 
 
 class _File(Encoded):
@@ -60,22 +60,24 @@ def is_static_file(environ: Mapping[str, Any]) -> bool:
     return found is not None and found[1] in _FILES
 
 
-@hot.route("GET", "/<version>/<filename>")
-def show_version(call: Call, version: str, filename: str) -> ApiResponse:
+@fast_path.route("GET", "/<version>/<filename>")
+def show_version(fast_request: FastRequest, version: str, filename: str) -> ApiResponse:
     """The file of now, whatever the version: nginx does the same, and a page of before a release is
     better served with it than without. Kept by browsers if it is the right one."""
-    return _answer(call, filename, KEPT_FOR_EVER if version == VERSION else ASKED_EACH_TIME)
+    return _response(
+        fast_request, filename, KEPT_FOR_EVER if version == VERSION else ASKED_EACH_TIME
+    )
 
 
-@hot.route("GET", "/<filename>")
-def show(call: Call, filename: str) -> ApiResponse:
-    return _answer(call, filename, ASKED_EACH_TIME)
+@fast_path.route("GET", "/<filename>")
+def show(fast_request: FastRequest, filename: str) -> ApiResponse:
+    return _response(fast_request, filename, ASKED_EACH_TIME)
 
 
-def _answer(call: Call, filename: str, cache_control: str) -> ApiResponse:
+def _response(fast_request: FastRequest, filename: str, cache_control: str) -> ApiResponse:
     file = _FILES.get(filename)
     if file is None:
         raise NotFound
-    answer = encoded_response(file, call.environ, file.tag, cache_control)
-    answer.headers.append(("X-Content-Type-Options", "nosniff"))
-    return answer
+    response = encoded_response(file, fast_request.environ, file.tag, cache_control)
+    response.headers.append(("X-Content-Type-Options", "nosniff"))
+    return response

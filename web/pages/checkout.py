@@ -28,7 +28,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldStatus
 from web.http.problems import more_cards
-from web.http.refusal_records import record_refusal
+from web.http.telemetry import record_refusal
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_POLICY, TEST_CARDS
@@ -267,7 +267,7 @@ def _hold_page(
     # Seats that cost nothing need no card, and Stripe need not know of their buyer.
     card_key = services().settings.stripe_publishable_key if hold.amount_minor else ""
     problem = record_refusal(refusal) if refusal else None
-    answer = page(
+    response = page(
         "hold.html",
         problem.status if problem else 200,
         event=event,
@@ -286,10 +286,10 @@ def _hold_page(
         test_cards=TEST_CARDS,
     )
     if problem and problem.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(problem.retry_after_s)
+        response.headers["Retry-After"] = str(problem.retry_after_s)
     if card_key:
-        answer.headers["Content-Security-Policy"] = STRIPE_POLICY
-    return answer
+        response.headers["Content-Security-Policy"] = STRIPE_POLICY
+    return response
 
 
 def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:

@@ -29,7 +29,7 @@ from web.domain.refusals import (
 from web.domain.sales import Hold, HoldStatus
 from web.domain.validation import MAX_SEATS_NAMED, number_of
 from web.http.locales import duration, isolated, isolated_seat
-from web.http.refusal_records import record_refusal
+from web.http.telemetry import record_refusal
 from web.pages import basket
 from web.pages.blueprint import browser, client, is_for_script, pages
 from web.pages.refusal_pages import words_of
@@ -190,7 +190,7 @@ def _for_script(event_id: str, refusal: Refusal) -> Response:
         mine = basket.seats_of(event_id)
         yours = [seat for seat in refusal.seats if seat in mine]
         problem = replace(problem, extra={**problem.extra, "yours": yours})
-    return problem.response()
+    return problem.flask_response()
 
 
 def _other_price_seen(held: Hold) -> tuple[int, str] | None:
@@ -366,7 +366,7 @@ def _rendered(
         sent = sent._replace(mistakes=mistakes)
     mine = basket.statuses_of(event.id)
     problem = record_refusal(sent.refusal) if sent else None
-    answer = page(
+    response = page(
         template,
         problem.status if problem else 200,
         event=event,
@@ -381,5 +381,5 @@ def _rendered(
         **context,
     )
     if problem and problem.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(problem.retry_after_s)
-    return answer
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response

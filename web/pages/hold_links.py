@@ -85,7 +85,7 @@ def _held(event_id: str, hold_id: str) -> Hold:
 
 def _page(template: str, hold: Hold, **context: Any) -> Response:
     event = services().box_office.event(hold.event_id)
-    answer = page(
+    response = page(
         template,
         event=event,
         hold=hold,
@@ -94,8 +94,8 @@ def _page(template: str, hold: Hold, **context: Any) -> Response:
         **context,
     )
     # The address is the key to the seats: no other site may learn it.
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def _to_hold(event_id: str, hold_id: str) -> WerkzeugResponse:

@@ -21,7 +21,7 @@ from web.domain.refusals import (
 )
 from web.http.locales import duration, isolated_seat
 from web.http.problems import Problem, problem_of
-from web.http.refusal_records import record_refusal
+from web.http.telemetry import record_refusal
 from web.pages.blueprint import is_for_script, pages
 from web.pages.names import names_of_seats
 from web.pages.rendering import Step, in_seconds, notice, problem_page
@@ -115,7 +115,7 @@ def refuse_forgery(error: CSRFError) -> Response:
     else:
         code, title, *paragraphs = "form_outdated", "Please send the form again", OTHER_COOKIE
     if is_for_script():
-        return Problem(400, code, " ".join(paragraphs)).response()
+        return Problem(400, code, " ".join(paragraphs)).flask_response()
     return notice(
         400,
         title,

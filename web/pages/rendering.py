@@ -89,10 +89,10 @@ def notice(
     retry_after_s: int | None = None,
 ) -> Response:
     """A page that says what happened, whether anything was charged, and what to do next."""
-    answer = page("notice.html", status, title=title, paragraphs=paragraphs, steps=steps)
+    response = page("notice.html", status, title=title, paragraphs=paragraphs, steps=steps)
     if retry_after_s is not None:
-        answer.headers["Retry-After"] = str(retry_after_s)
-    return answer
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response
 
 
 def in_seconds(number: int) -> str:
@@ -151,9 +151,9 @@ def problem_page(problem: Problem, wait: str = "") -> Response:
                 ),
             )
             steps = (basket,)
-    answer = notice(problem.status, *words, steps=steps, retry_after_s=problem.retry_after_s)
-    answer.headers.extend(problem.headers)
-    return answer
+    response = notice(problem.status, *words, steps=steps, retry_after_s=problem.retry_after_s)
+    response.headers.extend(problem.headers)
+    return response
 
 
 def _hold_of_form() -> Step | None:

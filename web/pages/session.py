@@ -39,7 +39,7 @@ def keep_sessions(app: Flask) -> None:
     app.config.update(
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=LIFETIME,
-        # Written when something changed, not with each answer.
+        # Written when something changed, not with each response.
         SESSION_REFRESH_EACH_REQUEST=False,
     )
     app.session_interface = PageSessions()
