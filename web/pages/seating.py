@@ -46,16 +46,18 @@ def fits_a_page(event: Event) -> bool:
     return sum(event.spans[section.id].length for section in seated) <= MAX_SEATS_ON_PAGE
 
 
-def sections_of(event: Event, hall: str, *, with_rows: bool) -> list[SectionView]:
+def sections_of(event: Event, seat_states: str, *, with_rows: bool) -> list[SectionView]:
     return [
-        section_of(event, section, hall, section.rows if with_rows else ())
+        section_of(event, section, seat_states, section.rows if with_rows else ())
         for section in event.sections
     ]
 
 
-def section_of(event: Event, section: Section, hall: str, shown: Sequence[Row]) -> SectionView:
+def section_of(
+    event: Event, section: Section, seat_states: str, shown: Sequence[Row]
+) -> SectionView:
     span = event.spans[section.id]
-    part = hall[span.start : span.start + span.length]
+    part = seat_states[span.start : span.start + span.length]
     ids = {row.id for row in shown} if section.kind == "seated" else ()
     # Of a stadium whose sections have pages of their own, none is shown.
     starts = _starts(section) if ids else ()

@@ -1,1 +1,1 @@
-"""What the product does, told without HTTP, Redis, MongoDB or Stripe."""
+"""What the product does, independent of HTTP, Redis, MongoDB and Stripe."""

@@ -1,5 +1,5 @@
-"""Read-only: do Redis, MongoDB and the gateway tell the same story, and is it one that the rules
-allow? (design: "Rules that always hold", as far as they can be seen at rest.)"""
+"""Read-only: checks that Redis, MongoDB and the gateway agree, and that their state satisfies the
+invariants (design: "Rules that always hold", as far as they can be checked at rest)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ GATEWAY_WINDOW = timedelta(days=1)
 """How far back payments are compared."""
 
 PAID_BEFORE = timedelta(hours=1)
-"""How long before its booking a payment may have been made, by another clock than the booking's: it
+"""How long before its booking a payment may have been made, by a clock other than the booking's: it
 was finished after an hour without MongoDB, or one of the clocks is wrong."""
 
 BATCH = 1_000
 """Receipts whose bookings are looked up together."""
 
 GRACE_MS = 5_000
-"""How late the worker may be with holds and leases that have run out."""
+"""How late the worker may be with expired holds and leases."""
 
 
 @dataclass
 class Check:
-    """``rule`` in words; ``looked_at`` says how many things it was checked on; each problem is a
-    difference, described; ``not_looked_at`` is why the check could not be made, or not to
-    its end."""
+    """``rule`` in words; ``looked_at`` is the number of things that were checked; each of
+    ``problems`` describes a difference; ``not_looked_at`` is why the check could not be made, or
+    not completed."""
 
     rule: str
     looked_at: int = 0
@@ -45,7 +45,7 @@ class Check:
 
     @property
     def findings(self) -> list[str]:
-        """All that keeps it from being passed."""
+        """Everything that keeps the check from passing."""
         unseen = [f"{self.rule}: not looked at: {self.not_looked_at}"] if self.not_looked_at else []
         return self.problems + unseen
 
@@ -61,7 +61,7 @@ def audit(
     gateway: Gateway,
     window: timedelta = GATEWAY_WINDOW,
 ) -> list[Check]:
-    """All checks, each with what it found, or why it could not look."""
+    """All checks, each with its problems, or why it could not be made."""
     auditor = _Auditor(seats, bookings, gateway, window)
     return [auditor.run(rule, look) for rule, look in auditor.checks()]
 

@@ -1,4 +1,4 @@
-"""Before the money: look at an event, hold seats, look the hold up, give it back."""
+"""Before the payment: look at an event, hold seats, look a hold up, release it."""
 
 from collections.abc import Callable, Sequence
 
@@ -33,15 +33,15 @@ class BoxOffice:
         self._tokens = tokens
 
     def events(self) -> list[Event]:
-        """Those on sale. One that Redis has lost is left out until it is there again."""
+        """Those on sale. One that Redis has lost is left out until it is back."""
         return self._seats.current_events(self._seats.event_ids())
 
     def event(self, event_id: str) -> Event:
         return self._seats.current_event(event_id)
 
     def event_to_name(self, event_id: str) -> Event:
-        """As it is called now; while Redis is away, or when the event was withdrawn, as this
-        process saw it last."""
+        """The current definition; while Redis is unreachable, or when the event was withdrawn, the
+        last one that this process saw."""
         try:
             return self._seats.current_event(event_id)
         except Unavailable:
@@ -123,7 +123,7 @@ class BoxOffice:
         return _booked_hold(booking)
 
     def extend(self, event_id: str, hold_id: str, token: str) -> Hold:
-        """Gives the hold its time once more, once. Raises HoldNotFound, HoldExpired,
+        """Gives the hold its full time again, once. Raises HoldNotFound, HoldExpired,
         AlreadyExtended, PaymentInProgress, AlreadyBooked."""
         self._check_token(event_id, hold_id, token)
         refusal: Refusal = HoldExpired()
@@ -139,7 +139,7 @@ class BoxOffice:
         raise refusal
 
     def release(self, event_id: str, hold_id: str, token: str) -> None:
-        """Gives the seats back; again is fine. Raises HoldNotFound, PaymentInProgress,
+        """Releases the seats. Idempotent. Raises HoldNotFound, PaymentInProgress,
         AlreadyBooked."""
         self._check_token(event_id, hold_id, token)
         try:
@@ -175,7 +175,7 @@ def _check_quantity(field: str, quantity: int, event: Event) -> None:
 
 
 def _booked_hold(booking: Booking) -> Hold:
-    """A hold that became a booking ended in that moment."""
+    """The hold of a booking: it ended at the moment of the sale."""
     return Hold(
         id=booking.hold_id,
         event_id=booking.event_id,

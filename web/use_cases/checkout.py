@@ -1,8 +1,8 @@
 """The money: authorise, book, capture, confirm, in this order (design: "Paying").
 
-Every step may be repeated and does nothing twice, so a payment that was left half done is finished
-by doing the rest of it again. The insert of the booking is the commit point: before it a payment
-is undone, after it a payment is finished, whatever happens.
+Every step is idempotent, so a payment that was left half done is finished by doing the rest of it
+again. The insert of the booking is the commit point: before it a payment is undone, after it a
+payment is finished, whatever happens.
 """
 
 import hashlib
@@ -61,46 +61,45 @@ from web.use_cases.current_event import with_event
 from web.use_cases.gateway_metadata import metadata_of
 
 CHECKPOINTS = ("begun", "authorized", "lease_renewed", "booked", "captured", "confirmed")
-"""The points in a payment's life: each is reached when the step of its name is done. Tests stop
-the process there. When the step after a point has no answer, this is how things stand:
+"""Each is reached when the step of its name is done. Tests stop the process there. When the step
+after a checkpoint gets no response, this is the state of the payment:
 
-    point       seats    booking  money     the buyer hears  what the worker does after the lease
-    begun       paying   none     none      202              retires its gateway key, then undoes
-                                                             it: 402 to the same key
-    authorized  paying   none     reserved  202              books, captures, confirms
-    own         paying   none     reserved  202              the same, a whole lease later
-    booked      paying   there    reserved  202              captures, confirms
-    captured    paying   there    captured  201              confirms
-    confirmed   sold     there    captured  201              nothing
+    checkpoint     seats   booking  money       response  what the worker does after the lease
+    begun          paying  none     none        202       retires its gateway key, then undoes it:
+                                                          402 for the same key
+    authorized     paying  none     authorized  202       books, captures, confirms
+    lease_renewed  paying  none     authorized  202       the same, a whole lease later
+    booked         paying  stored   authorized  202       captures, confirms
+    captured       paying  stored   captured    201       confirms
+    confirmed      sold    stored   captured    201       nothing
 
-A step may have had its effect all the same; the worker looks. A process that is killed says nothing
-to its buyer (nginx: 504). Seats that cost nothing have no money that could be missing: from
-"begun" on the worker books them.
+The step may still have had its effect, so the worker looks. When the process is killed, nginx
+returns 504. Seats that cost nothing need no authorisation: from "begun" on the worker books them.
 """
 
 GATEWAY_TRIES = 2
-"""Calls with the same key before the gateway's list is asked instead."""
+"""Calls with the same key before the gateway's list is read instead."""
 
 INSERT_TRIES = 2
 
 BUDGET_OF_LEASE = 0.4
 FENCE_OF_LEASE = 0.6
-"""The parts of a lease after which no call to the gateway begins, and no insert: what has begun by
-then has ended, one way or the other, when the lease does and the worker takes over. A lease longer
-than the default leaves no more time for calls: the buyer has waited long enough, and nginx will not
-wait much longer."""
+"""The fractions of a lease after which no call to the gateway starts, and no insert: what has
+started by then has ended, one way or the other, when the lease expires and the worker takes over.
+A lease longer than the default leaves no more time for calls: the buyer has waited long enough, and
+nginx will not wait much longer."""
 
 UNDER_WAY = timedelta(minutes=15)
-"""How long a payment is looked for at the gateway whose key was used and that is not listed: many
-times longer than the list is late. No reading of the list that puts a payment back under way goes
-further into the past: what is not found by then is let go, and never booked."""
+"""How long the worker keeps looking for a payment whose key was used and that is not in the
+gateway's list: many times longer than the list lags. No reading of the list that restores payments
+in progress goes further back: what is not found by then is voided, and never booked."""
 
 LOOK_WITHIN_MS = 15_000
-"""When the gateway tells of a payment, the process that began it needs a second for the rest; after
-this it has had its time, and the worker looks without waiting for the whole lease."""
+"""After a webhook about a payment, the process that began it needs a second for the rest; after
+this time the worker looks without waiting for the whole lease."""
 
 REPEAT_WAIT_S = 2.0
-"""How long a repeat waits for the payment it repeats, before it says that it is in progress."""
+"""How long a retry waits for the payment in progress before it gets PaymentInProgress."""
 
 REPEAT_POLL_S = 0.05
 
@@ -110,13 +109,13 @@ NOT_CHARGED = PaymentDeclined(NOT_COMPLETED, "The payment broke off before the c
 CANNOT_BE_PAID = "The payment provider does not take payments for these seats at the moment."
 
 MENDING_S = 30
-"""When a buyer may ask again while the gateway does not let the shop in: that takes a person."""
+"""Retry-After while the gateway rejects the shop's key or account, which a person has to fix."""
 
 BUSY_S = 5
-"""When a buyer may ask again for whom the gateway had no time."""
+"""Retry-After when the gateway was rate-limiting the shop."""
 
 UNREACHED_S = 2
-"""When a buyer may ask again while the gateway takes no connection."""
+"""Retry-After while the gateway cannot be reached."""
 
 GATEWAY = "payment gateway"
 """What Unavailable calls this part of the service."""
@@ -134,8 +133,9 @@ class Paid:
 
 @dataclass
 class _InFlight:
-    """A payment in the hands of this process, since when and until when, on the monotonic clock, it
-    asks the gateway and inserts. ``authorization``: the money that is reserved, if any is."""
+    """A payment that this process is working on. It may call the gateway until ``asks_until_s`` and
+    insert until ``inserts_until_s``, by the monotonic clock. ``authorization``: the authorised
+    money, if any."""
 
     payment: PaymentAttempt
     began_s: float
@@ -167,7 +167,7 @@ class Checkout:
         lease_s: float = DEFAULT_LEASE_S,
         on_checkpoint: Callable[[str], None] = lambda point: None,
     ):
-        """``on_checkpoint`` is told each of POINTS when it is reached."""
+        """``on_checkpoint`` is called with each of CHECKPOINTS when it is reached."""
         self._on_checkpoint = on_checkpoint
         self._budget_s = min(lease_s, DEFAULT_LEASE_S) * BUDGET_OF_LEASE
         self._fence_s = lease_s * FENCE_OF_LEASE
@@ -185,13 +185,13 @@ class Checkout:
         buyer: Buyer,
         sent: Sequence[str] = (),
     ) -> Paid:
-        """Charges for a hold and books it, once, however often it is asked with the same key.
-        ``sent`` is payment method, address and name letter for letter, where ``buyer`` has them in
-        another spelling: a repeat must be known again after the rules of spelling have changed.
+        """Charges for a hold and books it, once, however often it is called with the same key.
+        ``sent`` is payment method, address and name exactly as received, where ``buyer`` has them
+        normalised: a retry must be recognised even after the rules of normalisation have changed.
 
         Raises HoldNotFound, HoldExpired, AlreadyBooked, PaymentDeclined, PaymentInProgress,
-        IdempotencyKeyReused, InvalidRequest, SeatTaken, Replayed, PaymentPending when the outcome
-        is not known yet, and Unavailable when nothing happened.
+        IdempotencyKeyReused, InvalidRequest, SeatTaken, EarlierRefusal, PaymentPending when the
+        outcome is not known yet, and Unavailable when nothing happened.
         """
         if not self._tokens.is_token_of(event_id, hold_id, token):
             raise HoldNotFound
@@ -206,7 +206,7 @@ class Checkout:
 
     def payment(self, event_id: str, hold_id: str, token: str, key_digest: str) -> Receipt | None:
         """What became of a payment whose outcome was not known: its receipt, or None as long as it
-        is, or may be, under way. Raises HoldNotFound, PaymentNotFound, Replayed."""
+        is, or may be, in progress. Raises HoldNotFound, PaymentNotFound, EarlierRefusal."""
         if not self._tokens.is_token_of(event_id, hold_id, token):
             raise HoldNotFound
         try:
@@ -221,8 +221,8 @@ class Checkout:
             raise
 
     def hurry(self, authorization: GatewayPayment) -> None:
-        """Something has become of this money, says the gateway: has the worker look sooner, if
-        its payment is under way. Nothing for money that is not ours."""
+        """The gateway reported a change: makes the worker look at the payment sooner, if it is in
+        progress. Does nothing for payments that are not ours."""
         metadata = authorization.metadata
         if {"event", "hold_id"} <= metadata.keys():
             self._seats.shorten_lease(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
@@ -230,11 +230,11 @@ class Checkout:
     def resume(
         self, payment: PaymentAttempt, charges: Mapping[str, GatewayPayment] | None = None
     ) -> str:
-        """Ends a payment that nobody ended in time: finished when the money is reserved, the
-        booking there, or nothing to be paid; undone when no money can ever be reserved for it.
-        Never starts a charge: its buyer may have been told that nothing happened. ``charges`` are
-        the gateway's, by key, when somebody has read its list since the payment lapsed. Returns
-        what was done, for the log. Raises PaymentPending when neither can be done yet."""
+        """Finishes a payment whose lease expired, when the money is authorised, the booking exists,
+        or nothing has to be paid; undoes it when no money can be authorised for it any more. Never
+        starts a charge: its buyer may have been told that nothing happened. ``charges`` are the
+        gateway's, by key, if its list was read since the lease expired. Returns what was done, for
+        the log. Raises PaymentPending when neither can be done yet."""
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
             try:
@@ -267,11 +267,11 @@ class Checkout:
     def _settled(
         self, payment: PaymentAttempt, charges: Mapping[str, GatewayPayment] | None
     ) -> GatewayPayment | None:
-        """The money that is reserved for a payment; None when none is and none can be any more. The
-        list may be late, and the process that was about to charge the card may only be stopped: a
-        key that is not listed is retired before anybody is told that nothing was charged. Raises
-        PaymentDeclined, IdempotencyKeyReused, and PaymentPending when the key was used and its
-        payment is not listed."""
+        """The money authorised for a payment; None when there is none and there can be none any
+        more. The list may lag, and the process that was about to charge the card may only be
+        paused: a key that is not listed is retired before anybody is told that nothing was charged.
+        Raises PaymentDeclined, IdempotencyKeyReused, and PaymentPending when the key was used and
+        its payment is not listed."""
         key, begun_at = payment.gateway_key, payment.begun_at
         found = self._gateway.find(key, begun_at) if charges is None else charges.get(key)
         if found is None:
@@ -280,15 +280,14 @@ class Checkout:
                     key, payment.amount_minor, payment.currency, payment.fingerprint
                 )
             except KeyUsed:
-                # Once more, by the gateway's own clock: that of Redis may be far ahead of it.
+                # Again, by the gateway's own clock: that of Redis may be far ahead of it.
                 found = self._gateway.find(key, self._gateway.now() - UNDER_WAY)
                 if found is None and self._seats.now() - begun_at < UNDER_WAY:
                     raise PaymentPending(payment.key_digest) from None
         return found and _reserved(payment, found)
 
     def _not_charged(self, payment: PaymentAttempt) -> PaymentDeclined | SeatTaken:
-        """Why, when its money was let go or never reserved: somebody else has a seat, or nobody
-        carried it on."""
+        """Why nothing was charged: somebody else has a seat, or the payment was interrupted."""
         others = self._bookings.holding(payment.event_id, payment.seats)
         sold = {seat for other in others for seat in other.seats}
         if lost := tuple(seat for seat in payment.seats if seat in sold):
@@ -307,7 +306,7 @@ class Checkout:
     def _begin(
         self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
     ) -> _InFlight | Paid:
-        """The payment, or the answer that its key got before."""
+        """The payment, or the earlier result for its key."""
 
         def begin(event: Event) -> PaymentAttempt | EarlierReceipt:
             return self._seats.begin_payment(event, hold_id, buyer, key_digest, fingerprint)
@@ -333,8 +332,8 @@ class Checkout:
                 return self._attempt(begun, asked_s)
 
     def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid | None:
-        """What the booking remembers of the answer to this key, when there is one. Raises
-        AlreadyBooked, IdempotencyKeyReused."""
+        """The result for this key as the booking has it, if there is one. Raises AlreadyBooked,
+        IdempotencyKeyReused."""
         booking = self._bookings.find(booking_id_of(hold_id))
         if booking is None:
             return None
@@ -379,8 +378,8 @@ class Checkout:
     def _undo(
         self, attempt: _InFlight, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int:
-        """How many more cards the hold takes. Raises the answer that the key has got meanwhile,
-        when the worker was faster: a key has one final answer."""
+        """Returns how many more cards can be tried for the hold. When the worker was faster, raises
+        the result that it has recorded for the key: a key has one final result."""
         attempts_left = self._seats.undo_payment(attempt.payment, answer)
         if attempts_left is None:
             with suppress(PaymentNotFound):
@@ -388,18 +387,19 @@ class Checkout:
         return attempts_left or 0
 
     def _hear_final_answer(self, attempt: _InFlight) -> None:
-        """Of a payment that the worker has taken over: raises Replayed with what it answered,
-        PaymentNotFound when that was nothing, and PaymentPending when it is not known now."""
+        """For a payment that the worker has taken over: raises EarlierRefusal with the result that
+        it recorded, PaymentNotFound if there is none, and PaymentPending when that cannot be known
+        now."""
         payment = attempt.payment
         with suppress(EventNotFound, Unavailable):
             self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
         raise attempt.pending()
 
     def _check_own(self, attempt: _InFlight) -> None:
-        """Before the commit point: a process that was stopped for a while, or a worker, may find
-        that a worker has ended its payment and told the buyer so, or is about to. When Redis does
-        not know the payment, nobody knows what its buyer may have been told: the worker builds the
-        event anew, with the gateway's open payments, and ends it. Raises PaymentPending then."""
+        """Before the commit point: while this process was paused, a worker may have ended its
+        payment and reported that to the buyer, or be about to. When Redis does not know the
+        payment, its buyer may have got any response: the worker rebuilds the event with the
+        gateway's open payments and ends this one. Raises PaymentPending in all these cases."""
         try:
             own = self._seats.renew_lease(attempt.payment)
         except (Unavailable, EventNotFound):
@@ -410,8 +410,8 @@ class Checkout:
             raise attempt.pending()
 
     def _let_go(self, attempt: _InFlight, authorization: GatewayPayment) -> None:
-        """The money of a payment that was ended without it. When this fails, the worker does it.
-        After a loss of Redis the key may be under way again, and the money is what it waits for."""
+        """Releases the authorisation of a payment that was ended without it. When this fails, the
+        worker does it. After a loss of Redis the payment may be in progress again and need it."""
         payment = attempt.payment
         with suppress(Unavailable):
             booking = self._bookings.find(booking_id_of(payment.hold_id))
@@ -421,7 +421,7 @@ class Checkout:
                 self._void(attempt)
 
     def _is_under_way(self, payment: PaymentAttempt) -> bool:
-        """Whoever is at work on it. Raises Unavailable."""
+        """Whichever process is working on it. Raises Unavailable."""
         try:
             replay = self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
         except (EventNotFound, NotKnownNow, PaymentNotFound, EarlierRefusal):
@@ -429,8 +429,8 @@ class Checkout:
         return replay is None
 
     def _void(self, attempt: _InFlight) -> None:
-        """Its money, if there is any, is not needed. Raises PaymentPending when it may still be
-        reserved."""
+        """Releases the authorisation, if there is one. Raises PaymentPending when it may still be
+        in place."""
         if attempt.authorization is None:
             return
         try:
@@ -439,7 +439,7 @@ class Checkout:
             raise attempt.pending() from error
 
     def _authorize(self, attempt: _InFlight) -> GatewayPayment | None:
-        """None when the booking is there already. Raises PaymentDeclined, SeatTaken, AlreadyBooked,
+        """None when the booking exists already. Raises PaymentDeclined, SeatTaken, AlreadyBooked,
         IdempotencyKeyReused, InvalidRequest, NotExecuted, PaymentPending."""
         payment = attempt.payment
         if not payment.buyer.payment_method:
@@ -458,7 +458,7 @@ class Checkout:
                 log.warning("payment %s: authorize: %s", payment.gateway_key, error)
                 unanswered = True
             except NotExecuted:
-                # That this call did nothing says nothing of one before it that had no answer.
+                # This call had no effect, but an earlier one without a response may have had.
                 if not unanswered:
                     raise
             except KeyUsed:
@@ -469,8 +469,8 @@ class Checkout:
         return self._look_up(attempt)
 
     def _look_up(self, attempt: _InFlight) -> GatewayPayment:
-        """The authorisation whose answer was lost. Not being there (yet) is no proof that it never
-        will be: raises PaymentPending, and PaymentDeclined."""
+        """The authorisation whose response was lost. That it is not listed (yet) does not prove
+        that it never will be: raises PaymentPending, and PaymentDeclined."""
         payment = attempt.payment
         try:
             found = self._gateway.find(payment.gateway_key, payment.begun_at)
@@ -483,10 +483,10 @@ class Checkout:
         raise attempt.pending()
 
     def _hear_gateway(self, attempt: _InFlight) -> None:
-        """Of a key that it knows from before: the worker retired it, which had reason to think that
-        this process was gone, or Redis has forgotten what became of it. Returns when it was booked.
-        Otherwise raises the answer that it had; PaymentPending when that is not known, or money is
-        reserved: another process may be at work with it, and the worker comes after both."""
+        """For a key that the gateway has seen before: the worker retired it, having reason to think
+        that this process was gone, or Redis has lost its result. Returns when it was booked.
+        Otherwise raises the earlier result; PaymentPending when that is not known, or when money is
+        authorised: another process may be working on it, and the worker follows up on both."""
         payment = attempt.payment
         try:
             with suppress(EventNotFound, PaymentNotFound):
@@ -496,7 +496,7 @@ class Checkout:
             if self._settled(payment, None) is None:
                 raise self._not_charged(payment)
         except AlreadyBooked:
-            return  # With another key; the insert says so.
+            return  # With another key; the insert reports that.
         except (GatewayError, Unavailable) as error:
             log.warning("payment %s: look-up: %s", payment.gateway_key, error)
             raise attempt.pending() from error
@@ -504,8 +504,8 @@ class Checkout:
 
     def _book(self, attempt: _InFlight, now: datetime) -> Booking:
         """The commit point; ``now`` is by the clock of Redis. Raises SeatTaken when another booking
-        has a seat (the authorisation is then void), PaymentPending when MongoDB's answer is
-        missing."""
+        has a seat (the authorisation is then voided), PaymentPending when MongoDB does not
+        respond."""
         payment = attempt.payment
         booking = Booking(
             id=booking_id_of(payment.hold_id),
@@ -533,7 +533,7 @@ class Checkout:
         raise attempt.pending()
 
     def _names(self, payment: PaymentAttempt) -> SoldAs | None:
-        """None when nobody knows them now: the sale goes on without."""
+        """None when they cannot be read now: the sale continues without them."""
         try:
             event = self._seats.cached_event(payment.event_id)
         except (EventNotFound, Unavailable):
@@ -541,9 +541,9 @@ class Checkout:
         return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
 
     def _only_payment(self, attempt: _InFlight, stored: Booking) -> Booking:
-        """The booking that is there may be another attempt's of the same hold, which Redis had
-        forgotten. Then this attempt's money is not needed. Raises AlreadyBooked when that attempt
-        had another key."""
+        """The stored booking may be from another attempt for the same hold, which Redis had lost.
+        Then this attempt's authorisation is released. Raises AlreadyBooked when that attempt had
+        another key."""
         if attempt.authorization and attempt.authorization.payment_id != stored.payment_id:
             self._void(attempt)
         if stored.key_digest != attempt.payment.key_digest:
@@ -552,8 +552,8 @@ class Checkout:
         return stored
 
     def _give_way(self, attempt: _InFlight, lost: SeatTaken) -> None:
-        """Another booking has a seat: Redis had forgotten it. Let the money go, then correct
-        Redis. In this order, for a payment that is not over is taken up again by the worker."""
+        """Another booking has a seat, which Redis had lost. Releases the authorisation, then
+        corrects Redis: in this order, because the worker resumes a payment that has not ended."""
         self._void(attempt)
         payment = attempt.payment
         for other in self._bookings.holding(payment.event_id, payment.seats):
@@ -561,7 +561,7 @@ class Checkout:
         self._undo(attempt, lost)
 
     def _finish(self, attempt: _InFlight, booking: Booking) -> None:
-        """After the commit point: take the money, then tell Redis."""
+        """After the commit point: captures the money, then records the sale in Redis."""
         self._on_checkpoint("booked")
         if booking.payment_id:
             self._capture(attempt, booking.payment_id)
@@ -569,8 +569,8 @@ class Checkout:
         try:
             self._confirm(booking)
         except Exception:
-            # Booked and paid: whatever is wrong with Redis, the receipt stands. The worker tells
-            # Redis when it can be told.
+            # Booked and paid: whatever is wrong with Redis, the receipt is valid. The worker
+            # records the sale once Redis can be reached.
             log.exception("booking %s: Redis could not be told", booking.id)
         else:
             self._on_checkpoint("confirmed")
@@ -594,8 +594,8 @@ class Checkout:
 
 
 def _reserved(payment: PaymentAttempt, found: GatewayPayment) -> GatewayPayment | None:
-    """None when it was let go. Raises PaymentDeclined when the card was refused, and
-    IdempotencyKeyReused when the key stood for something else."""
+    """None when it was voided. Raises PaymentDeclined when the card was refused, and
+    IdempotencyKeyReused when the key was used for a different payment."""
     if found.metadata["fingerprint"] != payment.fingerprint:
         raise IdempotencyKeyReused
     if found.decline:
@@ -613,6 +613,6 @@ def _not_possible_now(error: NotExecuted) -> Unavailable:
 
 
 def _digest(*parts: str) -> str:
-    """Each part with its length, so that no two lists of parts look the same."""
+    """Includes each part's length, so that no two lists of parts give the same text."""
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()

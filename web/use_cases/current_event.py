@@ -1,4 +1,4 @@
-"""Acting on an event as it is on sale, not as this process remembers it."""
+"""Acting on an event as it is on sale, not as this process has it cached."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +14,7 @@ from web.domain.refusals import (
 from web.ports.seat_store import SeatStore
 
 DEFINITION_TRIES = 3
-"""How often a call starts again because the event was opened with another definition meanwhile."""
+"""How often a call is retried because the event was opened with another definition meanwhile."""
 
 DEPEND_ON_DEFINITION = (InvalidRequest, SeatNotFound, SectionNotFound)
 """Refusals that ``act`` makes from its argument alone, before Redis has compared versions."""
@@ -23,10 +23,10 @@ Answer = TypeVar("Answer")
 
 
 def with_event(seats: SeatStore, event_id: str, act: Callable[[Event], Answer]) -> Answer:
-    """``act`` with the definition this process knows, again when that was out of date. Positions
-    and prices that ``act`` takes from its argument are thus those on sale, and so is what it
-    refuses: a seat may have been added a moment ago. Whoever asks for what does not exist costs
-    Redis one read, which all who wait at the same moment share."""
+    """Calls ``act`` with the cached definition, and again when that was out of date. So the
+    positions and prices that ``act`` takes from its argument are those on sale, and so are its
+    refusals: a seat may have been added a moment ago. A request for what does not exist costs Redis
+    one read, which all requests of the same moment share."""
     for _ in range(DEFINITION_TRIES):
         event = seats.cached_event(event_id)
         try:

@@ -1,4 +1,4 @@
-"""A form that is sent twice (a double click, a reload, the back button) makes one hold."""
+"""A form that is submitted twice (a double click, a reload, the back button) makes one hold."""
 
 import time
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class FormHolds:
         self._tokens = tokens
 
     def hold_once(self, event_id: str, form: str, hold: Callable[[], tuple[Hold, str]]) -> Hold:
-        """The hold that the same form got before, while it can be paid; otherwise a new one. Who
-        asks again for the very seats that this form has booked gets the booked hold. ``form`` names
-        the form and all that it asks for, and nobody else can have the same. ``hold`` is a call of
-        BoxOffice; raises what that raises."""
+        """The hold that the same form got before, while it can be paid; otherwise a new one.
+        Submitting the form again for the very seats that it has booked returns the booked hold.
+        ``form`` identifies the form and its selection, and is unique to its browser. ``hold`` is a
+        call of BoxOffice; raises what that raises."""
         earlier = self._earlier(event_id, form)
         if earlier and earlier.status != HoldStatus.BOOKED:
             return earlier
@@ -49,7 +49,7 @@ class FormHolds:
 
     def _earlier(self, event_id: str, form: str) -> Hold | None:
         """What the form got before: held, being paid or booked. None when it ended, or its booking
-        was refunded: those seats are somebody else's to buy."""
+        was refunded: those seats are on sale again."""
         hold_id = self._seats.hold_of_form(event_id, form)
         if hold_id is None:
             return None

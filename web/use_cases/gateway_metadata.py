@@ -1,4 +1,4 @@
-"""What the gateway's ledger keeps of a payment: enough to carry it to its end without Redis.
+"""What the gateway stores with a payment: enough to finish it without Redis.
 
 Stripe takes 50 metadata fields with names of 40 and values of 500 characters
 (https://docs.stripe.com/api/metadata); a list of seats may need several.

@@ -1,4 +1,4 @@
-"""Putting declared events on sale, and keeping what is on sale true to the bookings."""
+"""Putting declared events on sale, and keeping them consistent with the bookings."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class OpeningRefused(Exception):
-    """The message says which seats stand in the way."""
+    """The message names the seats that prevent it."""
 
 
 class UnderWay:
@@ -134,7 +134,7 @@ class Opening:
         return before
 
     def _check_bookings(self, event: Event) -> list[str]:
-        """Redis may have lost them. Returns the seats that are sold."""
+        """Redis may have lost the sold seats. Returns them."""
         sold = self._bookings.sold_seats(event.id)
         if lost := [seat for seat in sold if seat not in event.positions]:
             raise OpeningRefused(

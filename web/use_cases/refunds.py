@@ -1,4 +1,4 @@
-"""Giving the money back and the seats to somebody else, at the organiser's word."""
+"""Refunding a booking at the organiser's request, and putting its seats on sale again."""
 
 import logging
 from contextlib import suppress
@@ -22,8 +22,8 @@ class Refunding:
         self._gateway = gateway
 
     def refund(self, booking_id: str) -> Booking:
-        """Refunds a booking and puts its seats on sale again. Each step may be repeated; what is
-        broken off after the first, the worker goes on with. Raises BookingNotFound, Unavailable,
+        """Refunds a booking and puts its seats on sale again. Each step is idempotent; a refund
+        interrupted after the first is completed by the worker. Raises BookingNotFound, Unavailable,
         NotExecuted, OutcomeUnknown."""
         booking = self._booking(booking_id)
         if booking.refunded_at is None:

@@ -1,4 +1,4 @@
-"""How a sale goes, for the organiser."""
+"""How a sale is going, for the organiser."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

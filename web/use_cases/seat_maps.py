@@ -1,4 +1,4 @@
-"""Seat maps as the API sends them, made once for all who ask at the same moment."""
+"""Seat maps as the API sends them, encoded once for all requests of the same moment."""
 
 from functools import cached_property
 
@@ -16,7 +16,7 @@ EVENTS_KEPT = 100
 longest goes first."""
 
 EVERYBODY = 10_000
-"""As many as can wait at one moment share one reading."""
+"""As many as can wait at one moment share one read."""
 
 
 class EncodedMap(Encoded):
