@@ -1,7 +1,6 @@
 """TicketS: the Flask service that holds, charges and books seats.
 
-Arrows point one way: ``api`` and ``cli`` call ``use_cases``, which know only ``domain``
-and the ``ports``; each module of ``stores`` is the only one that knows its outside system.
+Divided into rooms, of which each knows only those below it; docs/architecture.md has them.
 """
 
 __version__ = "0.1.0"

@@ -159,20 +159,23 @@ def test_the_files_and_headings_that_a_document_names_exist(document):
         assert (REPOSITORY / name).exists(), name
 
 
-def test_the_pages_that_the_code_names_exist():
-    folders = ("web", "sidecar", "ops", "lua", "tests", "events")
-    sources = [
+SOURCES = [
+    *(
         source
-        for folder in folders
+        for folder in ("web", "sidecar", "ops", "lua", "tests", "events")
         for suffix in ("py", "js", "j2", "html", "lua", "sh", "toml")
         for source in (REPOSITORY / folder).rglob(f"*.{suffix}")
         if "node_modules" not in source.parts
-    ]
-    sources += [REPOSITORY / name for name in ("Makefile", "tickets", ".env.example")]
-    sources += REPOSITORY.glob("*.py")
+    ),
+    *(REPOSITORY / name for name in ("Makefile", "pyproject.toml", "tickets", ".env.example")),
+    *REPOSITORY.glob("*.py"),
+]
+
+
+def test_the_pages_that_the_code_names_exist():
     named = {
         (source, name, anchor)
-        for source in sources
+        for source in SOURCES
         for name, anchor in re.findall(
             r"\b((?:docs/[\w/-]+|[A-Z]+)\.md)(?:#([\w-]+))?", source.read_text()
         )
@@ -181,6 +184,20 @@ def test_the_pages_that_the_code_names_exist():
     for source, name, anchor in named:
         assert (REPOSITORY / name).is_file(), f"{source} names {name}"
         assert not anchor or anchor in anchors_of(REPOSITORY / name), f"{source}: {name}#{anchor}"
+
+
+def test_the_files_that_the_code_names_exist():
+    named = {
+        (source, name)
+        for source in SOURCES
+        if not source.is_relative_to(REPOSITORY / "tests")  # they make up files, too
+        for name in re.findall(
+            r"(?<![\w/.-])((?:web|lua|tests|ops|sidecar|events)/[\w./-]+\.\w+)", source.read_text()
+        )
+    }
+    assert len(named) > 20
+    for source, name in named:
+        assert (REPOSITORY / name).exists(), f"{source} names {name}"
 
 
 def test_the_list_of_pages_names_each_of_them():
