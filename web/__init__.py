@@ -4,4 +4,4 @@ Divided into rooms, of which each knows only those below it; docs/architecture.m
 """
 
 __version__ = "0.1.0"
-"""Of TicketS, as CHANGELOG.md has it. Nothing else repeats it."""
+"""The version of TicketS, the newest in CHANGELOG.md. It is defined only here."""

@@ -1,5 +1,5 @@
-"""Other websites: which of them may call the API from a browser, and what the application and nginx
-both say about it (``http/cross_site.py``, ``ops/nginx/cross_site.conf.j2``, ``cors.conf.j2``)."""
+"""Which other websites may call the API from a browser, and the CORS headers that the application
+and nginx both send (``http/cross_site.py``, ``ops/nginx/cross_site.conf.j2``, ``cors.conf.j2``)."""
 
 import re
 from contextlib import suppress
@@ -16,10 +16,10 @@ REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, 
 RESPONSE_HEADERS = (
     "Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed, Location, ETag, X-Request-Id"
 )
-"""Those of docs/api.md that a script may not read unless it is told so."""
+"""Those in docs/api.md that a script can read only when they are exposed."""
 
 PREFLIGHT_MAX_AGE_S = 7200
-"""As long as Chromium keeps the answer to a preflight; default 5 s. Firefox would keep it a day."""
+"""The longest Chromium caches a preflight; the default is 5 s. Firefox would cache it a day."""
 
 MAX_HOST_LENGTH = 253
 
@@ -104,7 +104,7 @@ def _host(host: str) -> str:
 
 
 def _better(origin: str) -> str:
-    """What to give instead, when that is a good one."""
+    """The corrected origin, if there is a valid one."""
     with suppress(ValueError):
         return f"; give {_checked(origin)}"
     return "; give scheme://host[:port]"

@@ -40,8 +40,8 @@ class Services:
     settings: Settings
 
     def check_at_start(self) -> None:
-        """Raises UnsafeToSell. A store that cannot be reached is no reason not to start: payments
-        look for MongoDB's index again before they begin."""
+        """Raises UnsafeToSell. An unreachable store does not prevent the start: payments check
+        MongoDB's index again before they begin."""
         with suppress(Unavailable):
             self.seats.require_kept_keys()
         with suppress(Unavailable):
@@ -49,6 +49,6 @@ class Services:
 
 
 def services() -> Services:
-    """Those of the application that is at work."""
+    """Those of the current application."""
     parts: Services = current_app.extensions["services"]
     return parts

@@ -7,14 +7,14 @@ from web.services import Services
 from web.use_cases.reconciliation import Reconciler
 
 ROUND_S = 1.0
-"""How often the worker looks: a hold's seats are back on the screen a second after it ran out."""
+"""Time between rounds: an expired hold's seats show as free within a second."""
 
 
 def run_worker(
     services: Services, stop: threading.Event, *, forever: bool, dry_run: bool
 ) -> Reconciler:
-    """Works until ``stop`` is set; without ``forever`` only until nothing is left to do. Returns
-    the Reconciler, which knows what was done and what could not be."""
+    """Runs until ``stop`` is set; without ``forever`` only until nothing is left to do. Returns the
+    Reconciler, which knows what was done and what could not be done."""
     folder = EventFolder(services.settings.events_path)
     reconciler = Reconciler(
         services.seats,

@@ -65,9 +65,9 @@ tickets_cli = AppGroup("tickets", help="What buyers show at the door.")
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Around a command: what is refused or out of reach is one line on standard error and exit
+    """Around a command: refusals and unreachable servers become one line on standard error and exit
     code 1."""
-    # They log what they meet, which is in that line.
+    # The adapters log the same error.
     logging.getLogger("web.adapters").addHandler(logging.NullHandler())
     try:
         yield
@@ -96,7 +96,7 @@ def _no_such_event(event_id: str) -> str:
 
 
 def _out_of_reach(error: Unavailable) -> str:
-    """What to look at. A Redis that has lost its events is there and cannot serve."""
+    """What to check. A Redis that has lost its events responds and cannot serve."""
     parts = services()
     if error.part == BOOKING_STORE:
         return f"cannot reach {_bare(parts.settings.mongodb_uri)}; is MONGODB_URI right?"
@@ -129,9 +129,8 @@ def _bare(url: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
 @_told_plainly()
 def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> None:
-    """Put the events of FILES on sale, or bring them up to date. Safe to repeat. A file that cannot
-    be opened is named, and keeps no other from it; the command ends with 1 then, with --all
-    with 0."""
+    """Put the events of FILES on sale, or bring them up to date. Idempotent. A file that cannot be
+    opened is reported and skipped; the command then exits with 1, with --all with 0."""
     if whole_folder == bool(files):
         raise click.UsageError("name FILES, or give --all for those of EVENTS_DIR")
     parts = services()
@@ -160,8 +159,8 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
 
 
 def _matched_nothing(path: Path) -> bool:
-    """A shell that finds no file hands its pattern on: there is nothing to open then, which is no
-    mistake in a folder that is there."""
+    """A shell passes a pattern that matches no file on unchanged: then there is nothing to open,
+    which is not an error if the folder exists."""
     # Unlike pathlib's, these never raise.
     in_folder = os.path.isdir(path.parent)  # noqa: PTH112
     nothing = "*" in path.name and in_folder and not os.path.lexists(path)
@@ -171,8 +170,8 @@ def _matched_nothing(path: Path) -> bool:
 
 
 def _open(opening: Opening, events: Sequence[Event], goes_on: bool) -> bool:
-    """Opens those that can be opened. Returns whether all can. ``goes_on``: whether it is no
-    failure when one cannot."""
+    """Opens those that can be opened. Returns whether all could be. ``goes_on``: whether one that
+    cannot is not a failure."""
     before: dict[str, Event | None] = {}
     for event in events:
         with suppress(OpeningRefused):
@@ -301,7 +300,7 @@ def list_bookings_command(event_id: str | None) -> None:
 @click.argument("booking_id")
 @_told_plainly()
 def refund_command(booking_id: str) -> None:
-    """Give the money of a booking back and put its seats on sale again. Safe to repeat."""
+    """Refund a booking and put its seats on sale again. Idempotent."""
     parts = services()
     try:
         booking = Refunding(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
@@ -324,7 +323,7 @@ def _no_such_booking(booking_id: str) -> click.ClickException:
 @tickets_cli.command("verify")
 @click.argument("code")
 def verify_command(code: str) -> None:
-    """Say what a scanned code admits; asks no server. Exits with 1 when it is not ours."""
+    """Say what a scanned code admits; works offline. Exits with 1 when it is not ours."""
     try:
         ticket = services().codes.read_code(code.strip())
     except BadCode:
@@ -347,7 +346,7 @@ def _short(text: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @with_appcontext
 def reconcile_command(forever: bool, dry_run: bool) -> None:
-    """Repair what a crash, a lost answer or a loss of Redis left half done; free expired holds.
+    """Repair what a crash, a lost response or a loss of Redis left half done; free expired holds.
     Without --forever it exits with 1 when something could not be done."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
@@ -375,8 +374,8 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
 @with_appcontext
 def audit_command(hours: int) -> None:
     """Compare Redis, MongoDB and the gateway, changing nothing. Exits with 1 on any difference;
-    without one, with 2 when something could not be looked at."""
-    # They log what they meet, which is among the problems.
+    without one, with 2 when something could not be checked."""
+    # The adapters log the same errors, which are among the problems.
     logging.getLogger("web.adapters").addHandler(logging.NullHandler())
     parts = services()
     window = timedelta(hours=hours)

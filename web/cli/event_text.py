@@ -1,5 +1,5 @@
-"""Events in lines of text, as the organiser reads them in a terminal: what a file declares, what it
-changes, and how its sale goes."""
+"""Events as text for the terminal: what a file declares, what it changes, and how the sale is
+going."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ COLUMN_GAP = "  "
 
 
 def described(event: Event) -> list[str]:
-    """What buyers will meet: prices, seats and times, a line each."""
+    """What buyers will see: prices, seats and times, a line each."""
     sizes = [count(_size(event, section)) for section in event.sections]
     widest = max(map(len, sizes))
     sections = [
@@ -33,7 +33,7 @@ def described(event: Event) -> list[str]:
 
 
 def warnings(event: Event) -> Iterator[str]:
-    """What is allowed and rarely meant."""
+    """What is allowed but rarely intended."""
     currency = currency_of(event.currency)
     unit = 10**currency.digits
     for section in event.sections:
@@ -158,7 +158,7 @@ def opening_time(event: Event) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Columns of their contents' width, those of ``right`` with what they have at the right."""
+    """Columns as wide as their contents, those in ``right`` aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         COLUMN_GAP.join(
@@ -183,7 +183,7 @@ def _limits(event: Event) -> str:
 
 
 def _network_limit(event: Event) -> str:
-    """As the file has it: what follows from other fields is no change of its own."""
+    """As the file declares it: a default that follows from other fields is not a change."""
     declared = event.max_held_per_network
     return "the default" if declared is None else str(declared)
 
@@ -200,7 +200,7 @@ def _size(event: Event, section: Section) -> int:
 
 
 def _price(minor: int, event: Event) -> str:
-    """Always with its decimals: a missing factor of a hundred has to be seen."""
+    """Always with decimals, so that a missing factor of a hundred is visible."""
     return money(minor, event.currency) if minor else FREE_OF_CHARGE
 
 

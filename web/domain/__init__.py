@@ -1,1 +1,1 @@
-"""What a sale is, whoever sells it and wherever it is kept."""
+"""Events, sales and their rules, independent of any store or interface."""

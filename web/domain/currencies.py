@@ -1,9 +1,9 @@
-"""Which currencies a payment can be in, and which amounts of them: the one table, and Stripe's.
+"""The currencies and amounts that a payment can have, as Stripe defines them.
 
 From https://docs.stripe.com/currencies: the presentment currencies, and its sections "Zero-decimal
 currencies", "Three-decimal currencies", "Special cases" and "Minimum and maximum charge amounts".
-ISO 4217 and CLDR, and so babel and browsers, count the digits of some currencies otherwise; a wrong
-one is off by a hundred. Amounts everywhere are integers in the minor unit that is counted here.
+ISO 4217 and CLDR, and so babel and browsers, have other digits for some currencies; a wrong one is
+off by a factor of a hundred. Amounts everywhere are integers in the minor unit defined here.
 """
 
 from collections import Counter
@@ -18,10 +18,10 @@ _ALL = """
     PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SEK SGD SHP SLE SOS SRD STD SZL THB TJS TND TOP TRY
     TTD TWD TZS UAH UGX USD UYU UZS VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW
 """.split()
-"""Which of them an account may use depends on its country: the last word is the gateway's."""
+"""Which of them an account may use depends on its country: the gateway decides."""
 
 _ZERO_DECIMAL = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
-"""One is one. Stripe lists UGX here as well, and then makes a special case of it."""
+"""One minor unit is one unit. Stripe lists UGX here as well, and then makes it a special case."""
 
 _THREE_DECIMAL = frozenset("BHD JOD KWD OMR TND".split())
 """In thousandths, of which the last digit has to be 0."""
@@ -63,7 +63,7 @@ _MINIMUM = {
     "USD": "0.50",
     "ZAR": "0.50",
 }
-"""As Stripe publishes them, in money. They hold for accounts that are paid out in that currency."""
+"""As Stripe publishes them, in units. They apply to accounts that are paid out in that currency."""
 
 _HALF_A_DOLLAR = {
     "0.20": "BHD KWD OMR",
@@ -157,8 +157,8 @@ CURRENCIES = {code: _currency(code) for code in _ALL}
 
 
 def currency_of(code: str) -> Currency:
-    """Also for one that no payment can be in, which an event has that was opened when any three
-    capitals would do: it is shown with two decimals, like most."""
+    """Also for a currency that no payment can be in, of an event opened when any three capitals
+    were accepted: it is shown with two decimals, like most."""
     return CURRENCIES.get(code) or Currency(code)
 
 

@@ -1,4 +1,4 @@
-"""What is sold: events, their halls and prices, and what a seat map says of each seat.
+"""What is sold: events with their sections, seats and prices, and the states of the seats.
 
 Nothing in ``domain/`` knows HTTP, Redis, MongoDB or a payment provider. Amounts are integers in the
 currency's minor unit (pence, cents); moments are milliseconds of Unix time or aware datetimes.
@@ -21,13 +21,13 @@ CLIENTS_OF_A_NETWORK = 4
 
 
 NETWORKS_OF_A_HALL = 50
-"""An IPv6 network may hold as much as four clients, or a fiftieth of the hall where that is more,
-unless the event says otherwise. A large hall is wanted by many who share a carrier's network; of a
-small one, as much as four clients may hold is a good part already."""
+"""Unless the event says otherwise, an IPv6 network may hold as many seats as four clients, or a
+fiftieth of the hall where that is more. Many buyers of a large event share a carrier's network; for
+a small event the seats of four clients are already a large share."""
 
 
 class SeatState(StrEnum):
-    """What one character of a seat map says; the packed string in Redis uses the same."""
+    """The state of one seat: one character of a seat map, and of the packed string in Redis."""
 
     FREE = "0"
     HELD = "h"
@@ -37,8 +37,8 @@ class SeatState(StrEnum):
 
 @dataclass(frozen=True)
 class Availability:
-    """How many of ``size`` seats can be held now, and how many others may come back: those that
-    somebody holds or is paying for."""
+    """How many of ``size`` seats can be held now, and how many others may become free again: those
+    that are held or being paid for."""
 
     free: int
     on_hold: int
@@ -46,7 +46,7 @@ class Availability:
 
     @classmethod
     def of(cls, states: str) -> "Availability":
-        """``states`` has a SeatState character a seat."""
+        """``states`` has one SeatState character per seat."""
         free, sold = states.count(SeatState.FREE), states.count(SeatState.SOLD)
         return cls(free, len(states) - free - sold, len(states))
 
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the hall with one price. Its rows stand best first."""
+    """A part of the hall with one price. Its rows are listed best first."""
 
     id: str
     name: str
@@ -77,7 +77,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Block:
-    """A run of adjacent seats as the packed seat string has it: it ends where the next one, or its
+    """A run of adjacent seats in the packed seat string: it ends where the next block or its
     section does. ``begins_row`` says whether a row begins there, too."""
 
     start: int
@@ -86,7 +86,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Span:
-    """Where a section stands in the packed seat string, and its blocks, best row first."""
+    """The position of a section in the packed seat string, and its blocks, best row first."""
 
     start: int
     length: int
@@ -95,10 +95,10 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """A show as its file declares it. Layout order, everywhere, is the order of the file.
+    """An event as its file declares it. Layout order, everywhere, is the order of the file.
 
-    Compared by identity, because comparing 50,000 seats is nothing to do by accident; ``version``
-    says whether two definitions are the same.
+    Compared by identity, because 50,000 seats should not be compared by accident; ``version`` says
+    whether two definitions are the same.
     """
 
     id: str
@@ -114,19 +114,19 @@ class Event:
 
     @cached_property
     def definition(self) -> bytes:
-        """The whole definition as JSON. Without what is not declared: a field that a release adds
-        must leave definitions that are in Redis already their version."""
+        """The whole definition as JSON, without optional fields that are not declared: a field that
+        a release adds must not change the version of definitions already in Redis."""
         declared = {field.name: getattr(self, field.name) for field in fields(self)}
         return msgspec.json.encode({n: value for n, value in declared.items() if value is not None})
 
     @cached_property
     def version(self) -> str:
-        """Names this definition: any change of it gives another version."""
+        """Identifies this definition: any change to it gives another version."""
         return _digest(self.definition)
 
     @cached_property
     def network_max(self) -> int:
-        """Seats that one network may hold unpaid, declared or not."""
+        """Unpaid seats that one network may hold, declared or by default."""
         if self.max_held_per_network is not None:
             return self.max_held_per_network
         of_clients = CLIENTS_OF_A_NETWORK * self.max_held_per_client
@@ -134,8 +134,8 @@ class Event:
 
     @cached_property
     def layout(self) -> str:
-        """Names the seats, their order and their prices: a map that was made with this layout is
-        right, whatever else of the definition has changed since."""
+        """Identifies the seats, their order and their prices: a map made with this layout is still
+        correct, whatever else of the definition has changed since."""
         places = [(s.id, s.kind, s.price_minor, s.rows) for s in self.sections]
         return _digest(msgspec.json.encode((self.currency, places)))
 
@@ -152,7 +152,7 @@ class Event:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Seat id to its place in layout order, counted from 0."""
+        """Seat id to its position in layout order, from 0."""
         return {seat: position for position, seat in enumerate(self.seats)}
 
     @cached_property
@@ -161,7 +161,7 @@ class Event:
 
     @cached_property
     def spans(self) -> dict[str, Span]:
-        """Section id to its place in the packed seat string."""
+        """Section id to its position in the packed seat string."""
         spans, start = {}, 0
         for section in self.sections:
             blocks, position = [], start
@@ -175,7 +175,7 @@ class Event:
 
     @cached_property
     def block_starts(self) -> frozenset[int]:
-        """The positions at which a run of adjacent seats begins."""
+        """The positions at which blocks begin."""
         return frozenset(block.start for span in self.spans.values() for block in span.blocks)
 
     @cached_property
@@ -193,8 +193,8 @@ class Event:
         return tuple(self.seats[position] for position in positions)
 
     def seat_name(self, seat: str) -> str:
-        """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``. Also of a seat that the event
-        does not have any more."""
+        """``Stalls, row C, seat 14`` or ``Floor, standing, place 3``. Also for a seat that the
+        event no longer has."""
         return seat_name(seat, self.section_of.get(seat.rsplit("-", 2)[0]))
 
 
@@ -207,7 +207,7 @@ GENERAL_ROW = "GA"
 
 
 def seat_name(seat: str, section: Section | None = None) -> str:
-    """For people. Of a section that nobody remembers, the id says as much as it can."""
+    """For people. For a section whose name is not known, from its id."""
     section_id, row_id, number = seat.rsplit("-", 2)
     name = section.name if section else name_of_id(section_id)
     general = section.kind == "general" if section else row_id == GENERAL_ROW
@@ -220,9 +220,9 @@ def name_of_id(id_: str) -> str:
 
 
 def moved_seats(before: Event, after: Event) -> str:
-    """The hall of ``before``, a character a seat: "1" where ``after`` has another seat, or none, in
-    its place, "0" where it may stay. In another currency none may: amounts of holds and bookings
-    are in the one that they were made in."""
+    """One character per seat of ``before``: "1" where ``after`` has another seat, or none, at that
+    position, "0" where it is unchanged. When the currency changes, all are "1": holds and bookings
+    keep the amounts and currency that they were made with."""
     same_currency = before.currency == after.currency
     return "".join(
         "0" if same_currency and after.positions.get(seat) == position else "1"

@@ -1,4 +1,4 @@
-"""The journal of an event: every change of its seats, and the seats that the changes lead to."""
+"""The journal of an event: every change of its seats, and the seat states they add up to."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ STATE_AFTER = {
     "sold": SeatState.SOLD,
     "refunded": SeatState.FREE,
 }
-"""What each change in the journal makes of its seats."""
+"""The state that each change in the journal gives its seats."""
 
 
 class JournalBroken(Exception):
-    """The journal skips a revision, has a change that changes nothing, a map that its changes do
-    not lead to, or none at all."""
+    """The journal skips a revision, has a change without an effect, has a map that contradicts its
+    changes, or has no map at all."""
 
 
 class JournalReplay:
-    """The hall that a journal leads to, change by change, from the oldest map that is in it. What
-    is wrong before an opening is forgiven: an event is opened again when its history was lost."""
+    """The seat states after each change, starting with the oldest map in the journal. Errors before
+    an ``opened`` entry are ignored: an event is opened again when its history was lost."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -32,7 +32,7 @@ class JournalReplay:
         self._broken: JournalBroken | None = None
 
     def open(self, revision: int) -> None:
-        """The map of this revision comes next, and is how things stand."""
+        """The map of this revision comes next, and replaces the state so far."""
         self._opened = revision
 
     def see_map(self, revision: int, seats: str) -> None:
@@ -44,7 +44,7 @@ class JournalReplay:
 
     def change(self, revision: int, change: str, positions: Sequence[int]) -> None:
         if not self._seats or self._broken:
-            return  # The map that it changes has been cut off, or is wrong.
+            return  # The map that it applies to was trimmed, or is wrong.
         if revision != self.revision + 1:
             return self._break(f"revision {revision} follows {self.revision}")
         state = STATE_AFTER[change]

@@ -6,19 +6,19 @@ from enum import StrEnum
 from typing import Literal
 
 MAX_REFUSED_CARDS = 5
-"""Refused cards that a hold takes before it is released: enough for a buyer with a drawer full
-of cards, too few to test stolen ones."""
+"""Refused cards after which a hold is released: enough for a buyer with many cards, too few to test
+stolen ones."""
 
 
 DEFAULT_LEASE_S = 60.0
-"""How long a payment belongs to the process that began it, before the worker ends it: longer than
-all time-outs of its steps add up to."""
+"""How long a payment belongs to the process that began it, before the worker takes over: longer
+than the sum of all timeouts of its steps."""
 
 
 LAST_STEP_S = 30.0
-"""How long a payment may take from its last look at Redis to the end of its insert: twice MongoDB's
-time-outs for all tries (16 s), for a process that had to wait for the processor meanwhile. For so
-long after Redis was lost a payment that it has forgotten may still be booked."""
+"""How long a payment may take from its last check in Redis to the end of its insert: twice
+MongoDB's timeouts for all tries (16 s), for a process that had to wait for the CPU meanwhile. For
+that long after a loss of Redis, a payment that Redis no longer knows may still be booked."""
 
 
 class HoldStatus(StrEnum):
@@ -29,10 +29,10 @@ class HoldStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Hold:
-    """A temporary claim on seats. ``expires_in_ms`` was true when Redis answered; a payment that
-    has begun outlives it. ``payments`` counts those that were begun, ``refused_cards`` those that
-    a bank refused. ``extended``: it got its time once more, and gets no more. ``booking`` is what
-    it became."""
+    """A temporary claim on seats. ``expires_in_ms`` is from the moment of Redis's reply; a payment
+    that has begun outlives it. ``payments`` counts those that were begun, ``refused_cards`` those
+    that a bank refused. ``extended``: it was extended, and cannot be again. ``booking`` is what it
+    became."""
 
     id: str
     event_id: str
@@ -54,7 +54,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Buyer:
-    """Who pays and how, as the checkout form says it."""
+    """Who pays and how, from the checkout form."""
 
     payment_method: str
     email: str
@@ -63,11 +63,11 @@ class Buyer:
 
 @dataclass(frozen=True)
 class PaymentAttempt:
-    """One attempt to charge for a hold. Everything that is needed to carry it to its end is in
-    it, so that whoever finds it unfinished can. ``client`` and ``network`` are whose unpaid seats
-    its seats count with; a client may have no network, "". ``key_digest`` stands for the client's
-    idempotency key, ``fingerprint`` for what it was first used for. ``given_back``: how often the
-    key was used for something that could not be done, and may be used again."""
+    """One attempt to charge for a hold, with everything that is needed to finish it, so that any
+    process can. Its seats count as unpaid seats of ``client`` and ``network``; a client may have no
+    network, "". ``key_digest`` stands for the client's idempotency key, ``fingerprint`` for the
+    request that it was first used with. ``given_back``: how often an attempt with the key could not
+    be carried out, after which the key may be used again."""
 
     event_id: str
     hold_id: str
@@ -86,7 +86,7 @@ class PaymentAttempt:
     @property
     def gateway_key(self) -> str:
         """The gateway's idempotency key: the same whenever the buyer's key is used for this hold,
-        so that the gateway knows it again when Redis has forgotten what became of it."""
+        so that the gateway recognises it when Redis has lost the result."""
         return f"{self.hold_id}-{self.key_digest[:32]}-{self.given_back}"
 
 
@@ -107,8 +107,8 @@ class Receipt:
 
 @dataclass(frozen=True)
 class SoldAs:
-    """What people called things when they were sold. The file may drop, rename or move them later,
-    or be gone. ``seats`` are in the order of the booking's."""
+    """The names at the time of the sale. The file may remove, rename or move things later, or be
+    deleted. ``seats`` are in the order of the booking's."""
 
     event: str
     venue: str
@@ -118,9 +118,9 @@ class SoldAs:
 @dataclass(frozen=True)
 class Booking:
     """A paid hold: final, one document in MongoDB. ``payment_id`` is None when the seats cost
-    nothing. ``booked_at`` is UTC and has no more than milliseconds, which is what MongoDB keeps:
-    a receipt made from a booking that was read back has the same bytes. ``sold_as`` is None where
-    nobody knew the names, and in bookings of before there were any."""
+    nothing. ``booked_at`` is UTC with milliseconds, MongoDB's precision, so that a receipt made
+    from a booking that was read back has the same bytes. ``sold_as`` is None when the names could
+    not be read, and in bookings from before they were stored."""
 
     id: str
     hold_id: str
@@ -138,7 +138,7 @@ class Booking:
     sold_as: SoldAs | None = None
 
     def receipt(self) -> Receipt:
-        """What the buyer got when it was booked, and gets whenever the payment is repeated."""
+        """What the buyer got when it was booked, and gets whenever the payment is retried."""
         return Receipt(
             booking_id=self.id,
             hold_id=self.hold_id,
@@ -165,8 +165,8 @@ def hold_id_of(booking_id: str) -> str:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The nearest there is: the last evening of the year 9999 in America is none in UTC. Files may
-    no longer say so, but may have said it when their events were opened."""
+    """The nearest possible moment: the last evening of the year 9999 in America does not exist in
+    UTC. Files can no longer have it, but could when their events were opened."""
     try:
         return moment.astimezone(UTC)
     except OverflowError:

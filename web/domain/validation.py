@@ -1,4 +1,4 @@
-"""What the API and the pages both ask of what a buyer sends, and what msgspec says of bad data."""
+"""Validation shared by the API and the pages, and msgspec's errors in words for people."""
 
 import difflib
 import re
@@ -27,10 +27,10 @@ MAX_SEATS_NAMED = 100
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _JOINERS = "\u200c\u200d"
-"""Format characters that Persian and the scripts of India are spelt with, and emoji."""
+"""Format characters that the spelling of Persian and Indian scripts needs, and emoji."""
 
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
-"""Letters, marks and symbols to Unicode that show nothing by themselves."""
+"""Letters, marks and symbols by their Unicode category that are invisible."""
 
 _JSON_TYPES = {
     "array": "a list",
@@ -49,12 +49,12 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
 
 _SPACES = " \u00a0\u3000"
-"""Around a name or an address nobody means them."""
+"""Stripped around names and addresses."""
 
 _EMAIL_RULE = "must be an e-mail address such as ada@example.org"
 
 _VIRAMA = 9
-"""The combining class of the sign that takes a consonant's vowel away."""
+"""The combining class of the sign that removes a consonant's vowel."""
 
 
 def name_of(text: str) -> str:
@@ -83,7 +83,7 @@ def email_of(text: str) -> str:
     """An e-mail address in the spelling to keep: without spaces around it, the domain in small
     letters, in its own script and not in Punycode. Raises ValueError, which says what is wrong.
 
-    No name server is asked: it would cost a buyer seconds of a flash sale, and may be away.
+    There is no DNS lookup: it would cost a buyer seconds of a flash sale, and can fail.
     """
     text = text.strip(_SPACES)
     if len(text) > DECOMPOSED * MAX_EMAIL_LENGTH:
@@ -153,7 +153,7 @@ def number_of(text: str, digits: int) -> int | None:
 def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     """``("sections[0].price", "Expected `int`, got `str`")``; the field is "" for the whole."""
     message = str(error)
-    # At the end: the name of a field, which is the sender's, may have the same words in it.
+    # At the end: the name of a field, which the sender chose, may contain the same words.
     place = _PLACE.search(message)
     return (place[1], message[: place.start()]) if place else ("", message)
 

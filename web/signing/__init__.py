@@ -1,1 +1,1 @@
-"""What is signed with the service's secret key, and proves something without asking a store."""
+"""Tokens and codes signed with the service's secret key, which can be verified without a store."""

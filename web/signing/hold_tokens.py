@@ -14,7 +14,7 @@ TAG_CHARACTERS = 16
 
 class HoldTokens:
     """A hold's token is an HMAC of its id under the service's secret key. So it need not be stored,
-    it is checked before any store is asked, and it opens the booking that the hold became even if
+    it is verified before any store is queried, and it gives access to the hold's booking even if
     Redis has lost the hold. ``fallbacks`` are former keys: old tokens keep working."""
 
     def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
@@ -30,8 +30,8 @@ class HoldTokens:
 
     def payment_key_of(self, event_id: str, hold_id: str, payments: int) -> str:
         """The idempotency key that a payment form carries: the same in every tab and after every
-        reload, and another one once a payment of the hold was begun and undone, for what undid it
-        is the final answer to its key."""
+        reload, and a new one once a payment of the hold was begun and undone, because that is the
+        final result for its key."""
         return self._sign(self._keys[0], "payment", event_id, hold_id, str(payments))
 
     def is_token_of(self, event_id: str, hold_id: str, token: str) -> bool:
@@ -43,11 +43,11 @@ class HoldTokens:
 
     def client_tag(self, client: str) -> str:
         """Stands for a client wherever its unpaid seats are counted: in Redis, and with a payment
-        at the gateway. With the key, for there are few enough addresses to try them all."""
+        at the gateway. Keyed, because there are few enough addresses to try them all."""
         return self._sign(self._keys[0], "client", client)[:TAG_CHARACTERS]
 
     def network_tag(self, client: str) -> str:
-        """Stands in the same way for the network of a client; "" when it has none."""
+        """The same for the network of a client; "" when it has none."""
         network = network_key(client)
         return self._sign(self._keys[0], "network", network)[:TAG_CHARACTERS] if network else ""
 

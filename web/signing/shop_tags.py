@@ -1,4 +1,4 @@
-"""How a shop knows its own payments in a gateway's ledger, which another deployment may share."""
+"""How a shop recognises its own payments in a gateway account that it may share with others."""
 
 import hashlib
 import hmac
@@ -8,6 +8,7 @@ TAG_DIGITS = 16
 
 
 def shop_tag(secret_key: str) -> str:
-    """The same wherever ``secret_key`` is, and without a way back to it. Every payment has it in
-    its metadata: with another derivation the worker would not find those that are under way."""
+    """The same for every process with this ``secret_key``, which cannot be derived from it. Every
+    payment has it in its metadata: with another derivation the worker would not find payments in
+    progress."""
     return hmac.digest(secret_key.encode(), b"shop", hashlib.sha256).hex()[:TAG_DIGITS]

@@ -1,5 +1,5 @@
-"""What a buyer is handed as proof, signed under the service's secret key: the link of a hold, the
-link of the receipt, and the code on the ticket that the door reads."""
+"""Links and codes for buyers, signed with the service's secret key: the link of a hold, the link of
+a receipt, and the code on the ticket that is scanned at the door."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ class Ticket(NamedTuple):
 
 
 class TicketCodes:
-    """``fallbacks`` are former keys: tickets that were printed stay good.
+    """``fallbacks`` are former keys: printed tickets stay valid.
 
-    A code is read without asking anybody, so that a door without a network can. It cannot know of
-    a refund, or of a copy that went in before: the door has to keep a list of what it saw.
+    A code is verified offline, so a door without a network can do it. It does not show a refund, or
+    that a copy was already admitted: the door has to keep a list of the codes it has seen.
     """
 
     def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
@@ -44,7 +44,7 @@ class TicketCodes:
         return Ticket(booking_id, event_id, tuple(seats))
 
     def link_of(self, event_id: str, hold_id: str) -> str:
-        """The last part of a receipt's address. Whoever has it may see the receipt."""
+        """The last part of a receipt's address. Anyone who has it can see the receipt."""
         return self._links.dumps([event_id, hold_id])
 
     def read_link(self, link: str) -> tuple[str, str]:
@@ -53,8 +53,8 @@ class TicketCodes:
         return event_id, hold_id
 
     def hold_link_of(self, event_id: str, hold_id: str) -> str:
-        """The last part of an address that carries a hold to another browser. Whoever has it may
-        pay for the hold; it is of no use for the receipt."""
+        """The last part of an address that carries a hold to another browser. Anyone who has it can
+        pay for the hold; it does not open the receipt."""
         return self._hold_links.dumps([event_id, hold_id])
 
     def read_hold_link(self, link: str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""Of use to any program: nothing here knows TicketS."""
+"""General-purpose: nothing here knows TicketS."""

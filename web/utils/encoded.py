@@ -1,4 +1,4 @@
-"""Bytes that many ask for, encoded and compressed once for all of them."""
+"""Response bodies that are encoded and compressed once for many requests."""
 
 import gzip
 from functools import cached_property
@@ -12,7 +12,7 @@ level 6 takes ten times as long for 10."""
 
 
 class Encoded:
-    """What many ask for: encoded and compressed once for all of them."""
+    """A response body: encoded and compressed once for many requests."""
 
     def __init__(self, body: bytes, content_type: str = "application/json"):
         self.body = body

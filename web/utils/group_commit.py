@@ -1,7 +1,7 @@
-"""Calls that wait in this process at the same moment go out together: a database's group commit.
+"""Calls that wait in this process at the same moment are sent together: a database's group commit.
 
-Under load most of what a call costs is the way there and back, which many can share. A call that
-finds nobody under way goes out at once, alone, so nothing waits when there is nothing to wait for.
+Under load most of a call's cost is the round trip, which many calls can share. A call that finds
+none in progress is sent at once, alone, so batching adds no delay.
 """
 
 import threading
@@ -14,7 +14,7 @@ Outcome = TypeVar("Outcome")
 
 
 class Abandoned(Exception):
-    """Whoever sent this call with others was killed before it had the outcomes: unknown."""
+    """The caller that sent this group was killed before it had the outcomes: they are unknown."""
 
 
 _PENDING = Abandoned()
@@ -28,33 +28,33 @@ class _Call(Generic[Item, Outcome]):
         self.item = item
         self.leads = False
         self.outcome: Outcome | Exception = _PENDING
-        # A lock that somebody else releases is the cheapest thing to wait for.
+        # A lock that another caller releases is the cheapest thing to wait for.
         self.woken = threading.Lock()
         self.woken.acquire()
 
 
 class GroupCommit(Generic[Item, Outcome]):
-    """``send`` takes up to ``most`` items and returns, in their order, an outcome of each: a value,
-    or an exception that its caller gets raised. What it raises itself is the outcome of all its
-    items, and of those that wait: what could not be reached now need not be tried once more for
-    them. It must bound its own time.
+    """``send`` takes up to ``most`` items and returns, in order, an outcome for each: a value,
+    or an exception that is raised to its caller. What ``send`` itself raises is the outcome of all
+    its items, and of those that wait: an unreachable server need not be tried again for them.
+    ``send`` must have a timeout.
 
-    One group is under way at a time. Its leader is the caller that has waited longest; when the
-    outcomes are there it wakes the next leader before all others. There is no greenlet or thread
-    besides the callers. Safe for threads and greenlets, also for one that is killed: if it led, the
-    others of its group get Abandoned, and the next leads.
+    One group is in progress at a time. Its leader is the caller that has waited longest; when the
+    outcomes are there it wakes the next leader first. There are no greenlets or threads besides the
+    callers. Safe for threads and greenlets, also when one is killed: if it was the leader, the
+    others of its group get Abandoned, and the next caller leads.
     """
 
     def __init__(self, send: Callable[[list[Item]], Sequence[Outcome | Exception]], most: int):
         self._send = send
         self._most = most
-        # Whoever holds the lock waits for nothing, so no greenlet can be killed there half-way.
+        # The holder of the lock never waits, so no greenlet can be killed while it has it.
         self._lock = threading.Lock()
         self._waiting: deque[_Call[Item, Outcome]] = deque()
         self._under_way = False
 
     def call(self, item: Item) -> Outcome:
-        """The outcome of ``item``. Raises the exception that is its outcome."""
+        """Returns the outcome of ``item``, or raises it if it is an exception."""
         call: _Call[Item, Outcome] = _Call(item)
         with self._lock:
             if self._under_way:
@@ -70,7 +70,7 @@ class GroupCommit(Generic[Item, Outcome]):
         return call.outcome
 
     def _wait(self, call: _Call[Item, Outcome]) -> None:
-        """Until it has its outcome, or leads."""
+        """Waits until it has its outcome, or leads."""
         try:
             call.woken.acquire()
         except BaseException:
@@ -102,7 +102,7 @@ class GroupCommit(Generic[Item, Outcome]):
                 member.woken.release()
 
     def _pass_on(self) -> None:
-        """With the lock held: let the next lead."""
+        """With the lock held: makes the next caller the leader."""
         if self._waiting:
             following = self._waiting.popleft()
             following.leads = True

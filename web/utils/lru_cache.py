@@ -1,4 +1,4 @@
-"""A memory with a bound."""
+"""A bounded cache."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ Value = TypeVar("Value")
 
 
 class LRUCache(Generic[Value]):
-    """Keeps so many values by name; the one that was neither put nor got for longest goes first."""
+    """Keeps at most ``max_size`` values by name; the least recently used one is evicted first."""
 
     def __init__(self, max_size: int):
         self._max_size = max_size
