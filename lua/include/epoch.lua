@@ -4,10 +4,4 @@
 -- before `unsure_until_ms`: its payment may have had its last look at Redis before the loss, and be
 -- booked after it. As long as the epoch is `unsettled` there may be money reserved for it, besides, of
 -- which nobody knows yet.
-local function begin_epoch(revision, unsure_ms, unsettled)
-  redis.call('HSET', event_key, 'epoch', string.format('%06x', revision % 0x1000000),
-    'unsure_until_ms', now_ms() + unsure_ms)
-  if unsettled == '1' then redis.call('HSET', event_key, 'unsettled', '1') end
-end
-
 local function epoch_of(hold_id) return string.match(hold_id, '_%x+_(%x+)$') end

@@ -26,7 +26,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms,
   unsure_ms, unsettled, built_revision = unpack(ARGV)
--- include clock epoch seats journal clients broken_part
+-- include clock begin_epoch seats journal clients broken_part
 
 if redis.call('EXISTS', event_key) == 1 and not broken_part() then
   local known_revision = tonumber(redis.call('HGET', event_key, 'revision'))

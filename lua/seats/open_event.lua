@@ -6,6 +6,7 @@
 -- KEYS[4]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[5]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[6]  clients:{event}   hash client or network -> seats it holds unpaid
+-- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  from_version      the definition that the caller compared with
 -- ARGV[2]  version           the new definition's name
 -- ARGV[3]  definition        the new definition (JSON)
@@ -23,10 +24,11 @@
 -- time goes on at the microsecond of now, or above all revisions of both histories when the clock
 -- has gone back too: no revision names two maps.
 -- An unpaid hold of a seat that is sold after all, to whoever holds it or to somebody else, is over.
-local event_key, seats_key, journal_key, holds_key, due_key, clients_key = unpack(KEYS)
+local event_key, seats_key, journal_key, holds_key, due_key, clients_key, payments_key =
+  unpack(KEYS)
 local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision,
   unsure_ms = unpack(ARGV)
--- include clock epoch seats journal clients end_hold
+-- include clock begin_epoch seats journal clients end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end

@@ -38,6 +38,7 @@ from web.use_cases import opening
 from web.use_cases import reconciliation as reconciling
 from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
+from web.use_cases.reconciliation import Reconciler
 
 INSERT_S = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
 
@@ -483,3 +484,97 @@ def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redi
     with pytest.raises(HoldExpired):
         shop.pay()
     assert shop.booking() is None
+
+
+# ---------------------------------------------------------------- Redis is lost twice
+
+
+def worker_of(shop: Shop) -> Reconciler:
+    """With leases as they are: it does not release the money of a moment ago."""
+    return Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event])
+
+
+def lose_and_look(shop: Shop, *workers: Reconciler) -> None:
+    """The event is built again, and each of the workers sees it as it is then."""
+    lose(shop)
+    for worker in workers * 2:
+        worker.round()
+
+
+def end_lapsed_payments(shop: Shop, worker: Reconciler) -> None:
+    worker.round()  # another may have built the event
+    shop.let_leases_run_out()
+    worker.round()
+
+
+def break_off_after(shop: Shop, method: str) -> None:
+    """The process is killed when the call has had its effect."""
+    party = shop.gateway if method == "authorize" else shop.seats
+    party.fail(method, KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    party.heal()
+
+
+@pytest.mark.parametrize(
+    "at_first", ["it was on its way", "the list was late", "Redis went back to before it"]
+)
+def test_money_whose_buyer_has_heard_no_is_not_revived_by_a_second_loss(shop, raw_redis, at_first):
+    worker = worker_of(shop)
+    before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+    if "back" in at_first:
+        shop.hold_again("stalls-B-2")
+    worker.round()
+    if "on its way" in at_first:
+        authorize, calls = shop.gateway._target.authorize, []
+        shop.gateway.authorize = lambda *call: calls.append(call) or break_here()
+        with pytest.raises(KeyboardInterrupt):
+            shop.pay()
+        lose_and_look(shop, worker)
+        authorize(*calls[0])
+    else:
+        break_off_after(shop, "authorize")
+        if "list" in at_first:
+            shop.gateway.list = lambda since: iter(())
+            lose_and_look(shop, worker)
+            del shop.gateway.list
+        else:
+            lose(shop)
+            for key, value in before.items():
+                raw_redis.restore(key, 0, value)
+            worker.round()
+            worker.round()
+    be_sure(shop.redis, shop.event.id)
+    with pytest.raises(HoldExpired):
+        shop.pay()
+
+    lose_and_look(shop, worker)
+    end_lapsed_payments(shop, worker)
+    assert shop.booking() is None
+    assert shop.charges() == ["authorized"], "the worker releases it, two leases later"
+
+
+def break_here():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("worker_that_builds", ["the same", "another"])
+def test_a_payment_that_was_under_way_at_both_losses_is_booked(shop, worker_that_builds):
+    worker, other = worker_of(shop), worker_of(shop)
+    worker.round()
+    break_off_after(shop, "authorize")
+    lose_and_look(shop, worker, other)
+    lose_and_look(shop, worker if worker_that_builds == "the same" else other)
+    end_lapsed_payments(shop, worker)
+    assert shop.pay().replayed
+    assert shop.charges() == ["captured"]
+
+
+def test_a_payment_that_was_begun_between_two_losses_is_booked(shop):
+    worker = worker_of(shop)
+    lose_and_look(shop, worker)
+    shop.hold_again("stalls-B-2")
+    break_off_after(shop, "authorize")
+    lose_and_look(shop, worker)
+    end_lapsed_payments(shop, worker)
+    assert shop.pay().replayed

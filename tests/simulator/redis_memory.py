@@ -132,6 +132,9 @@ class RedisMemory:
     def revision(self, event_id: str) -> int:
         return int(self.client.hget(f"event:{{{event_id}}}", "revision") or 0)
 
+    def epoch(self, event_id: str) -> str | None:
+        return self.client.hget(f"event:{{{event_id}}}", "epoch")
+
     def has_payments_under_way(self, event_id: str) -> bool:
         return bool(self.client.exists(f"payments:{{{event_id}}}"))
 

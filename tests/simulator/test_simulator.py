@@ -18,6 +18,9 @@ SEEDS = range(2_000)
 MINUTES = 1.5
 """As many of them as there is time for, on a machine that has much else to do."""
 
+ENOUGH = 0.02
+"""In so large a part of the runs each kind of fault comes to pass."""
+
 KINDS = {
     "process stopped",
     "process stopped for longer than its lease",
@@ -57,7 +60,8 @@ def test_every_rule_holds_whatever_goes_wrong_at_once(memory):
     for ran in hunted.found.values():
         pytest.fail(told(shortest(ran, memory)), pytrace=False)
     if hunted.runs == len(SEEDS):
-        assert not KINDS - hunted.happened.keys(), "each kind of fault comes to pass"
+        rare = {kind: n for kind in KINDS if (n := hunted.in_runs[kind]) < ENOUGH * len(SEEDS)}
+        assert not rare, "each kind of fault comes to pass often enough to meet the others"
 
 
 def test_a_run_is_the_same_whenever_it_is_run(memory):

@@ -29,7 +29,7 @@ from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
 from web.domain.sales import PaymentAttempt
 from web.ports.payment_gateway import GatewayPayment
-from web.ports.seat_store import Upkeep
+from web.ports.seat_store import Epoch, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening
 
@@ -64,7 +64,7 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
 
 
 def opened_as_it_is(
-    opening: Opening, event, under_way=None, lost_revision=0, built_revision=0
+    opening: Opening, event, under_way=None, lost_revision=0, last_epoch=None
 ) -> bool:
     """Instead of Opening.open_event: whatever an older file has is on sale again."""
     return open_event(opening, event, under_way, lost_revision)
@@ -150,6 +150,20 @@ MENDS = {
             Request("ada-pay-2", "ada", 45, "pay", "k1"),
             GoesBack(When(3), When(50), noticed_s=0.2, of_before_a_loss=True),
             Request("ada-pay-3", "ada", 64, "pay", "k1"),
+        ),
+    ),
+    "what was left out at one loss stays left out at the next": Mend(
+        Epoch,
+        "has",
+        lambda epoch, hold_id: True,
+        "nobody who was told no is booked",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Late(Spot("ada-pay-1", "authorize", 1, "before"), by_s=63, times=2),
+            Loss(When(2), "everything", noticed_s=0.2),
+            Request("ada-pay-2", "ada", 70, "pay", "k1"),
+            Loss(When(100), "event", noticed_s=0.2),
         ),
     ),
     "a history is known by its changes": Mend(

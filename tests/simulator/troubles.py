@@ -10,6 +10,7 @@ from tests.simulator.plans import (
     CALL_FAULTS,
     HALL,
     PARTIES,
+    WORKERS,
     Away,
     CallFault,
     Forgetful,
@@ -52,10 +53,12 @@ class Troubles:
         set_clock: Callable[[str, float], None],
         lost: Callable[[float, set[str] | None], None],
         who_saw_more_than: Callable[[int], set[str]],
+        workers_know_epoch: Callable[[], bool],
     ):
         """``set_clock`` makes a clock wrong. ``lost`` hears that Redis has lost something, how long
         it takes a worker that waits to look, and which of them can tell (None: all of them).
-        ``who_saw_more_than`` says which workers know the event with a later revision."""
+        ``who_saw_more_than`` says which workers know the event with a later revision, and
+        ``workers_know_epoch`` whether all of them have seen it since Redis last lost something."""
         self._plan = plan
         self._scheduler = scheduler
         self._memory = memory
@@ -64,8 +67,10 @@ class Troubles:
         self._set_clock = set_clock
         self._lost = lost
         self._who_saw_more_than = who_saw_more_than
+        self._workers_know_epoch = workers_know_epoch
         self._mended = False
         self._lost_at_s = -1.0
+        self._losses = 0
         self._away_until_s: dict[str, float] = {}
         self._stopped_s: Counter = Counter()
         self._watched: dict[_SpotKey, list[Callable[[], None]]] = {}
@@ -102,6 +107,8 @@ class Troubles:
                 self._happens(part, f"{process} stands still for {part.for_s:g} s")
                 self._scheduler.sleep(part.for_s)
             case Killed() as part:
+                if process in WORKERS and self.must_be_known():
+                    return
                 self._happens(part, f"{process} is killed")
                 raise ProcessKilled
 
@@ -114,6 +121,12 @@ class Troubles:
 
     def is_away(self, party: str) -> bool:
         return not self._mended and self._scheduler.now_s < self._away_until_s.get(party, 0)
+
+    def must_be_known(self) -> bool:
+        """Whether Redis was lost once more, and a worker that has seen the event since the first
+        loss has to build it: one that starts now does not know what buyers have heard in between
+        (docs/failures.md, "Where it ends")."""
+        return self._losses > 1 and not self._workers_know_epoch()
 
     # ------------------------------------------------------------ how
 
@@ -137,6 +150,8 @@ class Troubles:
                 self._happens(part, f"{part.kind} for {for_s:g} s")
                 self._away_until_s[party] = scheduler.now_s + for_s
             case Loss(what=what):
+                if self._losses and not self._workers_know_epoch():
+                    return
                 self._happens(part, part.kind)
                 if what == "everything":
                     self._memory.lose_everything()
@@ -157,6 +172,7 @@ class Troubles:
 
     def _loses(self, noticed_s: float, can_tell: set[str] | None = None) -> None:
         self._lost_at_s = self._scheduler.now_s
+        self._losses += 1
         self._lost(noticed_s, can_tell)
 
     def _list_is_prompt(self) -> None:
@@ -172,6 +188,8 @@ class Troubles:
             can_tell = None if part.starts else self._who_saw_more_than(revision)
             is_older = saved_at_s <= self._lost_at_s and not part.of_before_a_loss
             if is_older or can_tell == set():
+                return
+            if self._losses and not self._workers_know_epoch():
                 return
             self._happens(part, f"{part.kind}: it is what it was at {saved_at_s:.3f} s")
             self._memory.go_back_to(saved, part.starts)

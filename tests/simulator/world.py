@@ -152,6 +152,7 @@ class World:
             self._set_clock,
             self._redis_lost_something,
             self._who_saw_more_than,
+            self._workers_know_epoch,
         )
 
     # ------------------------------------------------------------ the course of a run
@@ -284,6 +285,17 @@ class World:
             if (seen := reconciler._seen.get(HALL.id)) and seen.revision > revision
         }
 
+    def _workers_know_epoch(self) -> bool:
+        """A worker that was killed and is not there again knows nothing."""
+        epoch = self.memory.epoch(HALL.id)
+        known = [self._reconcilers.get(name) for name in self._workers]
+        return all(
+            reconciler
+            and HALL.id in reconciler._epochs
+            and reconciler._epochs[HALL.id].name == epoch
+            for reconciler in known
+        )
+
     def _set_clock(self, of: str, ahead_s: float) -> None:
         self._clocks[of] = ahead_s
         for process in self.processes:
@@ -331,10 +343,15 @@ class World:
         return self._stores[host]
 
     def _checkout(self, host: str) -> Checkout:
-        def reach(point: str) -> None:
+        def on_checkpoint(point: str) -> None:
             self.troubles.reach(self.scheduler.current.name, point)
 
-        return Checkout(**self._wired(host), tokens=self._tokens, lease_s=LEASE_S, reach=reach)
+        return Checkout(
+            **self._wired(host),
+            tokens=self._tokens,
+            lease_s=LEASE_S,
+            on_checkpoint=on_checkpoint,
+        )
 
     def _hold(self, part: Hold) -> None:
         self._tell(f"{part.buyer} asks to hold {' and '.join(part.seats)}")
@@ -410,6 +427,8 @@ class World:
             self._tell(f"breaks off: {error}")
 
     def _open(self, part: Open) -> None:
+        if self.troubles.must_be_known():
+            return
         self.troubles.count("event opened again")
         try:
             Opening(**self._wired(part.process)).open_events([HALL])
@@ -429,6 +448,7 @@ class World:
             try:
                 self._work(name)
             except ProcessKilled:
+                self._reconcilers.pop(name, None)
                 if not self.over:
                     self._start_worker(name, self.scheduler.now_s + RESTART_S)
                 raise

@@ -71,17 +71,34 @@ class Moment:
 class Upkeep:
     """What an open event needs of the worker: ``expired_holds`` are past their deadline and not
     swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal does not have the
-    moment at which the caller saw the event, or not that of now. ``unsettled_epoch``: when the
-    event was built, payments may have been under way that nobody knew of; "" when there are none
-    left. ``built_revision``: at which revision it was built, 0 when that is not known."""
+    moment at which the caller saw the event, or not that of now. ``epoch`` is the name of the one
+    that the event is in; it ``is_unsettled`` while there may be payments that were under way when
+    it began and that nobody knew of."""
 
     version: str
     moment: Moment
     history_lost: bool
     expired_holds: int
     lapsed_payments: int
-    unsettled_epoch: str
+    epoch: str
+    is_unsettled: bool
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The time since an event was built, or since Redis went back in time. ``name`` is what the ids
+    of the holds made in it end with, "" in an event that a former release has built;
+    ``carried_over`` are the ids of the holds whose payments were under way when it began.
+    ``built_revision``: at which revision the event was built, 0 when that is not known."""
+
+    name: str
+    carried_over: frozenset[str]
     built_revision: int
+
+    def has(self, hold_id: str) -> bool:
+        """Whether a payment for this hold can have been under way in it. The buyers of all others
+        may have heard that nothing was charged."""
+        return not self.name or hold_id in self.carried_over or hold_id.endswith(f"_{self.name}")
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,10 @@ class SeatStore(Protocol):
         new hold ends with, so that it is known later whether Redis has lost it. "" for an event
         that a former release has built. hold_seats and hold_best raise EventChanged when the id
         that they are given ends with another one than that of now."""
+        ...
+
+    def current_epoch(self, event_id: str) -> Epoch:
+        """That of now; ``epoch`` is what this process saw last."""
         ...
 
     def current_event(self, event_id: str) -> Event:

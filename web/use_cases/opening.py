@@ -10,7 +10,7 @@ from web.domain.refusals import EventChanged
 from web.domain.sales import PaymentAttempt
 from web.ports.booking_store import BookingStore
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import SeatsMoved, SeatStore
+from web.ports.seat_store import Epoch, SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.gateway_metadata import payment_of
 
@@ -89,20 +89,21 @@ class Opening:
         event: Event,
         under_way: UnderWay | None = None,
         lost_revision: int = 0,
-        built_revision: int = 0,
+        last_epoch: Epoch | None = None,
     ) -> bool:
         """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
         renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
         unless it is given. ``lost_revision``: the history that led to it is not in Redis any more,
-        so the event goes on above it. ``built_revision``: it was built at this one, so an older
-        event is one that was lost before, and is built again."""
+        so the event goes on above it. ``last_epoch``: the one that the event was in, as far as is
+        known. An event that was built before it was lost before, and is built again; and a payment
+        that it did not have stays lost."""
         self._check_bookings(event)
         self._seats.add_to_catalogue([event.id])
         revision = self._seats.revision(event.id)
-        if revision is None or revision < built_revision:
+        if revision is None or (last_epoch and revision < last_epoch.built_revision):
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
-            self._build(event, under_way or UnderWay(self._gateway), built_revision)
+            self._build(event, under_way or UnderWay(self._gateway), last_epoch)
         for _ in range(OPENING_TRIES):
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
@@ -149,13 +150,19 @@ class Opening:
             )
         return sold
 
-    def _build(self, event: Event, under_way: UnderWay, built_revision: int) -> None:
-        """With the payments that are under way for seats that nobody has booked. The money of
-        others is let go by the worker."""
+    def _build(self, event: Event, under_way: UnderWay, last_epoch: Epoch | None) -> None:
+        """With the payments that are under way for seats that nobody has booked. The worker
+        releases the money of the others, among them those that an earlier loss has ended: their
+        buyers may have heard that nothing was charged."""
+        built_revision = last_epoch.built_revision if last_epoch else 0
         if not any(section.price_minor for section in event.sections):
             self._seats.build_event(event, [], built_revision=built_revision)
             return
-        payments = under_way.of(event.id)
+        payments = [
+            payment
+            for payment in under_way.of(event.id)
+            if last_epoch is None or last_epoch.has(payment.hold_id)
+        ]
         sold = set(self._bookings.sold_seats(event.id))
         possible = [
             payment

@@ -19,7 +19,7 @@ from web.domain.refusals import EarlierRefusal, EventChanged, NotKnownNow, Payme
 from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
+from web.ports.seat_store import Broken, Epoch, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.gateway_metadata import payment_of
@@ -142,7 +142,7 @@ class Reconciler:
         self._dry_run = dry_run
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
-        self._built: dict[str, int] = {}
+        self._epochs: dict[str, Epoch] = {}
         self._server_run = ""
         self._may_have_gone_back: set[str] = set()
         self._unsettled: dict[str, _Unsettled] = {}
@@ -264,8 +264,9 @@ class Reconciler:
             reason = "Redis was started again, or another has taken over"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
         self._seen[event_id] = upkeep.moment
-        self._built[event_id] = upkeep.built_revision
-        self._note_epoch(now, event_id, upkeep.unsettled_epoch)
+        if event_id not in self._epochs or self._epochs[event_id].name != upkeep.epoch:
+            self._epochs[event_id] = self._seats.current_epoch(event_id)
+        self._note_epoch(now, event_id, upkeep.epoch if upkeep.is_unsettled else "")
 
         if upkeep.expired_holds and not self._dry_run:
             self._seats.sweep_holds(event_id)
@@ -304,7 +305,7 @@ class Reconciler:
             "reopened",
             event_id,
             reason,
-            partial(self._open, event, under_way, lost_revision, self._built.get(event_id, 0)),
+            partial(self._open, event, under_way, lost_revision, self._epochs.get(event_id)),
         )
         if not self._dry_run:
             self._seen.pop(event_id, None)
@@ -541,9 +542,9 @@ class Reconciler:
         event: Event,
         under_way: UnderWay | None = None,
         lost_revision: int = 0,
-        built_revision: int = 0,
+        last_epoch: Epoch | None = None,
     ) -> None:
-        self._opening.open_event(event, under_way, lost_revision, built_revision)
+        self._opening.open_event(event, under_way, lost_revision, last_epoch)
 
     def _refund(self, booking_id: str) -> None:
         self._refunding.refund(booking_id)

@@ -54,6 +54,7 @@ from web.ports.seat_store import (
     Broken,
     Change,
     EarlierReceipt,
+    Epoch,
     EventState,
     KeysAreEvicted,
     KnownHold,
@@ -266,6 +267,16 @@ class RedisSeatStore:
     def epoch(self, event: Event) -> str:
         return self._epochs.get(event.id) or ""
 
+    def current_epoch(self, event_id: str) -> Epoch:
+        names = ("version", "epoch", "carried_over", "built_revision")
+        with reachable():
+            version, name, carried_over, built_revision = self._fields_of([event_id], *names)[
+                event_id
+            ]
+        if version is None:
+            raise self._missing(event_id)
+        return Epoch(name or "", frozenset((carried_over or "").split()), int(built_revision or 0))
+
     def current_event(self, event_id: str) -> Event:
         with reachable():
             event = self._looks.call(event_id)
@@ -334,15 +345,15 @@ class RedisSeatStore:
             if outcome == "event_broken":
                 upkeep[event_id] = Broken(*values)
             if outcome == "upkeep":
-                version, revision, change, history, expired, lapsed, unsettled, built = values
+                version, revision, change, history, expired, lapsed, epoch, settled = values
                 upkeep[event_id] = Upkeep(
                     version=version,
                     moment=Moment(int(revision), change),
                     history_lost=history == "was lost",
                     expired_holds=expired,
                     lapsed_payments=lapsed,
-                    unsettled_epoch=unsettled,
-                    built_revision=int(built),
+                    epoch=epoch,
+                    is_unsettled=settled == "unsettled",
                 )
         return upkeep
 
