@@ -97,7 +97,7 @@ HINDRANCES = {
 """How often each is among the one or two kinds of a run, which may then happen several times: a few
 kinds meet more often than one of each ("swarm testing": Groce et al., ISSTA 2012)."""
 
-LOSSES = {"lost": 4, "back": 4, "lost key": 5}
+LOSSES = {"lost": 4, "back": 5, "lost key": 5}
 
 STOPS_S = (3, 6, 12, 20, 63, 63, 130)
 
@@ -263,8 +263,8 @@ class _Draft:
             case "back":
                 to = self.when()
                 later = replace(to, after_s=to.after_s + choose.choice((0.5, 1, 2, 4, 10, 30, 60)))
-                when = choose.choice((later, self.when()))
-                starts = choose.random() < 0.3
+                when = choose.choice((later, later, self.when()))
+                starts = choose.random() < 0.25
                 return GoesBack(to, when, choose.choice(NOTICED_S), starts)
             case "forgetful":
                 lasts_s, lag_s = choose.choice((20, 60, 150)), choose.choice((10, 64, 90))
