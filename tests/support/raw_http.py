@@ -12,8 +12,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 15
-SILENCE_BEFORE_S = 2.0
-"""How long no answer is awaited."""
+SILENCE_BEFORE_S = 10.0
+"""How long a first answer is awaited: much longer than a busy machine takes."""
 SILENCE_AFTER_S = 0.3
 """How long a further answer is awaited on a connection that is kept."""
 
