@@ -292,6 +292,7 @@ def seconds_of(
     return best_s
 
 
+@pytest.mark.alone
 def test_no_look_at_a_stadium_takes_long(app, seats):
     """50,000 seats, the largest hall that we ship."""
     stadium = read_event_file(REPOSITORY / "events/meridian-stadium.toml")
