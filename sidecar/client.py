@@ -1,7 +1,7 @@
-"""What a web worker asks the limiter with.
+"""A web worker's client of the limiter.
 
 Make one client per process, after the fork: two processes on one connection would read each
-other's answers. Nothing is opened or started before the first question.
+other's answers. Nothing is opened or started before the first request.
 """
 
 import logging
@@ -126,12 +126,11 @@ class LimiterClient:
         return list(self._counters)
 
     def clear(self, key: str, rate: Rate) -> None:
-        """Forget what the client ``key`` was accepted for at this rate: it begins anew. Other
-        workers know within a second, except one that counts by itself, as other hosts do not know
-        while they count by themselves.
+        """Reset the count of the client ``key`` at this rate. Other workers notice within a second,
+        except one that counts on its own, and other hosts except while they count on their own.
 
-        Raises ConnectionError when the limiter does not answer, or does not reach the log that it
-        shares with other hosts, which then still know; ValueError as check does.
+        Raises ConnectionError when the limiter does not respond, or cannot reach the log that it
+        shares with other hosts, which then still have the count; ValueError as check does.
         """
         question = encode_question(encode_head(CLEAR, rate), key)
         counter = self._counters.get(rate)
@@ -152,8 +151,8 @@ class LimiterClient:
         self._have_cleared(RESET.encode("ascii") + b"\n")
 
     def stats(self) -> dict[str, int]:
-        """What the limiter says of itself (host_limiter.HostLimiter.stats); empty when it does
-        not answer."""
+        """The limiter's statistics (host_limiter.HostLimiter.stats); empty when it does not
+        respond."""
         return self._exchange(STATS + b"\n", decode_stats, time.monotonic_ns()) or {}
 
     def close(self) -> None:
@@ -204,7 +203,7 @@ class LimiterClient:
             connection = self._connect()
             answer = _exchange_on(connection, question, decode, self._timeout_s)
             if answer is None and isinstance(connection.failure, ConnectionError):
-                # It was closed, as by a restart of the limiter, which is perhaps over.
+                # It was closed, as by a restart of the limiter, which may be over.
                 connection = self._connect()
                 left_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9
                 answer = _exchange_on(connection, question, decode, left_s)
@@ -240,7 +239,7 @@ class LimiterClient:
     def _note_silence(self, connection: Connection | None, failure: Exception | None) -> None:
         with self._lock:
             if self._connection is not connection:
-                return  # Somebody has found that out before, and perhaps connected anew.
+                return  # Another caller has noticed before, and may have reconnected.
             self._connection = None
             self._next_try_ns = time.monotonic_ns() + RETRY_PAUSE_NS
             changed, self._answers = self._answers, False

@@ -1,7 +1,7 @@
 """Who the client of a request is: the right-most address that no trusted proxy wrote.
 
-What stands left of it in X-Forwarded-For is the client's own invention, so nothing here reads
-further than it must, and nothing that stands there can raise an error.
+Whatever is left of it in X-Forwarded-For can be forged by the client, so nothing here reads further
+than necessary, and nothing there can raise an error.
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ NO_ADDRESS = "local"
 """The key of a request that came over a Unix socket and names nobody else."""
 
 MAX_ENTRIES = 16
-"""How far a list is followed: more proxies in a row than anybody runs."""
+"""How many entries are read: more proxies in a row than anybody runs."""
 
 MAX_ENTRY_LENGTH = 80
 """An IPv6 address with a zone, brackets and a port has at most 69 characters. The bound keeps
 junk out of the cache below."""
 
 MAX_CACHED_ADDRESSES = 16_384
-"""About 8 MB when full. The proxies' own addresses are asked for in every request, so a flood of
-invented ones does not push them out."""
+"""About 8 MB when full. The proxies' own addresses are looked up in every request, so a flood of
+forged ones does not evict them."""
 
 
 NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
@@ -110,7 +110,7 @@ def network_key(client: str) -> str | None:
 
 
 def is_trusted(peer: str, trusted: tuple[Network, ...]) -> bool:
-    """Whether ``peer`` is believed in what it says of the client; both are those of client_key."""
+    """Whether ``peer`` is trusted to name the client; both arguments are those of client_key."""
     if not peer:
         return True
     hop = _hop(peer)

@@ -1,4 +1,4 @@
-"""What the limiter of one host answers, by its own logs."""
+"""The limiter of one host, with its own logs."""
 
 import time
 from collections.abc import Callable

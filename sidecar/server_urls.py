@@ -1,5 +1,5 @@
-"""Addresses of Redis and MongoDB, checked before a client library reads them: libraries meet a
-mistake late, and may show a part of the password.
+"""URLs of Redis and MongoDB, checked before a client library parses them: libraries detect an error
+late, and may show a part of the password.
 
 Only what all spellings share. The libraries check the options that follow the question mark.
 """

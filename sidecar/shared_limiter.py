@@ -1,4 +1,4 @@
-"""What the limiter of a host answers when several hosts have one count."""
+"""The limiter of a host when several hosts share one count."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ MAX_BATCH = 100
 """Questions in one round trip. Redis does nothing else meanwhile, some 0.7 ms."""
 
 LEAST_TIMEOUT_S = 0.005
-"""For a round trip that begins late, so that a busy host does not take Redis for dead."""
+"""Allowance for a round trip that starts late, so that a busy host does not consider Redis dead."""
 
 RETRY_PAUSE_S = 0.1
 """Between trials. The first comes at once: mostly a connection has broken, and no more."""

@@ -1,6 +1,6 @@
-"""The exact sliding log: when the last accepted requests of each client were.
+"""The exact sliding log: the times of each client's last accepted requests.
 
-Only a log is exact. Counters of fixed or weighted windows let nearly twice the limit through
+Only a log is exact. Counters with fixed or weighted windows let nearly twice the limit through
 around a boundary.
 """
 
@@ -60,9 +60,9 @@ class SlidingLog:
     ends with it.
 
     The window is half-open, ``(now - window, now]``: a request exactly one window after an
-    accepted one does not meet it. So no stretch ``[t, t + window)``, wherever it begins, has more
-    than ``limit`` accepted requests, and a client that keeps that rule is never refused. Refused
-    requests are not logged, so they postpone nothing.
+    accepted one does not count it. So no interval ``[t, t + window)``, wherever it begins, has more
+    than ``limit`` accepted requests, and a client that keeps the limit is never refused. Refused
+    requests are not logged, so they delay nothing.
 
     Memory is bounded by ``max_clients``; a client with ten requests takes some 400 bytes. Once in a
     while the table grows, which costs that one decision some 70 ns a client.
@@ -70,9 +70,9 @@ class SlidingLog:
     A client is forgotten once its last accepted request has left the window, which loses nothing.
     When more than ``max_clients`` are active, the one whose last accepted request is longest ago
     is forgotten too early and may be accepted up to ``limit`` times more in its window;
-    ``forgotten_early`` counts these. The other choice, to refuse newcomers, would be exact, and
-    let whoever has that many addresses close the sale to everybody else; whoever has them gains
-    nothing here that one more address would not give.
+    ``forgotten_early`` counts these. The alternative, to refuse new clients, would be exact, but
+    would let an attacker with that many addresses close the sale to everybody else; evicting gives
+    such an attacker no more than one further address would.
 
     Not safe for several threads at once.
     """

@@ -70,14 +70,13 @@ PROBE_TIMEOUT_S = 0.2
 
 LOOK_INTERVAL_S = 1.0
 MAX_MISSES = 3
-"""Looks in a row that found no answer. Counted and not timed, so that a limiter that was stopped
-together with the supervisor, or the whole machine, has its time to answer."""
+"""Consecutive probes without a response. Counted and not timed, so that a limiter that was paused
+together with the supervisor, or with the whole machine, still has time to respond."""
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 STEADY_AFTER_S = 30.0
-"""A limiter that ran this long ended by accident, and its next start is not held back by the
-crashes before."""
+"""After this uptime earlier crashes no longer delay the next restart."""
 
 logger = logging.getLogger("sidecar")
 
@@ -111,8 +110,8 @@ class Probe:
 
 
 class Limiter:
-    """The limiter process, started again with growing pauses when it ends by itself, and ended
-    when it hangs."""
+    """The limiter process, restarted with growing delays when it crashes, and killed when it
+    hangs."""
 
     def __init__(self, socket_path: str, environ: Mapping[str, str], grace_s: float):
         self._socket_path = socket_path
@@ -137,7 +136,7 @@ class Limiter:
                 raise CannotStart(f"no answer from the limiter within {START_TIMEOUT_S:g} s", 1)
 
     def supervise_once(self) -> float:
-        """Start it again if it ended and its pause is over; end it if it hangs.
+        """Restarts it if it ended and its delay is over; kills it if it hangs.
 
         Returns in how many seconds to call again; and call when it ends.
         """

@@ -1,9 +1,9 @@
-"""HTTP/1.1 requests from bytes, by llhttp, the parser of Node.js, and the rules that it leaves to
-its user. No I/O: whoever has the bytes feeds them.
+"""Parses HTTP/1.1 requests with llhttp, the parser of Node.js, and enforces the rules that llhttp
+leaves to its user. No I/O: the caller feeds the bytes.
 
-llhttp splits bytes into messages as RFC 9112 has them, refuses what is none, and calls a method of
-the reader for each part. What else must be refused, and how much of anything is read, is decided
-here. docs/server.md lists all of it.
+llhttp splits bytes into messages by RFC 9112, refuses invalid ones, and calls a method of the
+reader for each part. What else must be refused, and all size limits, are decided here.
+docs/server.md lists all of it.
 """
 
 import re
@@ -14,29 +14,29 @@ from typing import NamedTuple
 import httptools
 
 MAX_FRAMING_BYTES = 64 * 1024
-"""All of a request that is not body: its line, header fields, chunk sizes and their extensions,
-trailers. llhttp bounds none of them. What came in one piece with the beginning is not counted."""
+"""Everything in a request but its body: request line, header fields, chunk sizes and extensions,
+trailers. llhttp limits none of them. What arrives together with the beginning is not counted."""
 
 MAX_BODY_BYTES = 128 * 1024
-"""Twice what the application takes. Of a longer body it gets the beginning, enough to refuse it."""
+"""Twice what the application accepts. Of a longer body it gets the beginning, and refuses it."""
 
 MAX_LENGTH_DIGITS = 20
 """Of a Content-Length: as many as the largest number of 64 bits has. llhttp refuses a larger number
 and takes as many zeros before it as there are, but ``int`` refuses more than 4,300 digits."""
 
 MAX_AT_ONCE = 100
-"""Requests in one piece: a request of 30 bytes becomes a kilobyte here. Who sends more of them
-before reading an answer loses the connection."""
+"""Requests in one piece: a request of 30 bytes becomes a kilobyte here. A client that sends more
+before reading a response loses the connection."""
 
 ONLY_ONCE = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
 """Fields that are no lists (RFC 9110, 5.3). llhttp refuses a second Content-Length itself."""
 
 _ABSOLUTE_FORM = re.compile(r"[A-Za-z]+://([^/?@]+)(|[/?].*)")
-"""As it is sent to a proxy, and must be understood by all (RFC 9112, 3.2.2)."""
+"""Absolute form, as it is sent to a proxy; every server must accept it (RFC 9112, 3.2.2)."""
 
 
 class BadRequest(Exception):
-    """The rest of the connection cannot be read; ``status`` and ``detail`` are for the client."""
+    """The rest of the connection cannot be parsed; ``status`` and ``detail`` are for the client."""
 
     def __init__(self, status: HTTPStatus, detail: str):
         super().__init__(status, detail)
@@ -45,11 +45,11 @@ class BadRequest(Exception):
 
 
 class _Cut(Exception):
-    """The body is longer than anybody wants to know."""
+    """The body is longer than will be read."""
 
 
 class Request:
-    """One request as it came. ``fields`` are the header fields by their names in a WSGI environ."""
+    """One request as received. ``fields`` are the header fields by their WSGI environ names."""
 
     __slots__ = (
         "body",
@@ -88,9 +88,9 @@ class Limits(NamedTuple):
 
 
 class RequestReader:
-    """The requests of one connection, in their order. However its bytes are split into pieces, they
-    are the same requests, followed by a refusal or not; only the bounds of what comes in one piece
-    (MAX_AT_ONCE, MAX_FRAMING_BYTES) know where a piece ends.
+    """The requests of one connection, in order. The result does not depend on how the bytes are
+    split into pieces, except for the limits on what comes in one piece (MAX_AT_ONCE,
+    MAX_FRAMING_BYTES).
     """
 
     def __init__(self, limits: Limits):
@@ -106,15 +106,14 @@ class RequestReader:
         return None if self._reading is _NONE else self._reading
 
     def feed(self, data: bytes) -> tuple[list[Request], BadRequest | None]:
-        """The requests that are complete with ``data``, and why there can be no more of them, if
-        it cannot be read. Feed nothing after that, nor after a request that is the last one of its
-        connection (not ``keep_alive``)."""
+        """The requests that ``data`` completes, and the error if the rest cannot be parsed. Feed
+        nothing after an error, nor after the last request of a connection (not ``keep_alive``)."""
         bad = None
         self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # To another protocol, which we may ignore. llhttp would read no further.
+            # An upgrade to another protocol, which we may ignore. llhttp would read no further.
             self._complete[-1].keep_alive = False
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
@@ -131,7 +130,7 @@ class RequestReader:
             )
         complete, self._complete = self._complete, []
         if complete and not complete[-1].keep_alive:
-            bad = None  # What comes after the last request is not looked at.
+            bad = None  # What comes after the last request is ignored.
         return complete, bad
 
     # ------------------------------------------------------------ called by llhttp
@@ -155,7 +154,7 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         request = self._reading
         if request.has_whole_head:
-            return  # A trailer: nobody here wants one, and it must not look like a header.
+            return  # A trailer: not used here, and it must not look like a header.
         request.field_count += 1
         if request.field_count > self._limits.fields:
             raise BadRequest(
@@ -212,7 +211,7 @@ class RequestReader:
             raise BadRequest(HTTPStatus.BAD_REQUEST, words)
         body_bytes = int(length)
         if (body_bytes or coding) and self._parser.should_upgrade():
-            # llhttp takes the body for bytes of the other protocol.
+            # llhttp would treat the body as bytes of the other protocol.
             words = "A request with a body cannot ask for another protocol."
             raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, words)
         if body_bytes > MAX_BODY_BYTES:
@@ -230,7 +229,7 @@ class RequestReader:
         self._reading = _NONE
 
     def _cut(self) -> None:
-        """Make it the last request, with as much of its body as shows that it is too long."""
+        """Makes it the last request, with enough of its body to show that it is too long."""
         del self._reading.body[MAX_BODY_BYTES + 1 :]
         self._complete.append(self._reading)
         self._reading = _NONE

@@ -1,11 +1,10 @@
-"""Whom a worker waits for: no client may have all of its connections wait.
+"""Limits how many of a worker's connections one client can keep waiting.
 
-A connection is *idle* while nothing of a request has come, and *held* while its client is in the
-middle of a request, of reading an answer, or of closing. While the application works on a request
-it is neither: that is not for the client to make longer.
+A connection is *idle* while nothing of a request has arrived, and *held* while its client is in the
+middle of a request, of reading a response, or of closing. While the application works on a request
+it is neither: the client cannot prolong that.
 
-Clients are named as the limiter names them; None is one that is not known, and has no bound of its
-own.
+Clients have the limiter's keys; None is an unknown client, which has no limit of its own.
 """
 
 import contextlib
@@ -14,13 +13,13 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 MAX_HELD = 100
-"""Of one client in one worker, a tenth of its connections (gunicorn.conf.py). Most requests come in
-one piece and most answers fit into the kernel's buffer, so that nobody waits for them. A hundred
+"""For one client in one worker, a tenth of its connections (gunicorn.conf.py). Most requests arrive
+in one piece and most responses fit into the kernel's buffer, so the worker rarely waits. A hundred
 are ten requests a second that take ten seconds each to arrive."""
 
 MAX_IDLE = 100
-"""Of one client in one worker. Sixteen browsers of one address have six connections each; with more
-than that a new connection closes the oldest, and a browser connects again when it needs to."""
+"""For one client in one worker. Sixteen browsers at one address have six connections each; beyond
+that a new connection closes the oldest, and a browser reconnects when it needs to."""
 
 Connection = TypeVar("Connection")
 Client = TypeVar("Client")
@@ -35,7 +34,8 @@ class Waits(Generic[Connection]):
 
     @contextlib.contextmanager
     def held(self, client: str | None) -> Iterator[bool]:
-        """While ``client`` is waited for. Tells whether there is room; without it do not wait."""
+        """Context while the worker waits for ``client``. Yields whether there is room; if not, do
+        not wait."""
         if client is None or self._held_of[client] >= MAX_HELD:
             yield client is None
             return
@@ -49,8 +49,8 @@ class Waits(Generic[Connection]):
     def idle(
         self, connection: Connection, client: str | None, *, is_crowded: bool
     ) -> Iterator[Connection | None]:
-        """While ``connection`` waits for a request. Tells which one has to make room for it, the
-        oldest of the same client or, where it ``is_crowded``, of all; None when none has to."""
+        """Context while ``connection`` waits for a request. Yields the connection to close to make
+        room, the oldest of the same client or, if ``is_crowded``, of all; None if there is room."""
         leaves = None
         if client is not None and self._idle_of[client] >= MAX_IDLE:
             leaves = next(other for other, whose in self._idle.items() if whose == client)

@@ -1,15 +1,15 @@
 """gunicorn's worker: gevent's event loop, and HTTP/1.1 by llhttp, the parser of Node.js.
 
-gunicorn's own gevent worker parses in Python and sends head and body of an answer one by one, which
-costs a hold about half of what all the application does for it (docs/performance.md). Requests are
-small here, so each is read to its end before the application is called, and an answer leaves in one
-piece.
+gunicorn's own gevent worker parses in Python and sends the header and body of a response
+separately, which costs about half as much as all the application's work for a hold
+(docs/performance.md). Requests are small here, so each is read completely before the application is
+called, and a response is sent in one piece.
 
-There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` does nothing.
+There is no TLS, no HTTP/2 and no access log: nginx has them. ``max_requests`` has no effect.
 
-gunicorn's master imports this package before gevent patches anything: nothing here may keep what it
-patches, and nothing else of ``web/`` is imported. docs/server.md says what is accepted, refused and
-bounded, and how to do without this worker.
+gunicorn's master imports this package before gevent patches anything: nothing here may keep a
+reference to what gevent patches, and nothing else of ``web/`` is imported. docs/server.md says what
+is accepted, refused and limited, and how to do without this worker.
 """
 
 import contextlib
@@ -33,35 +33,35 @@ MESSAGE_TIMEOUT_S = 30.0
 """From the first byte of a request to its last. nginx sends it in one piece."""
 
 ANSWER_TIMEOUT_S = 30.0
-"""Until the kernel has taken all of an answer; a client need not read."""
+"""Until the kernel has taken the whole response: a client may not be reading."""
 
 MAX_DRAINED_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT_S = 5.0
-"""Read and thrown away after the last answer: it may have come before the end of its request, and
-while the client is still sending, closing would reset the connection and could destroy the answer.
-Most clients look for one only when all is sent."""
+"""Bytes read and discarded after the last response: it may have been sent before the end of its
+request, and while the client is still sending, closing would reset the connection and could destroy
+the response. Most clients read it only after they have sent everything."""
 
 RECEIVE_BYTES = 64 * 1024
 
 CROWDED = 0.9
-"""The part of ``worker_connections`` from which each further connection closes an idle one. At all
-of them the worker accepts nobody."""
+"""The fraction of ``worker_connections`` beyond which each new connection closes an idle one. At
+the full number the worker accepts none."""
 
 ANSWERS_A_TURN = 16
-"""gevent lets others run only when there is nothing to read. Somebody who always has the next
-request ready would keep the worker to himself, until the master takes it for dead."""
+"""gevent switches only when there is nothing to read. A client that always has the next request
+ready would monopolise the worker, until the master considers it dead."""
 
 
 class HttpWorker(GeventWorker):
-    """Use it with gunicorn's setting ``worker_class``.
+    """For gunicorn's setting ``worker_class``.
 
-    ``count_refused``, if it is set, is called with the environment of each request that cannot be
-    read, as far as it was read, and with whether its header was read to its end. The WSGI
-    application that it returns answers in the place of the worker: a limit that is over. None lets
-    the worker tell what is wrong.
+    ``count_refused``, if set, is called with the environ of each request that cannot be parsed, as
+    far as it was read, and with whether its header was complete. It returns a WSGI application that
+    responds instead of the worker, when a limit is exceeded, or None to let the worker report the
+    error.
 
-    ``client_of``, if it is set, is called with the same and returns who the client is, or None
-    where that is not known. No client has more than its share of the connections (waits.Waits).
+    ``client_of``, if set, is called with the same arguments and returns the client's key, or None
+    if that is not known. No client gets more than its share of the connections (waits.Waits).
     """
 
     count_refused: Callable[[WSGIEnvironment, bool], WSGIApplication | None] | None = None
@@ -74,15 +74,15 @@ class HttpWorker(GeventWorker):
         self._quits = False
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Ctrl-C comes twice, from the terminal and from the master. gunicorn would exit for each,
-        and the second exit, in the middle of the first, is a traceback."""
+        """Ctrl-C arrives twice, from the terminal and from the master. gunicorn would exit on each,
+        and the second exit, in the middle of the first, prints a traceback."""
         if not self._quits:
             self._quits = True
             super().handle_quit(sig, frame)
 
     def notify(self) -> None:
         """gunicorn calls this every second, also while the worker waits for its connections to
-        end. Those between two requests need not wait for theirs."""
+        end. Idle connections are closed at once then."""
         super().notify()
         if self.alive:
             return
@@ -98,7 +98,7 @@ class HttpWorker(GeventWorker):
         try:
             self._serve(client, reader, self._base_environ(client, addr))
         except OSError:
-            pass  # The client went away, or does not read.
+            pass  # The client disconnected, or does not read.
         except Exception:
             self.log.exception("a connection")
         finally:
@@ -125,7 +125,7 @@ class HttpWorker(GeventWorker):
                 return self._drain(client, request, base_environ)
 
     def _refusal(self, bad: BadRequest, request: Request, base_environ: WSGIEnvironment) -> bytes:
-        """The last answer of its connection; ``request`` is what was read of the request."""
+        """The last response of its connection; ``request`` is what was read of the request."""
         if self.count_refused:
             has_whole_head = request.has_whole_head
             answer = self.count_refused(base_environ | request_environ(request), has_whole_head)
@@ -136,7 +136,7 @@ class HttpWorker(GeventWorker):
     def _arrivals(
         self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
     ) -> Iterator[tuple[list[Request], BadRequest | None]]:
-        """What has come, as RequestReader.feed says it, until nothing more does."""
+        """Yields the results of RequestReader.feed until the client stops sending."""
         keepalive_s = self.cfg.keepalive
         peer = self._client_of(Request(), base_environ)
         unfinished = None
@@ -185,7 +185,7 @@ class HttpWorker(GeventWorker):
     def _receive_more(
         self, client: socket.socket, request: Request, base_environ: WSGIEnvironment
     ) -> bytes:
-        """Raises BadRequest when too many others of the same client are waited for."""
+        """Raises BadRequest when too many connections of the same client are being waited for."""
         with self._waits.held(self._client_of(request, base_environ)) as has_room:
             if not has_room:
                 words = "Too many requests of yours are under way: send fewer at once."
@@ -245,7 +245,7 @@ class HttpWorker(GeventWorker):
         base_environ: WSGIEnvironment,
         app: WSGIApplication | None = None,
     ) -> bytes:
-        """The application's, as it goes over the wire."""
+        """The application's response as bytes."""
         begun: list[tuple[str, Headers]] = []
         written: list[bytes] = []
 
@@ -268,7 +268,7 @@ class HttpWorker(GeventWorker):
                     chunks.close()
             if not begun:
                 raise AssertionError("start_response was not called")
-            # While the worker stops, each connection ends with its next answer.
+            # While the worker stops, each connection ends with its next response.
             request.keep_alive = request.keep_alive and self.alive
             return response_bytes(request, *begun[0], b"".join(written) + body if written else body)
         except gevent.GreenletExit:
@@ -282,15 +282,15 @@ class HttpWorker(GeventWorker):
 
 
 def _read_no_more(client: socket.socket) -> None:
-    """Whoever waits in recv() gets what has already come, then the end."""
-    # gevent's shutdown() breaks off all that wait on the very object, so it gets another one.
+    """A greenlet that waits in recv() gets what has already arrived, then the end."""
+    # gevent's shutdown() interrupts all that wait on the same object, so it gets another one.
     with contextlib.suppress(OSError), client.dup() as same:
         same.shutdown(socket.SHUT_RD)
 
 
 def _drain(client: socket.socket) -> None:
-    """End the connection so that the client sees the answer: say that there is no more, then wait
-    until it has understood."""
+    """Closes the connection so that the client gets the response: shuts down sending, then waits
+    for the client to close."""
     client.shutdown(socket.SHUT_WR)
     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
     drained_bytes = 0

@@ -1,5 +1,4 @@
-"""What PEP 3333 has between an HTTP server and its application, without I/O: the environment of a
-request, and a response as bytes."""
+"""WSGI (PEP 3333) without I/O: the environ of a request, and a response as bytes."""
 
 import io
 import json
@@ -30,14 +29,14 @@ _NO_BODY = ("204", "304")
 
 
 def request_environ(request: Request) -> WSGIEnvironment:
-    """What PEP 3333 has of a request; the rest of an environ is the connection's."""
+    """The request's part of a WSGI environ; the rest is the connection's."""
     path, _, query = request.target.partition("#")[0].partition("?")
     if "%" in path:
         path = unquote_to_bytes(path).decode("latin-1")
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,
         "PATH_INFO": path,
-        # Not of PEP 3333: before it was decoded, by the name that gunicorn has for it.
+        # Not in PEP 3333: the target before decoding, under gunicorn's name.
         "RAW_URI": request.target,
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": f"HTTP/{request.version}",
@@ -51,8 +50,8 @@ def request_environ(request: Request) -> WSGIEnvironment:
 
 
 def response_bytes(request: Request, status: str, headers: Headers, body: bytes) -> bytes:
-    """What an application responds to ``request``, as it goes over the wire. Raises ValueError for
-    headers that would end it early, or are the server's to send."""
+    """An application's response to ``request`` as bytes. Raises ValueError for headers that would
+    end it early, or that only the server may send."""
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
     fields = {name.lower(): value for name, value in headers}
     if not HOP_BY_HOP.isdisjoint(fields):
@@ -81,7 +80,7 @@ def _date(now_s: int) -> str:
 
 
 def problem_bytes(status: HTTPStatus, detail: str) -> bytes:
-    """In the shape of all other refusals, and the last answer of its connection."""
+    """A problem like all others, and the last response of its connection."""
     problem = {
         "type": "about:blank",
         "title": status.phrase,

@@ -1,5 +1,5 @@
-"""The holds of this browser, in its signed cookie: who has the cookie has the holds. The tokens are
-derived when they are needed."""
+"""The holds of this browser, in its signed cookie: the cookie gives access to the holds. Their
+tokens are derived when they are needed."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -14,17 +14,17 @@ from web.services import services
 FIELD = "holds"
 
 MAX_HOLDS = 8
-"""Remembered, booked ones too. More than one buyer has under way, and they fit a cookie."""
+"""Entries, bookings included: more than one buyer needs at a time, and they fit into a cookie."""
 
 MAX_SEATS_LENGTH = 1200
-"""Characters of seat ids as JSON, in all; a cookie has 4096, and they are the largest part. The
-oldest entries are remembered without."""
+"""Characters of all seat ids as JSON; a cookie has 4096, and they are the largest part. Beyond that
+the oldest entries are stored without seats."""
 
 QUOTES_AND_COMMA = 3
 
 
 class Worth(IntEnum):
-    """What becomes of an entry when there is no room: the lowest goes first."""
+    """The order of eviction when there is no room: the lowest first."""
 
     ENDED = 1
     REFUNDED = 2
@@ -33,8 +33,8 @@ class Worth(IntEnum):
 
 
 class Entry(NamedTuple):
-    """``seats`` are for a hold that ran out, whose seats nobody else remembers. May be empty.
-    ``price_seen`` is the amount and currency that the page had shown, where the hold has another
+    """``seats`` are for an expired hold, whose seats are stored nowhere else. May be empty.
+    ``price_seen`` is the amount and currency that the page had shown, if the hold has another
     price."""
 
     event_id: str
@@ -53,7 +53,7 @@ def entry_of(event_id: str, hold_id: str) -> Entry | None:
 
 
 def token_of(event_id: str, hold_id: str) -> str:
-    """The token of a hold of this browser. Raises HoldNotFound when it is not."""
+    """The token of a hold of this browser. Raises HoldNotFound for other holds."""
     if entry_of(event_id, hold_id) is None:
         raise HoldNotFound
     return services().tokens.token_of(event_id, hold_id)
@@ -70,8 +70,8 @@ def standing(entry: Entry) -> Hold | None:
 
 
 def holds_of(event_id: str) -> list[Hold]:
-    """This browser's holds and bookings of one event that still stand, refunded ones left out; none
-    when that cannot be known now, for no page is shown for this alone."""
+    """This browser's current holds and bookings for one event, without refunded ones; none when
+    they cannot be read now, because a page is still useful without them."""
     try:
         holds = [standing(entry) for entry in entries() if entry.event_id == event_id]
     except (EventNotFound, Unavailable):
@@ -84,12 +84,12 @@ def statuses_of(event_id: str) -> set[HoldStatus]:
 
 
 def seats_of(event_id: str) -> set[str]:
-    """What this browser holds or has bought: nobody else has taken these seats from it."""
+    """The seats that this browser holds or has bought."""
     return {seat for hold in holds_of(event_id) for seat in hold.seats}
 
 
 def require_room() -> None:
-    """Raises BasketFull when one more hold would push out another that can still be paid."""
+    """Raises BasketFull when another hold would evict one that can still be paid."""
     _with_room(entries())
 
 
@@ -104,8 +104,8 @@ def take_out(event_id: str, hold_id: str) -> None:
 
 
 def _with_room(known: list[Entry]) -> list[Entry]:
-    """Those to keep beside one more. The first to go is one that ended without a booking, then one
-    that was refunded, then the oldest booking: its receipt has an address of its own."""
+    """The entries to keep when one is added. Evicts one that ended without a booking, or else one
+    that was refunded, or else the oldest booking: its receipt has its own address."""
     if len(known) < MAX_HOLDS:
         return known
     oldest = {}

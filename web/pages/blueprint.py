@@ -21,6 +21,6 @@ def browser() -> str:
 
 
 def is_for_script() -> bool:
-    """The map sends the same form and asks for data: it would load the page of the hold twice if
-    it had to follow a redirect to find where it is."""
+    """The map submits the same form and asks for JSON: following a redirect to find the address of
+    the hold would load that page twice."""
     return request.accept_mimetypes.best == "application/json"

@@ -1,5 +1,5 @@
-"""How the form to pay takes a card: in Stripe's own field, or by choosing one of Stripe's test
-cards, which exist only for its test keys and move no money."""
+"""How the payment form takes a card: in Stripe's own field, or as a choice of Stripe's test cards,
+which work only with test keys and move no money."""
 
 from web.pages.rendering import policy
 

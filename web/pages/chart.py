@@ -1,4 +1,4 @@
-"""Sales per minute as a picture: what an SVG element needs, in its own units."""
+"""Sales per minute as a bar chart: coordinates for an SVG element."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 
 def chart_of(minutes: Sequence[MinuteOfSales]) -> Chart:
-    """A bar a minute, the tallest as tall as the picture; none for a minute without sales."""
+    """One bar per minute, the tallest as high as the chart; none for a minute without sales."""
     most = max((minute.seats for minute in minutes), default=0)
     step = WIDTH / max(1, len(minutes))
     bars = []

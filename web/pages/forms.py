@@ -1,4 +1,4 @@
-"""What is typed into forms. Seats, quantities and buttons are read where they are used."""
+"""Forms with text input. Seats, quantities and buttons are read where they are used."""
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField

@@ -1,5 +1,6 @@
-"""A hold on another device: an address that carries it there. Whoever has it can pay for the seats
-or give them back, so it is as hard to guess as a receipt's, and it ends with the hold."""
+"""A hold on another device: an address that carries it there. Anyone who has the address can pay
+for the seats or release them, so it is as hard to guess as a receipt's, and it expires with the
+hold."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ from web.signing.ticket_codes import BadCode
 
 
 class LinkEnded(Exception):
-    """Nothing can be paid by it any more."""
+    """The hold of this link can no longer be paid."""
 
 
 @pages.get("/events/<event_id>/holds/<hold_id>/elsewhere")

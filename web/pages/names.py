@@ -1,5 +1,5 @@
-"""What a page calls an event and its seats: as they were sold, where a booking says so, and also
-when the event is gone."""
+"""The names of an event and its seats on a page: those of the sale if a booking has them, even if
+the event is gone."""
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -21,8 +21,8 @@ class EventNames(NamedTuple):
 
 
 def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
-    """As it is called now. When nobody knows the event, because it was withdrawn or Redis is away:
-    as it was booked."""
+    """The current names. When the event is not known, because it was withdrawn or Redis is
+    unreachable: those of the booking."""
     try:
         event = services().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):

@@ -82,7 +82,7 @@ def _require_pages() -> None:
 
 
 def _is_logged_in() -> bool:
-    """The cookie has its own end, for a Redis that was restored from a backup."""
+    """The cookie has its own expiry, in case Redis was restored from a backup."""
     until_s, login_id = session.get(FIELD, (0, ""))
     if until_s <= time.time():
         return False
@@ -99,8 +99,8 @@ def _end_login() -> None:
 
 
 def _proof() -> str:
-    """Ties a login to the token of now. Keyed, so that the token cannot be found by trying from
-    what is in Redis."""
+    """Ties a login to the current token. Keyed, so that the token cannot be brute-forced from what
+    is in Redis."""
     settings = services().settings
     text = f"organiser\n{settings.organiser_token}".encode()
     return hmac.digest(settings.secret_key.encode(), text, hashlib.sha256).hex()

@@ -1,4 +1,4 @@
-"""Pictures that a telephone or the door reads."""
+"""QR codes, for a phone or for the scanner at the door."""
 
 import io
 from functools import lru_cache
@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 @lru_cache(maxsize=1000)  # 10 ms and some 5 KB each: a page that is loaded again costs it once
 def qr_code(text: str, title: str) -> Markup:
-    """As an SVG element; ``title`` says what it is. Error correction M: a crease or a scratch of a
-    seventh of it is read over."""
+    """As an SVG element; ``title`` is its accessible name. Error correction level M tolerates
+    damage to a seventh of the code."""
     svg = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
         svg,

@@ -1,4 +1,4 @@
-"""The receipt, by an address that cannot be guessed: whoever has it may see and print it."""
+"""The receipt, at an address that cannot be guessed: anyone who has it can see and print it."""
 
 from flask import Response
 

@@ -1,4 +1,4 @@
-"""An event's seats as a page shows them: sections, rows, blocks, and what may be chosen."""
+"""An event's seats as a page shows them: sections, rows, blocks, and what can be chosen."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from web.domain.events import Availability, Event, Row, SeatState, Section
 from web.http.locales import isolated
 
 MAX_SEATS_ON_PAGE = 600
-"""Check boxes that a reader, a screen reader and a telephone can still cope with. A hall with more
-shows its sections first, a section with more its rows in parts."""
+"""The most check boxes that readers, screen readers and phones can still cope with. A larger hall
+shows its sections first, a larger section its rows in parts."""
 
 WORDS = {
     SeatState.FREE: "available",
@@ -41,7 +41,7 @@ class SectionView(NamedTuple):
 
 
 def fits_a_page(event: Event) -> bool:
-    """Whether all numbered seats can stand on one page."""
+    """Whether all numbered seats fit on one page."""
     seated = (s for s in event.sections if s.kind == "seated")
     return sum(event.spans[section.id].length for section in seated) <= MAX_SEATS_ON_PAGE
 
@@ -59,14 +59,14 @@ def section_of(
     span = event.spans[section.id]
     part = seat_states[span.start : span.start + span.length]
     ids = {row.id for row in shown} if section.kind == "seated" else ()
-    # Of a stadium whose sections have pages of their own, none is shown.
+    # None for a stadium, whose sections have pages of their own.
     starts = _starts(section) if ids else ()
     rows = [_row(section, row, start, part) for row, start in starts if row.id in ids]
     rows.sort(key=lambda row: _natural(row.id))
     return SectionView(section, Availability.of(part), rows)
 
 
-@lru_cache(maxsize=64)  # by identity: a definition that was opened anew is another object
+@lru_cache(maxsize=64)  # by identity: a definition that was opened again is another object
 def aisles_of(event: Event) -> tuple[int, ...]:
     """Positions, in layout order, of the seats that have an aisle or a pillar before them."""
     aisles, position = [], 0
@@ -80,8 +80,8 @@ def aisles_of(event: Event) -> tuple[int, ...]:
 
 
 def pages_of(section: Section) -> list[list[Row]]:
-    """The rows of a section in parts of some hundred seats, in the order in which they stand in
-    the hall: A before B, 9 before 10."""
+    """The rows of a section in parts of some hundred seats, in the order of the hall: A before B, 9
+    before 10."""
     pages: list[list[Row]] = [[]]
     room = MAX_SEATS_ON_PAGE
     for row in sorted(section.rows, key=lambda row: _natural(row.id)):
@@ -95,8 +95,8 @@ def pages_of(section: Section) -> list[list[Row]]:
 
 
 def runs_of(event: Event, seats: Sequence[str]) -> list[str]:
-    """The runs of seats side by side that these are, for people: ``Stalls, row A, seats 1, 2``. One
-    run has no aisle, pillar or seat of somebody else inside. Places without numbers are in none."""
+    """These seats as runs of seats side by side, for people: ``Stalls, row A, seats 1, 2``. A run
+    has no aisle, pillar or other buyer's seat inside. General admission is left out."""
     runs: list[list[int]] = []
     for position in sorted(event.positions[seat] for seat in seats if _has_number(event, seat)):
         begins_block = position in event.block_starts

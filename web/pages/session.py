@@ -1,5 +1,5 @@
-"""The signed cookie. It holds the basket, the secret of the CSRF tokens and the organiser's login,
-and no secret that would not be its owner's."""
+"""The signed cookie. It contains the basket, the secret of the CSRF tokens and the organiser's
+login, and no secret that its owner may not know."""
 
 from datetime import timedelta
 
@@ -7,17 +7,17 @@ from flask import Flask, Request, has_request_context, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 LIFETIME = timedelta(days=30)
-"""A buyer whose telephone was dead for a week finds the receipt again."""
+"""Long enough to find the receipt again after a week with a broken phone."""
 
 NAME = "tickets"
 SECURE_PREFIX = "__Host-"
-"""Browsers take such a cookie only over TLS, for this very host and all its paths: no neighbour
-under the same domain can plant one."""
+"""Browsers accept such a cookie only over TLS, for exactly this host and all its paths: no other
+site under the same domain can plant one."""
 
 COOKIES = (NAME, SECURE_PREFIX + NAME)
 
 PATHS_WITHOUT = ("/api/", "/static/", "/webhooks/", "/healthz", "/readyz", "/metrics")
-"""Here the cookie is not even read: it must never be an authority to the API, which has tokens."""
+"""Here the cookie is not even read: it must never authorise a call of the API, which has tokens."""
 
 
 class PageSessions(SecureCookieSessionInterface):
