@@ -85,4 +85,4 @@ screenshots: ## docs/screenshots, a picture of every page
 clean: ## remove what make made: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
 	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
-	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache .grimp_cache
