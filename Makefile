@@ -7,7 +7,7 @@ WORKERS = 3
 
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
-.PHONY: run test simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
+.PHONY: run test test-unit simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -20,6 +20,10 @@ test: ## the whole suite, WORKERS (3) files at once, each worker with real serve
 	@ops/install.sh test
 	@$(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	@$(PYTHON_OF_VENV) -m pytest -m alone
+
+test-unit: ## the tests that start nothing, in seconds
+	@ops/install.sh test
+	@exec $(PYTHON_OF_VENV) -m pytest -m unit
 
 simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED, KEEP=1
 	@ops/install.sh test

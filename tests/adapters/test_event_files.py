@@ -6,30 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.factories import GOOD_EVENT_FILE as GOOD
 from web.adapters.event_files import BadEventFile, EventFolder, read_event_file, read_event_files
 
 EVENTS_DIR = Path(__file__).parents[2] / "events"
 
 NOBODY = 65534
-
-GOOD = """
-id = "evening"
-name = "An evening"
-venue = "Hall"
-currency = "GBP"
-sale_opens_at = 2026-01-01T10:00:00Z
-[[sections]]
-id = "stalls"
-name = "Stalls"
-price = 1200
-rows = [{ ids = "A-B, D", seats = "1-3, 6-5" }, { ids = "10-11", seats = "1-5/2" }]
-[[sections]]
-id = "floor"
-name = "Floor"
-kind = "general"
-price = 900
-capacity = 3
-"""
 
 
 def read(tmp_path, text: str | bytes):

@@ -45,7 +45,7 @@ def stripe_gateway(sandbox):
     return StripeGateway(API_KEY, sandbox.url)
 
 
-@pytest.fixture(params=["Stripe", "simulated"])
+@pytest.fixture(params=[pytest.param("Stripe", marks=pytest.mark.stack), "simulated"])
 def gateway(request):
     if request.param == "simulated":
         return SimulatedGateway()
@@ -571,6 +571,7 @@ def test_who_waits_for_stripe_to_have_time_keeps_no_turn(sandbox, key, set_fault
     waiting.join()
 
 
+@pytest.mark.stack
 def test_more_payments_than_stripe_takes_a_second_are_all_made(tmp_path, key):
     with Sandbox(tmp_path / "ledger.db", tmp_path / "sandbox.log", rate_limit=25) as limited:
         gateway = StripeGateway(API_KEY, limited.url)
@@ -1036,6 +1037,7 @@ def signed(payload, secret=WEBHOOK_SECRET, age_s=0):
     )
 
 
+@pytest.mark.stack
 def test_a_webhook_tells_what_became_of_a_payment(tmp_path, key):
     with (
         Provider(200, b"{}") as receiver,

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.conftest import Site
 from tests.support.http_client import Client, assert_problem, bearer
+from tests.support.site import Site
 
 
 @pytest.fixture

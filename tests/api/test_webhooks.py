@@ -12,10 +12,10 @@ import requests
 
 from ops.sandbox.webhooks import sign
 from tests.attacks.clients import new_address
-from tests.conftest import WEBHOOK_SECRET
 from tests.support.application import application_with
 from tests.support.factories import BUYER
 from tests.support.http_client import TIMEOUT_S, Client, assert_problem
+from tests.support.site import WEBHOOK_SECRET
 from web import settings
 from web.domain.events import Event
 from web.domain.sales import PaymentAttempt

@@ -11,10 +11,10 @@ from urllib.parse import quote, urlencode
 
 from flask import Flask
 
-from tests.conftest import ORGANISER_TOKEN, Site
 from tests.pages.browser import Browser, Page
 from tests.support.factories import numbers, small_hall
 from tests.support.http_client import Client
+from tests.support.site import ORGANISER_TOKEN, Site
 from web.domain.events import Event, Row, Section
 from web.signing.ticket_codes import TicketCodes
 

@@ -26,10 +26,10 @@ import psutil
 from ops.stack import Stack
 from tests.attacks.clients import new_address
 from tests.attacks.costliest import CostlyRequest, costly_requests, hall_under_attack, written
-from tests.conftest import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale
 from tests.support.http_client import Client
+from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event
 

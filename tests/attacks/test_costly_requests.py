@@ -22,9 +22,9 @@ from flask_wtf.csrf import generate_csrf
 from werkzeug.routing import Rule
 
 from ops.servers import REPOSITORY
-from tests.conftest import ORGANISER_TOKEN
 from tests.support.application import application_with
 from tests.support.factories import FREE, put_on_sale, unique
+from tests.support.site import ORGANISER_TOKEN
 from web.adapters.event_files import read_event_file
 from web.domain.events import Event
 from web.domain.sales import booking_id_of

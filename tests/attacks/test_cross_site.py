@@ -24,9 +24,9 @@ from tests.attacks.other_website import (
 from tests.browser.chromium import new_context, running_chromium
 from tests.browser.engines import ENGINES
 from tests.browser.states import pressed, ready_to_pay
-from tests.conftest import ORGANISER_TOKEN
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale, small_hall
+from tests.support.site import ORGANISER_TOKEN
 from tests.support.waiting import eventually
 from web.domain.events import Event
 from web.http.cross_site import is_cross_site

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.factories import GOOD_EVENT_FILE as GOOD
 from web.adapters.event_file_shape import MAX_ENTRIES
 from web.adapters.event_files import MAX_FILE_BYTES, BadEventFile, read_event_file
 
@@ -15,19 +16,6 @@ MOST_S = 5
 """Of processor time. On a machine that does nothing else the costliest takes one."""
 
 MOST_BYTES = 150_000_000
-
-GOOD = """
-id = "evening"
-name = "An evening"
-venue = "Hall"
-currency = "GBP"
-sale_opens_at = 2026-01-01T10:00:00Z
-[[sections]]
-id = "stalls"
-name = "Stalls"
-price = 1200
-rows = [{ ids = "A-B", seats = "1-3" }]
-"""
 
 INTERNALS = re.compile(r"recursion|sys\.|set_int|conversion|Traceback|\w+Error|`")
 

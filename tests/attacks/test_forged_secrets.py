@@ -12,11 +12,11 @@ from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 
 from ops.sandbox.webhooks import sign
 from tests.attacks.clients import new_address
-from tests.conftest import WEBHOOK_SECRET
 from tests.pages.browser import Browser, Page
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.http_client import Client, assert_problem
 from tests.support.raw_http import exchange, request_bytes
+from tests.support.site import WEBHOOK_SECRET
 from web.domain.events import Event
 from web.signing.hold_tokens import HoldTokens
 

@@ -14,10 +14,10 @@ import requests
 
 from tests.attacks.corpora.texts import FORGED, TEXTS
 from tests.attacks.floods import Scene
-from tests.conftest import ORGANISER_TOKEN
 from tests.pages.browser import Browser, Page
 from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
 from tests.support.http_client import bearer
+from tests.support.site import ORGANISER_TOKEN
 from web.domain.events import Event
 
 REFUSED = {400, 404, 405, 409, 410, 413, 414, 422, 431}

@@ -13,8 +13,8 @@ from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES
-from tests.conftest import ORGANISER_TOKEN
 from tests.support.environment import inherited
+from tests.support.site import ORGANISER_TOKEN
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 

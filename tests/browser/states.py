@@ -12,9 +12,9 @@ from functools import partial
 from playwright.sync_api import Page
 
 from ops.servers import REPOSITORY
-from tests.conftest import ORGANISER_TOKEN
 from tests.support.factories import BUYER as PAYER
 from tests.support.factories import FREE, STALLS, a_booking, put_on_sale, small_hall, unique
+from tests.support.site import ORGANISER_TOKEN
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore

@@ -7,8 +7,8 @@ from playwright.sync_api import expect
 
 from tests.browser.chromium import NARROW
 from tests.browser.states import ready_to_pay
-from tests.conftest import ORGANISER_TOKEN
 from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
+from tests.support.site import ORGANISER_TOKEN
 
 WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
 LONG = {"name": WORD[:200], "venue": WORD[20:200], "section": WORD[40:200]}

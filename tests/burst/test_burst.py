@@ -19,7 +19,7 @@ from tests.burst.report import command_of, text_of
 from tests.burst.verdict import Evidence, Evident
 from tests.support.descriptions import description_of
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.stack]
 
 TINY = Plan(crowd=60, bots=20, seconds=6, seed=8)
 

@@ -124,6 +124,7 @@ def test_what_is_no_parameter_of_ours_may_be_set():
     assert read_plan(environ) == Plan(bots=5)
 
 
+@pytest.mark.stack
 def test_a_burst_with_a_wrong_parameter_ends_before_anything_starts():
     wrong = inherited() | {"EVENT": "typo"}
     command = [sys.executable, "-m", "tests.burst"]

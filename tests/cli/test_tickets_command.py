@@ -15,7 +15,7 @@ from ops.run_settings import (
     write_run_settings,
 )
 from tests.support.application import REQUIRED
-from tests.support.clone import MakeRun, clone, make_clone  # noqa: F401
+from tests.support.clone import MakeRun, make_clone
 from tests.support.environment import inherited
 from tests.support.factories import EVENT_FILE, unique
 from web import __version__
@@ -111,6 +111,7 @@ def test_a_shell_that_has_the_ports_of_a_former_run_does_not_mislead_it(running,
     assert tickets(running, "audit", **read_run_settings(tmp_path)).returncode == 0
 
 
+@pytest.mark.stack
 def test_it_says_its_version_also_where_nothing_was_set_up(tmp_path):
     told = tickets(make_clone(tmp_path), "--version")
     assert told.stdout == f"TicketS {__version__}\n", told.stderr

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 from ops.servers import REPOSITORY
-from tests.support.clone import clone  # noqa: F401
 
 
 def linters() -> list[str]:

@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 
 from tests.support.application import application_with
 from tests.support.factories import BUYER, a_booking, be_sure
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import TOKENS, Shop, lose, reconciler_of
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.adapters.redis import seat_store

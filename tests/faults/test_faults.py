@@ -24,7 +24,6 @@ from tests.support.commands import flask
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.http_client import Client
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.processes import children_of
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.shop import Shop, lose, problems

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.factories import BUYER, unique
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import Shop, problems, reconciler_of
 from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway

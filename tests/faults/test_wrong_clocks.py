@@ -12,7 +12,6 @@ from ops.servers import REPOSITORY
 from tests.support.application import REQUIRED
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, small_hall
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.shop import Shop, undo_payment
 from web.adapters.redis.seat_store import RedisSeatStore, connect

@@ -8,6 +8,8 @@ import pytest
 from ops.servers import REPOSITORY
 from tests.support.application import REQUIRED
 
+pytestmark = pytest.mark.stack
+
 KEPT = """
 import importlib, runpy, sys
 from gunicorn.app.wsgiapp import WSGIApplication

@@ -343,6 +343,7 @@ def post_worker_init(worker):
 """
 
 
+@pytest.mark.stack
 def test_a_client_that_does_not_read_has_a_bounded_number_of_answers_under_way(tmp_path):
     with serving(tmp_path, BOUNDED) as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(server.connect()) for _ in range(HELD + 1)]

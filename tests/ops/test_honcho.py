@@ -10,7 +10,7 @@ import pytest
 
 from ops.processes import free_port
 from ops.servers import HOST, http_status
-from tests.support.clone import clone, running_in  # noqa: F401
+from tests.support.clone import running_in
 from tests.support.environment import of_a_user
 from tests.support.factories import unique
 from tests.support.http_client import Client

@@ -9,7 +9,6 @@ import pytest
 
 from ops.processes import free_port
 from ops.run_settings import MADE
-from tests.support.clone import clone  # noqa: F401
 from tests.support.environment import of_a_user
 
 

@@ -12,7 +12,7 @@ import requests
 
 from ops.processes import free_port
 from ops.stack import _keep_former_logs
-from tests.support.clone import MakeRun, clone  # noqa: F401
+from tests.support.clone import MakeRun
 from tests.support.environment import inherited
 from tests.support.http_client import Client
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import ORGANISER_TOKEN
 from tests.pages.browser import Element, Page
 from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
+from tests.support.site import ORGANISER_TOKEN
 
 NAME = "!לילה קטן (2)"
 VENUE = "אולם קטן, חיפה!"

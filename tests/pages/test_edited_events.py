@@ -8,10 +8,10 @@ from datetime import datetime
 import pytest
 import redis
 
-from tests.conftest import ORGANISER_TOKEN
 from tests.pages.conftest import BUYER
 from tests.support.factories import FLOOR, FREE, STALLS, lose_event, numbers, small_hall, unique
 from tests.support.http_client import Client, bearer
+from tests.support.site import ORGANISER_TOKEN
 from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.domain.events import Row, Section
 from web.use_cases.refunds import Refunding

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from ops.processes import free_port
-from tests.conftest import ORGANISER_TOKEN
 from tests.pages.browser import HTML, Browser, csrf_token_in
 from tests.pages.conftest import BUYER
+from tests.support.site import ORGANISER_TOKEN
 
 
 @pytest.fixture

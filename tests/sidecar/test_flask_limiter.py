@@ -12,7 +12,7 @@ from limits.errors import ConfigurationError
 from sidecar.client import LimiterClient
 from sidecar.limits_storage import SCHEME, SidecarLimiter
 from sidecar.sliding_log import NS_PER_S, Rate
-from tests.support.sidecars import PATIENCE_S, environ, start_host  # noqa: F401
+from tests.support.sidecars import PATIENCE_S
 
 
 @dataclass

@@ -20,7 +20,7 @@ from ops.servers import Redis
 from sidecar.protocol import CLEAR, HIT, PEEK, RESET, Head
 from sidecar.shared_log import SCRIPT_PATH, Check, _arguments_of, _decision_of, _keys_of
 from sidecar.sliding_log import Decision, Rate, SlidingLogs
-from tests.support.sidecars import ROOT, Limiter, environ, start_host  # noqa: F401
+from tests.support.sidecars import ROOT, Limiter
 
 # ---------------------------------------------------------------- on a clock that tests set
 

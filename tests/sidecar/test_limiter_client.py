@@ -14,18 +14,7 @@ from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.protocol import MAX_KEY_BYTES
 from sidecar.sliding_log import MAX_RATES, Decision, Rate
 from tests.support.processes import is_alive
-from tests.support.sidecars import (  # noqa: F401
-    LIMIT,
-    PATIENCE_S,
-    RATE,
-    ROOT,
-    a_limiter_that,
-    environ,
-    python,
-    ready,
-    run,
-    start,
-)
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, ROOT, a_limiter_that, python, run
 from tests.support.waiting import eventually
 
 ALLOWED = b"allowed 7 1\n"
@@ -95,6 +84,7 @@ def greenlets(code: str, environ: dict[str, str]) -> object:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.stack
 def test_two_thousand_greenlets_with_work_between_get_exactly_the_limit_and_no_fallback(environ):
     burst = """
 def ask(key):
@@ -122,6 +112,7 @@ def test_more_questions_than_a_socket_holds_are_all_answered(ready):
     assert client.fallbacks == 0
 
 
+@pytest.mark.stack
 def test_an_answer_that_came_while_the_process_was_busy_counts():
     def answer_late(_):
         time.sleep(0.005)
@@ -148,6 +139,7 @@ print(*[greenlet.get().remaining for greenlet in asked], client.fallbacks)
     assert answer.split() == ["7", "7", "0"]
 
 
+@pytest.mark.stack
 def test_killed_greenlets_shift_no_answer_to_another(environ):
     killing = """
 import random

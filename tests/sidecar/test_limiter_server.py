@@ -28,7 +28,7 @@ from sidecar.settings import (
     read_settings,
 )
 from sidecar.sliding_log import MAX_RATES, Decision, Rate
-from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, environ, ready, start  # noqa: F401
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE
 from tests.support.waiting import eventually
 
 HEAD = encode_head(HIT, RATE)

@@ -11,6 +11,8 @@ import pytest
 from ops.processes import Process, ProcessFailed
 from sidecar.parent_death import die_with_parent
 
+pytestmark = pytest.mark.stack
+
 NO_SIGNAL = 999
 
 

@@ -28,7 +28,7 @@ from sidecar.protocol import (
 )
 from sidecar.shared_log import SCRIPT_PATH, Check, SharedLog, _arguments_of, _keys_of
 from sidecar.sliding_log import Decision, Rate
-from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, ROOT, environ, python, start_host  # noqa: F401
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, ROOT, python
 from tests.support.waiting import eventually
 
 HEAD = encode_head(HIT, RATE)
@@ -318,6 +318,7 @@ def test_clients_that_stay_away_cost_redis_nothing_and_all_keys_are_in_one_slot(
     eventually(lambda: not raw.keys("accepted:*client-*"), "the end of the keys")
 
 
+@pytest.mark.stack
 def test_without_the_setting_nothing_of_redis_is_loaded():
     code = """
 import asyncio, sys

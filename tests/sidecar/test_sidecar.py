@@ -15,19 +15,10 @@ import pytest
 from sidecar.settings import MAX_SOCKET_PATH_BYTES
 from sidecar.supervisor import MAX_MISSES
 from tests.support.processes import is_alive
-from tests.support.sidecars import (  # noqa: F401
-    LIMIT,
-    PATIENCE_S,
-    RATE,
-    SHOW_SIGNALS,
-    WAIT,
-    environ,
-    python,
-    ready,
-    run,
-    start,
-)
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, SHOW_SIGNALS, WAIT, python, run
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from ops.servers import REPOSITORY
 from tests.support.environment import inherited
 
@@ -29,11 +27,6 @@ def make_clone(folder: Path) -> Path:
     # What ops/install.sh makes there.
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
-    return make_clone(tmp_path_factory.mktemp("clone"))
 
 
 class MakeRun:

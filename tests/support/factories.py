@@ -69,6 +69,27 @@ capacity = {capacity}
 """General admission, at £9."""
 
 
+GOOD_EVENT_FILE = """
+id = "evening"
+name = "An evening"
+venue = "Hall"
+currency = "GBP"
+sale_opens_at = 2026-01-01T10:00:00Z
+[[sections]]
+id = "stalls"
+name = "Stalls"
+price = 1200
+rows = [{ ids = "A-B, D", seats = "1-3, 6-5" }, { ids = "10-11", seats = "1-5/2" }]
+[[sections]]
+id = "floor"
+name = "Floor"
+kind = "general"
+price = 900
+capacity = 3
+"""
+"""Seats in rows, and general admission."""
+
+
 def small_hall(**changes) -> Event:
     return replace(SMALL_HALL, id=unique("small-hall"), **changes)
 

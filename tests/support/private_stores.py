@@ -1,6 +1,5 @@
-"""``seats`` and ``bookings`` that no worker of another test looks after: import both fixtures, and
-what they need, into a module whose tests leave payments unfinished on purpose. It begins with empty
-ones, whichever module ran before."""
+"""``seats`` and ``bookings`` that no worker of another test looks after: for the rooms whose tests
+leave payments unfinished on purpose. A module begins with empty ones, whichever ran before."""
 
 import pytest
 import redis

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pytest
 
 from sidecar.client import LimiterClient
 from sidecar.protocol import encode_answer
@@ -21,6 +18,8 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 5.0
+START_UP_S = 60
+"""Enough for a machine that is busy with other things: the command imports gevent, too."""
 LIMIT = 10
 RATE = Rate(LIMIT, 3600 * 10**9)
 """Its window is longer than any test, so that how quick the machine is changes no count."""
@@ -93,78 +92,6 @@ class Sidecar(Limiter):
         return self.process.stdout.readline().strip()
 
 
-@pytest.fixture
-def environ(tmp_path) -> dict[str, str]:
-    """The limiter's temporary folder is where the test can see what is left in it."""
-    return {
-        **os.environ,
-        "TMPDIR": str(tmp_path),
-        "LIMITER_SOCKET": str(tmp_path / "socket"),
-    }
-
-
-@pytest.fixture
-def start(environ) -> Iterator[Callable[..., Sidecar]]:
-    started = []
-
-    def start(command: list[str], look_interval_s: float | None = None, **options) -> Sidecar:
-        supervisor = [sys.executable, "-m", "sidecar"]
-        if look_interval_s is not None:
-            supervisor = [*python(QUICK_SUPERVISOR), str(look_interval_s)]
-        process = subprocess.Popen(
-            [*supervisor, *command],
-            **{"cwd": ROOT, "env": environ, "stdout": subprocess.PIPE, "text": True, **options},
-        )
-        started.append(process)
-        return Sidecar(process, options.get("env", environ)["LIMITER_SOCKET"])
-
-    yield start
-    for process in started:
-        children = children_of(process.pid)
-        process.kill()
-        process.wait()
-        for child in children:
-            # SHOW_SIGNALS outlives the SIGTERM that it gets when its parent dies.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        if process.stdout:
-            process.stdout.close()
-
-
-@pytest.fixture
-def ready(start) -> Sidecar:
-    """A sidecar whose command runs."""
-    sidecar = start(SHOW_SIGNALS)
-    assert sidecar.line() == "ready"
-    return sidecar
-
-
-@pytest.fixture
-def start_host(environ) -> Iterator[Callable[..., Limiter]]:
-    """Starts limiters without a supervisor, and waits until they answer. How busy the machine is
-    changes no decision, unless the time-out for Redis says otherwise."""
-    started = []
-
-    def start_host(redis_url: str, redis_timeout_s: float = PATIENCE_S / 2) -> Limiter:
-        path = f"{environ['LIMITER_SOCKET']}-{len(started)}"
-        process = subprocess.Popen(
-            [*python(PATIENT_LIMITER), str(redis_timeout_s)],
-            cwd=ROOT,
-            env={**environ, "LIMITER_SOCKET": path, "LIMITER_REDIS_URL": redis_url},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        host = Limiter(process, path)
-        eventually(lambda: host.client().stats(), "an answer")
-        return host
-
-    yield start_host
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "sidecar", *command],
@@ -172,7 +99,7 @@ def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProc
         env=environ,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=START_UP_S,
     )
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.factories import a_booking, put_on_sale, unique
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import OnlyThisEvent, Shop, problems
 from web.adapters.redis.scripts import read_scripts
 from web.adapters.redis.seat_store import PART, RedisSeatStore, connect

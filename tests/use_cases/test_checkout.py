@@ -16,7 +16,6 @@ from redis import ResponseError
 
 from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, a_booking, put_on_sale, small_hall
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import TOKENS, Shop, lose
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.adapters.redis import seat_store

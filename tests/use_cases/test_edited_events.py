@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import TOKENS
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Row, Section

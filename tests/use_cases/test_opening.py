@@ -17,7 +17,6 @@ from tests.support.factories import (
     small_hall,
     unique,
 )
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import Faulty
 from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from tests.support.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.adapters import mongodb as booking_store
 from web.adapters.redis.seat_store import CATALOGUE_KEY

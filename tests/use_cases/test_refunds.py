@@ -5,7 +5,6 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.private_stores import bookings, private_redis_url, raw_redis, seats  # noqa: F401
 from tests.support.shop import Shop, problems, reconciler_of
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable

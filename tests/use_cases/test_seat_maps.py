@@ -1,22 +1,16 @@
 """Seat maps that many ask for at the same moment."""
 
-import contextlib
-import gzip
-import http.client
 import threading
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
-from tests.support.factories import put_on_sale, small_hall
-from web.domain.events import Row, Section
+from tests.support.factories import small_hall
 from web.domain.refusals import EventNotFound, Unavailable
 from web.ports.seat_store import SeatMap
 from web.use_cases.seat_maps import EVENTS_KEPT, SeatMaps
 
 PATIENCE_S = 10
-ROWS = (Row("GA", (tuple(map(str, range(1, 5001))),)),)
 
 
 class Seats:
@@ -100,25 +94,3 @@ def test_invented_events_do_not_fill_the_memory(store, seat_maps):
         seat_maps.of("evening")
     assert len(seat_maps._halls) == EVENTS_KEPT
     assert store.asked.count(None) == 1 + 3 * EVENTS_KEPT, "what is in use stays"
-
-
-@pytest.mark.parametrize(
-    ("accepted", "zipped"),
-    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("", False)],
-)
-def test_a_large_map_is_compressed_for_whoever_takes_it(stack, seats, accepted, zipped):
-    hall = small_hall(sections=(Section("floor", "Floor", "general", 2500, ROWS),))
-    put_on_sale(seats, hall)
-    for url in (stack.url, stack.web_url):
-        # Not requests: it would say for itself what it accepts, and unpack.
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
-        with contextlib.closing(connection):
-            path = f"/api/events/{hall.id}/seats"
-            connection.request("GET", path, headers={"Accept-Encoding": accepted})
-            answer = connection.getresponse()
-            body = answer.read()
-        assert (answer.headers["Content-Encoding"] == "gzip") == zipped
-        assert answer.headers["ETag"].startswith("W/") == zipped, "they are not the same bytes"
-        assert "Accept-Encoding" in answer.headers["Vary"]
-        plain = gzip.decompress(body) if zipped else body
-        assert msgspec.json.decode(plain)["seats"] == "0" * 5000

@@ -158,12 +158,14 @@ def with_greenlets(code: str) -> list:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.stack
 def test_a_caller_that_is_killed_while_it_waits_is_not_sent():
     groups, outcomes = with_greenlets("greenlets['c'].kill()")
     assert groups == [["a"], ["b", "d"], ["e"]]
     assert outcomes == {"a": "a", "b": "b", "d": "d", "e": "e"}
 
 
+@pytest.mark.stack
 def test_a_caller_that_is_killed_when_its_call_is_under_way_leaves_the_others_theirs():
     code = """
 let_go.set(); gevent.sleep(0); let_go.clear()
@@ -175,6 +177,7 @@ greenlets['c'].kill()
     assert outcomes == {"a": "a", "b": "b", "d": "d", "e": "e"}
 
 
+@pytest.mark.stack
 def test_when_the_leader_is_killed_its_group_knows_and_the_next_goes_on():
     code = """
 let_go.set(); gevent.sleep(0); let_go.clear()
@@ -186,6 +189,7 @@ greenlets['b'].kill()
     assert outcomes == {"a": "a", "c": "abandoned", "d": "d", "e": "e"}
 
 
+@pytest.mark.stack
 def test_a_caller_that_is_killed_when_it_was_to_lead_passes_that_on():
     code = """
 greenlets['a'].kill(block=False)

@@ -9,6 +9,8 @@ import pytest
 from ops.servers import REPOSITORY
 from tests.support.environment import inherited
 
+pytestmark = pytest.mark.stack
+
 HOOKS = """
 from tests.support.sometimes import (
     pytest_sessionfinish,

@@ -1,0 +1,60 @@
+"""A whole TicketS, as the fixtures `stack` and `site` start it, and the ledger of its payments."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import stripe
+
+from ops.servers import Sandbox
+from web.adapters.stripe.gateway import StripeGateway
+from web.ports.payment_gateway import GatewayPayment
+
+WEBHOOK_SECRET = "whsec_of_tests"
+ORGANISER_TOKEN = "the organiser's token of tests"
+
+
+@dataclass(frozen=True)
+class Site:
+    """``url`` is nginx, ``web_url`` gunicorn behind it."""
+
+    url: str
+    web_url: str
+    environment: dict[str, str]
+    sandbox: Sandbox
+    worker_class: str = "llhttp"
+
+    def gateway(self) -> StripeGateway:
+        return StripeGateway(
+            self.environment["STRIPE_API_KEY"], self.environment["STRIPE_API_BASE"]
+        )
+
+    def payments(self) -> Iterator[GatewayPayment]:
+        """What the gateway's ledger says, newest first."""
+        return self.gateway().list(datetime.now(UTC) - timedelta(hours=1))
+
+    def used_card(self) -> str:
+        """A PaymentMethod that was charged already, for something else."""
+        client = stripe.StripeClient(
+            self.environment["STRIPE_API_KEY"], base_addresses={"api": self.sandbox.url}
+        )
+        paid = client.v1.payment_intents.create(
+            {
+                "amount": 1200,
+                "currency": "gbp",
+                "payment_method": "pm_card_visa",
+                "confirm": True,
+                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            }
+        )
+        return paid.payment_method
+
+    def charges(self, hold_address: str) -> list[int]:
+        """What was charged or reserved for the hold that has this address: the amounts."""
+        hold_id = re.search(r"/holds/([^/]+)", hold_address)[1]
+        return [
+            payment.amount_minor
+            for payment in self.payments()
+            if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
+        ]
