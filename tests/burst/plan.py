@@ -55,9 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chaos: Annotated[
         int, Meta(ge=0, le=1, description="1: kill and restart each part during the sale")
     ] = 0
-    keep: Annotated[
-        int, Meta(ge=0, le=1, description="1: make the picture in docs/burst/ anew")
-    ] = 0
+    keep: Annotated[int, Meta(ge=0, le=1, description="1: update the picture in docs/burst/")] = 0
 
     @property
     def sweepers(self) -> int:
