@@ -7,7 +7,7 @@ WORKERS = 3
 
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
-.PHONY: run test test-unit simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
+.PHONY: run test test-unit coverage simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 	@ops/install.sh run
@@ -24,6 +24,14 @@ test: ## the whole suite, WORKERS (3) files at once, each worker with real serve
 test-unit: ## the tests that start nothing, in seconds
 	@ops/install.sh test
 	@exec $(PYTHON_OF_VENV) -m pytest -m unit
+
+# Tests that measure time may fail while their lines are counted; the report is made all the same.
+coverage: ## which lines and branches of the code no test reaches; TESTS=tests/api for one folder
+	@ops/install.sh test
+	@rm -rf var/coverage
+	-@$(PYTHON_OF_VENV) -m coverage run -m pytest -n $(WORKERS) --dist loadfile -m "not alone" $(TESTS)
+	@$(PYTHON_OF_VENV) -m coverage combine --quiet
+	@$(PYTHON_OF_VENV) -m coverage report
 
 simulate: ## sales in which several things fail at once: MINUTES (1) or one SEED, KEEP=1
 	@ops/install.sh test

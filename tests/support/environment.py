@@ -2,7 +2,8 @@
 
 import os
 
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
+"""The last is how `make coverage` reaches the processes that tests start."""
 
 NO_ENV_FILE = {"ENV_FILE": "", "FLASK_SKIP_DOTENV": "1"}
 """Neither we nor Flask read a `.env`: that of a developer is not meant for a test."""
