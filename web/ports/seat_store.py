@@ -307,13 +307,13 @@ class SeatStore(Protocol):
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
     ) -> PaymentAttempt | EarlierReceipt:
         """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
-        PaymentInProgress, IdempotencyKeyReused, and Replayed with the refusal that this key got
-        before."""
+        PaymentInProgress, IdempotencyKeyReused, and EarlierRefusal with the refusal that this key
+        got before."""
         ...
 
     def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
         """The receipt of a payment, or None while it is under way. Raises PaymentNotFound, and
-        Replayed with the refusal that it ended with."""
+        EarlierRefusal with the refusal that it ended with."""
         ...
 
     def undo_payment(
