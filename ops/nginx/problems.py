@@ -1,10 +1,26 @@
 """The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems for
-programs, and for people a page in the application's words."""
+programs, and for people a page. What the application says too has its words from there
+(web/http/problems.py, problem_words.py)."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from http import HTTPStatus
+
+from web.http import cross_site
+from web.http.problem_words import (
+    ALL_KEPT,
+    NOT_READ,
+    NOTHING_THERE,
+    OUR_MISTAKE,
+    PageWords,
+    back_soon,
+    too_many_requests,
+)
+from web.http.problems import Problem as ApplicationProblem
+from web.http.problems import seat_taken, sold_out
+
+Headers = tuple[tuple[str, str], ...]
 
 PROBLEMS_PATH = "/.problems/"
 """Where nginx keeps them; reachable for nginx itself only."""
@@ -18,9 +34,9 @@ class Problem:
     """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
     ones its private ones, such as 494. Without any, something else decides for this problem.
     A header's value may be a variable of nginx's, ``$allowed_methods``. ``extra`` are further
-    members; where there are some, they and ``detail`` may have variables in them. ``heading`` and
-    ``paragraphs`` are the page for people; only programs meet a problem without. ``name`` is for a
-    second problem with the same code.
+    members; where there are some, they and ``detail`` may have variables in them. ``page`` is for
+    people; only programs meet a problem without. ``name`` is for a second problem with the same
+    code.
     """
 
     code: str
@@ -28,10 +44,9 @@ class Problem:
     title: str
     detail: str
     nginx_statuses: tuple[int, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     extra: Mapping[str, object] = field(default_factory=dict)
-    heading: str = ""
-    paragraphs: tuple[str, ...] = ()
+    page: PageWords | None = None
     name: str = ""
 
     @property
@@ -54,24 +69,15 @@ class Problem:
         )
 
 
-class Page(TypedDict):
-    heading: str
-    paragraphs: tuple[str, ...]
+def of_application(problem: ApplicationProblem, headers: Headers = ()) -> Problem:
+    """One that the application makes as well, and only programs meet here."""
+    title = HTTPStatus(problem.status).phrase
+    return Problem(
+        problem.code, problem.status, title, problem.detail, headers=headers, extra=problem.extra
+    )
 
 
 RETRY_SOON = (("Retry-After", "1"),)
-
-NEVER_TWICE = "If you were paying, that is safe: you are never charged twice."
-
-NOTHING_THERE: Page = {
-    "heading": "This page does not exist",
-    "paragraphs": ("The address may be mistyped, or what was here is no longer on sale.",),
-}
-
-NOT_READ: Page = {
-    "heading": "We could not read that",
-    "paragraphs": ("It did nothing, and nothing was charged by it.",),
-}
 
 UPSTREAM_FAILURE_STATUSES = (502, 503, 504)
 
@@ -101,11 +107,7 @@ UNAVAILABLE = Problem(
     "Service Unavailable",
     "The box office did not answer. Please try again in a moment.",
     headers=RETRY_SOON,
-    heading="We are back in a moment",
-    paragraphs=(
-        f"The shop did not answer. Wait a moment, then load the page again. {NEVER_TWICE}",
-        "What you hold and what you have bought is kept.",
-    ),
+    page=back_soon("The shop did not answer.", "a moment", "load the page again", ALL_KEPT),
 )
 
 OUTCOME_UNKNOWN = Problem(
@@ -115,15 +117,17 @@ OUTCOME_UNKNOWN = Problem(
     "The answer to this payment was lost; whether it was made is not known. Repeat it with the "
     "same Idempotency-Key: that is safe, and nothing is charged twice.",
     headers=RETRY_SOON,
-    heading="We do not know yet whether you have paid",
-    paragraphs=(
-        "The answer to your payment was lost on the way. It may have been made, or not.",
+    page=PageWords(
+        "We do not know yet whether you have paid",
         (
-            "Go back and press the button to pay again, or load this page again. Both are safe: it "
-            "is the same payment, and you are never charged twice. If it was made, they lead to "
-            "your receipt."
+            "The answer to your payment was lost on the way. It may have been made, or not.",
+            (
+                "Go back and press the button to pay again, or load this page again. Both are "
+                "safe: it is the same payment, and you are never charged twice. If it was made, "
+                "they lead to your receipt."
+            ),
+            "Please do not buy the seats a second time elsewhere. Your basket shows how it stands.",
         ),
-        "Please do not buy the seats a second time elsewhere. Your basket shows how it stands.",
     ),
 )
 
@@ -135,14 +139,7 @@ HTTPS_REQUIRED = Problem(
     "Nothing happened. Use https.",
 )
 
-CROSS_SITE_REQUEST = Problem(
-    "cross_site_request",
-    403,
-    "Forbidden",
-    "A page of another website made the browser send this, or the browser fetched ahead what "
-    "nobody has opened yet. Nothing happened. A website that may call the API has its origin in "
-    "ALLOWED_ORIGINS.",
-)
+CROSS_SITE_REQUEST = of_application(cross_site.REFUSED)
 
 # 403: a file that may not be read, or a link out of the folder.
 NOT_FOUND = Problem(
@@ -151,7 +148,7 @@ NOT_FOUND = Problem(
     "Not Found",
     "There is nothing at this address.",
     (403, 404),
-    **NOTHING_THERE,
+    page=NOTHING_THERE,
 )
 
 BODY_TOO_LARGE = Problem(
@@ -160,7 +157,7 @@ BODY_TOO_LARGE = Problem(
     "Content Too Large",
     "The body of a request may have 64 KiB.",
     (413,),
-    **NOT_READ,
+    page=NOT_READ,
 )
 
 RATE_LIMITED = Problem(
@@ -169,14 +166,7 @@ RATE_LIMITED = Problem(
     "Too Many Requests",
     "Too many requests from your address. Wait as long as Retry-After says, then go on slower.",
     (429,),
-    heading="Too many requests at once",
-    paragraphs=(
-        (
-            "Too many requests came from your connection, which others may share. Wait a moment, "
-            f"then load the page again. {NEVER_TWICE}"
-        ),
-        "Seats that you hold stay yours meanwhile, until their time is over.",
-    ),
+    page=too_many_requests("a moment"),
 )
 """envelope.py has its headers."""
 
@@ -192,29 +182,15 @@ TOO_MANY_AT_ONCE = Problem(
     "Too Many Requests",
     "Too many requests from your address are under way. Finish those, then send the next.",
     (AT_ONCE_STATUS,),
-    heading=RATE_LIMITED.heading,
-    paragraphs=RATE_LIMITED.paragraphs,
+    page=RATE_LIMITED.page,
     name="too_many_at_once",
 )
 """envelope.py has its headers."""
 
-# The application's words, with the names of what was asked for; a test compares.
-SEAT_TAKEN = Problem(
-    "seat_taken",
-    409,
-    "Conflict",
-    "Somebody else has $hold_seat. Nothing was held; choose other seats.",
-    headers=(("RateLimit", "$own_rate_limit"),),
-    extra={"seats": ["$hold_seat"]},
-)
-SOLD_OUT = Problem(
-    "sold_out",
-    409,
-    "Conflict",
-    "Fewer than $hold_quantity seats are available in section $hold_section right now. "
-    "Seats come back when a hold runs out.",
-    headers=(("RateLimit", "$own_rate_limit"),),
-)
+# With nginx's variables for the names of what was asked for.
+OWN_RATE_LIMIT: Headers = (("RateLimit", "$own_rate_limit"),)
+SEAT_TAKEN = of_application(seat_taken(["$hold_seat"]), OWN_RATE_LIMIT)
+SOLD_OUT = of_application(sold_out("$hold_section", "$hold_quantity"), OWN_RATE_LIMIT)
 
 PROBLEMS = (
     # 497: http on the port of https.
@@ -224,7 +200,7 @@ PROBLEMS = (
         "Bad Request",
         "This is not a well-formed request.",
         (400, 497),
-        **NOT_READ,
+        page=NOT_READ,
     ),
     HTTPS_REQUIRED,
     CROSS_SITE_REQUEST,
@@ -236,7 +212,7 @@ PROBLEMS = (
         "This method is not allowed here.",
         (405,),
         (("Allow", "$allowed_methods"),),
-        **NOTHING_THERE,
+        page=NOTHING_THERE,
     ),
     # Of files and of what nginx keeps: the application takes no conditions but If-None-Match.
     Problem(
@@ -245,7 +221,7 @@ PROBLEMS = (
         "Precondition Failed",
         "What is here is not what If-Match or If-Unmodified-Since asks for.",
         (412,),
-        **NOT_READ,
+        page=NOT_READ,
     ),
     BODY_TOO_LARGE,
     Problem(
@@ -254,7 +230,7 @@ PROBLEMS = (
         "URI Too Long",
         "The first line of a request may have 16 KiB.",
         (414,),
-        **NOT_READ,
+        page=NOT_READ,
     ),
     Problem(
         "misdirected_request",
@@ -262,8 +238,10 @@ PROBLEMS = (
         "Misdirected Request",
         "The box office has another name.",
         (421,),
-        heading="This is not our address",
-        paragraphs=("The shop has another name. It did nothing, and nothing was charged by it.",),
+        page=PageWords(
+            "This is not our address",
+            ("The shop has another name. It did nothing, and nothing was charged by it.",),
+        ),
     ),
     RATE_LIMITED,
     TOO_MANY_AT_ONCE,
@@ -273,15 +251,17 @@ PROBLEMS = (
         "Request Header Fields Too Large",
         "A header line may have 16 KiB, all of them together 64 KiB.",
         (494,),
-        heading="We could not read that",
-        paragraphs=(
+        page=PageWords(
+            NOT_READ.heading,
             (
-                "Your browser sent too much beside the address, cookies perhaps. It did nothing, "
-                "and nothing was charged by it."
-            ),
-            (
-                "Delete the cookies of this site, then load the page again. The address of a "
-                "receipt still opens it."
+                (
+                    "Your browser sent too much beside the address, cookies perhaps. It did "
+                    "nothing, and nothing was charged by it."
+                ),
+                (
+                    "Delete the cookies of this site, then load the page again. The address of a "
+                    "receipt still opens it."
+                ),
             ),
         ),
     ),
@@ -291,13 +271,7 @@ PROBLEMS = (
         "Internal Server Error",
         "Something went wrong here.",
         (500,),
-        heading="Something went wrong on our side",
-        paragraphs=(
-            (
-                "If you were paying, look into your basket: it shows whether the payment went "
-                "through. You are never charged twice."
-            ),
-        ),
+        page=OUR_MISTAKE,
     ),
     Problem(
         "not_implemented",
@@ -305,7 +279,7 @@ PROBLEMS = (
         "Not Implemented",
         "This method or transfer coding is not known here.",
         (501,),
-        **NOT_READ,
+        page=NOT_READ,
     ),
     Problem(
         "http_version_not_supported",
@@ -313,7 +287,7 @@ PROBLEMS = (
         "HTTP Version Not Supported",
         "Please use HTTP/1.1.",
         (505,),
-        **NOT_READ,
+        page=NOT_READ,
     ),
     UNAVAILABLE,
     OUTCOME_UNKNOWN,

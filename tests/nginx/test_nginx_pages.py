@@ -41,7 +41,7 @@ def assert_page(response, status: int, heading: str) -> str:
 
 
 def heading_of(code: str) -> str:
-    return next(problem.heading for problem in PROBLEMS if problem.code == code)
+    return next(problem.page.heading for problem in PROBLEMS if problem.code == code)
 
 
 @pytest.mark.parametrize(

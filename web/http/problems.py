@@ -1,6 +1,7 @@
 """How each refusal looks to a client of the API: problem details (RFC 9457) with a ``code``."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -51,6 +52,24 @@ def more_cards(count: int) -> str:
     return f"{count} more {'card' if count == 1 else 'cards'}"
 
 
+def seat_taken(seats: Sequence[str]) -> Problem:
+    return Problem(
+        409,
+        "seat_taken",
+        f"Somebody else has {', '.join(seats)}. Nothing was held; choose other seats.",
+        extra={"seats": seats},
+    )
+
+
+def sold_out(section_id: str, quantity: int | str) -> Problem:
+    return Problem(
+        409,
+        "sold_out",
+        f"Fewer than {quantity} seats are available in section {section_id} right now. "
+        "Seats come back when a hold runs out.",
+    )
+
+
 def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
     """The one table from refusals to problems."""
     match refusal:
@@ -63,19 +82,9 @@ def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
         case refusals.SeatNotFound(seat):
             return Problem(404, "seat_not_found", f"This event has no seat {seat}.")
         case refusals.SeatTaken(seats):
-            return Problem(
-                409,
-                "seat_taken",
-                f"Somebody else has {', '.join(seats)}. Nothing was held; choose other seats.",
-                extra={"seats": seats},
-            )
+            return seat_taken(seats)
         case refusals.SoldOut(section_id, quantity):
-            return Problem(
-                409,
-                "sold_out",
-                f"Fewer than {quantity} seats are available in section {section_id} right now. "
-                "Seats come back when a hold runs out.",
-            )
+            return sold_out(section_id, quantity)
         case refusals.SaleNotOpen(wait_ms):
             return Problem(
                 403,

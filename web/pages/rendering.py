@@ -9,6 +9,14 @@ from typing import Any, NamedTuple
 
 from flask import Flask, Response, render_template, request, url_for
 
+from web.http.problem_words import (
+    ALL_KEPT,
+    NOT_READ,
+    NOTHING_THERE,
+    OUR_MISTAKE,
+    back_soon,
+    too_many_requests,
+)
 from web.http.problems import Problem
 
 _POLICY = {
@@ -103,7 +111,6 @@ def in_seconds(number: int) -> str:
 def problem_page(problem: Problem, wait: str = "") -> Response:
     """A problem that any page can meet, in words for people. ``wait`` is how long to, if the
     problem does not say it."""
-    words: tuple[str, ...]
     steps: tuple[Step, ...] = (Step("All events", url_for("pages.list_events")),)
     basket = Step("Your basket", url_for("pages.show_basket"))
     if not wait:
@@ -111,47 +118,28 @@ def problem_page(problem: Problem, wait: str = "") -> Response:
         wait = "a moment" if retry_after_s is None else in_seconds(retry_after_s)
     match problem.code:
         case "not_found" | "event_not_found" | "section_not_found" | "method_not_allowed":
-            words = (
-                "This page does not exist",
-                "The address may be mistyped, or what was here is no longer on sale.",
-            )
+            words = NOTHING_THERE
         case "rate_limited":
-            words = (
-                "Too many requests at once",
-                (
-                    "Too many requests came from your connection, which others may share. Wait "
-                    f"{wait}, then load the page again. If you were paying, that is safe: you are "
-                    "never charged twice."
-                ),
-                "Seats that you hold stay yours meanwhile, until their time is over.",
-            )
+            words = too_many_requests(wait)
         case "unavailable":
-            again = "load the page again"
-            if request.method == "POST" and (hold := _hold_of_form()):
-                again, steps = "go back to your seats and try again", (hold, basket)
-            words = (
-                "We are back in a moment",
-                (
-                    f"A part of the shop cannot be reached. Wait {wait}, then {again}. If you were "
-                    "paying, that is safe: you are never charged twice."
-                ),
+            again, kept = "load the page again", ALL_KEPT
+            if request.method == "POST":
                 # Only of what was sent: an earlier payment may have gone through.
-                "What you just sent did nothing, and nothing was charged by it."
-                if request.method == "POST"
-                else "What you hold and what you have bought is kept.",
-            )
+                kept = "What you just sent did nothing, and nothing was charged by it."
+                if hold := _hold_of_form():
+                    again, steps = "go back to your seats and try again", (hold, basket)
+            words = back_soon("A part of the shop cannot be reached.", wait, again, kept)
         case "body_too_large" | "bad_request" | "unsupported_media_type":
-            words = ("We could not read that", "It did nothing, and nothing was charged by it.")
+            words = NOT_READ
         case _:
-            words = (
-                "Something went wrong on our side",
-                (
-                    "If you were paying, look into your basket: it shows whether the payment went "
-                    "through. You are never charged twice."
-                ),
-            )
-            steps = (basket,)
-    response = notice(problem.status, *words, steps=steps, retry_after_s=problem.retry_after_s)
+            words, steps = OUR_MISTAKE, (basket,)
+    response = notice(
+        problem.status,
+        words.heading,
+        *words.paragraphs,
+        steps=steps,
+        retry_after_s=problem.retry_after_s,
+    )
     response.headers.extend(problem.headers)
     return response
 
