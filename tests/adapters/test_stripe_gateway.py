@@ -98,14 +98,14 @@ def refunds_of(sandbox, payment_id):
 
 
 def test_an_authorization_reserves_the_money_and_says_what_for(gateway, key, start):
-    authorization = authorize(gateway, key)
+    payment = authorize(gateway, key)
 
-    assert authorization.status == "authorized"
-    assert authorization.payment_id.startswith("pi_")
-    assert (authorization.amount_minor, authorization.currency) == (4200, "GBP")
-    assert authorization.key == key
-    assert authorization.metadata == {"event": "gala"}
-    assert start - timedelta(seconds=1) <= authorization.created <= datetime.now(UTC)
+    assert payment.status == "authorized"
+    assert payment.payment_id.startswith("pi_")
+    assert (payment.amount_minor, payment.currency) == (4200, "GBP")
+    assert payment.key == key
+    assert payment.metadata == {"event": "gala"}
+    assert start - timedelta(seconds=1) <= payment.created <= datetime.now(UTC)
 
 
 def test_a_repeated_authorization_reserves_the_money_once(gateway, key, start):
@@ -391,17 +391,17 @@ def test_an_unknown_payment_can_be_neither_taken_nor_let_go_nor_given_back(gatew
 
 
 def test_a_payment_is_found_by_its_key(gateway, key, start):
-    authorization = authorize(gateway, key)
+    payment = authorize(gateway, key)
     authorize(gateway, f"{key}-other")
 
-    assert gateway.find(key, start) == authorization
+    assert gateway.find(key, start) == payment
     assert gateway.find("hld_none-1", start) is None
 
 
 def test_a_payment_is_found_although_stripes_clock_is_behind(gateway, key):
-    authorization = authorize(gateway, key)
+    payment = authorize(gateway, key)
 
-    assert gateway.find(key, datetime.now(UTC) + timedelta(seconds=30)) == authorization
+    assert gateway.find(key, datetime.now(UTC) + timedelta(seconds=30)) == payment
 
 
 def test_payments_are_listed_newest_first_over_many_pages(gateway, key, start, monkeypatch):
@@ -1063,14 +1063,14 @@ def test_a_webhook_tells_what_became_of_a_payment(tmp_path, key):
             receiver.requests.clear()
             return {each.status for each in told}
 
-        authorization = authorize(gateway, key)
+        payment = authorize(gateway, key)
         assert hear(1) == {"authorized"}
-        assert told == [authorization]
-        gateway.capture(authorization.payment_id)
+        assert told == [payment]
+        gateway.capture(payment.payment_id)
         assert hear(1) == {"captured"}
-        gateway.refund(authorization.payment_id, f"{key}-refund")
+        gateway.refund(payment.payment_id, f"{key}-refund")
         assert hear(1) == {"refunded"}
-        assert (told[0].payment_id, told[0].key) == (authorization.payment_id, key)
+        assert (told[0].payment_id, told[0].key) == (payment.payment_id, key)
         assert told[0].metadata == {"event": "gala"}
         gateway.void(authorize(gateway, f"{key}-void").payment_id)
         assert hear(3) == {"authorized", "voided"}

@@ -65,14 +65,13 @@ def pay_while(shop: Shop, happens: Callable[[], None]) -> None:
 
 
 def ask_in_every_way(shop: Shop) -> None:
-    hold = (shop.event.id, shop.hold.id, shop.token)
     for ask in (shop.pay, lambda: shop.pay("another key")):
         with pytest.raises(NotKnownNow):
             ask()
     for look in (shop.box_office.hold, shop.box_office.extend, shop.box_office.release):
         with pytest.raises(NotKnownNow):
-            look(*hold)
-    assert shop.checkout.payment(*hold, _digest(shop.hold.id, "key")) is None
+            look(shop.ref)
+    assert shop.checkout.payment(shop.ref, _digest(shop.hold.id, "key")) is None
 
 
 @pytest.mark.parametrize("how", ["it costs nothing", "the list cannot be read", "the list is late"])
@@ -92,9 +91,9 @@ def test_a_payment_that_redis_has_lost_is_not_called_off_before_it_must_have_end
     pay_while(shop, redis_is_lost)
     assert shop.pay().replayed
     with pytest.raises(AlreadyBooked):
-        shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+        shop.box_office.release(shop.ref)
     with pytest.raises(AlreadyBooked):
-        shop.box_office.extend(shop.event.id, shop.hold.id, shop.token)
+        shop.box_office.extend(shop.ref)
     assert shop.state() == "s"
 
 
@@ -129,8 +128,8 @@ def test_after_that_it_is_known_that_nothing_was_charged(shop):
     with pytest.raises(HoldExpired):
         shop.pay()
     with pytest.raises(PaymentNotFound):
-        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "digest")
-    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+        shop.checkout.payment(shop.ref, "digest")
+    shop.box_office.release(shop.ref)
 
 
 @pytest.mark.parametrize("list_is", ["unreadable", "too long", "of somebody else's seat"])
@@ -142,10 +141,10 @@ def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_char
     with pytest.raises(KeyboardInterrupt):
         shop.pay()
     shop.gateway.heal()
-    first = shop.hold, shop.token
+    first = shop.hold, shop.ref
     shop.hold_again("stalls-B-2")
     shop.pay("newer, so that it is listed before")
-    shop.hold, shop.token = first
+    shop.hold, shop.ref = first
     lose(shop)
     if list_is == "unreadable":
         shop.gateway.fail("list", NotExecuted("down"))
@@ -183,11 +182,11 @@ def test_holds_made_after_the_event_was_built_are_known_at_once(shop):
     lose(shop)
     Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
     shop.hold_again("stalls-B-2")
-    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    shop.box_office.release(shop.ref)
     with pytest.raises(HoldExpired):
         shop.pay()
     with pytest.raises(HoldExpired):
-        shop.box_office.hold(shop.event.id, shop.hold.id, shop.token)
+        shop.box_office.hold(shop.ref)
 
 
 def test_a_hold_is_not_made_under_an_epoch_that_is_over(shop, seats):
@@ -205,7 +204,7 @@ def test_holds_of_a_former_release_go_on(shop, seats):
     assert shop.hold.id.count("_") == 1
     shop.pay()
     shop.hold_again("stalls-B-3")
-    shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+    shop.box_office.release(shop.ref)
     with pytest.raises(HoldExpired):
         shop.pay()
     lose(shop)

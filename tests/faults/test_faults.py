@@ -394,7 +394,7 @@ def now_ms() -> int:
 
 def test_redis_clock_set_forward_ends_holds_and_no_payment(clocked_shop):
     shop = clocked_shop
-    paying, token = shop.hold, shop.token
+    paying = shop.hold, shop.ref
     shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
     with pytest.raises(KeyboardInterrupt):
         shop.pay()
@@ -408,7 +408,7 @@ def test_redis_clock_set_forward_ends_holds_and_no_payment(clocked_shop):
     shop.pay()
     assert shop.seats._target.read_seats(shop.event.id).seats[8:10] == "ps"
     shop.work()
-    shop.hold, shop.token = paying, token
+    shop.hold, shop.ref = paying
     assert shop.state() == "s"
     assert shop.charges() == ["captured"]
     assert not problems(shop)

@@ -70,7 +70,7 @@ def shop(event, seats, bookings, sandbox, raw_redis):
     with pytest.raises(KeyboardInterrupt):
         shop.pay("paying")
     shop.gateway.heal()
-    shop.paying = (shop.hold, shop.token)
+    shop.paying = (shop.hold, shop.ref)
     shop.hold_again(SOLD)
     shop.pay("sold")
     shop.hold_again(HELD)
@@ -79,19 +79,18 @@ def shop(event, seats, bookings, sandbox, raw_redis):
 
 def calls(shop) -> dict[str, Callable[[], object]]:
     """All that buyers ask, of a seat in each state."""
-    event_id, office = shop.event.id, shop.box_office
-    hold, token = shop.hold, shop.token
-    paying, paying_token = shop.paying
+    event_id, office, ref = shop.event.id, shop.box_office, shop.ref
+    _, paying = shop.paying
     return {
         "map": lambda: shop.seats._target.read_seats(event_id),
         "hold": lambda: office.hold_seat(event_id, unique("client"), FREE),
         "sold": lambda: office.hold_seat(event_id, unique("client"), SOLD),
         "best": lambda: office.hold_best(event_id, unique("client"), "stalls", 2),
-        "look": lambda: office.hold(event_id, hold.id, token),
-        "extend": lambda: office.extend(event_id, hold.id, token),
-        "repeat": lambda: shop.checkout.pay(event_id, paying.id, paying_token, "paying", BUYER),
-        "pay": lambda: shop.checkout.pay(event_id, hold.id, token, "held", BUYER),
-        "release": lambda: office.release(event_id, hold.id, token),
+        "look": lambda: office.hold(ref),
+        "extend": lambda: office.extend(ref),
+        "repeat": lambda: shop.checkout.pay(paying, "paying", BUYER),
+        "pay": lambda: shop.checkout.pay(ref, "held", BUYER),
+        "release": lambda: office.release(ref),
     }
 
 
@@ -131,7 +130,7 @@ def test_the_worker_builds_an_event_again_that_has_lost_a_part(shop, key, lose):
     assert not problems(shop)
     seat_map = shop.seats._target.read_seats(shop.event.id).seats
     assert (seat_map[0], seat_map[2], seat_map[8]) == ("s", "0", "s")
-    shop.hold, shop.token = shop.paying
+    shop.hold, shop.ref = shop.paying
     assert shop.pay("paying").replayed and shop.charges() == ["captured"]
     shop.hold_again(FREE)
     shop.pay("another")

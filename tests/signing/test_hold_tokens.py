@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from web.signing.hold_tokens import HoldTokens
 
 KEY, FORMER_KEY = "a secret key of tests", "another secret key"
@@ -5,20 +7,25 @@ KEY, FORMER_KEY = "a secret key of tests", "another secret key"
 
 def test_a_token_opens_its_hold_of_its_event_and_no_other():
     tokens = HoldTokens(KEY)
-    token = tokens.token_of("evening", "hld_1")
-    assert tokens.is_token_of("evening", "hld_1", token)
-    assert not tokens.is_token_of("evening", "hld_2", token)
-    assert not tokens.is_token_of("matinee", "hld_1", token)
-    assert not tokens.is_token_of("evening", "hld_1", "")
-    assert not tokens.is_token_of("evening", "hld_1", token[:-1] + "é")
+    ref = tokens.ref_of("evening", "hld_1")
+    assert tokens.is_valid(ref)
+    assert not tokens.is_valid(replace(ref, hold_id="hld_2"))
+    assert not tokens.is_valid(replace(ref, event_id="matinee"))
+    assert not tokens.is_valid(replace(ref, token=""))
+    assert not tokens.is_valid(replace(ref, token=ref.token[:-1] + "é"))
+
+
+def test_no_log_shows_a_token():
+    ref = HoldTokens(KEY).ref_of("evening", "hld_1")
+    assert ref.token not in repr(ref)
 
 
 def test_a_former_key_still_opens_and_no_longer_makes_tokens():
-    former = HoldTokens(FORMER_KEY).token_of("evening", "hld_1")
+    former = HoldTokens(FORMER_KEY).ref_of("evening", "hld_1")
     tokens = HoldTokens(KEY, fallbacks=[FORMER_KEY])
-    assert tokens.is_token_of("evening", "hld_1", former)
-    assert tokens.token_of("evening", "hld_1") != former
-    assert not HoldTokens(KEY).is_token_of("evening", "hld_1", former)
+    assert tokens.is_valid(former)
+    assert tokens.token_of("evening", "hld_1") != former.token
+    assert not HoldTokens(KEY).is_valid(former)
 
 
 def test_hold_ids_are_never_the_same():

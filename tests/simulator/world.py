@@ -34,7 +34,7 @@ from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import BookingNotFound, Refusal
-from web.domain.sales import DEFAULT_LEASE_S, Buyer, booking_id_of
+from web.domain.sales import DEFAULT_LEASE_S, Buyer, HoldRef, booking_id_of
 from web.ports.payment_gateway import GatewayError, GatewayPayment
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
@@ -368,13 +368,13 @@ class World:
         hold_id = self._held.get(part.buyer)
         if hold_id is None:
             return None
-        token = self._tokens.token_of(HALL.id, hold_id)
+        ref = self._tokens.ref_of(HALL.id, hold_id)
         wish = {"pay": "pay", "look": "look at the payment"}.get(part.what, f"{part.what} the hold")
         key = f" with key {part.key}" if part.key else ""
         self._tell(f"{part.buyer} asks to {wish}{key}")
         began_s = self.scheduler.now_s
         try:
-            answer = self._ask(part, hold_id, token)
+            answer = self._ask(part, ref)
         except Refusal as refusal:
             answer = answer_to(refusal)
         except Exception as error:
@@ -388,30 +388,25 @@ class World:
             self.rules.heard(hold_id, part.key, answer)
         return answer
 
-    def _ask(self, part: Request, hold_id: str, token: str) -> Answer:
+    def _ask(self, part: Request, ref: HoldRef) -> Answer:
         parts = self._wired(part.host)
         match part.what:
             case "pay":
                 self._asked.add((part.buyer, part.key))
-                self.rules.asks_to_pay(hold_id, part.key)
+                self.rules.asks_to_pay(ref.hold_id, part.key)
                 buyer = Buyer(part.card, f"{part.buyer}@example.org", part.buyer)
                 try:
-                    paid = self._checkout(part.host).pay(HALL.id, hold_id, token, part.key, buyer)
+                    paid = self._checkout(part.host).pay(ref, part.key, buyer)
                 finally:
-                    self.rules.no_longer_asks(hold_id, part.key)
+                    self.rules.no_longer_asks(ref.hold_id, part.key)
                 return answer_with(paid.receipt)
             case "look":
-                digest = _digest(hold_id, part.key)
-                checkout = self._checkout(part.host)
-                return answer_with(checkout.payment(HALL.id, hold_id, token, digest), 200)
+                digest = _digest(ref.hold_id, part.key)
+                return answer_with(self._checkout(part.host).payment(ref, digest), 200)
             case "release":
-                BoxOffice(parts["seats"], parts["bookings"], self._tokens).release(
-                    HALL.id, hold_id, token
-                )
+                BoxOffice(parts["seats"], parts["bookings"], self._tokens).release(ref)
             case "extend":
-                BoxOffice(parts["seats"], parts["bookings"], self._tokens).extend(
-                    HALL.id, hold_id, token
-                )
+                BoxOffice(parts["seats"], parts["bookings"], self._tokens).extend(ref)
         return Answer(204, "done")
 
     def _refund(self, part: Refund) -> None:
@@ -435,9 +430,9 @@ class World:
         except Refusal as error:
             self._tell(f"breaks off: {error}")
 
-    def _hurry(self, authorization: GatewayPayment) -> None:
+    def _shorten_lease(self, payment: GatewayPayment) -> None:
         try:
-            self._checkout("web-1").hurry(authorization)
+            self._checkout("web-1").shorten_lease(payment)
         except Refusal as error:
             self._tell(f"not heeded: {error}")
 
@@ -491,13 +486,13 @@ class World:
 
         self.bookings.insert = watched
 
-    def _money_moved(self, authorization: GatewayPayment) -> None:
-        self.rules.charged(authorization)
+    def _money_moved(self, payment: GatewayPayment) -> None:
+        self.rules.charged(payment)
         for part in self.plan.of(Webhooks):
             self.troubles.count("webhook")
             self._start(
                 "webhook",
-                partial(self._hurry, authorization),
+                partial(self._shorten_lease, payment),
                 "web-1",
                 self.scheduler.now_s + part.late_s,
             )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tests.support.factories import BUYER, lose_event, unique
-from web.domain.sales import booking_id_of
+from web.domain.sales import HoldRef, booking_id_of
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
 from web.use_cases.box_office import BoxOffice
@@ -57,10 +57,11 @@ class Shop:
 
     def hold_again(self, *held_seats):
         client = unique("client")
-        self.hold, self.token = self.box_office.hold_seats(self.event.id, client, held_seats)
+        self.hold, token = self.box_office.hold_seats(self.event.id, client, held_seats)
+        self.ref = HoldRef(self.event.id, self.hold.id, token)
 
     def pay(self, key="key", buyer=BUYER):
-        return self.checkout.pay(self.event.id, self.hold.id, self.token, key, buyer)
+        return self.checkout.pay(self.ref, key, buyer)
 
     def booking(self):
         return self.bookings._target.find(booking_id_of(self.hold.id))

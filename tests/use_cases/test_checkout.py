@@ -89,7 +89,7 @@ def test_a_process_that_finds_its_payment_undone_charges_nothing(shop):
 
     def meanwhile_the_worker_undid_it(*arguments):
         shop.work()
-        shop.box_office.release(shop.event.id, shop.hold.id, shop.token)
+        shop.box_office.release(shop.ref)
         return authorize(*arguments)
 
     shop.gateway.authorize = meanwhile_the_worker_undid_it

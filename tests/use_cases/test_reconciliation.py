@@ -151,7 +151,7 @@ def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
     digest = pending.value.key_digest
 
     def ask():
-        return shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, digest)
+        return shop.checkout.payment(shop.ref, digest)
 
     assert ask() is None
     shop.gateway.heal()
@@ -165,13 +165,13 @@ def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
 def test_the_buyer_of_an_undone_payment_learns_that_too(shop, reconciler):
     pay_until(shop, "authorize", after=False)
     with pytest.raises(PaymentNotFound):
-        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, "no such digest")
+        shop.checkout.payment(shop.ref, "no such digest")
     shop.let_leases_run_out()
     payment = shop.seats._target.claim_lapsed_payment(shop.event)
     shop.let_leases_run_out()
     reconciler.round()
     with pytest.raises(EarlierRefusal):
-        shop.checkout.payment(shop.event.id, shop.hold.id, shop.token, payment.key_digest)
+        shop.checkout.payment(shop.ref, payment.key_digest)
 
 
 # ---------------------------------------------------------------- Redis lost its memory
@@ -423,7 +423,7 @@ def test_the_hold_that_a_seat_was_bought_with_is_over_when_redis_went_back_to_it
     go_back_in_time()
     reconciler.round()
     assert not problems(shop)
-    assert shop.box_office.hold(shop.event.id, shop.hold.id, shop.token).status == "booked"
+    assert shop.box_office.hold(shop.ref).status == "booked"
 
 
 def test_a_journal_that_is_gone_begins_again(shop, reconciler):

@@ -60,7 +60,7 @@ def receive_webhook() -> Response:
         ).flask_response()
     if payment:
         try:
-            services().checkout.hurry(payment)
+            services().checkout.shorten_lease(payment)
         except Refusal as error:
             log.warning("webhook not heeded: %s", error)
     return Response(status=204)

@@ -1,6 +1,6 @@
 """A sale from the hold to the receipt."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
@@ -50,6 +50,16 @@ class Hold:
     @property
     def refunded(self) -> bool:
         return self.booking is not None and self.booking.refunded_at is not None
+
+
+@dataclass(frozen=True)
+class HoldRef:
+    """A hold as a client names it. ``token`` is what the client shows as proof that the hold is its
+    own, and may be wrong."""
+
+    event_id: str
+    hold_id: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True)

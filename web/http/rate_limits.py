@@ -229,14 +229,14 @@ def limit_routes(
     # route, and would cost every request 50 µs.
     app.extensions["limiter"] = {routes}
     routes.init_app(app)
-    for rate, scope, counted, endpoints in (
+    for rate, scope, key_func, endpoints in (
         (settings.rate_limit_payments, "payments", _client, ROUTES_OF_PAYMENTS),
         (settings.rate_limit_lookups, "lookups", _client, ROUTES_OF_LOOKUPS),
         (settings.rate_limit_forms, "forms", _client, ROUTES_OF_FORMS),
         (LOGIN_RATE, "logins", _network, ROUTES_OF_LOGINS),
         (HOLD_LINK_RATE, "links", _client, ROUTES_OF_HOLD_LINKS),
     ):
-        limit = routes.shared_limit(rate, scope=scope, key_func=counted)
+        limit = routes.shared_limit(rate, scope=scope, key_func=key_func)
         for endpoint in endpoints:
             view: Callable[..., Any] = app.view_functions[endpoint]
             app.view_functions[endpoint] = limit(view)

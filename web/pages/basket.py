@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flask import session
 
 from web.domain.refusals import BasketFull, EventNotFound, HoldExpired, HoldNotFound, Unavailable
-from web.domain.sales import Hold, HoldStatus
+from web.domain.sales import Hold, HoldRef, HoldStatus
 from web.services import services
 
 FIELD = "holds"
@@ -52,19 +52,19 @@ def entry_of(event_id: str, hold_id: str) -> Entry | None:
     return next((e for e in entries() if e[:2] == (event_id, hold_id)), None)
 
 
-def token_of(event_id: str, hold_id: str) -> str:
-    """The token of a hold of this browser. Raises HoldNotFound for other holds."""
+def ref_of(event_id: str, hold_id: str) -> HoldRef:
+    """A hold of this browser, with its token. Raises HoldNotFound for other holds."""
     if entry_of(event_id, hold_id) is None:
         raise HoldNotFound
-    return services().tokens.token_of(event_id, hold_id)
+    return services().tokens.ref_of(event_id, hold_id)
 
 
 def standing(entry: Entry) -> Hold | None:
     """What became of it: held, being paid, booked or refunded; None when it ended without a
     booking. Raises EventNotFound when all that is left of it is this entry."""
-    token = token_of(entry.event_id, entry.hold_id)
+    ref = ref_of(entry.event_id, entry.hold_id)
     try:
-        return services().box_office.hold(entry.event_id, entry.hold_id, token)
+        return services().box_office.hold(ref)
     except (HoldExpired, HoldNotFound):
         return None
 

@@ -26,7 +26,7 @@ from web.domain.refusals import (
     Refusal,
     Unavailable,
 )
-from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldStatus
+from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldRef, HoldStatus
 from web.http.problems import more_cards
 from web.http.telemetry import record_refusal
 from web.pages import basket
@@ -79,7 +79,7 @@ def show_basket() -> Response:
 
 @pages.get("/events/<event_id>/holds/<hold_id>")
 def show_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
-    return _hold_page(event_id, hold_id)
+    return _hold_page(basket.ref_of(event_id, hold_id))
 
 
 @pages.get("/events/<event_id>/holds/<hold_id>/pay")
@@ -92,25 +92,25 @@ def leave_hold_form_address(event_id: str, hold_id: str) -> WerkzeugResponse:
 
 @pages.post("/events/<event_id>/holds/<hold_id>/extend")
 def extend_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
-    token = basket.token_of(event_id, hold_id)
+    ref = basket.ref_of(event_id, hold_id)
     try:
-        services().box_office.extend(event_id, hold_id, token)
+        services().box_office.extend(ref)
     except AlreadyExtended as refusal:
         mistake = FormError("The time was extended before. It can be extended once.", "#time-left")
-        return _hold_page(event_id, hold_id, refusal, "No more time", [mistake])
+        return _hold_page(ref, refusal, "No more time", [mistake])
     except (PaymentInProgress, AlreadyBooked):
         return _to_hold(event_id, hold_id)
     except HoldExpired as refusal:
-        return _ended(event_id, hold_id, refusal)
+        return _ended(ref, refusal)
     flash("You have more time now.")
     return _to_hold(event_id, hold_id)
 
 
 @pages.post("/events/<event_id>/holds/<hold_id>/release")
 def release_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
-    token = basket.token_of(event_id, hold_id)
+    ref = basket.ref_of(event_id, hold_id)
     try:
-        services().box_office.release(event_id, hold_id, token)
+        services().box_office.release(ref)
     except (PaymentInProgress, AlreadyBooked):
         return _to_hold(event_id, hold_id)
     basket.take_out(event_id, hold_id)
@@ -120,33 +120,31 @@ def release_hold(event_id: str, hold_id: str) -> WerkzeugResponse:
 
 @pages.post("/events/<event_id>/holds/<hold_id>/pay")
 def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
-    token = basket.token_of(event_id, hold_id)
+    ref = basket.ref_of(event_id, hold_id)
     form = PayForm()
     if not form.validate():
-        return _mistyped(event_id, hold_id, form)
+        return _mistyped(ref, form)
     try:
-        services().checkout.pay(
-            event_id, hold_id, token, form.key.data or "", form.buyer(), form.sent()
-        )
+        services().checkout.pay(ref, form.key.data or "", form.buyer(), form.sent())
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
     except AlreadyBooked:
         flash("These seats were paid for already. Nothing more was charged.")
     except IdempotencyKeyReused as refusal:
-        return _other_card(event_id, hold_id, form, refusal)
-    except EarlierRefusal as replayed:
-        if not isinstance(replayed.refusal, PaymentDeclined):
-            raise replayed.refusal from None
-        return _declined(event_id, hold_id, form, replayed.refusal, replayed)
+        return _other_card(ref, form, refusal)
+    except EarlierRefusal as earlier:
+        if not isinstance(earlier.refusal, PaymentDeclined):
+            raise earlier.refusal from None
+        return _declined(ref, form, earlier.refusal, earlier)
     except PaymentDeclined as refusal:
-        return _declined(event_id, hold_id, form, refusal, refusal)
+        return _declined(ref, form, refusal, refusal)
     except InvalidRequest as refusal:
         mistake = FormError(_no_card(form), CARD)
-        return _hold_page(event_id, hold_id, refusal, "Please check the card", [mistake], form)
+        return _hold_page(ref, refusal, "Please check the card", [mistake], form)
     except HoldExpired as refusal:
-        return _ended(event_id, hold_id, refusal)
+        return _ended(ref, refusal)
     except Unavailable as refusal:
-        return _not_possible_now(event_id, hold_id, form, refusal)
+        return _not_possible_now(ref, form, refusal)
     return redirect(_receipt_address(event_id, hold_id), 303)
 
 
@@ -165,18 +163,18 @@ def _no_card(form: PayForm) -> str:
     )
 
 
-def _mistyped(event_id: str, hold_id: str, form: PayForm) -> Response | WerkzeugResponse:
+def _mistyped(ref: HoldRef, form: PayForm) -> Response | WerkzeugResponse:
     mistakes = [
         FormError(error, CARD if name == "payment_method" else f"#{name}")
         for name, errors in form.errors.items()
         for error in errors
     ]
     refusal = InvalidRequest(next(iter(form.errors)), mistakes[0].text)
-    return _hold_page(event_id, hold_id, refusal, "Please check the form", mistakes, form)
+    return _hold_page(ref, refusal, "Please check the form", mistakes, form)
 
 
 def _declined(
-    event_id: str, hold_id: str, form: PayForm, declined: PaymentDeclined, refusal: Refusal
+    ref: HoldRef, form: PayForm, declined: PaymentDeclined, refusal: Refusal
 ) -> Response | WerkzeugResponse:
     title, place = "The card was refused", CARD
     words = f"You can try {more_cards(declined.attempts_left)} before the seats are given back."
@@ -189,11 +187,11 @@ def _declined(
             "their time is over."
         )
     mistake = FormError(f"{declined.message} Nothing was charged.", place)
-    return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
+    return _hold_page(ref, refusal, title, [mistake], form, words)
 
 
 def _not_possible_now(
-    event_id: str, hold_id: str, form: PayForm, refusal: Unavailable
+    ref: HoldRef, form: PayForm, refusal: Unavailable
 ) -> Response | WerkzeugResponse:
     """Nothing happened. Raises ``refusal`` when the page of the hold cannot be made either."""
     again = f"Wait {in_seconds(refusal.retry_after_s)}, then send the form again."
@@ -211,31 +209,28 @@ def _not_possible_now(
     words = f"{again} The seats stay yours until the time below."
     mistake = FormError(f"{happened} Nothing was charged.", "#time-left")
     try:
-        return _hold_page(event_id, hold_id, refusal, title, [mistake], form, words)
+        return _hold_page(ref, refusal, title, [mistake], form, words)
     except Unavailable:
         raise refusal from None
 
 
-def _other_card(
-    event_id: str, hold_id: str, form: PayForm, refusal: Refusal
-) -> Response | WerkzeugResponse:
+def _other_card(ref: HoldRef, form: PayForm, refusal: Refusal) -> Response | WerkzeugResponse:
     """The key of this form was used with another card. Either that one has paid, and the page of
     the hold leads to the receipt, or it was refused."""
-    hold = services().box_office.hold(event_id, hold_id, basket.token_of(event_id, hold_id))
+    hold = services().box_office.hold(ref)
     if hold.status == HoldStatus.BOOKED:
         flash(
             "These seats were paid for with the form that was sent first. Nothing more was charged."
         )
     mistake = FormError(NOT_TRIED, CARD)
-    return _hold_page(event_id, hold_id, refusal, "Please send it again", [mistake], form)
+    return _hold_page(ref, refusal, "Please send it again", [mistake], form)
 
 
 # ---------------------------------------------------------------- pages
 
 
 def _hold_page(
-    event_id: str,
-    hold_id: str,
+    ref: HoldRef,
     refusal: Refusal | None = None,
     title: str = "",
     mistakes: Sequence[FormError] = (),
@@ -244,16 +239,15 @@ def _hold_page(
 ) -> Response | WerkzeugResponse:
     """Whatever the hold is now: to be paid, being paid, booked or over. ``form`` is one that was
     refused; what was typed stays in it, and its key is made anew."""
-    token = basket.token_of(event_id, hold_id)
     try:
-        hold = services().box_office.hold(event_id, hold_id, token)
+        hold = services().box_office.hold(ref)
     except HoldExpired as expired:
         if isinstance(refusal, Unavailable):
             refusal = None
-        return _ended(event_id, hold_id, refusal or expired)
+        return _ended(ref, refusal or expired)
     if hold.status == HoldStatus.BOOKED:
-        return redirect(_receipt_address(event_id, hold_id), 303)
-    event = services().box_office.event(event_id)
+        return redirect(_receipt_address(ref.event_id, ref.hold_id), 303)
+    event = services().box_office.event(ref.event_id)
     if hold.status == HoldStatus.PAYING:
         return page(
             "paying.html",
@@ -263,9 +257,10 @@ def _hold_page(
             seats=[event.seat_name(seat) for seat in hold.seats],
         )
     form = form or PayForm(formdata=None)
-    form.key.data = services().tokens.payment_key_of(event_id, hold_id, hold.payments)
+    form.key.data = services().tokens.payment_key_of(ref.event_id, ref.hold_id, hold.payments)
     # Seats that cost nothing need no card, and Stripe need not know of their buyer.
     card_key = services().settings.stripe_publishable_key if hold.amount_minor else ""
+    entry = basket.entry_of(ref.event_id, ref.hold_id)
     problem = record_refusal(refusal) if refusal else None
     response = page(
         "hold.html",
@@ -281,7 +276,7 @@ def _hold_page(
         mistakes=mistakes,
         form=form,
         card_key=card_key,
-        price_seen=entry.price_seen if (entry := basket.entry_of(event_id, hold_id)) else None,
+        price_seen=entry.price_seen if entry else None,
         is_test_shop=services().settings.is_test_shop,
         test_cards=TEST_CARDS,
     )
@@ -292,11 +287,11 @@ def _hold_page(
     return response
 
 
-def _ended(event_id: str, hold_id: str, refusal: Refusal) -> Response:
+def _ended(ref: HoldRef, refusal: Refusal) -> Response:
     """The hold is over and nothing was charged: its time ran out, or it took its last card."""
-    event, seat_map = services().seat_maps.event_and_map(event_id)
-    entry = basket.entry_of(event_id, hold_id)
-    mine = basket.seats_of(event_id)
+    event, seat_map = services().seat_maps.event_and_map(ref.event_id)
+    entry = basket.entry_of(ref.event_id, ref.hold_id)
+    mine = basket.seats_of(ref.event_id)
     free, own, taken, dropped = [], [], [], []
     for seat in entry.seats if entry else ():
         position = event.positions.get(seat)

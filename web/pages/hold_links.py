@@ -25,7 +25,7 @@ class LinkEnded(Exception):
 @pages.get("/events/<event_id>/holds/<hold_id>/elsewhere")
 def show_hold_link(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     """A page of its own: a QR code costs more time than the page of the hold."""
-    basket.token_of(event_id, hold_id)
+    basket.ref_of(event_id, hold_id)
     path = url_for("pages.show_linked_hold", link=services().codes.hold_link_of(event_id, hold_id))
     address = f"{request.scheme}://{request.host}{path}"
     picture = qr_code(address, title="The address as a QR code")
@@ -74,9 +74,8 @@ def refuse_ended_link(_error: LinkEnded) -> Response:
 
 def _held(event_id: str, hold_id: str) -> Hold:
     """Raises LinkEnded when it cannot be paid."""
-    token = services().tokens.token_of(event_id, hold_id)
     try:
-        hold = services().box_office.hold(event_id, hold_id, token)
+        hold = services().box_office.hold(services().tokens.ref_of(event_id, hold_id))
     except HoldExpired:
         raise LinkEnded from None
     if hold.status != HoldStatus.HELD:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from sidecar.client_address import network_key
+from web.domain.sales import HoldRef
 
 TAG_CHARACTERS = 16
 """96 bits: no two clients of a sale will ever have the same."""
@@ -34,10 +35,15 @@ class HoldTokens:
         final result for its key."""
         return self._sign(self._keys[0], "payment", event_id, hold_id, str(payments))
 
-    def is_token_of(self, event_id: str, hold_id: str, token: str) -> bool:
-        given = token.encode()
+    def ref_of(self, event_id: str, hold_id: str) -> HoldRef:
+        """With its token: for whoever has proved otherwise that the hold is theirs."""
+        return HoldRef(event_id, hold_id, self.token_of(event_id, hold_id))
+
+    def is_valid(self, ref: HoldRef) -> bool:
+        """Whether the token is that of the hold."""
+        given = ref.token.encode()
         return any(
-            hmac.compare_digest(self._sign(key, "hold", event_id, hold_id).encode(), given)
+            hmac.compare_digest(self._sign(key, "hold", ref.event_id, ref.hold_id).encode(), given)
             for key in self._keys
         )
 

@@ -16,7 +16,7 @@ from web.domain.refusals import (
     SectionNotFound,
     Unavailable,
 )
-from web.domain.sales import Booking, Hold, HoldStatus, booking_id_of, hold_id_of
+from web.domain.sales import Booking, Hold, HoldRef, HoldStatus, booking_id_of, hold_id_of
 from web.ports.booking_store import BookingStore
 from web.ports.seat_store import SeatStore
 from web.signing.hold_tokens import HoldTokens
@@ -104,55 +104,55 @@ class BoxOffice:
         held = with_event(self._seats, event_id, hold)
         return held, self._tokens.token_of(event_id, held.id)
 
-    def hold(self, event_id: str, hold_id: str, token: str) -> Hold:
+    def hold(self, ref: HoldRef) -> Hold:
         """Raises HoldNotFound, HoldExpired."""
-        self._check_token(event_id, hold_id, token)
+        self._check_token(ref)
         refusal: Refusal = HoldExpired()
         try:
             held = with_event(
-                self._seats, event_id, lambda event: self._seats.read_hold(event, hold_id)
+                self._seats, ref.event_id, lambda event: self._seats.read_hold(event, ref.hold_id)
             )
         except (EventNotFound, Unavailable) as unknown:
             held, refusal = None, unknown
         if held:
             return held
         # Redis does not know the hold, or the event, or knows nothing at all.
-        booking = self._bookings.find(booking_id_of(hold_id))
+        booking = self._bookings.find(booking_id_of(ref.hold_id))
         if booking is None:
             raise refusal
         return _booked_hold(booking)
 
-    def extend(self, event_id: str, hold_id: str, token: str) -> Hold:
+    def extend(self, ref: HoldRef) -> Hold:
         """Gives the hold its full time again, once. Raises HoldNotFound, HoldExpired,
         AlreadyExtended, PaymentInProgress, AlreadyBooked."""
-        self._check_token(event_id, hold_id, token)
+        self._check_token(ref)
         refusal: Refusal = HoldExpired()
         try:
             extended = with_event(
-                self._seats, event_id, lambda event: self._seats.extend_hold(event, hold_id)
+                self._seats, ref.event_id, lambda event: self._seats.extend_hold(event, ref.hold_id)
             )
         except NotKnownNow as unknown:
             extended, refusal = None, unknown
         if extended:
             return extended
-        self._require_unbooked(hold_id)
+        self._require_unbooked(ref.hold_id)
         raise refusal
 
-    def release(self, event_id: str, hold_id: str, token: str) -> None:
+    def release(self, ref: HoldRef) -> None:
         """Releases the seats. Idempotent. Raises HoldNotFound, PaymentInProgress,
         AlreadyBooked."""
-        self._check_token(event_id, hold_id, token)
+        self._check_token(ref)
         try:
-            released = self._seats.release_hold(event_id, hold_id)
+            released = self._seats.release_hold(ref.event_id, ref.hold_id)
         except NotKnownNow:
-            self._require_unbooked(hold_id)
+            self._require_unbooked(ref.hold_id)
             raise
         if not released:
-            self._require_unbooked(hold_id)
+            self._require_unbooked(ref.hold_id)
 
     def booking(self, event_id: str, booking_id: str, token: str) -> Booking:
         """Raises BookingNotFound."""
-        if not self._tokens.is_token_of(event_id, hold_id_of(booking_id), token):
+        if not self._tokens.is_valid(HoldRef(event_id, hold_id_of(booking_id), token)):
             raise BookingNotFound
         booking = self._bookings.find(booking_id)
         if booking is None:
@@ -163,8 +163,8 @@ class BoxOffice:
         if booking := self._bookings.find(booking_id_of(hold_id)):
             raise AlreadyBooked(booking.id)
 
-    def _check_token(self, event_id: str, hold_id: str, token: str) -> None:
-        if not self._tokens.is_token_of(event_id, hold_id, token):
+    def _check_token(self, ref: HoldRef) -> None:
+        if not self._tokens.is_valid(ref):
             raise HoldNotFound
 
 

@@ -38,6 +38,7 @@ from web.domain.sales import (
     DEFAULT_LEASE_S,
     Booking,
     Buyer,
+    HoldRef,
     PaymentAttempt,
     Receipt,
     SoldAs,
@@ -134,14 +135,14 @@ class Paid:
 @dataclass
 class _InFlight:
     """A payment that this process is working on. It may call the gateway until ``asks_until_s`` and
-    insert until ``inserts_until_s``, by the monotonic clock. ``authorization``: the authorised
+    insert until ``inserts_until_s``, by the monotonic clock. ``gateway_payment``: the authorised
     money, if any."""
 
     payment: PaymentAttempt
     began_s: float
     asks_until_s: float
     inserts_until_s: float
-    authorization: GatewayPayment | None = None
+    gateway_payment: GatewayPayment | None = None
 
     def has_time(self) -> bool:
         return time.monotonic() < self.asks_until_s
@@ -177,13 +178,7 @@ class Checkout:
         self._tokens = tokens
 
     def pay(
-        self,
-        event_id: str,
-        hold_id: str,
-        token: str,
-        idempotency_key: str,
-        buyer: Buyer,
-        sent: Sequence[str] = (),
+        self, ref: HoldRef, idempotency_key: str, buyer: Buyer, sent: Sequence[str] = ()
     ) -> Paid:
         """Charges for a hold and books it, once, however often it is called with the same key.
         ``sent`` is payment method, address and name exactly as received, where ``buyer`` has them
@@ -193,37 +188,37 @@ class Checkout:
         IdempotencyKeyReused, InvalidRequest, SeatTaken, EarlierRefusal, PaymentPending when the
         outcome is not known yet, and Unavailable when nothing happened.
         """
-        if not self._tokens.is_token_of(event_id, hold_id, token):
+        if not self._tokens.is_valid(ref):
             raise HoldNotFound
         self._bookings.require_index()
-        key_digest = _digest(hold_id, idempotency_key)
+        key_digest = _digest(ref.hold_id, idempotency_key)
         fingerprint = _digest(*(sent or (buyer.payment_method, buyer.email, buyer.name)))
 
-        begun = self._begin(event_id, hold_id, buyer, key_digest, fingerprint)
+        begun = self._begin(ref.event_id, ref.hold_id, buyer, key_digest, fingerprint)
         if isinstance(begun, Paid):
             return begun
         return Paid(self._carry_out(begun), replayed=False)
 
-    def payment(self, event_id: str, hold_id: str, token: str, key_digest: str) -> Receipt | None:
+    def payment(self, ref: HoldRef, key_digest: str) -> Receipt | None:
         """What became of a payment whose outcome was not known: its receipt, or None as long as it
         is, or may be, in progress. Raises HoldNotFound, PaymentNotFound, EarlierRefusal."""
-        if not self._tokens.is_token_of(event_id, hold_id, token):
+        if not self._tokens.is_valid(ref):
             raise HoldNotFound
         try:
-            replay = self._seats.read_payment(event_id, hold_id, key_digest)
-            return replay.receipt if replay else None
+            earlier = self._seats.read_payment(ref.event_id, ref.hold_id, key_digest)
+            return earlier.receipt if earlier else None
         except (EventNotFound, PaymentNotFound, Unavailable) as refusal:
-            booking = self._bookings.find(booking_id_of(hold_id))
+            booking = self._bookings.find(booking_id_of(ref.hold_id))
             if booking and booking.key_digest == key_digest:
                 return booking.receipt()
             if isinstance(refusal, NotKnownNow):
                 return None
             raise
 
-    def hurry(self, authorization: GatewayPayment) -> None:
+    def shorten_lease(self, gateway_payment: GatewayPayment) -> None:
         """The gateway reported a change: makes the worker look at the payment sooner, if it is in
         progress. Does nothing for payments that are not ours."""
-        metadata = authorization.metadata
+        metadata = gateway_payment.metadata
         if {"event", "hold_id"} <= metadata.keys():
             self._seats.shorten_lease(metadata["event"], metadata["hold_id"], LOOK_WITHIN_MS)
 
@@ -238,13 +233,13 @@ class Checkout:
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
             try:
-                authorization = self._settled(payment, charges) if payment.amount_minor else None
-                if payment.amount_minor and authorization is None:
+                gateway_payment = self._settled(payment, charges) if payment.amount_minor else None
+                if payment.amount_minor and gateway_payment is None:
                     self._seats.undo_payment(payment, self._not_charged(payment))
                     return "undone: nothing was charged"
-                attempt = self._attempt(payment, time.monotonic(), authorization)
-                self._check_own(attempt)
-                booking = self._book(attempt, self._seats.now())
+                in_flight = self._in_flight(payment, time.monotonic(), gateway_payment)
+                self._check_own(in_flight)
+                booking = self._book(in_flight, self._seats.now())
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
                 return "undone: the card was refused"
@@ -261,7 +256,7 @@ class Checkout:
             self._seats.undo_payment(payment, None)
             self._seats.release_hold(payment.event_id, payment.hold_id)
             return "undone: its booking was refunded"
-        self._finish(self._attempt(payment, time.monotonic()), booking)
+        self._finish(self._in_flight(payment, time.monotonic()), booking)
         return "finished"
 
     def _settled(
@@ -296,11 +291,11 @@ class Checkout:
 
     # ------------------------------------------------------------ the steps
 
-    def _attempt(
-        self, payment: PaymentAttempt, began_s: float, authorization: GatewayPayment | None = None
+    def _in_flight(
+        self, payment: PaymentAttempt, began_s: float, gateway_payment: GatewayPayment | None = None
     ) -> _InFlight:
         return _InFlight(
-            payment, began_s, began_s + self._budget_s, began_s + self._fence_s, authorization
+            payment, began_s, began_s + self._budget_s, began_s + self._fence_s, gateway_payment
         )
 
     def _begin(
@@ -329,7 +324,7 @@ class Checkout:
             else:
                 if isinstance(begun, EarlierReceipt):
                     return Paid(begun.receipt, replayed=True)
-                return self._attempt(begun, asked_s)
+                return self._in_flight(begun, asked_s)
 
     def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid | None:
         """The result for this key as the booking has it, if there is one. Raises AlreadyBooked,
@@ -343,105 +338,107 @@ class Checkout:
             raise IdempotencyKeyReused
         return Paid(booking.receipt(), replayed=True)
 
-    def _carry_out(self, attempt: _InFlight) -> Receipt:
-        payment = attempt.payment
+    def _carry_out(self, in_flight: _InFlight) -> Receipt:
+        payment = in_flight.payment
         self._on_checkpoint("begun")
         try:
             if payment.amount_minor:
-                attempt.authorization = self._authorize(attempt)
+                in_flight.gateway_payment = self._authorize(in_flight)
         except PaymentDeclined as declined:
-            declined.attempts_left = self._undo(attempt, declined)
+            declined.attempts_left = self._undo(in_flight, declined)
             raise
         except InvalidRequest as refused:
-            self._undo(attempt, refused)
+            self._undo(in_flight, refused)
             raise
         except SeatTaken as lost:
-            self._undo(attempt, lost)
+            self._undo(in_flight, lost)
             raise
         except IdempotencyKeyReused:
-            self._undo(attempt, None)
+            self._undo(in_flight, None)
             raise
         except NotAccepted as error:
             refusal = PaymentDeclined(NOT_ACCEPTED, CANNOT_BE_PAID)
-            refusal.attempts_left = self._undo(attempt, refusal)
+            refusal.attempts_left = self._undo(in_flight, refusal)
             raise refusal from error
         except NotExecuted as error:
-            self._undo(attempt, None)
+            self._undo(in_flight, None)
             raise _not_possible_now(error) from error
         self._on_checkpoint("authorized")
-        self._check_own(attempt)
+        self._check_own(in_flight)
         self._on_checkpoint("lease_renewed")
-        booking = self._book(attempt, attempt.now())
-        self._finish(attempt, booking)
+        booking = self._book(in_flight, in_flight.now())
+        self._finish(in_flight, booking)
         return booking.receipt()
 
     def _undo(
-        self, attempt: _InFlight, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
+        self, in_flight: _InFlight, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int:
         """Returns how many more cards can be tried for the hold. When the worker was faster, raises
         the result that it has recorded for the key: a key has one final result."""
-        attempts_left = self._seats.undo_payment(attempt.payment, answer)
+        attempts_left = self._seats.undo_payment(in_flight.payment, answer)
         if attempts_left is None:
             with suppress(PaymentNotFound):
-                self._hear_final_answer(attempt)
+                self._hear_final_answer(in_flight)
         return attempts_left or 0
 
-    def _hear_final_answer(self, attempt: _InFlight) -> None:
+    def _hear_final_answer(self, in_flight: _InFlight) -> None:
         """For a payment that the worker has taken over: raises EarlierRefusal with the result that
         it recorded, PaymentNotFound if there is none, and PaymentPending when that cannot be known
         now."""
-        payment = attempt.payment
+        payment = in_flight.payment
         with suppress(EventNotFound, Unavailable):
             self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
-        raise attempt.pending()
+        raise in_flight.pending()
 
-    def _check_own(self, attempt: _InFlight) -> None:
+    def _check_own(self, in_flight: _InFlight) -> None:
         """Before the commit point: while this process was paused, a worker may have ended its
         payment and reported that to the buyer, or be about to. When Redis does not know the
         payment, its buyer may have got any response: the worker rebuilds the event with the
         gateway's open payments and ends this one. Raises PaymentPending in all these cases."""
         try:
-            own = self._seats.renew_lease(attempt.payment)
+            own = self._seats.renew_lease(in_flight.payment)
         except (Unavailable, EventNotFound):
-            raise attempt.pending() from None
-        if not own and attempt.authorization:
-            self._let_go(attempt, attempt.authorization)
-        if not own or attempt.is_fenced():
-            raise attempt.pending()
+            raise in_flight.pending() from None
+        if not own and in_flight.gateway_payment:
+            self._release_authorization(in_flight, in_flight.gateway_payment)
+        if not own or in_flight.is_fenced():
+            raise in_flight.pending()
 
-    def _let_go(self, attempt: _InFlight, authorization: GatewayPayment) -> None:
+    def _release_authorization(self, in_flight: _InFlight, gateway_payment: GatewayPayment) -> None:
         """Releases the authorisation of a payment that was ended without it. When this fails, the
         worker does it. After a loss of Redis the payment may be in progress again and need it."""
-        payment = attempt.payment
+        payment = in_flight.payment
         with suppress(Unavailable):
             booking = self._bookings.find(booking_id_of(payment.hold_id))
-            if booking and booking.payment_id == authorization.payment_id:
+            if booking and booking.payment_id == gateway_payment.payment_id:
                 return
             if not self._is_under_way(payment):
-                self._void(attempt)
+                self._void(in_flight)
 
     def _is_under_way(self, payment: PaymentAttempt) -> bool:
         """Whichever process is working on it. Raises Unavailable."""
         try:
-            replay = self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
+            earlier = self._seats.read_payment(
+                payment.event_id, payment.hold_id, payment.key_digest
+            )
         except (EventNotFound, NotKnownNow, PaymentNotFound, EarlierRefusal):
             return False
-        return replay is None
+        return earlier is None
 
-    def _void(self, attempt: _InFlight) -> None:
+    def _void(self, in_flight: _InFlight) -> None:
         """Releases the authorisation, if there is one. Raises PaymentPending when it may still be
         in place."""
-        if attempt.authorization is None:
+        if in_flight.gateway_payment is None:
             return
         try:
-            self._gateway.void(attempt.authorization.payment_id)
+            self._gateway.void(in_flight.gateway_payment.payment_id)
         except GatewayError as error:
-            raise attempt.pending() from error
+            raise in_flight.pending() from error
 
-    def _authorize(self, attempt: _InFlight) -> GatewayPayment | None:
+    def _authorize(self, in_flight: _InFlight) -> GatewayPayment | None:
         """None when the booking exists already. Raises PaymentDeclined, SeatTaken, AlreadyBooked,
         IdempotencyKeyReused, InvalidRequest, NotExecuted, PaymentPending."""
-        payment = attempt.payment
+        payment = in_flight.payment
         if not payment.buyer.payment_method:
             raise InvalidRequest("payment_method", "is required, for these seats cost something")
         unanswered = False
@@ -462,16 +459,16 @@ class Checkout:
                 if not unanswered:
                     raise
             except KeyUsed:
-                self._hear_gateway(attempt)
+                self._hear_gateway(in_flight)
                 return None
-            if not attempt.has_time():
-                raise attempt.pending()
-        return self._look_up(attempt)
+            if not in_flight.has_time():
+                raise in_flight.pending()
+        return self._look_up(in_flight)
 
-    def _look_up(self, attempt: _InFlight) -> GatewayPayment:
+    def _look_up(self, in_flight: _InFlight) -> GatewayPayment:
         """The authorisation whose response was lost. That it is not listed (yet) does not prove
         that it never will be: raises PaymentPending, and PaymentDeclined."""
-        payment = attempt.payment
+        payment = in_flight.payment
         try:
             found = self._gateway.find(payment.gateway_key, payment.begun_at)
         except GatewayError as error:
@@ -480,14 +477,14 @@ class Checkout:
         reserved = found and _reserved(payment, found)
         if reserved:
             return reserved
-        raise attempt.pending()
+        raise in_flight.pending()
 
-    def _hear_gateway(self, attempt: _InFlight) -> None:
+    def _hear_gateway(self, in_flight: _InFlight) -> None:
         """For a key that the gateway has seen before: the worker retired it, having reason to think
         that this process was gone, or Redis has lost its result. Returns when it was booked.
         Otherwise raises the earlier result; PaymentPending when that is not known, or when money is
         authorised: another process may be working on it, and the worker follows up on both."""
-        payment = attempt.payment
+        payment = in_flight.payment
         try:
             with suppress(EventNotFound, PaymentNotFound):
                 self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
@@ -499,14 +496,14 @@ class Checkout:
             return  # With another key; the insert reports that.
         except (GatewayError, Unavailable) as error:
             log.warning("payment %s: look-up: %s", payment.gateway_key, error)
-            raise attempt.pending() from error
-        raise attempt.pending()
+            raise in_flight.pending() from error
+        raise in_flight.pending()
 
-    def _book(self, attempt: _InFlight, now: datetime) -> Booking:
+    def _book(self, in_flight: _InFlight, now: datetime) -> Booking:
         """The commit point; ``now`` is by the clock of Redis. Raises SeatTaken when another booking
         has a seat (the authorisation is then voided), PaymentPending when MongoDB does not
         respond."""
-        payment = attempt.payment
+        payment = in_flight.payment
         booking = Booking(
             id=booking_id_of(payment.hold_id),
             hold_id=payment.hold_id,
@@ -514,7 +511,7 @@ class Checkout:
             seats=payment.seats,
             amount_minor=payment.amount_minor,
             currency=payment.currency,
-            payment_id=attempt.authorization.payment_id if attempt.authorization else None,
+            payment_id=in_flight.gateway_payment.payment_id if in_flight.gateway_payment else None,
             booked_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             email=payment.buyer.email,
             name=payment.buyer.name,
@@ -524,13 +521,13 @@ class Checkout:
         )
         for _ in range(INSERT_TRIES):
             try:
-                return self._only_payment(attempt, self._bookings.insert(booking))
+                return self._only_payment(in_flight, self._bookings.insert(booking))
             except InsertUnknown:
                 continue
             except SeatTaken as lost:
-                self._give_way(attempt, lost)
+                self._give_way(in_flight, lost)
                 raise
-        raise attempt.pending()
+        raise in_flight.pending()
 
     def _names(self, payment: PaymentAttempt) -> SoldAs | None:
         """None when they cannot be read now: the sale continues without them."""
@@ -540,31 +537,31 @@ class Checkout:
             return None
         return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
 
-    def _only_payment(self, attempt: _InFlight, stored: Booking) -> Booking:
+    def _only_payment(self, in_flight: _InFlight, stored: Booking) -> Booking:
         """The stored booking may be from another attempt for the same hold, which Redis had lost.
         Then this attempt's authorisation is released. Raises AlreadyBooked when that attempt had
         another key."""
-        if attempt.authorization and attempt.authorization.payment_id != stored.payment_id:
-            self._void(attempt)
-        if stored.key_digest != attempt.payment.key_digest:
-            self._finish(self._attempt(attempt.payment, time.monotonic()), stored)
+        if in_flight.gateway_payment and in_flight.gateway_payment.payment_id != stored.payment_id:
+            self._void(in_flight)
+        if stored.key_digest != in_flight.payment.key_digest:
+            self._finish(self._in_flight(in_flight.payment, time.monotonic()), stored)
             raise AlreadyBooked(stored.id)
         return stored
 
-    def _give_way(self, attempt: _InFlight, lost: SeatTaken) -> None:
+    def _give_way(self, in_flight: _InFlight, lost: SeatTaken) -> None:
         """Another booking has a seat, which Redis had lost. Releases the authorisation, then
         corrects Redis: in this order, because the worker resumes a payment that has not ended."""
-        self._void(attempt)
-        payment = attempt.payment
+        self._void(in_flight)
+        payment = in_flight.payment
         for other in self._bookings.holding(payment.event_id, payment.seats):
             self._confirm(other)
-        self._undo(attempt, lost)
+        self._undo(in_flight, lost)
 
-    def _finish(self, attempt: _InFlight, booking: Booking) -> None:
+    def _finish(self, in_flight: _InFlight, booking: Booking) -> None:
         """After the commit point: captures the money, then records the sale in Redis."""
         self._on_checkpoint("booked")
         if booking.payment_id:
-            self._capture(attempt, booking.payment_id)
+            self._capture(in_flight, booking.payment_id)
         self._on_checkpoint("captured")
         try:
             self._confirm(booking)
@@ -575,15 +572,15 @@ class Checkout:
         else:
             self._on_checkpoint("confirmed")
 
-    def _capture(self, attempt: _InFlight, payment_id: str) -> None:
+    def _capture(self, in_flight: _InFlight, payment_id: str) -> None:
         for _ in range(GATEWAY_TRIES):
-            if not attempt.has_time():
+            if not in_flight.has_time():
                 break
             try:
                 return self._gateway.capture(payment_id)
             except GatewayError as error:
-                log.warning("payment %s: capture: %s", attempt.payment.gateway_key, error)
-        raise attempt.pending()
+                log.warning("payment %s: capture: %s", in_flight.payment.gateway_key, error)
+        raise in_flight.pending()
 
     def _confirm(self, booking: Booking) -> None:
         with_event(

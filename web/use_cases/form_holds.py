@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from web.domain.refusals import HoldExpired, NotKnownNow, SeatTaken, SoldOut, TooManyHeld
-from web.domain.sales import Hold, HoldStatus
+from web.domain.sales import Hold, HoldRef, HoldStatus
 from web.ports.seat_store import SeatStore
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.box_office import BoxOffice
@@ -43,7 +43,7 @@ class FormHolds:
         first_hold_id = self._seats.remember_form(event_id, form, held.id)
         if first_hold_id != held.id:
             # Its twin was faster and has other seats.
-            self._box_office.release(event_id, held.id, token)
+            self._box_office.release(HoldRef(event_id, held.id, token))
             return self._hold(event_id, first_hold_id)
         return held
 
@@ -61,4 +61,4 @@ class FormHolds:
         return None
 
     def _hold(self, event_id: str, hold_id: str) -> Hold:
-        return self._box_office.hold(event_id, hold_id, self._tokens.token_of(event_id, hold_id))
+        return self._box_office.hold(self._tokens.ref_of(event_id, hold_id))

@@ -32,10 +32,10 @@ def metadata_of(payment: PaymentAttempt) -> dict[str, str]:
     }
 
 
-def payment_of(authorization: GatewayPayment) -> PaymentAttempt:
+def payment_of(gateway_payment: GatewayPayment) -> PaymentAttempt:
     """The payment that ``metadata_of`` described. Raises KeyError or ValueError for others. Its
     buyer has no payment method: it is charged already, or never will be."""
-    metadata = authorization.metadata
+    metadata = gateway_payment.metadata
     seats = (metadata[name] for name in sorted(metadata) if name.startswith(SEATS))
     return PaymentAttempt(
         event_id=metadata["event"],
@@ -44,8 +44,8 @@ def payment_of(authorization: GatewayPayment) -> PaymentAttempt:
         network=metadata.get("network", ""),
         attempt=int(metadata["attempt"]),
         seats=tuple(SEPARATOR.join(seats).split(SEPARATOR)),
-        amount_minor=authorization.amount_minor,
-        currency=authorization.currency,
+        amount_minor=gateway_payment.amount_minor,
+        currency=gateway_payment.currency,
         buyer=Buyer(payment_method="", email=metadata["email"], name=metadata["name"]),
         key_digest=metadata["key_digest"],
         fingerprint=metadata["fingerprint"],

@@ -41,18 +41,18 @@ class UnderWay:
 
     def of(self, event_id: str) -> list[PaymentAttempt]:
         return [
-            payment_of(authorization)
-            for authorization in self._authorized
-            if authorization.metadata.get("event") == event_id
+            payment_of(gateway_payment)
+            for gateway_payment in self._authorized
+            if gateway_payment.metadata.get("event") == event_id
         ]
 
     @cached_property
     def _authorized(self) -> list[GatewayPayment]:
         until_s, authorized = time.monotonic() + LISTING_S, []
         try:
-            for authorization in self._gateway.list(self._gateway.now() - UNDER_WAY):
-                if authorization.status == "authorized":
-                    authorized.append(authorization)
+            for gateway_payment in self._gateway.list(self._gateway.now() - UNDER_WAY):
+                if gateway_payment.status == "authorized":
+                    authorized.append(gateway_payment)
                 if time.monotonic() > until_s:
                     log.warning("opening without the oldest payments under way: the list is long")
                     break

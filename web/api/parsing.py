@@ -1,0 +1,115 @@
+"""What the API reads of a request: bodies, the idempotency key, the token of a hold."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+from flask import request
+from msgspec import Meta
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+
+from web.domain.refusals import IdempotencyKeyMissing, InvalidRequest
+from web.domain.sales import Buyer, HoldRef
+from web.domain.validation import (
+    MAX_PAYMENT_METHOD_LENGTH,
+    MAX_SEATS_NAMED,
+    PAYMENT_METHOD,
+    email_of,
+    field_and_problem,
+    json_problem,
+    name_of,
+)
+from web.http.responses import MAX_BODY_BYTES
+
+MAX_KEY_LENGTH = 255
+"""Of an Idempotency-Key, as Stripe has it."""
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+_SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class SeatsBody(msgspec.Struct):
+    seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
+
+
+class PayBody(msgspec.Struct):
+    """``payment_method`` may be left out when the seats cost nothing."""
+
+    email: str
+    name: str
+    payment_method: Annotated[
+        str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)
+    ] = ""
+
+    def as_sent(self) -> tuple[str, str, str]:
+        """Payment method, address and name letter for letter."""
+        return self.payment_method, self.email, self.name
+
+
+def body_of(kind: type[Body]) -> Body:
+    """The JSON body, checked. Raises InvalidRequest naming the field."""
+    try:
+        return msgspec.json.decode(_body_bytes(), type=kind)
+    except msgspec.ValidationError as error:
+        field, problem = field_and_problem(error)
+        raise InvalidRequest(field or "body", json_problem(problem)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest("body", f"is not JSON in UTF-8: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("body", "is nested too deeply") from None
+
+
+def buyer_of(body: PayBody) -> Buyer:
+    """Raises InvalidRequest."""
+    return Buyer(
+        payment_method=body.payment_method,
+        email=_checked("email", email_of, body.email),
+        name=_checked("name", name_of, body.name),
+    )
+
+
+def _checked(field: str, rule: Callable[[str], str], text: str) -> str:
+    try:
+        return rule(text)
+    except ValueError as error:
+        raise InvalidRequest(field, str(error)) from None
+
+
+def _body_bytes() -> bytes:
+    """All of the body or an error: RequestEntityTooLarge, BadRequest. Flask would hand on as if it
+    were all what came before the connection broke, or what fits when no length was announced."""
+    announced, limit = request.content_length, MAX_BODY_BYTES
+    if announced is not None and announced > limit:
+        raise RequestEntityTooLarge
+    wanted = limit + 1 if announced is None else announced
+    try:
+        data: bytes = request.environ["wsgi.input"].read(wanted)
+    except Exception as error:
+        # Each server has errors of its own for chunks that do not fit or do not come.
+        raise BadRequest("The body broke off, or has chunks that do not fit.") from error
+    if len(data) > limit:
+        raise RequestEntityTooLarge
+    if announced is not None and len(data) < announced:
+        raise BadRequest(f"The body broke off after {len(data)} bytes of {announced}.")
+    return data
+
+
+def hold_ref(event_id: str, hold_id: str) -> HoldRef:
+    """The hold of an address, with the token that came with the request."""
+    return HoldRef(event_id, hold_id, bearer_token())
+
+
+def bearer_token() -> str:
+    """Of ``Authorization: Bearer …``; "" opens nothing. Werkzeug's parser knows other schemes too,
+    and raises for Basic in anything but ASCII."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def idempotency_key() -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if not key:
+        raise IdempotencyKeyMissing
+    if len(key) > MAX_KEY_LENGTH:
+        raise InvalidRequest("Idempotency-Key", f"must have at most {MAX_KEY_LENGTH} characters")
+    return key

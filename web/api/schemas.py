@@ -1,0 +1,65 @@
+"""The JSON of events and holds. A receipt's is that of its class (web/domain/sales.py)."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from web.domain.events import Event
+from web.domain.sales import Hold, in_utc, rfc3339
+from web.utils.encoded import Encoded
+
+
+def event_summary(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "name": event.name,
+        "venue": event.venue,
+        "currency": event.currency,
+        "sale_opens_at": rfc3339(in_utc(event.sale_opens_at)),
+    }
+
+
+@lru_cache(maxsize=64)  # by identity: a definition that was opened again is another object
+def event_definition(event: Event) -> Encoded:
+    seats = iter(event.seats)
+    sections = [
+        {
+            "id": section.id,
+            "name": section.name,
+            "price": section.price_minor,
+            "kind": section.kind,
+            "rows": [
+                {"id": row.id, "seats": [next(seats) for block in row.blocks for _ in block]}
+                for row in section.rows
+            ],
+        }
+        for section in event.sections
+    ]
+    definition = msgspec.json.encode(
+        {
+            **event_summary(event),
+            "version": event.version,
+            "layout": event.layout,
+            "hold_ms": event.hold_ms,
+            "max_seats_per_hold": event.max_seats_per_hold,
+            "max_held_per_client": event.max_held_per_client,
+            "max_held_per_network": event.network_max,
+            "sections": sections,
+        }
+    )
+    return Encoded(definition)
+
+
+def hold_json(hold: Hold) -> dict[str, Any]:
+    return {
+        "hold_id": hold.id,
+        "event": hold.event_id,
+        "seats": hold.seats,
+        "amount": hold.amount_minor,
+        "currency": hold.currency,
+        "status": hold.status,
+        "expires_in_ms": hold.expires_in_ms,
+        "expires_at": rfc3339(datetime.fromtimestamp(hold.expires_at_ms / 1000, UTC)),
+    }
