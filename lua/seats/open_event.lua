@@ -1,5 +1,5 @@
 -- open_event: bring an event up to date with its file and with the bookings in MongoDB, and open it
---   when it was built anew.
+--   when it was rebuilt.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  journal:{event}   stream of changes
@@ -21,7 +21,7 @@
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
 -- A seat that is not free never changes its place and is never freed. An event that has gone back in
--- time goes on at the microsecond of now, or above all revisions of both histories when the clock
+-- time continues at the current microsecond, or above all revisions of both histories when the clock
 -- has gone back too: no revision names two maps.
 -- An unpaid hold of a seat that is sold after all, to whoever holds it or to somebody else, is over.
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key, payments_key =

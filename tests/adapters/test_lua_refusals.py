@@ -37,7 +37,7 @@ def test_an_event_that_is_being_built_is_closed(seats, name):
 
 
 @scripts_that_answer("event_changed")
-def test_an_event_that_was_opened_anew_has_changed(seats, event, name):
+def test_an_event_that_was_opened_again_has_changed(seats, event, name):
     assert answer_of(seats, name, event, "a former version") == "event_changed"
 
 

@@ -1,4 +1,4 @@
-"""The gallery shows what there is. `make screenshots` makes it anew."""
+"""The gallery shows what there is. `make screenshots` makes it again."""
 
 from tests.browser.screenshots import FOLDER, GALLERY, gallery, pictures
 

@@ -51,7 +51,7 @@ def kill_redis(stage: Stage) -> None:
 
 
 def lose_redis(stage: Stage) -> None:
-    """It starts again with nothing, and the worker builds the event anew."""
+    """It starts again with nothing, and the worker rebuilds the event."""
     _kill_and_start(stage, "redis", meanwhile=lambda: shutil.rmtree(stage.state_dir / "redis"))
 
 

@@ -1,12 +1,12 @@
 """The organiser's commands, beside a running system."""
 
-from tests.support.commands import flask_started_anew
+from tests.support.commands import flask_in_new_process
 from tests.support.http_client import Client
 
 
 def test_the_organiser_shows_lists_and_refunds(stack, event):
     def bookings(*arguments):
-        return flask_started_anew(stack.environment, "bookings", *arguments)
+        return flask_in_new_process(stack.environment, "bookings", *arguments)
 
     buyer = Client(stack.url, event.id)
     hold = buyer.held("stalls-A-1", "stalls-A-2")

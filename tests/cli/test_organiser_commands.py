@@ -13,7 +13,7 @@ import redis
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.support.application import REQUIRED
-from tests.support.commands import flask, flask_started_anew
+from tests.support.commands import flask, flask_in_new_process
 from tests.support.factories import a_booking, lose_event, unique
 from web.adapters.mongodb import MongoBookingStore
 from web.domain.sales import booking_id_of
@@ -76,7 +76,7 @@ def nobody(scheme: str) -> str:
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes the event's file anew, and returns its path."""
+    """Rewrites the event's file, and returns its path."""
     event_id = unique("tempest")
 
     def write(**changes: object) -> Path:
@@ -446,7 +446,7 @@ def test_a_command_that_operators_start_says_what_a_forked_one_says(environment,
     path = write()
     flask(environment, "events", "open", path)
     words = command.format(path=path, event=path.stem).split()
-    started, forked = flask_started_anew(environment, *words), flask(environment, *words)
+    started, forked = flask_in_new_process(environment, *words), flask(environment, *words)
     assert started.returncode == forked.returncode
     # What comes out of a set has another order in each process.
     said = sorted(started.stdout.splitlines()), sorted(started.stderr.splitlines())

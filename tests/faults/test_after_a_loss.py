@@ -47,7 +47,7 @@ def shop(event, seats, bookings, sandbox):
     return Shop(event, seats, bookings, StripeGateway("sk_test_loss", sandbox.url))
 
 
-def build_anew(shop: Shop) -> None:
+def rebuild_event(shop: Shop) -> None:
     Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
 
 
@@ -85,7 +85,7 @@ def test_a_payment_that_redis_has_lost_is_not_called_off_before_it_must_have_end
             shop.gateway.fail("list", NotExecuted("down"))
         elif how == "the list is late":
             shop.gateway.list = lambda since: iter(())
-        build_anew(shop)
+        rebuild_event(shop)
         ask_in_every_way(shop)
 
     pay_while(shop, redis_is_lost)
@@ -119,7 +119,7 @@ def test_a_payment_that_redis_has_lost_is_not_called_off_when_redis_went_back_in
 
 def test_after_that_it_is_known_that_nothing_was_charged(shop):
     lose(shop)
-    build_anew(shop)
+    rebuild_event(shop)
     until_ms = int(shop.redis.hget(f"event:{{{shop.event.id}}}", "unsure_until_ms"))
     assert LAST_STEP_S - 5 < until_ms / 1000 - time.time() <= LAST_STEP_S
     with pytest.raises(NotKnownNow):
@@ -152,7 +152,7 @@ def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_char
         monkeypatch.setattr(opening, "LISTING_S", -1)
     else:
         shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
-    build_anew(shop)
+    rebuild_event(shop)
     shop.gateway.heal()
     shop.redis.hset(f"event:{{{shop.event.id}}}", "unsure_until_ms", 0)
 
@@ -208,7 +208,7 @@ def test_holds_of_a_former_release_go_on(shop, seats):
     with pytest.raises(HoldExpired):
         shop.pay()
     lose(shop)
-    build_anew(shop)
+    rebuild_event(shop)
     with pytest.raises(NotKnownNow):
         shop.pay()
 
@@ -223,7 +223,7 @@ def test_a_worker_looks_at_redis_once_more_before_it_books(shop):
     shop.let_leases_run_out()
     payment = shop.seats._target.claim_lapsed_payment(shop.event)
     lose(shop)
-    build_anew(shop)
+    rebuild_event(shop)
     be_sure(shop.redis, shop.event.id)
     with pytest.raises(HoldExpired):
         shop.pay()
@@ -250,7 +250,7 @@ def test_a_client_is_asked_to_come_back(shop, client):
     made = client.post(f"/api/events/{shop.event.id}/seats/stalls-A-1/hold")
     path, token = made.headers["Location"], made.json["hold_token"]
     lose(shop)
-    build_anew(shop)
+    rebuild_event(shop)
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "key"}
     buyer = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}
     for answer in (

@@ -28,7 +28,7 @@ def test_every_point_is_stopped_in_every_way():
 
 def test_the_table_in_the_docs_is_what_happens(rows):
     kept = re.search(r"<!-- points -->\n(.*?)\n<!-- end of points -->", PAGE, re.DOTALL)[1]
-    assert kept == table_of(rows), "print it anew with `python -m tests.faults.points`"
+    assert kept == table_of(rows), "print it again with `python -m tests.faults.points`"
 
 
 def test_a_hold_is_charged_once_when_it_is_booked_and_not_at_all_otherwise(rows):

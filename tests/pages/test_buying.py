@@ -127,7 +127,7 @@ def test_seats_given_back_can_be_held_again_by_the_same_form(ada, address):
     assert (again.status, again.address != held.address) == (200, True)
 
 
-def test_best_available_sent_again_after_it_was_given_back_holds_anew(ada, address):
+def test_best_available_sent_again_after_it_was_given_back_holds_again(ada, address):
     page = ada.get(address)
     held = page.press("Hold the best", section="stalls", quantity="2")
     held.press("Give the seats back")

@@ -87,7 +87,7 @@ def test_a_client_may_have_any_name(shop, client):
     assert shop.statuses(10, client=name + "x") == [200]
 
 
-def test_reset_lets_everybody_begin_anew(shop, socket_path):
+def test_reset_resets_every_client(shop, socket_path):
     assert shop.statuses(10, 1) == [200, 429]
     assert shop.statuses(10, client="grace") == [200]
     shop_on(socket_path).limiter.reset()
@@ -96,7 +96,7 @@ def test_reset_lets_everybody_begin_anew(shop, socket_path):
     assert shop.statuses(10) == [200]
 
 
-def test_clear_lets_one_client_begin_anew_from_a_process_that_never_counted_it(shop, socket_path):
+def test_clear_resets_one_client_from_a_process_that_never_counted_it(shop, socket_path):
     key = shop.buy(10).json["key"]
     assert shop.statuses(10, client="grace") == [200]
     shop_on(socket_path).limiter.storage.clear(key)

@@ -70,7 +70,7 @@ def opened_as_it_is(
     return open_event(opening, event, under_way, lost_revision)
 
 
-def made_anew(payment: PaymentAttempt) -> str:
+def made_again(payment: PaymentAttempt) -> str:
     """Instead of Payment.gateway_key: another one for each beginning."""
     return f"{payment.hold_id}-{payment.attempt}-{payment.begun_at.timestamp() * 1000:.0f}"
 
@@ -114,7 +114,7 @@ MENDS = {
     "a key that was undone is known to the gateway": Mend(
         PaymentAttempt,
         "gateway_key",
-        property(made_anew),
+        property(made_again),
         "a key has one final answer",
         (
             Hold("ada", 1, ("stalls-A-1",)),
@@ -128,7 +128,7 @@ MENDS = {
     "a key that was refused is known to the gateway": Mend(
         PaymentAttempt,
         "gateway_key",
-        property(made_anew),
+        property(made_again),
         "a key has one final answer",
         (
             Hold("ada", 1, ("stalls-A-1",)),

@@ -50,7 +50,7 @@ CALLS = {
     "settle_epoch": "notes in Redis that no payment of before the loss is left",
     "authorize": "asks the gateway to reserve the money",
     "capture": "asks the gateway to take the money",
-    "void": "asks the gateway to let the money go",
+    "void": "asks the gateway to release the authorisation",
     "refund": "asks the gateway to give the money back",
     "retire": "uses up the payment's key at the gateway",
     "find": "looks for it",

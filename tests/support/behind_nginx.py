@@ -27,7 +27,7 @@ KEEPING_S = 0.03
 
 @dataclass
 class Told:
-    """What the upstream answers to everything: ``headers`` are made for each answer anew."""
+    """What the upstream answers to everything: ``headers`` are made for each response."""
 
     status: int
     headers: Callable[[], dict[str, str]] = field(default=dict)

@@ -42,7 +42,7 @@ def flask(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.
         )
 
 
-def flask_started_anew(
+def flask_in_new_process(
     environment: Mapping[str, str], *arguments: str | Path
 ) -> subprocess.CompletedProcess:
     """The same as operators start it."""

@@ -214,7 +214,7 @@ def test_a_payment_under_way_when_redis_was_lost_keeps_its_seats_and_is_booked(s
     assert shop.booking().name == BUYER.name
 
 
-def test_only_open_payments_of_the_event_keep_its_seats_when_it_is_built_anew(
+def test_only_open_payments_of_the_event_keep_its_seats_when_it_is_rebuilt(
     shop, reconciler, seats, bookings
 ):
     other = small_hall()
@@ -676,7 +676,7 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
 
 
 def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):
-    for method in ("event_ids", "announce", "revision"):
+    for method in ("event_ids", "add_to_catalogue", "revision"):
         shop.seats.fail(method, Unavailable("seats"))
     reconciler.round()
     assert not reconciler.repairs

@@ -62,8 +62,8 @@ def is_static_file(environ: Mapping[str, Any]) -> bool:
 
 @fast_path.route("GET", "/<version>/<filename>")
 def show_version(fast_request: FastRequest, version: str, filename: str) -> ApiResponse:
-    """The file of now, whatever the version: nginx does the same, and a page of before a release is
-    better served with it than without. Kept by browsers if it is the right one."""
+    """The current file, whatever the version: nginx does the same, and it serves a page of an older
+    release better than no file. Browsers cache it if the version is right."""
     return _response(
         fast_request, filename, KEPT_FOR_EVER if version == VERSION else ASKED_EACH_TIME
     )

@@ -12,7 +12,7 @@ const LARGEST_PX = 56;
 const FITTING_PX = 40; // a small hall is not blown up
 const BITMAP_PIXELS = 3e6; // bounds its memory to 12 MB
 const DRAG_PX = 7; // a finger trembles
-const MANY = 3000; // changes at once from which on all is drawn anew
+const MANY = 3000; // changes at once from which everything is redrawn
 
 const COLOURS = ["surface", "ink", "quiet", "edge", "accent", "on-accent", "sold", "on-sold"];
 

@@ -97,7 +97,7 @@ window.addEventListener("pageshow", () => document.querySelectorAll("form[method
 
 // --- time
 
-// Moments are of performance.now(): it does not follow a clock that is wrong or set anew.
+// Moments are of performance.now(): it does not follow a clock that is wrong or reset.
 const answeredAt = performance.getEntriesByType?.("navigation")[0]?.responseStart || 0;
 
 const left = document.getElementById("time-left");

@@ -439,7 +439,7 @@ class Reconciler:
 
     def _compare_with_gateway(self, ledger: _Ledger) -> None:
         """As many pages of the gateway's list as there is time for; the next round goes on. A list
-        of which a page cannot be read is begun anew at its next turn."""
+        of which a page cannot be read is read again from the start at its next turn."""
         self._ledger = None
         until_s = time.monotonic() + COMPARING_S
         while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
