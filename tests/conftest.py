@@ -13,15 +13,14 @@ from hypothesis import HealthCheck, settings
 
 from ops import processes
 from ops.processes import free_port
-from ops.procfile import read_procfile, shell_command
-from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
+from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
 from tests.support.application import application_with
 from tests.support.behind_nginx import Upstream, local_nginx
 from tests.support.clone import make_clone
 from tests.support.environment import NO_ENV_FILE, inherited
 from tests.support.factories import put_on_sale, small_hall
-from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
+from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore, connect
 from web.domain.events import Event
@@ -92,21 +91,13 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def gevent_site(stack, state_dir) -> Iterator[Site]:
-    """The `web` process of the Procfile and nothing in front of it, with gunicorn's own worker
-    class. All else is the stack's."""
-    port = free_port()
-    own = {"PORT": str(port), "WEB_HOST": HOST, "WEB_WORKER_CLASS": "gevent"}
-    # At its end it would wait for connections that clients keep.
-    own["GUNICORN_CMD_ARGS"] = "--graceful-timeout 1"
-    with HttpServer(
-        "web",
-        shell_command(read_procfile(REPOSITORY / "Procfile")["web"]),
-        state_dir / "gevent.log",
-        port,
-        ready_path="/readyz",
-        env=stack.environment | own,
-        cwd=REPOSITORY,
-    ) as web:
+    """With gunicorn's own worker class, and no nginx in front of it."""
+    settings = {
+        "WEB_WORKER_CLASS": "gevent",
+        # At its end it would wait for connections that clients keep.
+        "GUNICORN_CMD_ARGS": "--graceful-timeout 1",
+    }
+    with another_web(stack, state_dir / "gevent.log", **settings) as web:
         yield Site(web.url, web.url, stack.environment, stack.sandbox, "gevent")
 
 

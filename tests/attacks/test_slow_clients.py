@@ -3,7 +3,6 @@
 import contextlib
 import re
 import socket
-import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ import pytest
 from ops.nginx import render
 from ops.nginx.envelope import ANSWER_S, STALL_S, Envelope
 from ops.processes import free_port
-from ops.servers import HOST, REPOSITORY, HttpServer
+from ops.servers import HOST, HttpServer
 from sidecar.settings import parse_rate
 from tests.attacks.clients import new_address, new_neighbour
 from tests.support.behind_nginx import ask, assert_problem, running_nginx
 from tests.support.raw_http import request_bytes
+from tests.support.site import another_web
 from tests.support.waiting import eventually
 from web.http_server.waits import MAX_HELD
 from web.settings import FILES_A_PAGE
@@ -178,20 +178,12 @@ PATIENCE_S = 3
 @pytest.fixture(scope="module")
 def alone(stack, tmp_path_factory) -> Iterator[HttpServer]:
     """gunicorn with one worker. It believes 127.0.0.1 as a proxy, and nobody else."""
-    port = free_port()
-    own = {
-        "PORT": str(port),
-        "WEB_HOST": HOST,
+    settings = {
         "WEB_CONCURRENCY": "1",
         "TRUSTED_PROXIES": "127.0.0.1/32",
         "GUNICORN_CMD_ARGS": f"--worker-connections {WORKER_CONNECTIONS}",
     }
-    command = [sys.executable, "-m", "sidecar", sys.executable, "-m", "gunicorn", "wsgi:app"]
-    log_path = tmp_path_factory.mktemp("alone") / "log"
-    environment = stack.environment | own
-    with HttpServer(
-        "web", command, log_path, port, ready_path="/healthz", env=environment, cwd=REPOSITORY
-    ) as server:
+    with another_web(stack, tmp_path_factory.mktemp("alone") / "log", **settings) as server:
         yield server
 
 

@@ -1,13 +1,10 @@
 """What is no request: it counts against its client's limit, wherever it is known whose it is."""
 
-import sys
-
 import pytest
 
-from ops.processes import free_port
-from ops.servers import HOST, REPOSITORY, HttpServer
 from tests.attacks.clients import new_address
 from tests.support.raw_http import Answer, exchange, request_bytes
+from tests.support.site import another_web
 
 LIMIT = 10
 
@@ -85,24 +82,12 @@ def test_behind_a_proxy_half_a_header_charges_nobody(stack, fields, status):
 @pytest.fixture
 def direct(stack, tmp_path) -> str:
     """gunicorn that trusts no proxy: whoever connects is the client. Ten requests in an hour."""
-    port = free_port()
-    own = {
-        "PORT": str(port),
-        "WEB_HOST": HOST,
+    settings = {
         "WEB_CONCURRENCY": "1",
         "TRUSTED_PROXIES": "192.0.2.1",
         "RATE_LIMIT": f"{LIMIT}/hour",
     }
-    command = [sys.executable, "-m", "sidecar", sys.executable, "-m", "gunicorn", "wsgi:app"]
-    with HttpServer(
-        "web",
-        command,
-        tmp_path / "log",
-        port,
-        ready_path="/healthz",
-        env=stack.environment | own,
-        cwd=REPOSITORY,
-    ) as server:
+    with another_web(stack, tmp_path / "log", **settings) as server:
         yield server.url
 
 

@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import stripe
 
-from ops.servers import Sandbox
+from ops.processes import free_port
+from ops.procfile import read_procfile, shell_command
+from ops.servers import HOST, REPOSITORY, HttpServer, Sandbox
 from web.adapters.stripe.gateway import StripeGateway
 from web.ports.payment_gateway import GatewayPayment
 
@@ -58,3 +61,18 @@ class Site:
             for payment in self.payments()
             if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
         ]
+
+
+def another_web(site: Site, log_path: Path, **settings: str) -> HttpServer:
+    """The `web` process of the Procfile once more, with nothing in front of it. All else is the
+    site's."""
+    port = free_port()
+    return HttpServer(
+        "web",
+        shell_command(read_procfile(REPOSITORY / "Procfile")["web"]),
+        log_path,
+        port,
+        ready_path="/readyz",
+        env=site.environment | {"PORT": str(port), "WEB_HOST": HOST} | settings,
+        cwd=REPOSITORY,
+    )
