@@ -33,8 +33,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import LAST_STEP_S
 from web.ports.payment_gateway import NotAccepted, NotExecuted
-from web.use_cases import opening
-from web.use_cases import reconciliation as reconciling
+from web.use_cases import opening, reconciliation
 from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
@@ -159,7 +158,7 @@ def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_char
     ask_in_every_way(shop)
     reconciler_of(shop).round()
     ask_in_every_way(shop)
-    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=-1))
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(seconds=-1))
     shop.gateway.fail("void", NotExecuted("down"))
     reconciler_of(shop).round()
     ask_in_every_way(shop)

@@ -12,7 +12,7 @@ from tests.support.factories import STALLS, numbers, put_on_sale, small_hall
 from tests.support.http_client import assert_problem
 from web.domain.events import Row, Section
 from web.pages.basket import MAX_HOLDS
-from web.use_cases.refunds import Refunding
+from web.use_cases.refunds import Refunds
 
 ROOMY = {"max_held_per_client": 40}
 COOKIE_BYTES = 4096
@@ -98,7 +98,7 @@ def test_next_is_what_was_refunded_then_the_oldest_booking(ada, hold, full, seat
     for number in (1, 3, 5):
         pages[number].press("Pay", **BUYER)
     booking_id = id_of(pages[5]).replace("hld_", "bkg_")
-    Refunding(seats, bookings, stack.gateway()).refund(booking_id)
+    Refunds(seats, bookings, stack.gateway()).refund(booking_id)
     hold(address)
     assert id_of(pages[5]) not in in_basket(ada)
     hold(address)

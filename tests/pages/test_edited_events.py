@@ -14,7 +14,7 @@ from tests.support.http_client import Client, bearer
 from tests.support.site import ORGANISER_TOKEN
 from web.adapters.redis.seat_store import CATALOGUE_KEY
 from web.domain.events import Row, Section
-from web.use_cases.refunds import Refunding
+from web.use_cases.refunds import Refunds
 
 GALLERY = Section("gallery", "Gallery", "seated", 700, (Row("A", (numbers(1, 4),)),))
 
@@ -46,7 +46,7 @@ def refund(seats, bookings, stack, event_id):
 
     def refunded():
         (booking,) = bookings.list(event_id)
-        Refunding(seats, bookings, stack.gateway()).refund(booking.id)
+        Refunds(seats, bookings, stack.gateway()).refund(booking.id)
         return booking
 
     return refunded

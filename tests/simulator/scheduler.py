@@ -15,11 +15,9 @@ from unittest.mock import patch
 
 import greenlet
 
-from web.use_cases import audit, checkout, opening
-from web.use_cases import reconciliation as reconciling
-from web.use_cases import refunds as refunding
+from web.use_cases import audit, checkout, gateway_ledger, opening, reconciliation, refunds
 
-ON_THE_CLOCK = (audit, checkout, opening, reconciling, refunding)
+ON_THE_CLOCK = (audit, checkout, gateway_ledger, opening, reconciliation, refunds)
 """The use cases that ask what time it is."""
 
 POLL_S = 0.5

@@ -71,7 +71,7 @@ def opened_as_it_is(
 
 
 def made_again(payment: PaymentAttempt) -> str:
-    """Instead of Payment.gateway_key: another one for each beginning."""
+    """Instead of PaymentAttempt.gateway_key: another one for each beginning."""
     return f"{payment.hold_id}-{payment.attempt}-{payment.begun_at.timestamp() * 1000:.0f}"
 
 

@@ -42,7 +42,7 @@ from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
-from web.use_cases.refunds import Refunding
+from web.use_cases.refunds import Refunds
 
 LEASE_S = DEFAULT_LEASE_S
 
@@ -414,7 +414,7 @@ class World:
             return
         booking_id = booking_id_of(self._held[part.buyer])
         try:
-            Refunding(**self._wired(part.process)).refund(booking_id)
+            Refunds(**self._wired(part.process)).refund(booking_id)
             self.troubles.count("refund")
         except BookingNotFound:
             pass

@@ -23,8 +23,7 @@ from web.domain.refusals import (
 )
 from web.ports.booking_store import IndexMissing
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.use_cases import opening
-from web.use_cases import reconciliation as reconciling
+from web.use_cases import gateway_ledger, opening, reconciliation
 from web.use_cases.reconciliation import Reconciler
 
 
@@ -36,7 +35,7 @@ def no_other_events(raw_redis):
 
 @pytest.fixture
 def shop(event, seats, bookings, sandbox):
-    return Shop(event, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    return Shop(event, seats, bookings, StripeGateway("sk_test_reconciliation", sandbox.url))
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_a_round_without_anything_to_repair_repairs_nothing(shop, reconciler):
 def test_an_expired_hold_is_free_on_the_screen(seats, bookings, sandbox):
     hall = small_hall(hold_ms=1)
     put_on_sale(seats, hall)
-    shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciling", sandbox.url))
+    shop = Shop(hall, seats, bookings, StripeGateway("sk_test_reconciliation", sandbox.url))
     reconciler = reconciler_of(shop)
     reconciler.round()  # the first also reads the map, which frees it too
     shop.hold_again("stalls-B-1")
@@ -276,9 +275,9 @@ def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler,
             shop.hold_again(seat)
         pay_until(shop, "authorize")
         undo_payment(shop)
-    monkeypatch.setattr(reconciling, "LEDGER_PAGE", 1)
-    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
-    monkeypatch.setattr(reconciling, "GATEWAY_EVERY", timedelta(0))
+    monkeypatch.setattr(gateway_ledger, "LEDGER_PAGE", 1)
+    monkeypatch.setattr(reconciliation, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciliation, "GATEWAY_EVERY", timedelta(0))
     voided = []
     for _ in range(3):
         reconciler.round()
@@ -301,7 +300,7 @@ def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void
     shop.gateway.heal()
     reconciler_of(shop).round()
     assert shop.charges() == ["authorized"], "its process may still be about to book it"
-    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=-1))
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(seconds=-1))
     reconciler_of(shop).round()
     assert shop.charges() == ["voided"]
 
@@ -390,7 +389,7 @@ def test_a_redis_that_was_started_again_may_have_gone_back_to_just_what_was_seen
 def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_ended(
     shop, reconciler, monkeypatch
 ):
-    monkeypatch.setattr(reconciling, "LAST_STEP", timedelta(seconds=2))
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(seconds=2))
     reconciler.round()
     lose(shop)
     reconciler.round()
@@ -559,7 +558,7 @@ def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
 def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
     shop, reconciler, seats, caplog, monkeypatch
 ):
-    monkeypatch.setattr(reconciling, "OPENING_PATIENCE", timedelta(0))
+    monkeypatch.setattr(reconciliation, "OPENING_PATIENCE", timedelta(0))
     listed = small_hall().id
     seats.add_to_catalogue([listed])
     for _ in range(3):
@@ -725,25 +724,25 @@ def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbour
 
 
 def test_sold_seats_are_compared_again_when_the_event_has_changed(shop, reconciler, monkeypatch):
-    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(reconciliation, "BOOKINGS_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
     shop.pay()
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
-    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(reconciliation, "QUIET_BOOKINGS_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler), "unchanged, but long ago"
 
 
 def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_other(
     shop, reconciler, seats, monkeypatch
 ):
-    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciliation, "COMPARING_S", 0)
     shop.bookings.fail("sold_seats", Unavailable("bookings"), times=1)
     put_on_sale(seats, small_hall())
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" in calls_of_a_round(shop, reconciler), "the other's turn"
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
-    monkeypatch.setattr(reconciling, "BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(reconciliation, "BOOKINGS_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
 
@@ -751,8 +750,8 @@ def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_oth
 def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
     shop, reconciler, seats, monkeypatch
 ):
-    monkeypatch.setattr(reconciling, "COMPARING_S", 0)
-    monkeypatch.setattr(reconciling, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(reconciliation, "COMPARING_S", 0)
+    monkeypatch.setattr(reconciliation, "QUIET_BOOKINGS_EVERY", timedelta(0))
     for _ in range(2):
         put_on_sale(seats, small_hall())
     compared = []

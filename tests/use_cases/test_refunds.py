@@ -10,19 +10,19 @@ from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.use_cases.opening import Opening
-from web.use_cases.refunds import Refunding
+from web.use_cases.refunds import Refunds
 
 
 @pytest.fixture
 def shop(raw_redis, event, seats, bookings, sandbox):
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_refunding", sandbox.url))
-    shop.refunding = Refunding(shop.seats, shop.bookings, shop.gateway)
+    shop.refunds = Refunds(shop.seats, shop.bookings, shop.gateway)
     return shop
 
 
 def test_a_refund_gives_the_money_back_and_the_seat_to_the_next_buyer(shop):
     receipt = shop.pay().receipt
-    refunded = shop.refunding.refund(receipt.booking_id)
+    refunded = shop.refunds.refund(receipt.booking_id)
     assert refunded.receipt_now().status == "refunded"
     assert (shop.charges(), shop.state()) == (["refunded"], "0")
     assert shop.pay().receipt == receipt, "a repeated payment still gets what it got"
@@ -34,24 +34,24 @@ def test_a_refund_gives_the_money_back_and_the_seat_to_the_next_buyer(shop):
 
 def test_a_refund_may_be_repeated_also_when_the_seat_is_sold_again(shop):
     receipt = shop.pay().receipt
-    refunded = shop.refunding.refund(receipt.booking_id)
-    assert shop.refunding.refund(receipt.booking_id) == refunded
+    refunded = shop.refunds.refund(receipt.booking_id)
+    assert shop.refunds.refund(receipt.booking_id) == refunded
     shop.hold_again("stalls-B-1")
     shop.pay()
-    assert shop.refunding.refund(receipt.booking_id) == refunded
+    assert shop.refunds.refund(receipt.booking_id) == refunded
     assert shop.state() == "s"
     assert problems(shop) == ""
 
 
 def test_free_seats_can_be_given_back_too(shop):
     shop.hold_again("free-F-1")
-    shop.refunding.refund(shop.pay().receipt.booking_id)
+    shop.refunds.refund(shop.pay().receipt.booking_id)
     assert shop.state() == "0"
 
 
 def test_a_booking_that_is_not_there_is_not_refunded(shop):
     with pytest.raises(BookingNotFound):
-        shop.refunding.refund("bkg_nobody")
+        shop.refunds.refund("bkg_nobody")
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -69,7 +69,7 @@ def test_a_refund_that_breaks_off_is_ended_by_the_worker(shop, part, method, aft
     booking_id = shop.pay().receipt.booking_id
     getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
     with pytest.raises(KeyboardInterrupt):
-        shop.refunding.refund(booking_id)
+        shop.refunds.refund(booking_id)
     getattr(shop, part).heal()
     reconciler_of(shop, dry_run=True).round()
     assert (method, after) == ("end_refund", True) or (
@@ -97,7 +97,7 @@ def test_a_booking_can_be_refunded_before_its_payment_is_ended(shop, part, metho
     with suppress(KeyboardInterrupt):
         shop.pay()
     getattr(shop, part).heal()
-    shop.refunding.refund(shop.booking().id)
+    shop.refunds.refund(shop.booking().id)
     shop.let_leases_run_out()
     reconciler_of(shop).round()
     assert (shop.charges(), shop.state()) == ([charge], "0")
@@ -114,7 +114,7 @@ def test_whoever_holds_a_refunded_seat_keeps_it_when_its_former_payment_is_ended
     shop.gateway.heal()
     Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     assert shop.state() == "s"
-    shop.refunding.refund(shop.booking().id)
+    shop.refunds.refund(shop.booking().id)
     assert shop.state() == "0"
     shop.hold_again("stalls-B-1")
     shop.let_leases_run_out()
@@ -126,7 +126,7 @@ def test_whoever_holds_a_refunded_seat_keeps_it_when_its_former_payment_is_ended
 def test_an_event_that_is_opened_while_a_refund_ends_gets_its_seat_back(shop):
     receipt = shop.pay().receipt
     sold = shop.bookings.sold_seats(shop.event.id)
-    shop.refunding.refund(receipt.booking_id)
+    shop.refunds.refund(receipt.booking_id)
     shop.bookings.sold_seats = lambda event_id: sold
     Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     del shop.bookings.sold_seats
@@ -147,7 +147,7 @@ def test_a_refund_that_the_gateway_refuses_is_not_tried_each_second(shop):
     shop.gateway.fail("refund", NotExecuted("disputed"))
     shop.gateway.fail("void", NotExecuted("captured"))
     with pytest.raises(NotExecuted, match="disputed"):
-        shop.refunding.refund(receipt.booking_id)
+        shop.refunds.refund(receipt.booking_id)
     reconciler, tries = reconciler_of(shop), shop.gateway.calls.count("refund")
     for _ in range(3):
         reconciler.round()
@@ -158,8 +158,8 @@ def test_a_refund_without_an_answer_is_repeated_and_happens_once(shop):
     booking_id = shop.pay().receipt.booking_id
     shop.gateway.fail("refund", OutcomeUnknown("time-out"), times=1, after=True)
     with pytest.raises(OutcomeUnknown):
-        shop.refunding.refund(booking_id)
-    shop.refunding.refund(booking_id)
+        shop.refunds.refund(booking_id)
+    shop.refunds.refund(booking_id)
     assert shop.charges() == ["refunded"]
 
 
@@ -177,5 +177,5 @@ def test_a_booking_that_was_not_captured_yet_is_let_go(shop):
     with pytest.raises(KeyboardInterrupt):
         shop.pay()
     shop.gateway.heal()
-    shop.refunding.refund(shop.booking().id)
+    shop.refunds.refund(shop.booking().id)
     assert shop.charges() == ["voided"]

@@ -45,7 +45,7 @@ from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
-from web.use_cases.refunds import Refunding
+from web.use_cases.refunds import Refunds
 from web.use_cases.sale_report import report_sale
 from web.worker import run_worker
 
@@ -303,7 +303,7 @@ def refund_command(booking_id: str) -> None:
     """Refund a booking and put its seats on sale again. Idempotent."""
     parts = services()
     try:
-        booking = Refunding(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
+        booking = Refunds(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
     except BookingNotFound:
         raise _no_such_booking(booking_id) from None
     click.echo(f"refunded: {booking.id}, {_paid(booking)}")

@@ -15,7 +15,7 @@ class GatewayPayment:
     """Money reserved on a card (or what became of it) as the gateway's ledger has it. What was
     given back in part only is still "captured".
 
-    ``key`` is the gateway key that made it (Payment.gateway_key); ``metadata`` is what
+    ``key`` is the gateway key that made it (PaymentAttempt.gateway_key); ``metadata`` is what
     authorize was given. ``decline`` says why it is "declined", as authorize did.
     """
 

@@ -1,30 +1,29 @@
-"""What the worker repairs: whatever a crash, a lost answer or a loss of Redis left half done.
+"""What the worker looks for: whatever a crash, a lost response or a loss of Redis left half done.
 
-Each repair is a step that may be repeated, so two workers at once do no harm, and a worker that is
-killed in the middle of one has it done again by the next.
+It compares Redis, MongoDB and the gateway in rounds, and has repaired what does not agree
+(``repairs.py``).
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 
 from web.domain.events import Event, SeatState
-from web.domain.refusals import EarlierRefusal, EventChanged, NotKnownNow, PaymentNotFound, Refusal
-from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, Booking, PaymentAttempt, booking_id_of
+from web.domain.refusals import Refusal
+from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
-from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
+from web.ports.payment_gateway import Gateway, GatewayPayment
 from web.ports.seat_store import Broken, Epoch, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
-from web.use_cases.gateway_metadata import payment_of
-from web.use_cases.opening import Opening, OpeningRefused, UnderWay
-from web.use_cases.refunds import Refunding
+from web.use_cases.gateway_ledger import GatewayLedger
+from web.use_cases.opening import UnderWay
+from web.use_cases.repairs import Repairs
 
 GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
@@ -46,26 +45,18 @@ COMPARING_S = 0.25
 list. The others wait for the next round: a thousand events are many seconds' work, and so are the
 pages of a sale; expired holds and events that Redis has lost wait for the end of a round."""
 
-LEDGER_PAGE = 100
-"""As the gateway has them."""
-
 CLAIMED_AT_ONCE = 50
 """Lapsed payments that are looked up in one reading of the gateway's list, which in a sale grows by
 a page a second; few enough to be ended within a lease."""
 
 SETTLED_LEASES = 2
-"""After so many leases surely nobody is at work on a payment any more."""
+"""After so many leases nobody is at work on a payment any more."""
 
 OPENING_PATIENCE = timedelta(seconds=10)
 """How long an event may be listed and not there before it is called lost: whoever opens one reads
 its bookings and the gateway's list in between."""
 
 LAST_STEP = timedelta(seconds=LAST_STEP_S)
-
-NOT_ENDED = "its payment was not ended in time"
-
-WOULD = {"index made": "index would be made", "refund ended": "refund would be ended"}
-"""What a dry run says of repairs whose names do not follow "would be"."""
 
 log = logging.getLogger(__name__)
 
@@ -87,19 +78,6 @@ class _Comparison:
 
 
 @dataclass(frozen=True)
-class _Ledger:
-    """The gateway's list, as far as it was not compared yet, and when it was opened, by the
-    gateway's clock. ``unsettled`` are the epochs, by event, whose payments of before it shows, and
-    all of them settled: when it has been compared, without anything left ``not_done``, no more are
-    reserved."""
-
-    opened_at: datetime
-    authorizations: Iterator[GatewayPayment]
-    unsettled: Mapping[str, str]
-    not_done_before: int
-
-
-@dataclass(frozen=True)
 class _Unsettled:
     """Since when, by the worker's own clock, the epoch of an event is known to be unsettled."""
 
@@ -111,7 +89,7 @@ class Reconciler:
     """``declared`` are the events of the files; Redis may have forgotten them. One that was never
     on sale is not opened while Redis knows what is. With ``dry_run``
     it says what it would do, and does nothing. ``repairs`` counts what was done, by kind;
-    ``not_done`` what was tried in vain."""
+    ``not_done`` what failed."""
 
     def __init__(
         self,
@@ -127,19 +105,15 @@ class Reconciler:
     ):
         """``stopped`` is asked between two repairs. ``goes_on``: whether rounds follow each other,
         so that one can leave something to the next."""
-        self._goes_on = goes_on
-        self._settled = timedelta(seconds=SETTLED_LEASES * lease_s)
+        self._settles_after = timedelta(seconds=SETTLED_LEASES * lease_s)
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
-        self._checkout = checkout
-        self._opening = Opening(seats, bookings, gateway)
-        self._refunding = Refunding(seats, bookings, gateway)
+        self._repairs = Repairs(seats, bookings, gateway, checkout, dry_run, goes_on)
         self._declared: dict[str, Event] = {}
         self._on_sale: dict[str, Event] = {}
         self._unopened: set[str] = set()
         self._missing_since: dict[str, timedelta] = {}
-        self._dry_run = dry_run
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
         self._epochs: dict[str, Epoch] = {}
@@ -148,13 +122,17 @@ class Reconciler:
         self._unsettled: dict[str, _Unsettled] = {}
         self._gateway_since: datetime | None = None
         self._next_gateway_look = _NEVER
-        self._ledger: _Ledger | None = None
+        self._ledger: GatewayLedger | None = None
         self._compared: dict[str, _Comparison] = {}
         self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
-        self.not_done = 0
-        self.repairs: Counter[str] = Counter()
+        self.repairs: Counter[str] = self._repairs.done
+        self.isolate_failure = self._repairs.isolate_failure
         self.declare(declared)
+
+    @property
+    def not_done(self) -> int:
+        return self._repairs.not_done
 
     def declare(self, events: Sequence[Event]) -> None:
         """The events of the files now. What was on sale goes on as it was, whatever they say: a
@@ -200,7 +178,7 @@ class Reconciler:
             self._bookings.require_index()
         except IndexMissing as error:
             log.critical("%s", error)
-            self._repair("index made", "bookings", "it was dropped", self._bookings.create_indexes)
+            self._repairs.make_index()
 
     def _event_ids(self) -> list[str]:
         """All that are or should be on sale; makes sure that they are listed."""
@@ -215,12 +193,7 @@ class Reconciler:
             missing |= self._sold_before(self._declared.keys() - listed - missing)
         if missing:
             with self.isolate_failure("events"):
-                self._repair(
-                    "listed",
-                    ", ".join(sorted(missing)),
-                    "declared, and not listed in Redis",
-                    partial(self._seats.add_to_catalogue, missing),
-                )
+                self._repairs.add_to_catalogue(missing)
         return sorted(listed | missing)
 
     def _sold_before(self, event_ids: set[str]) -> set[str]:
@@ -268,7 +241,7 @@ class Reconciler:
             self._epochs[event_id] = self._seats.current_epoch(event_id)
         self._note_epoch(now, event_id, upkeep.epoch if upkeep.is_unsettled else "")
 
-        if upkeep.expired_holds and not self._dry_run:
+        if upkeep.expired_holds and not self._repairs.dry_run:
             self._seats.sweep_holds(event_id)
         if upkeep.lapsed_payments:
             self._end_lapsed_payments(event_id)
@@ -301,13 +274,9 @@ class Reconciler:
         event = self._on_sale.get(event_id) or self._declared[event_id]
         seen = self._seen.get(event_id)
         lost_revision = max(seen.revision if seen else 0, revision_now)
-        self._repair(
-            "reopened",
-            event_id,
-            reason,
-            partial(self._open, event, under_way, lost_revision, self._epochs.get(event_id)),
-        )
-        if not self._dry_run:
+        last_epoch = self._epochs.get(event_id)
+        self._repairs.reopen(event, reason, under_way, lost_revision, last_epoch)
+        if not self._repairs.dry_run:
             self._seen.pop(event_id, None)
             self._may_have_gone_back.discard(event_id)
             # Whoever inserts meanwhile may not come to say so to Redis.
@@ -358,12 +327,7 @@ class Reconciler:
             if seat_map[event.positions[seat]] not in (SeatState.SOLD, SeatState.PAYING)
         ]
         if forgotten:
-            self._repair(
-                "marked sold",
-                f"{event_id}: {', '.join(forgotten)}",
-                "booked, and not sold in Redis",
-                partial(self._open, event),
-            )
+            self._repairs.mark_sold(event, forgotten)
         unbooked = [
             seat
             for seat, position in event.positions.items()
@@ -371,30 +335,20 @@ class Reconciler:
         ]
         # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
         for booking in self._bookings.refunded(event_id, unbooked) if unbooked else ():
-            self._repair(
-                "returned",
-                booking.id,
-                "refunded, and sold in Redis",
-                partial(self._refunding.return_seats, booking),
-            )
+            self._repairs.return_seats(booking)
 
     # ------------------------------------------------------------ payments
 
     def _end_lapsed_payments(self, event_id: str) -> None:
-        if self._dry_run:
+        if self._repairs.dry_run:
             for hold_id in self._seats.lapsed_holds(event_id):
-                self._would("ended", hold_id, NOT_ENDED)
+                self._repairs.say_lapsed(hold_id)
             return
         while claimed := list(islice(self._claim_lapsed(event_id), CLAIMED_AT_ONCE)):
             charges = self._charges_for(claimed)
             for payment in claimed:
                 with self.isolate_failure(payment.gateway_key):
-                    self._repair(
-                        "ended",
-                        payment.gateway_key,
-                        NOT_ENDED,
-                        partial(self._checkout.resume, payment, charges),
-                    )
+                    self._repairs.end_payment(payment, charges)
 
     def _claim_lapsed(self, event_id: str) -> Iterator[PaymentAttempt]:
         while not self._stopped() and (
@@ -416,153 +370,31 @@ class Reconciler:
     def _end_refunds(self) -> None:
         for booking in self._bookings.unfinished_refunds():
             with self.isolate_failure(booking.id):
-                self._repair(
-                    "refund ended",
-                    booking.id,
-                    "it was begun and broke off",
-                    partial(self._refund, booking.id),
-                )
+                self._repairs.end_refund(booking.id, "it was begun and broke off")
 
-    def _open_ledger(self, now: timedelta) -> _Ledger:
+    def _open_ledger(self, now: timedelta) -> GatewayLedger:
         opened_at = self._gateway.now()
         since = self._gateway_since or opened_at - FIRST_GATEWAY_WINDOW
-        return _Ledger(
-            opened_at,
-            self._gateway.list(since),
+        return GatewayLedger(
+            self._seats,
+            self._bookings,
+            self._gateway,
+            self._repairs,
+            settles_after=self._settles_after,
             unsettled={
                 event_id: unsettled.epoch
                 for event_id, unsettled in self._unsettled.items()
-                if now - unsettled.since > max(self._settled, LAST_STEP)
+                if now - unsettled.since > max(self._settles_after, LAST_STEP)
             },
-            not_done_before=self.not_done,
+            opened_at=opened_at,
+            payments=self._gateway.list(since),
         )
 
-    def _compare_with_gateway(self, ledger: _Ledger) -> None:
-        """As many pages of the gateway's list as there is time for; the next round goes on. A list
-        of which a page cannot be read is read again from the start at its next turn."""
+    def _compare_with_gateway(self, ledger: GatewayLedger) -> None:
+        """A part of it; the next round goes on. When a page cannot be read, the list is read from
+        its beginning at its next turn."""
         self._ledger = None
-        until_s = time.monotonic() + COMPARING_S
-        while page := list(islice(ledger.authorizations, LEDGER_PAGE)):
-            self._compare_page(page, ledger.unsettled)
-            if time.monotonic() > until_s:
-                self._ledger, self.has_more = ledger, True
-                return
-        self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
-        if self.not_done == ledger.not_done_before and not self._dry_run:
-            for event_id, epoch in ledger.unsettled.items():
-                self._seats.settle_epoch(event_id, epoch)
-
-    def _compare_page(self, page: Sequence[GatewayPayment], unsettled: Mapping[str, str]) -> None:
-        now = self._gateway.now()
-        settled = [
-            authorization
-            for authorization in page
-            if now - authorization.created > self._settled
-            and "booking_id" in authorization.metadata
-        ]
-        bookings = self._bookings.find_all(a.metadata["booking_id"] for a in settled)
-        for authorization in settled:
-            booking = bookings.get(authorization.metadata["booking_id"])
-            if booking and booking.payment_id != authorization.payment_id:
-                booking = None
-            with self.isolate_failure(authorization.payment_id):
-                self._compare(authorization, booking, unsettled)
-
-    def _compare(
-        self, authorization: GatewayPayment, booking: Booking | None, unsettled: Mapping[str, str]
-    ) -> None:
-        """Money against seats, both ways."""
-        payment_id, status = authorization.payment_id, authorization.status
-        if status == "authorized" and booking and not booking.refunded_at:
-            self._repair(
-                "captured",
-                payment_id,
-                f"{booking.id} is booked",
-                partial(self._gateway.capture, payment_id),
-            )
-        elif status == "authorized" and not self._is_under_way(authorization, unsettled):
-            self._repair(
-                "voided",
-                payment_id,
-                "nothing was booked",
-                partial(self._gateway.void, payment_id),
-            )
-        elif status == "refunded" and booking and not booking.refunded_at:
-            self._repair(
-                "refund ended",
-                booking.id,
-                f"{payment_id} was refunded at the gateway",
-                partial(self._refund, booking.id),
-            )
-        elif status == "captured" and not booking:
-            self._repair(
-                "refunded",
-                payment_id,
-                "captured, and nothing was booked",
-                partial(self._gateway.refund, payment_id, f"refund-{payment_id}"),
-            )
-        elif status in ("voided", "declined") and booking and not booking.refunded_at:
-            log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
-
-    def _is_under_way(self, authorization: GatewayPayment, unsettled: Mapping[str, str]) -> bool:
-        payment = payment_of(authorization)
-        try:
-            return (
-                self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
-                is None
-            )
-        except (PaymentNotFound, EarlierRefusal):
-            return False  # It was never begun, or ended with a no.
-        except NotKnownNow:
-            # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
-            return payment.event_id not in unsettled
-        except Refusal:
-            return True  # Redis does not know now; ask again in the next round.
-
-    # ------------------------------------------------------------ how
-
-    @contextmanager
-    def isolate_failure(self, subject: str) -> Iterator[None]:
-        """What fails now holds up nothing else, and is tried again in the next round, if there is
-        one."""
-        try:
-            yield
-        except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
-            self.not_done += 1
-            if self._goes_on:
-                log.warning("%s: %s; trying again in the next round", subject, error)
-            else:
-                log.warning("not done: %s: %s", subject, error)
-        except Exception:
-            self.not_done += 1
-            log.exception("not done: %s: unexpected", subject)
-
-    def _open(
-        self,
-        event: Event,
-        under_way: UnderWay | None = None,
-        lost_revision: int = 0,
-        last_epoch: Epoch | None = None,
-    ) -> None:
-        self._opening.open_event(event, under_way, lost_revision, last_epoch)
-
-    def _refund(self, booking_id: str) -> None:
-        self._refunding.refund(booking_id)
-
-    def _would(self, kind: str, subject: str, reason: str) -> None:
-        log.info("%s: %s (%s)", WOULD.get(kind, f"would be {kind}"), subject, reason)
-
-    def _repair(self, kind: str, subject: str, reason: str, act: Callable[[], str | None]) -> None:
-        """``act`` returns what it did when the kind does not say it."""
-        if self._dry_run:
-            return self._would(kind, subject, reason)
-        outcome = act()
-        self.repairs[kind] += 1
-        log.info(
-            "%s: %s (%s)%s; %d of this kind so far",
-            kind,
-            subject,
-            reason,
-            f": {outcome}" if outcome else "",
-            self.repairs[kind],
-        )
+        if ledger.compare(time.monotonic() + COMPARING_S):
+            self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
+        else:
+            self._ledger, self.has_more = ledger, True

@@ -15,7 +15,7 @@ from web.use_cases.current_event import with_event
 log = logging.getLogger(__name__)
 
 
-class Refunding:
+class Refunds:
     def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway):
         self._seats = seats
         self._bookings = bookings

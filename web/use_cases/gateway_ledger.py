@@ -1,0 +1,97 @@
+"""The gateway's list of payments compared with the bookings: money against seats, both ways."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from web.domain.refusals import EarlierRefusal, NotKnownNow, PaymentNotFound, Refusal
+from web.domain.sales import Booking
+from web.ports.booking_store import BookingStore
+from web.ports.payment_gateway import Gateway, GatewayPayment
+from web.ports.seat_store import SeatStore
+from web.use_cases.gateway_metadata import payment_of
+from web.use_cases.repairs import Repairs
+
+LEDGER_PAGE = 100
+"""As the gateway has them."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class GatewayLedger:
+    """One reading of the list. It was ``opened_at`` by the gateway's clock, and ``payments`` are
+    those not compared yet. A payment ``settles_after`` so long: then nobody is at work on it.
+
+    ``unsettled`` are the epochs, by event, in which money of before may still be reserved. They
+    began so long ago that all of it has settled and is in this list: when the list has been
+    compared, and no repair failed, none is left.
+    """
+
+    seats: SeatStore
+    bookings: BookingStore
+    gateway: Gateway
+    repairs: Repairs
+    settles_after: timedelta
+    unsettled: Mapping[str, str]
+    opened_at: datetime
+    payments: Iterator[GatewayPayment]
+
+    def __post_init__(self) -> None:
+        self._not_done_before = self.repairs.not_done
+
+    def compare(self, until_s: float) -> bool:
+        """As many pages as there is time for, one at least; ``until_s`` is on the monotonic clock.
+        Whether that was the last one. Raises GatewayError when a page cannot be read."""
+        while page := list(islice(self.payments, LEDGER_PAGE)):
+            self._compare_page(page)
+            if time.monotonic() > until_s:
+                return False
+        if self.repairs.not_done == self._not_done_before and not self.repairs.dry_run:
+            for event_id, epoch in self.unsettled.items():
+                self.seats.settle_epoch(event_id, epoch)
+        return True
+
+    def _compare_page(self, page: Sequence[GatewayPayment]) -> None:
+        now = self.gateway.now()
+        settled = [
+            payment
+            for payment in page
+            if now - payment.created > self.settles_after and "booking_id" in payment.metadata
+        ]
+        bookings = self.bookings.find_all(p.metadata["booking_id"] for p in settled)
+        for payment in settled:
+            booking = bookings.get(payment.metadata["booking_id"])
+            if booking and booking.payment_id != payment.payment_id:
+                booking = None
+            with self.repairs.isolate_failure(payment.payment_id):
+                self._compare(payment, booking)
+
+    def _compare(self, payment: GatewayPayment, booking: Booking | None) -> None:
+        payment_id, status = payment.payment_id, payment.status
+        if status == "authorized" and booking and not booking.refunded_at:
+            self.repairs.capture(payment_id, booking)
+        elif status == "authorized" and not self._is_under_way(payment):
+            self.repairs.void(payment_id)
+        elif status == "refunded" and booking and not booking.refunded_at:
+            self.repairs.end_refund(booking.id, f"{payment_id} was refunded at the gateway")
+        elif status == "captured" and not booking:
+            self.repairs.refund_unbooked(payment_id)
+        elif status in ("voided", "declined") and booking and not booking.refunded_at:
+            log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
+
+    def _is_under_way(self, payment: GatewayPayment) -> bool:
+        attempt = payment_of(payment)
+        try:
+            receipt = self.seats.read_payment(attempt.event_id, attempt.hold_id, attempt.key_digest)
+        except (PaymentNotFound, EarlierRefusal):
+            return False  # It was never begun, or ended with a no.
+        except NotKnownNow:
+            # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
+            return attempt.event_id not in self.unsettled
+        except Refusal:
+            return True  # Redis does not know now; ask again in the next round.
+        return receipt is None
