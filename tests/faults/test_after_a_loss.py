@@ -575,3 +575,25 @@ def test_a_payment_that_was_begun_between_two_losses_is_booked(shop):
     lose_and_look(shop, worker)
     end_lapsed_payments(shop, worker)
     assert shop.pay().replayed
+
+
+def test_a_payment_that_redis_still_had_when_it_went_back_in_time_is_booked_after_a_loss(
+    shop, raw_redis
+):
+    worker, key = worker_of(shop), f"event:{{{shop.event.id}}}"
+    break_off_after(shop, "authorize")
+    before = {name: raw_redis.dump(name) for name in raw_redis.keys(f"*{{{shop.event.id}}}*")}
+    epoch, paid = raw_redis.hget(key, "epoch"), (shop.hold, shop.token)
+    shop.hold_again("stalls-B-2")
+    worker.round()
+    lose(shop)
+    for name, value in before.items():
+        raw_redis.restore(name, 0, value)
+    worker.round()
+    worker.round()
+    assert raw_redis.hget(key, "epoch") != epoch
+
+    shop.hold, shop.token = paid
+    lose_and_look(shop, worker)
+    end_lapsed_payments(shop, worker)
+    assert shop.pay().replayed
