@@ -5,16 +5,18 @@
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  attempt           which payment of it
--- ARGV[3]  lease_ms          after so long the worker takes the payment over
+-- ARGV[3]  begun_ms          when it was begun
+-- ARGV[4]  lease_ms          after so long the worker takes the payment over
 -- returns  renewed | lost | event_missing
--- Lost: the worker has ended it, because this process was away for longer than its lease.
+-- Lost: the worker has ended it, because this process was away for longer than its lease. Or Redis has
+-- gone back to before it.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
-local hold_id, attempt, lease_ms = unpack(ARGV)
--- include clock find_hold
+local hold_id, attempt, begun_ms, lease_ms = unpack(ARGV)
+-- include clock find_hold is_paid_by
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local hold = find_hold(hold_id)
 if not hold then return {'lost'} end
-if hold.state ~= 'paying' or hold.attempt ~= tonumber(attempt) then return {'lost'} end
+if not is_paid_by(hold, attempt, begun_ms) then return {'lost'} end
 redis.call('ZADD', payments_key, now_ms() + lease_ms, hold_id)
 return {'renewed'}

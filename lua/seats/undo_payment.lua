@@ -9,27 +9,27 @@
 -- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
 -- ARGV[1]  hold_id           the hold
 -- ARGV[2]  attempt           which payment of it
--- ARGV[3]  fingerprint       kept with the answer
--- ARGV[4]  answer            why it did not happen (JSON object), the final answer to this key; ""
+-- ARGV[3]  begun_ms          when it was begun
+-- ARGV[4]  fingerprint       kept with the answer
+-- ARGV[5]  answer            why it did not happen (JSON object), the final answer to this key; ""
 --                            when the key may be used again
--- ARGV[5]  card_refused      1 when the card was refused, which counts; 0 when it was not asked
--- ARGV[6]  given_back        1 when the gateway may remember a key that may be used again; or 0
--- ARGV[7]  max_refused       refused cards that end the hold
--- ARGV[8]  receipt_ms        how long the answer is kept
+-- ARGV[6]  card_refused      1 when the card was refused, which counts; 0 when it was not asked
+-- ARGV[7]  given_back        1 when the gateway may remember a key that may be used again; or 0
+-- ARGV[8]  max_refused       refused cards that end the hold
+-- ARGV[9]  receipt_ms        how long the answer is kept
 -- returns  held attempts_left | freed attempts_left | not_paying | event_missing
 -- attempts_left is 0 when freed, and is added to the answer that is kept. A hold whose time ran
 -- out during the charge, or that has a seat sold to somebody else, is freed. Not paying: it was
 -- ended before, by somebody else or by this call, sent again; the answer that was kept then stands.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
-local hold_id, attempt, fingerprint, answer, card_refused, given_back, max_refused, receipt_ms =
-  unpack(ARGV)
--- include clock seats journal clients end_hold find_hold hold_keys
+local hold_id, attempt, begun_ms, fingerprint, answer, card_refused, given_back, max_refused,
+  receipt_ms = unpack(ARGV)
+-- include clock seats journal clients end_hold find_hold hold_keys is_paid_by
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local hold = find_hold(hold_id)
-if not hold then return {'not_paying'} end
-if hold.state ~= 'paying' or hold.attempt ~= tonumber(attempt) then return {'not_paying'} end
+if not hold or not is_paid_by(hold, attempt, begun_ms) then return {'not_paying'} end
 
 hold.refused = hold.refused + card_refused
 local attempts_left = max_refused - hold.refused

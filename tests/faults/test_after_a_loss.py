@@ -404,6 +404,18 @@ def test_while_the_gateway_cannot_say_what_became_of_a_key_its_answer_is_not_fin
     assert declined(shop) == first
 
 
+@pytest.mark.parametrize("answer", [PaymentDeclined("card_declined", "No."), None])
+def test_a_payment_that_redis_has_forgotten_does_not_end_the_next_one(shop, go_back, answer):
+    """Both are the first payment of their hold, as Redis counts them."""
+    forgotten = shop.seats.begin_payment(shop.event, shop.hold.id, DECLINED, "first", "print")
+    go_back()
+    payment = shop.seats.begin_payment(shop.event, shop.hold.id, BUYER, "second", "print")
+    assert not shop.seats.renew_lease(forgotten)
+    assert shop.seats.undo_payment(forgotten, answer) is None
+    assert shop.seats.read_payment(shop.event.id, shop.hold.id, "second") is None
+    assert shop.seats.renew_lease(payment)
+
+
 def test_money_that_redis_has_forgotten_is_left_to_whoever_is_at_work_with_it(shop, go_back):
     """A key whose payment is authorised is not charged again, and the worker finishes it."""
     shop.bookings.fail("insert", KeyboardInterrupt())

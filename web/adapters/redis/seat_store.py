@@ -649,6 +649,7 @@ class RedisSeatStore:
             payment.key_digest,
             hold_id=payment.hold_id,
             attempt=payment.attempt,
+            begun_ms=_ms(payment.begun_at),
             fingerprint=payment.fingerprint,
             answer=_kept(answer),
             card_refused=int(card_refused),
@@ -664,6 +665,7 @@ class RedisSeatStore:
             payment.event_id,
             hold_id=payment.hold_id,
             attempt=payment.attempt,
+            begun_ms=_ms(payment.begun_at),
             lease_ms=self._lease_ms,
         )
         return outcome == "renewed"
@@ -883,9 +885,14 @@ def _definition(event: Event) -> dict[str, str | int | bytes]:
     }
 
 
+def _ms(moment: datetime) -> int:
+    """Rounded: the seconds as a binary fraction may lie just below the millisecond."""
+    return round(moment.timestamp() * 1000)
+
+
 def _stored(event: Event, payment: PaymentAttempt) -> StoredHold:
     """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
-    begun_ms = int(payment.begun_at.timestamp() * 1000)
+    begun_ms = _ms(payment.begun_at)
     intent = Intent(payment.buyer, payment.key_digest, payment.fingerprint)
     return StoredHold(
         seats=[event.positions[seat] for seat in payment.seats],
