@@ -20,9 +20,12 @@ from tests.support.behind_nginx import Upstream, local_nginx
 from tests.support.clone import make_clone
 from tests.support.environment import NO_ENV_FILE, inherited
 from tests.support.factories import put_on_sale, small_hall
+from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
+from web.adapters.redis.event_catalogue import RedisEventCatalogue
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
 
 pytest_plugins = ["tests.support.kinds", "tests.support.order", "tests.support.sometimes"]
@@ -64,7 +67,13 @@ def redis_client(redis_server) -> redis.Redis:
 
 @pytest.fixture(scope="session")
 def seats(redis_client) -> RedisSeatStore:
-    return RedisSeatStore(redis_client)
+    return seats_on(redis_client)
+
+
+@pytest.fixture
+def catalogue(seats) -> RedisEventCatalogue:
+    """That of the same process as ``seats``, whichever those are."""
+    return seats._catalogue
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,11 @@ from sidecar.client import LimiterClient
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
 from web.adapters.mongodb import MongoBookingStore
+from web.adapters.redis.audited_seats import RedisAuditedSeats
+from web.adapters.redis.client import RedisClient, connect
+from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.login_store import RedisLoginStore
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.stripe.gateway import StripeGateway
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
@@ -49,8 +52,9 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     with _refusing_options("REDIS_URL"):
-        redis = connect(settings.redis_url)
-    seats = RedisSeatStore(redis, settings.payment_lease_s)
+        redis = RedisClient(connect(settings.redis_url))
+    catalogue = RedisEventCatalogue(redis)
+    seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):
         bookings = MongoBookingStore(settings.mongodb_uri)
     shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
@@ -64,25 +68,27 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
     monitoring = Monitoring(settings.monitoring_from, settings.monitoring_token)
-    box_office = BoxOffice(seats, bookings, tokens)
+    box_office = BoxOffice(catalogue, seats, bookings, tokens)
 
     app = Flask(__name__, static_folder=None)  # web/http/static_files.py serves them
     app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # it redirects, POST too, to wherever the Host header says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["services"] = Services(
+        catalogue=catalogue,
         seats=seats,
+        audited_seats=RedisAuditedSeats(redis, catalogue),
         bookings=bookings,
         gateway=gateway,
         box_office=box_office,
-        seat_maps=SeatMaps(seats),
+        seat_maps=SeatMaps(catalogue, seats),
         form_holds=FormHolds(seats, box_office, tokens),
-        checkout=Checkout(seats, bookings, gateway, tokens, settings.payment_lease_s),
+        checkout=Checkout(catalogue, seats, bookings, gateway, tokens, settings.payment_lease_s),
         tokens=tokens,
         logins=RedisLoginStore(redis),
         codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
         limiter=limiter,
-        readiness=Readiness(seats, bookings),
+        readiness=Readiness(catalogue, bookings),
         settings=settings,
     )
     app.extensions[MONITORING] = monitoring

@@ -7,10 +7,12 @@ from flask import current_app
 
 from sidecar.client import LimiterClient
 from web.domain.refusals import Unavailable
+from web.ports.audited_seats import AuditedSeats
 from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.login_store import LoginStore
 from web.ports.payment_gateway import Gateway
-from web.ports.seat_store import AuditedSeats
+from web.ports.seat_store import SeatStore
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes
@@ -25,7 +27,9 @@ from web.use_cases.seat_maps import SeatMaps
 class Services:
     """``app.extensions["services"]``; ``web/app.py`` makes it."""
 
-    seats: AuditedSeats
+    catalogue: EventCatalogue
+    seats: SeatStore
+    audited_seats: AuditedSeats
     bookings: BookingStore
     gateway: Gateway
     box_office: BoxOffice

@@ -17,6 +17,7 @@ def run_worker(
     Reconciler, which knows what was done and what could not be done."""
     folder = EventFolder(services.settings.events_path)
     reconciler = Reconciler(
+        services.catalogue,
         services.seats,
         services.bookings,
         services.gateway,

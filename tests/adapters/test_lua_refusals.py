@@ -20,7 +20,7 @@ def answer_of(seats, name: str, event: Event, version: str) -> str:
     arguments = dict.fromkeys(script.arguments, "1")
     given = {"version": version, "from_version": version, "blocks": ""}
     arguments |= {name: given[name] for name in arguments.keys() & given}
-    return seats._calls.call(script.call(event.id, "digest", arguments))[0]
+    return seats._client.run(name, event.id, "digest", arguments)[0]
 
 
 @scripts_that_answer("event_missing")

@@ -18,8 +18,10 @@ from hypothesis.stateful import (
 from tests.support.factories import BUYER, lose_event, small_hall, unique
 from tests.support.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
+from tests.support.redis_stores import audited, seats_on
 from tests.support.shop import TOKENS
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import (
     EarlierRefusal,
     NotKnownNow,
@@ -49,14 +51,14 @@ class Sale(RuleBasedStateMachine):
         self.model = Model(self.event)
         self.declines: dict[str, PaymentDeclined] = {}
         self.made: set[str] = set()
-        self.store.add_to_catalogue([self.event.id])
+        self.store._catalogue.add([self.event.id])
         self.store.build_event(self.event, payments=[])
         self.store.open_event(self.event, sold=[])
-        self.store.current_event(self.event.id)
+        self.store._catalogue.current_event(self.event.id)
         set_clock(self.client, self.event.id, self.model.now_ms)
 
     def new_hold_id(self) -> str:
-        hold_id = TOKENS.new_hold_id(self.store.epoch(self.event))
+        hold_id = TOKENS.new_hold_id(self.store._catalogue.epoch(self.event))
         self.made.add(hold_id)
         return hold_id
 
@@ -68,7 +70,7 @@ class Sale(RuleBasedStateMachine):
         lose_event(self.client, self.event.id)
         self.store.build_event(self.event, payments=[])
         self.store.open_event(self.event, sold)
-        self.store.current_event(self.event.id)
+        self.store._catalogue.current_event(self.event.id)
         set_clock(self.client, self.event.id, self.model.now_ms)
         self.model.lose(set(self.made), unsure_ms)
         unsure_until = {"unsure_until_ms": self.model.unsure_until_ms}
@@ -216,7 +218,7 @@ class Sale(RuleBasedStateMachine):
     def redis_agrees_with_the_model(self) -> None:
         seat_map = self.store.read_seats(self.event.id)
         assert seat_map.seats == "".join(self.model.hall)
-        assert self.store.replay_journal(self.event.id, seat_map.revision) == seat_map
+        assert audited(self.store).replay_journal(self.event.id, seat_map.revision) == seat_map
         held = self.client.hgetall(f"clients:{{{self.event.id}}}")
         assert {client: int(count) for client, count in held.items()} == self.model.held_by()
         assert set(self.client.hkeys(f"holds:{{{self.event.id}}}")) == set(self.model.holds)
@@ -237,7 +239,7 @@ def test_random_sales_end_as_the_rules_say(redis_server, replaced):
         source = scripts["hold_best"].source
         assert former in source
         scripts["hold_best"] = replace(scripts["hold_best"], source=source.replace(former, other))
-    Sale.store = RedisSeatStore(Sale.client, scripts=scripts)
+    Sale.store = seats_on(Sale.client, scripts=scripts)
     run_state_machine_as_test(
         Sale,
         settings=settings(

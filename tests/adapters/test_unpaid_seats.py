@@ -68,9 +68,9 @@ def end_by_booking(seats, event, hold):
 
 def end_by_time(seats, event, hold):
     key = f"{{{event.id}}}"
-    stored = json.loads(seats._redis.hget(f"holds:{key}", hold.id)) | {"deadline_ms": 1}
-    seats._redis.hset(f"holds:{key}", hold.id, json.dumps(stored))
-    seats._redis.zadd(f"due:{key}", {hold.id: 1})
+    stored = json.loads(seats._client.commands.hget(f"holds:{key}", hold.id)) | {"deadline_ms": 1}
+    seats._client.commands.hset(f"holds:{key}", hold.id, json.dumps(stored))
+    seats._client.commands.zadd(f"due:{key}", {hold.id: 1})
     seats.sweep_holds(event.id)
 
 
@@ -108,13 +108,13 @@ def test_a_payment_and_an_extension_change_no_count(seats, event, hold, counted)
     assert counted() == {"ada": "2", "home": "2"}
 
 
-def test_a_definition_of_a_former_release_keeps_its_version(seats, redis_client):
+def test_a_definition_of_a_former_release_keeps_its_version(seats, catalogue, redis_client):
     """Otherwise no script would take it for the one on sale."""
     assert SMALL_HALL.version == "0c23bdc8882c096a"
     event = small_hall()
     put_on_sale(seats, event)
     assert b"network" not in event.definition
-    found = seats.current_event(event.id)
+    found = catalogue.current_event(event.id)
     assert (found.version, found.network_max) == (event.version, 32)
 
 
@@ -129,11 +129,11 @@ def test_a_network_may_hold_as_much_as_four_clients_or_a_fiftieth_of_the_hall(
 
 
 def test_payments_under_way_count_for_their_network_after_redis_was_lost(
-    seats, bookings, redis_client
+    seats, catalogue, bookings, redis_client
 ):
     event = small_hall(max_held_per_network=8)
     put_on_sale(seats, event)
-    box_office = BoxOffice(seats, bookings, TOKENS)
+    box_office = BoxOffice(catalogue, seats, bookings, TOKENS)
     ada, bob = NEIGHBOURS
     six, _ = box_office.hold_seats(event.id, ada, event.seats[:6])
     payment = seats.begin_payment(event, six.id, BUYER, "key", "fingerprint")

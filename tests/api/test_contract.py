@@ -79,8 +79,8 @@ def test_an_unchanged_event_is_not_sent_twice(ada):
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_definition_may_be_kept_under_its_version_alone(ada, seats):
-    version = seats.current_event(ada.event_id).version
+def test_a_definition_may_be_kept_under_its_version_alone(ada, catalogue):
+    version = catalogue.current_event(ada.event_id).version
     event, of_now, of_before = (
         ada.call("GET", path) for path in ("", f"versions/{version}", f"versions/{'0' * 16}")
     )

@@ -17,7 +17,8 @@ import requests
 from tests.support.factories import BUYER, put_on_sale, small_hall, unique
 from tests.support.http_client import Client
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from tests.support.redis_stores import seats_on
+from web.adapters.redis.client import connect
 from web.domain.events import Event
 from web.domain.refusals import HoldExpired, Refusal, SeatTaken
 from web.domain.sales import PaymentAttempt, booking_id_of
@@ -144,7 +145,7 @@ def test_in_the_last_millisecond_a_hold_is_either_paid_or_somebody_elses(
     redis_server, now_ms, payer_wins
 ):
     client = connect(redis_server.url)
-    store = RedisSeatStore(client, scripts=scripts_on_test_clock())
+    store = seats_on(client, scripts=scripts_on_test_clock())
     for number in range(REPETITIONS):
         hall = small_hall(hold_ms=HOLD_MS)
         put_on_sale(store, hall)

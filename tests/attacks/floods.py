@@ -29,8 +29,9 @@ from tests.attacks.costliest import CostlyRequest, costly_requests, hall_under_a
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale
 from tests.support.http_client import Client
+from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 from web.domain.events import Event
 
 CLIENTS = 4
@@ -190,7 +191,7 @@ class Scene:
         self._stack = stack
         self.url, self.web_url = stack["nginx"].url, stack["web"].url
         self.hall: Event = hall_under_attack()
-        self.seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+        self.seats = seats_on(connect(stack.environment["REDIS_URL"]))
         put_on_sale(self.seats, self.hall)
         site = Site(self.url, self.web_url, stack.environment, stack["sandbox"])
         self.requests = costly_requests(application_with(), site, self.hall)

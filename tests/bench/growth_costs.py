@@ -20,8 +20,9 @@ from flask.testing import FlaskClient
 from ops.servers import MongoDB, Redis
 from tests.support.application import application_with
 from tests.support.factories import BUYER, a_booking, numbers, put_on_sale, unique
+from tests.support.redis_stores import audited, seats_on
 from web.adapters.mongodb import MongoBookingStore, _document
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 from web.domain.events import Event, Row, Section
 from web.domain.refusals import SeatTaken, SoldOut
 from web.domain.sales import Booking, Hold, PaymentAttempt, booking_id_of
@@ -128,7 +129,7 @@ class Bench:
         self._mongo_calls = MongoCalls()
         pymongo.monitoring.register(self._mongo_calls)
         self.redis = connect(redis_server.url)
-        self.seats = RedisSeatStore(self.redis)
+        self.seats = seats_on(self.redis)
         self.bookings = MongoBookingStore(mongo_server.url)
         self.bookings.create_indexes()
         self.http = _application(redis_server, mongo_server)
@@ -312,7 +313,11 @@ class Bench:
                 ),
                 "a round of the worker": self.work(worker.round),
                 "the worker's first round": self.work(partial(self._first_round, made)),
-                "an audit": self.work(lambda: audit(self.seats, self.bookings, NoGateway())),
+                "an audit": self.work(
+                    lambda: audit(
+                        self.seats._catalogue, audited(self.seats), self.bookings, NoGateway()
+                    )
+                ),
             }
         for event in made:
             self.forget(event)
@@ -470,7 +475,9 @@ class Bench:
 
     def _worker(self, events: list[Event]) -> Reconciler:
         checkout = None  # nobody pays
-        return Reconciler(self.seats, self.bookings, NoGateway(), checkout, events)
+        return Reconciler(
+            self.seats._catalogue, self.seats, self.bookings, NoGateway(), checkout, events
+        )
 
     def _first_round(self, events: list[Event]) -> None:
         self._worker(events).round()

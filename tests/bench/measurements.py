@@ -19,6 +19,7 @@ from tests.bench.wrk import (
 )
 from tests.support.http_client import answers_of_application
 from tests.support.meanwhile import meanwhile
+from tests.support.redis_stores import audited
 from web.domain.events import Event
 
 REPETITIONS = 3
@@ -119,7 +120,7 @@ def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
     holders = set()
 
     def release() -> None:
-        for hold in bench.seats.snapshot(hall.id).holds:
+        for hold in audited(bench.seats).snapshot(hall.id).holds:
             holders.add(hold)
             bench.seats.release_hold(hall.id, hold)
 

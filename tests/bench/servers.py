@@ -15,8 +15,10 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.support.factories import put_on_sale, two_halves
+from tests.support.redis_stores import seats_on
+from web.adapters.redis.client import connect
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
-from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
 from web.domain.events import Event
 
 INTRODUCTIONS = 8
@@ -52,7 +54,7 @@ class Bench:
         self.url = stack["nginx"].url
         self.web_url = stack["web"].url
         self._redis = connect(stack.environment["REDIS_URL"])
-        self.seats = RedisSeatStore(self._redis)
+        self.seats = seats_on(self._redis)
         self.notes: list[str] = []
         self._stack = stack
         self._environment = stack.environment

@@ -30,7 +30,8 @@ from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.machine import circumstances
 from tests.support.parameters import BadParameter, read_parameters
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from tests.support.redis_stores import seats_on
+from web.adapters.redis.client import connect
 
 SAMPLE_S = 15
 HOLD_MS = 10_000
@@ -61,7 +62,7 @@ def main() -> None:
         try:
             stack.start(free_port())
             client = connect(stack.environment["REDIS_URL"])
-            put_on_sale(RedisSeatStore(client), HALL)
+            put_on_sale(seats_on(client), HALL)
             url = stack["nginx"].url
             free = ("free", "free", str(HOLDERS_PAUSE_MS), str(SEATS))
             buy = ("buy", "paid", "pm_card_visa", str(PAYERS_PAUSE_MS))

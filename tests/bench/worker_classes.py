@@ -20,7 +20,9 @@ from ops.stack import Stack
 from tests.bench.wrk import CONNECTIONS, Surprise, buyers, wrk
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from tests.support.redis_stores import seats_on
+from web.adapters.redis.client import connect
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.settings import WORKER_CLASSES
 
 ROUNDS = 7
@@ -57,7 +59,7 @@ def main() -> None:
         stack = Stack(Path(folder) / "stack", inherited())
         end.callback(stack.stop)
         stack.start(free_port())
-        seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+        seats = seats_on(connect(stack.environment["REDIS_URL"]))
         servers = {
             name: end.enter_context(serving(stack, name, Path(folder))) for name in WORKER_CLASSES
         }

@@ -14,9 +14,10 @@ from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES
 from tests.support.environment import inherited
+from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 
 FOLDER = REPOSITORY / "docs/screenshots"
 GALLERY = REPOSITORY / "docs/screenshots.md"
@@ -102,7 +103,7 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
         page.goto(address)
         return page
 
-    seats = RedisSeatStore(connect(stack.environment["REDIS_URL"]))
+    seats = seats_on(connect(stack.environment["REDIS_URL"]))
     bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
     page = STATES[name].make(seats, bookings, opened)
     height = page.evaluate("document.documentElement.scrollHeight")

@@ -57,7 +57,7 @@ class Scene:
 
     def taken(self, address: str, *seats: str) -> None:
         """Somebody else holds these."""
-        event = self.seats.current_event(address.rpartition("/")[2])
+        event = self.seats._catalogue.current_event(address.rpartition("/")[2])
         for seat in seats:
             hold_id = f"hld_{secrets.token_hex(10)}"
             self.seats.hold_seats(event, hold_id, unique("eve"), [event.positions[seat]])
@@ -331,7 +331,7 @@ def last_card_declined(scene: Scene) -> Page:
 def being_checked(scene: Scene) -> Page:
     page = scene.held()
     event_id, hold_id = re.search(r"/events/(.*)/holds/(.*)", page.url).groups()
-    event = scene.seats.current_event(event_id)
+    event = scene.seats._catalogue.current_event(event_id)
     scene.seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
     page.reload()
     page.get_by_role("heading", name="Your payment is being checked").wait_for()

@@ -32,12 +32,12 @@ def hall(seats) -> Event:
 
 
 @pytest.fixture
-def taken_by_others(seats):
+def taken_by_others(seats, catalogue):
     def take(event: Event, *ids: str) -> None:
         for seat in ids:
             position = event.positions[seat]
             seats.hold_seats(
-                seats.current_event(event.id), unique("hld"), unique("eve"), [position]
+                catalogue.current_event(event.id), unique("hld"), unique("eve"), [position]
             )
 
     return take

@@ -20,9 +20,10 @@ from ops.stack import Stack
 from tests.burst.plan import Plan
 from tests.support.commands import flask
 from tests.support.environment import inherited
+from tests.support.redis_stores import audited, seats_on
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.domain.refusals import Refusal
@@ -73,7 +74,7 @@ class Stage:
             raise
         self.url = self.stack["nginx"].url
         environment = self.environment
-        self._seats = RedisSeatStore(connect(environment["REDIS_URL"]))
+        self._seats = seats_on(connect(environment["REDIS_URL"]))
         self._bookings = MongoBookingStore(environment["MONGODB_URI"])
         self._gateway = StripeGateway(environment["STRIPE_API_KEY"], environment["STRIPE_API_BASE"])
         self._mongo = pymongo.MongoClient(environment["MONGODB_URI"])
@@ -142,7 +143,9 @@ class Stage:
             quiet_s = settled_s + QUIET_S
         began_s = time.monotonic()
         while True:
-            checks = audit(self._seats, self._bookings, self._gateway)
+            checks = audit(
+                self._seats._catalogue, audited(self._seats), self._bookings, self._gateway
+            )
             late_s = time.monotonic() - began_s
             if late_s > quiet_s or not any(check.findings for check in checks):
                 return checks

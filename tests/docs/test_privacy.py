@@ -26,7 +26,7 @@ def keys_of_redis() -> set[str]:
     headers = "".join(path.read_text() for path in (REPOSITORY / "lua").rglob("*.lua"))
     stores = "".join(path.read_text() for path in (REPOSITORY / "web/adapters").rglob("*.py"))
     scripts = re.findall(r"^-- KEYS\[[^\]]+\] +(\w+):", headers, re.MULTILINE)
-    return {*scripts, *re.findall(r'(?:_key\(|^KEY = )"(\w+)', stores, re.MULTILINE)}
+    return {*scripts, *re.findall(r'(?:\bkey\(|^KEY = )"(\w+)', stores, re.MULTILINE)}
 
 
 def fields_of_access_log() -> list[str]:
@@ -87,9 +87,9 @@ def test_a_clients_address_is_in_no_store(sold, payment, redis_client, mongo_cli
 
 
 def test_seats_under_payment_count_against_their_client_after_redis_was_lost(
-    event, seats, bookings, redis_client
+    event, seats, catalogue, bookings, redis_client
 ):
-    box_office = BoxOffice(seats, bookings, TOKENS)
+    box_office = BoxOffice(catalogue, seats, bookings, TOKENS)
     six, _ = box_office.hold_seats(event.id, ADDRESS, event.seats[:6])
     payment = seats.begin_payment(event, six.id, BUYER, "key", "fingerprint")
     metadata, now = metadata_of(payment), datetime.now(UTC)

@@ -106,7 +106,7 @@ def pay(
             report.send("stopped")
             FAULTS[fault]()
 
-    parts = {part: getattr(services, part) for part in LOST_ANSWERS}
+    parts = {part: getattr(services, part) for part in ("catalogue", *LOST_ANSWERS)}
     if fault == ANSWER_LOST:
         part, method = STEPS[point]
         parts[part] = AnswersLost(parts[part], method, LOST_ANSWERS[part])

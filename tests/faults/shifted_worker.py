@@ -17,6 +17,7 @@ def main() -> None:
     services = application_with(**os.environ).extensions["services"]
     reconciliation.GATEWAY_EVERY = timedelta(0)
     worker = reconciliation.Reconciler(
+        services.catalogue,
         services.seats,
         services.bookings,
         services.gateway,

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 
 from tests.support.application import application_with
 from tests.support.factories import BUYER, a_booking, be_sure
+from tests.support.redis_stores import seats_on
 from tests.support.shop import TOKENS, Shop, lose, reconciler_of
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
-from web.adapters.redis import seat_store
-from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.event_scripts import ASK_AGAIN_S
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
@@ -47,7 +47,13 @@ def shop(event, seats, bookings, sandbox):
 
 
 def rebuild_event(shop: Shop) -> None:
-    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+
+
+def rebuild_event_elsewhere(shop: Shop) -> None:
+    """In another process, so that this one does not know the new epoch."""
+    seats = seats_on(shop.redis)
+    Opening(seats._catalogue, seats, shop.bookings, shop.gateway).open_event(shop.event)
 
 
 def pay_while(shop: Shop, happens: Callable[[], None]) -> None:
@@ -179,7 +185,7 @@ def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_
 def test_holds_made_after_the_event_was_built_are_known_at_once(shop):
     """Also by a process that knew it before, and when it is on sale for the first time."""
     lose(shop)
-    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    rebuild_event_elsewhere(shop)
     shop.hold_again("stalls-B-2")
     shop.box_office.release(shop.ref)
     with pytest.raises(HoldExpired):
@@ -190,15 +196,15 @@ def test_holds_made_after_the_event_was_built_are_known_at_once(shop):
 
 def test_a_hold_is_not_made_under_an_epoch_that_is_over(shop, seats):
     lose(shop)
-    Opening(RedisSeatStore(shop.redis), shop.bookings, shop.gateway).open_event(shop.event)
+    rebuild_event_elsewhere(shop)
     with pytest.raises(EventChanged):
         seats.hold_seats(shop.event, TOKENS.new_hold_id("0a1b2c"), "ada", [0])
 
 
-def test_holds_of_a_former_release_go_on(shop, seats):
+def test_holds_of_a_former_release_go_on(shop, catalogue):
     """Their ids have no epoch, and neither has an event that it opened."""
     shop.redis.hdel(f"event:{{{shop.event.id}}}", "epoch", "unsure_until_ms")
-    seats.current_event(shop.event.id)
+    catalogue.current_event(shop.event.id)
     shop.hold_again("stalls-B-2")
     assert shop.hold.id.count("_") == 1
     shop.pay()
@@ -259,7 +265,7 @@ def test_a_client_is_asked_to_come_back(shop, client):
         client.post(f"{path}/extend", headers=headers),
     ):
         assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
-        assert 1 <= int(answer.headers["Retry-After"]) <= seat_store.ASK_AGAIN_S
+        assert 1 <= int(answer.headers["Retry-After"]) <= ASK_AGAIN_S
     asked = client.get(f"{path}/payments/digest", headers=headers)
     assert (asked.status_code, asked.json["status"]) == (202, "paying")
 
@@ -500,7 +506,9 @@ def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redi
 
 def worker_of(shop: Shop) -> Reconciler:
     """With leases as they are: it does not release the money of a moment ago."""
-    return Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event])
+    return Reconciler(
+        shop.catalogue, shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]
+    )
 
 
 def lose_and_look(shop: Shop, *workers: Reconciler) -> None:

@@ -26,9 +26,10 @@ from tests.support.factories import put_on_sale, small_hall
 from tests.support.http_client import Client
 from tests.support.processes import children_of
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
+from tests.support.redis_stores import seats_on
 from tests.support.shop import Shop, lose, problems
 from tests.support.waiting import eventually
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import HoldExpired, PaymentPending, Refusal
 from web.use_cases.opening import Opening
@@ -381,7 +382,7 @@ def has_unique_index(site) -> bool:
 def clocked_shop(private_redis_url, bookings, sandbox) -> Shop:
     """A shop whose Redis has the clock of a test."""
     client = connect(private_redis_url)
-    store = RedisSeatStore(client, scripts=scripts_on_test_clock())
+    store = seats_on(client, scripts=scripts_on_test_clock())
     hall = small_hall()
     put_on_sale(store, hall)
     set_clock(client, hall.id, now_ms())
@@ -491,7 +492,9 @@ def test_a_process_that_comes_to_itself_after_a_loss_of_redis_takes_no_money_fro
             shop.work()
         shop.gateway.heal()
         lose(shop)
-        Opening(shop.seats._target, shop.bookings, shop.gateway).open_event(shop.event)
+        Opening(shop.catalogue._target, shop.seats._target, shop.bookings, shop.gateway).open_event(
+            shop.event
+        )
         return authorization
 
     shop.gateway.authorize = stopped_meanwhile

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.factories import BUYER, unique
 from tests.support.shop import Shop, problems, reconciler_of
-from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import AlreadyBooked, PaymentInProgress, Refusal, SeatTaken, Unavailable
 from web.use_cases import checkout
@@ -61,10 +61,10 @@ NAMES = [f"{key}-{lose.__name__}" for key, lose in LOSSES]
 
 
 @pytest.fixture
-def shop(event, seats, bookings, sandbox, raw_redis):
+def shop(event, seats, catalogue, bookings, sandbox, raw_redis):
     """A seat in each state; whoever was paying is gone, and the money is reserved."""
     raw_redis.delete(CATALOGUE_KEY)
-    seats.add_to_catalogue([event.id])
+    catalogue.add([event.id])
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_partial_loss", sandbox.url))
     shop.gateway.fail("authorize", KeyboardInterrupt(), after=True)
     with pytest.raises(KeyboardInterrupt):
@@ -179,7 +179,7 @@ def test_all_that_says_who_holds_is_lost_at_once(shop):
 
 def test_an_operator_who_opens_the_event_repairs_it_too(shop):
     delete(shop.redis, f"seats:{{{shop.event.id}}}")
-    Opening(shop.seats, shop.bookings, shop.gateway).open_events([shop.event])
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_events([shop.event])
     assert shop.seats._target.read_seats(shop.event.id).seats[0] == "s"
 
 
@@ -189,6 +189,6 @@ def test_the_list_of_what_is_on_sale_is_lost(shop, lose):
     reconciler.round()
     lose(shop.redis, CATALOGUE_KEY)
     with pytest.raises(Unavailable):
-        shop.seats._target.event_ids()
+        shop.catalogue._target.event_ids()
     reconciler.round()
-    assert shop.seats._target.event_ids() == [shop.event.id]
+    assert shop.catalogue._target.event_ids() == [shop.event.id]

@@ -13,8 +13,9 @@ from tests.support.application import REQUIRED
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
+from tests.support.redis_stores import seats_on
 from tests.support.shop import Shop, undo_payment
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.signing.shop_tags import shop_tag
 
@@ -106,7 +107,7 @@ def test_a_payment_under_way_when_redis_was_lost_is_finished(shop, work):
 
 def test_a_booking_has_its_moment_from_redis(private_redis_url, bookings, sandbox):
     client = connect(private_redis_url)
-    store = RedisSeatStore(client, scripts=scripts_on_test_clock())
+    store = seats_on(client, scripts=scripts_on_test_clock())
     hall = small_hall()
     put_on_sale(store, hall)
     ahead = datetime.now(UTC) + AN_HOUR

@@ -35,7 +35,7 @@ def service_with(redis_server, mongo_server, bookings):
     def make(**settings: str) -> Service:
         servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
         app = application_with(**servers | settings)
-        app.extensions["services"].seats.add_to_catalogue(())
+        app.extensions["services"].catalogue.add(())
         return Service(app.test_client())
 
     return make

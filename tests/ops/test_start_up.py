@@ -21,7 +21,7 @@ from tests.support.application import REQUIRED, application_with
 from tests.support.commands import flask
 from tests.support.environment import inherited
 from tests.support.factories import EVENT_FILE, unique
-from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.http.responses import CLIENT
 from web.settings import read_settings
 from web.signing.hold_tokens import HoldTokens
@@ -122,14 +122,14 @@ def test_events_open_skips_hidden_files_and_a_folder_without_files_is_no_mistake
 
 
 def test_the_release_names_what_it_leaves_out_opens_the_rest_and_lets_the_start_go_on(
-    environment, event_file, redis_client, seats
+    environment, event_file, redis_client, seats, catalogue
 ):
     folder = event_file.parent
     edited = folder / "edited.toml"
     edited.write_text(EVENT_FILE.format(id=(edited_id := unique("edited")), capacity=3))
     environment = environment | {"EVENTS_DIR": str(folder)}
     assert flask(environment, "events", "open", "--all").returncode == 0
-    seats.hold_seats(seats.current_event(edited_id), unique("hld"), "ada", [2])
+    seats.hold_seats(catalogue.current_event(edited_id), unique("hld"), "ada", [2])
     edited.write_text(EVENT_FILE.format(id=edited_id, capacity=2))
     (folder / "bad.toml").write_text("id = ")
     (folder / "cheap.toml").write_text(

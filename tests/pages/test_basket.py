@@ -93,12 +93,14 @@ def test_what_ran_out_goes_first(ada, hold, hall_with):
     assert id_of(short) not in in_basket(ada)
 
 
-def test_next_is_what_was_refunded_then_the_oldest_booking(ada, hold, full, seats, bookings, stack):
+def test_next_is_what_was_refunded_then_the_oldest_booking(
+    ada, hold, full, seats, catalogue, bookings, stack
+):
     address, pages = full
     for number in (1, 3, 5):
         pages[number].press("Pay", **BUYER)
     booking_id = id_of(pages[5]).replace("hld_", "bkg_")
-    Refunds(seats, bookings, stack.gateway()).refund(booking_id)
+    Refunds(catalogue, seats, bookings, stack.gateway()).refund(booking_id)
     hold(address)
     assert id_of(pages[5]) not in in_basket(ada)
     hold(address)

@@ -205,12 +205,14 @@ def test_to_load_the_refusal_of_a_card_again_does_not_try_the_card_again(held, c
 
 
 @pytest.mark.parametrize("page_is", ["old", "new"])
-def test_a_payment_that_broke_off_uncharged_can_be_made_again(ada, held, charges, seats, page_is):
+def test_a_payment_that_broke_off_uncharged_can_be_made_again(
+    ada, held, charges, seats, catalogue, page_is
+):
     event_id, hold_id = held.address.split("/")[2::2]
     key = dict(held.fields("Pay"))["key"]
     digest = digest_of(hold_id, key)
     fingerprint = digest_of("pm_card_visa", BUYER["email"], BUYER["name"])
-    event = seats.current_event(event_id)
+    event = catalogue.current_event(event_id)
     payment = seats.begin_payment(event, hold_id, PAYER, digest, fingerprint)
     seats.undo_payment(payment, NOT_CHARGED)
     page = ada.get(held.address)

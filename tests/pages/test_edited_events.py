@@ -12,7 +12,7 @@ from tests.pages.conftest import BUYER
 from tests.support.factories import FLOOR, FREE, STALLS, lose_event, numbers, small_hall, unique
 from tests.support.http_client import Client, bearer
 from tests.support.site import ORGANISER_TOKEN
-from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.domain.events import Row, Section
 from web.use_cases.refunds import Refunds
 
@@ -25,9 +25,9 @@ def event_id(address):
 
 
 @pytest.fixture
-def edit(seats, event_id):
+def edit(seats, catalogue, event_id):
     def edited(**changes):
-        now = seats.current_event(event_id)
+        now = catalogue.current_event(event_id)
         seats.open_event(replace(now, **changes), sold=[])
 
     return edited
@@ -41,12 +41,12 @@ def booked(ada, address):
 
 
 @pytest.fixture
-def refund(seats, bookings, stack, event_id):
+def refund(seats, catalogue, bookings, stack, event_id):
     """Refunds the one booking of the event."""
 
     def refunded():
         (booking,) = bookings.list(event_id)
-        Refunds(seats, bookings, stack.gateway()).refund(booking.id)
+        Refunds(catalogue, seats, bookings, stack.gateway()).refund(booking.id)
         return booking
 
     return refunded
@@ -217,7 +217,7 @@ def test_a_refund_after_the_event_is_gone_gives_the_money_back(
     booked, event_id, bookings, refund, seats, withdraw
 ):
     withdraw()
-    seats._events.forget(event_id)
+    seats._catalogue.changed(event_id)
     refund()
     (booking,) = bookings.list(event_id)
     assert booking.refunded_at
@@ -244,13 +244,13 @@ def test_the_answer_to_a_key_outlives_its_event(stack, cold, event_id, withdraw)
     assert cold.get(address, headers=bearer(hold)).json["status"] == "booked"
 
 
-def test_seats_that_ran_out_and_were_dropped_are_called_so(ada, hall_with, seats):
+def test_seats_that_ran_out_and_were_dropped_are_called_so(ada, hall_with, seats, catalogue):
     address = hall_with(hold_ms=300)
     event_id = address.rpartition("/")[2]
     held = ada.get(address).press("Hold the chosen", seats=["stalls-A-1", "free-F-1"])
     time.sleep(0.4)
     seats.sweep_holds(event_id)
-    seats.open_event(replace(seats.current_event(event_id), sections=(STALLS, FLOOR)), sold=[])
+    seats.open_event(replace(catalogue.current_event(event_id), sections=(STALLS, FLOOR)), sold=[])
     for ended in (ada.get(held.address), ada.get("/basket")):
         assert "Stalls, row A, seat 1" in ended.text and "Free, row F, seat 1" in ended.text
     assert "No longer on sale Free, row F, seat 1" in ada.get(held.address).text
@@ -324,13 +324,13 @@ def test_a_form_that_says_nonsense_of_prices_holds_all_the_same(ada, address, pr
     assert held.status == 200 and CHANGED not in held.text
 
 
-def test_the_time_that_ran_out_does_not_hide_a_new_price(ada, hall_with, seats):
+def test_the_time_that_ran_out_does_not_hide_a_new_price(ada, hall_with, seats, catalogue):
     address = hall_with(hold_ms=500)
     held = ada.get(address).press("Hold the chosen", seats="stalls-A-1")
     time.sleep(0.6)
     ended = ada.get(held.address)
     assert "£25.00" in ended.text
-    event = seats.current_event(address.rpartition("/")[2])
+    event = catalogue.current_event(address.rpartition("/")[2])
     seats.open_event(replace(event, sections=DEARER), sold=[])
     assert CHANGED in ended.press("Hold the same seats again").text
 
@@ -432,11 +432,11 @@ def test_an_event_that_cannot_be_read_hides_no_other(cold, hall_with, lists, red
     redis_client.delete(key)
 
 
-def test_an_event_that_is_being_built_hides_no_other(seats, hall_with, lists):
+def test_an_event_that_is_being_built_hides_no_other(seats, catalogue, hall_with, lists):
     name = unique("good")
     hall_with(name=name)
     building = small_hall()
-    seats.add_to_catalogue([building.id])
+    catalogue.add([building.id])
     seats.build_event(building, payments=[])
     assert lists(name)[1]
     seats.open_event(building, sold=[])

@@ -20,8 +20,8 @@ def hall(seats):
 
 
 @pytest.fixture
-def box_office(seats, bookings) -> BoxOffice:
-    return BoxOffice(seats, bookings, HoldTokens("a secret key of tests"))
+def box_office(seats, catalogue, bookings) -> BoxOffice:
+    return BoxOffice(catalogue, seats, bookings, HoldTokens("a secret key of tests"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
 from tests.support.commands import flask
 from tests.support.factories import a_booking
-from web.adapters.redis.seat_store import connect
+from web.adapters.redis.client import connect
 from web.signing.ticket_codes import BadCode, TicketCodes
 
 SECRET = "a secret key of tests"
@@ -35,7 +35,7 @@ def test_it_is_there_while_redis_is_not(application, receipt, stack):
     browser = application(SECRET_KEY=stack.environment["SECRET_KEY"], RATE_LIMIT="1000/second")
     assert browser.get(receipt.address).status_code == 200
     nowhere = connect(f"redis://127.0.0.1:{free_port()}/0")
-    browser.application.extensions["services"].seats._redis = nowhere
+    browser.application.extensions["services"].seats._client.commands = nowhere
     assert "We are back in a moment" in browser.get("/", headers=HTML).text
     assert "You are in" in browser.get(receipt.address).text
 

@@ -14,7 +14,8 @@ from tests.pages.conftest import BUYER
 from tests.support.factories import BUYER as PAYER
 from tests.support.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale, small_hall
 from tests.support.http_client import PROBLEM_TYPE
-from web.adapters.redis.seat_store import CATALOGUE_KEY, connect
+from web.adapters.redis.client import connect
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.use_cases.opening import Opening
 
 
@@ -256,8 +257,8 @@ def test_seats_of_this_browser_s_basket_are_not_somebody_else_s(ada, eve, addres
     ]
 
 
-def test_a_payment_that_is_being_checked_is_safe_to_look_at(ada, held, seats):
-    event = seats.current_event(held.address.split("/")[2])
+def test_a_payment_that_is_being_checked_is_safe_to_look_at(ada, held, seats, catalogue):
+    event = catalogue.current_event(held.address.split("/")[2])
     hold_id = held.address.rpartition("/")[2]
     payment = seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
     for _ in range(2):
@@ -396,7 +397,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
     hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
     key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
-    browser.application.extensions["services"].seats._redis = connect(
+    browser.application.extensions["services"].seats._client.commands = connect(
         f"redis://127.0.0.1:{free_port()}/0"
     )
     form = {"csrf_token": csrf_token_in(hold.text), "key": key, "payment_method": "pm_card_visa"}
@@ -414,7 +415,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
 def test_while_a_part_restarts_a_page_says_what_is_known_to_be_true(application, address):
     browser = application(RATE_LIMIT="1000/second")
     secret = csrf_token_in(browser.get(address, headers=HTML).text)
-    browser.application.extensions["services"].seats._redis = connect(
+    browser.application.extensions["services"].seats._client.commands = connect(
         f"redis://127.0.0.1:{free_port()}/0"
     )
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
@@ -478,11 +479,11 @@ def test_payments_by_page_and_by_api_share_a_limit(application, address):
 
 
 def test_seats_that_the_shop_has_forgotten_are_not_called_unpaid_before_that_is_sure(
-    ada, held, address, seats, bookings, stack, redis_client
+    ada, held, address, seats, catalogue, bookings, stack, redis_client
 ):
-    event = seats.current_event(address.rpartition("/")[2])
+    event = catalogue.current_event(address.rpartition("/")[2])
     lose_event(redis_client, event.id)
-    Opening(seats, bookings, stack.gateway()).open_event(event)
+    Opening(catalogue, seats, bookings, stack.gateway()).open_event(event)
     for page in (ada.get(held.address), held.press("Pay", **BUYER), ada.get("/basket")):
         assert page.status == 503
         assert "We are finding out what became of your seats" in page.text

@@ -18,7 +18,7 @@ def card_of(page, event) -> str:
 
 def the_only_holds(seats, event, count: int) -> None:
     """Somebody else's, of the first ``count`` seats."""
-    current = seats.current_event(event.id)
+    current = seats._catalogue.current_event(event.id)
     seats.hold_seats(current, unique("hld"), unique("eve"), list(range(count)))
 
 

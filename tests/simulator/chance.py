@@ -63,7 +63,7 @@ CALLS_OF_WORKERS = {
     "confirm_booking": 2,
     "list": 2,
     "sold_seats": 2,
-    "add_to_catalogue": 1,
+    "add": 1,
     "build_event": 3,
     "open_event": 3,
     "read_seats": 1,
@@ -76,7 +76,7 @@ PARTY_OF = {
     name: party
     for party, names in {
         "seats": "begin_payment renew_lease confirm_booking undo_payment maintenance_due "
-        "claim_lapsed_payment add_to_catalogue build_event open_event read_seats return_seats",
+        "claim_lapsed_payment add build_event open_event read_seats return_seats",
         "bookings": "insert holding sold_seats",
         "gateway": "authorize retire capture void refund find_all list",
     }.items()

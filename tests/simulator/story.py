@@ -7,7 +7,7 @@ from tests.simulator.words import call_in_words
 
 QUIET = frozenset(
     "cached_event current_event event_ids maintenance_due require_index server_run "
-    "sweep_holds revision has_catalogue unfinished_refunds currencies create_indexes "
+    "sweep_holds revision exists unfinished_refunds currencies create_indexes "
     "read_seats now epoch current_epoch".split()
 )
 """Calls that tell nothing when they go well."""

@@ -4,13 +4,17 @@ from typing import get_args
 
 import pytest
 
-from tests.simulator.chance import LOST_KEYS, plan_of
+from tests.simulator.chance import LOST_KEYS, PARTY_OF, plan_of
 from tests.simulator.hunting import hunt, shortest, told
 from tests.simulator.plans import PARTIES, Hold, Killed, Late, Part, Plan, Request, Spot
 from tests.simulator.rules import Rules
 from tests.simulator.shrinking import shrunk
 from tests.simulator.words import part_in_words
 from tests.simulator.world import run
+from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import EventCatalogue
+from web.ports.payment_gateway import Gateway
+from web.ports.seat_store import SeatStore
 
 SEEDS = range(2_000)
 """The same in every run: a red run is somebody's change. ``make simulate`` tries others."""
@@ -62,6 +66,15 @@ def test_every_rule_holds_whatever_goes_wrong_at_once(memory):
     if hunted.runs == len(SEEDS):
         rare = {kind: n for kind in KINDS if (n := hunted.in_runs[kind]) < ENOUGH * len(SEEDS)}
         assert not rare, "each kind of fault comes to pass often enough to meet the others"
+
+
+def test_every_call_that_chance_troubles_is_one_that_its_party_has():
+    methods = {
+        "seats": {*vars(EventCatalogue), *vars(SeatStore)},
+        "bookings": {*vars(BookingStore)},
+        "gateway": {*vars(Gateway)},
+    }
+    assert [call for call, party in PARTY_OF.items() if call not in methods[party]] == []
 
 
 def test_a_run_is_the_same_whenever_it_is_run(memory):

@@ -28,8 +28,9 @@ from web.adapters.redis import seat_store
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
 from web.domain.sales import PaymentAttempt
+from web.ports.event_catalogue import Epoch
 from web.ports.payment_gateway import GatewayPayment
-from web.ports.seat_store import Epoch, Upkeep
+from web.ports.seat_store import Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening
 

@@ -12,7 +12,7 @@ from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwic
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
-from web.adapters.redis.seat_store import RETRIES, SOCKET_TIMEOUT_S
+from web.adapters.redis.client import RETRIES, SOCKET_TIMEOUT_S
 from web.adapters.stripe.connection import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import InsertUnknown

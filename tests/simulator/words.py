@@ -43,7 +43,7 @@ CALLS = {
     "undo_payment": "undoes the payment in Redis",
     "shorten_lease": "asks Redis to end the lease of the payment early",
     "claim_lapsed_payment": "takes over a payment whose lease has ended",
-    "add_to_catalogue": "lists the event in Redis",
+    "add": "lists the event in Redis",
     "build_event": "builds the event in Redis again",
     "open_event": "opens the event in Redis, with its sold seats",
     "return_seats": "gives the seats of a refund back in Redis",

@@ -32,6 +32,7 @@ from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
 from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
+from tests.support.redis_stores import audited, seats_on
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import BookingNotFound, Refusal
 from web.domain.sales import DEFAULT_LEASE_S, Buyer, HoldRef, booking_id_of
@@ -159,7 +160,9 @@ class World:
 
     def play(self) -> None:
         self.memory.lose_everything()
-        Opening(self._store("operator"), self.bookings, self.gateway).open_events([HALL])
+        operator = self._store("operator")
+        opening = Opening(operator._catalogue, operator, self.bookings, self.gateway)
+        opening.open_events([HALL])
         for part in self.plan.parts:
             self._prepare(part)
         self._start_worker(WORKERS[0])
@@ -193,7 +196,8 @@ class World:
 
     def _audit(self) -> list[str]:
         try:
-            checks = audit(self._store("auditor"), self.bookings, self.gateway)
+            auditor = self._store("auditor")
+            checks = audit(auditor._catalogue, audited(auditor), self.bookings, self.gateway)
         except Exception as error:
             return [f"it breaks off: {error!r}"]
         return [finding for check in checks for finding in check.findings]
@@ -315,13 +319,15 @@ class World:
         return process
 
     def _wired(self, host: str) -> dict[str, Wire]:
+        seats = self._store(host)
         targets = {
-            "seats": self._store(host),
-            "bookings": self.bookings,
-            "gateway": self.gateway,
+            "catalogue": ("seats", seats._catalogue),
+            "seats": ("seats", seats),
+            "bookings": ("bookings", self.bookings),
+            "gateway": ("gateway", self.gateway),
         }
         return {
-            party: Wire(
+            part: Wire(
                 party,
                 target,
                 self.scheduler,
@@ -331,15 +337,13 @@ class World:
                 self._called,
                 self.plan.seed,
             )
-            for party, target in targets.items()
+            for part, (party, target) in targets.items()
         }
 
     def _store(self, host: str) -> RedisSeatStore:
         """Each host remembers what it has seen of the event."""
         if host not in self._stores:
-            self._stores[host] = RedisSeatStore(
-                self.memory.client, LEASE_S, scripts=self.memory.scripts
-            )
+            self._stores[host] = seats_on(self.memory.client, LEASE_S, scripts=self.memory.scripts)
         return self._stores[host]
 
     def _checkout(self, host: str) -> Checkout:
@@ -353,10 +357,13 @@ class World:
             on_checkpoint=on_checkpoint,
         )
 
+    def _box_office(self, host: str) -> BoxOffice:
+        parts = self._wired(host)
+        return BoxOffice(parts["catalogue"], parts["seats"], parts["bookings"], self._tokens)
+
     def _hold(self, part: Hold) -> None:
         self._tell(f"{part.buyer} asks to hold {' and '.join(part.seats)}")
-        parts = self._wired(part.host)
-        office = BoxOffice(parts["seats"], parts["bookings"], self._tokens)
+        office = self._box_office(part.host)
         try:
             held, _ = office.hold_seats(HALL.id, part.buyer, part.seats)
             self._held[part.buyer] = held.id
@@ -389,7 +396,6 @@ class World:
         return answer
 
     def _ask(self, part: Request, ref: HoldRef) -> Answer:
-        parts = self._wired(part.host)
         match part.what:
             case "pay":
                 self._asked.add((part.buyer, part.key))
@@ -404,9 +410,9 @@ class World:
                 digest = _digest(ref.hold_id, part.key)
                 return answer_with(self._checkout(part.host).payment(ref, digest), 200)
             case "release":
-                BoxOffice(parts["seats"], parts["bookings"], self._tokens).release(ref)
+                self._box_office(part.host).release(ref)
             case "extend":
-                BoxOffice(parts["seats"], parts["bookings"], self._tokens).extend(ref)
+                self._box_office(part.host).extend(ref)
         return Answer(204, "done")
 
     def _refund(self, part: Refund) -> None:

@@ -130,10 +130,10 @@ def lose_event(client: redis.Redis, event_id: str) -> None:
 
 def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:
     """Without files and bookings, and as if that was long ago."""
-    seats.add_to_catalogue([event.id])
+    seats._catalogue.add([event.id])
     seats.build_event(event, payments=[])
     seats.open_event(event, sold=sold)
-    be_sure(seats._redis, event.id)
+    be_sure(seats._client.commands, event.id)
 
 
 def be_sure(client: redis.Redis, event_id: str) -> None:

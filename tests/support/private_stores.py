@@ -4,8 +4,10 @@ leave payments unfinished on purpose. A module begins with empty ones, whichever
 import pytest
 import redis
 
+from tests.support.redis_stores import seats_on
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
+from web.adapters.redis.seat_store import RedisSeatStore
 
 REDIS_DATABASE = "/1"
 MONGODB_DATABASE = "/private"
@@ -26,7 +28,7 @@ def raw_redis(private_redis_url) -> redis.Redis:
 
 @pytest.fixture(scope="module")
 def seats(private_redis_url, raw_redis) -> RedisSeatStore:
-    return RedisSeatStore(connect(private_redis_url))
+    return seats_on(connect(private_redis_url))
 
 
 @pytest.fixture(scope="module")

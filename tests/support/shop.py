@@ -1,8 +1,10 @@
 """A checkout on real stores whose parts can be made to fail, and those who look after it."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from tests.support.factories import BUYER, lose_event, unique
+from tests.support.redis_stores import audited
 from web.domain.sales import HoldRef, booking_id_of
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
@@ -48,11 +50,12 @@ class Shop:
     """A checkout whose parts can be made to fail, and a held seat to pay for."""
 
     def __init__(self, event, seats, bookings, gateway):
-        self.event, self.redis = event, seats._redis
+        self.event, self.redis = event, seats._client.commands
+        self.catalogue, self.audited_seats = Faulty(seats._catalogue), Faulty(audited(seats))
         self.began = datetime.now(UTC)
         self.seats, self.bookings, self.gateway = Faulty(seats), Faulty(bookings), Faulty(gateway)
-        self.box_office = BoxOffice(seats, bookings, TOKENS)
-        self.checkout = Checkout(self.seats, self.bookings, self.gateway, TOKENS)
+        self.box_office = BoxOffice(seats._catalogue, seats, bookings, TOKENS)
+        self.checkout = Checkout(self.catalogue, self.seats, self.bookings, self.gateway, TOKENS)
         self.hold_again("stalls-B-1")
 
     def hold_again(self, *held_seats):
@@ -102,7 +105,14 @@ def undo_payment(shop: Shop) -> None:
 def reconciler_of(shop: Shop, **options) -> Reconciler:
     """For which a payment of this second is one that nobody works on any more."""
     return Reconciler(
-        shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event], lease_s=-1, **options
+        shop.catalogue,
+        shop.seats,
+        shop.bookings,
+        shop.gateway,
+        shop.checkout,
+        [shop.event],
+        lease_s=-1,
+        **options,
     )
 
 
@@ -122,6 +132,12 @@ class OnlyThisEvent:
         return getattr(self._store, name)
 
 
+def stores_of(shop: Shop) -> tuple:
+    """What the audit looks into."""
+    only_its = partial(OnlyThisEvent, event_id=shop.event.id)
+    return only_its(shop.catalogue), shop.audited_seats, only_its(shop.bookings)
+
+
 def problems(shop: Shop) -> str:
     """All that the audit finds wrong with the shop's event."""
     shop.gateway.list = lambda since: (
@@ -129,10 +145,6 @@ def problems(shop: Shop) -> str:
         for payment in shop.gateway._target.list(since)
         if payment.metadata["event"] == shop.event.id
     )
-    checks = audit(
-        OnlyThisEvent(shop.seats, shop.event.id),
-        OnlyThisEvent(shop.bookings, shop.event.id),
-        shop.gateway,
-    )
+    checks = audit(*stores_of(shop), shop.gateway)
     assert len(checks) == 8
     return "\n".join(finding for check in checks for finding in check.findings)

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.support.lua_headers import SCRIPTS, returned_by_header
+from web.adapters.redis.client import RedisClient
 from web.adapters.redis.scripts import ScriptCall
-from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import Refusal
 
 answers: set[tuple[str, str]] = set()
@@ -49,16 +49,16 @@ def code_of(refusal: type[Refusal]) -> str:
 
 
 def _count_answers_of_scripts() -> None:
-    send = RedisSeatStore._send_calls
+    send = RedisClient._send
 
-    def counted(store: RedisSeatStore, calls: list[ScriptCall]) -> list[list | Exception]:
-        given = send(store, calls)
+    def counted(client: RedisClient, calls: list[ScriptCall]) -> list[list | Exception]:
+        given = send(client, calls)
         for call, answer in zip(calls, given, strict=True):
             if isinstance(answer, list):
                 answers.add((call.script.name, answer[0]))
         return given
 
-    RedisSeatStore._send_calls = counted
+    RedisClient._send = counted
 
 
 def _count_refusals() -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.factories import a_booking, put_on_sale, unique
-from tests.support.shop import OnlyThisEvent, Shop, problems
+from tests.support.redis_stores import audited, seats_on
+from tests.support.shop import Shop, problems, stores_of
+from web.adapters.redis.client import connect
 from web.adapters.redis.scripts import read_scripts
-from web.adapters.redis.seat_store import PART, RedisSeatStore, connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.journal import JournalBroken
 from web.domain.refusals import PaymentPending, Unavailable
@@ -35,9 +36,8 @@ def test_a_sale_in_each_state_has_no_problems(shop):
 
 
 def test_each_event_and_the_gateway_are_read_once(shop):
-    only_this = OnlyThisEvent(shop.seats, shop.event.id)
-    audit(only_this, OnlyThisEvent(shop.bookings, shop.event.id), shop.gateway)
-    assert shop.seats.calls.count("snapshot") == 1
+    audit(*stores_of(shop), shop.gateway)
+    assert shop.audited_seats.calls.count("snapshot") == 1
     assert shop.gateway.calls.count("list") == 1
 
 
@@ -133,7 +133,7 @@ def long_sale(private_redis_url, event):
         )
         for name, script in read_scripts().items()
     }
-    seats = RedisSeatStore(connect(private_redis_url), scripts=scripts)
+    seats = seats_on(connect(private_redis_url), scripts=scripts)
     put_on_sale(seats, event)
     seats.hold_seats(event, unique("hold"), "ada", [5, 6])
     for _ in range(500):
@@ -145,11 +145,11 @@ def long_sale(private_redis_url, event):
 def test_a_journal_whose_front_was_cut_off_still_leads_to_the_map(long_sale, event):
     assert "opened" not in [change.change for change in long_sale.newest_changes(event, 10_000)]
     seat_map = long_sale.read_seats(event.id)
-    assert long_sale.replay_journal(event.id, seat_map.revision) == seat_map
+    assert audited(long_sale).replay_journal(event.id, seat_map.revision) == seat_map
 
 
 def test_a_map_in_the_journal_that_its_changes_do_not_lead_to_is_found(long_sale, event):
-    journal, client = f"journal:{{{event.id}}}", long_sale._redis
+    journal, client = f"journal:{{{event.id}}}", long_sale._client.commands
     (last,) = [e for e in client.xrevrange(journal, count=150) if e[1]["change"] == "map"][:1]
     entries = client.xrange(journal)
     client.delete(journal)
@@ -158,7 +158,7 @@ def test_a_map_in_the_journal_that_its_changes_do_not_lead_to_is_found(long_sale
             entry["map"] = "s" + entry["map"][1:]
         client.xadd(journal, entry, id=entry_id)
     with pytest.raises(JournalBroken, match="do not lead to its map"):
-        long_sale.replay_journal(event.id, long_sale.revision(event.id))
+        audited(long_sale).replay_journal(event.id, long_sale.revision(event.id))
 
 
 def test_a_miscounted_client_is_found(shop):
@@ -195,8 +195,7 @@ def test_a_payment_may_be_older_than_the_window_that_its_booking_is_in(shop):
     ahead = {"$set": {"booked_at": datetime.now(UTC) + timedelta(minutes=30)}}
     shop.bookings._target._collection.update_one({"_id": booking_id}, ahead)
     time.sleep(2.1)  # the gateway's clock has seconds
-    parts = [OnlyThisEvent(part, shop.event.id) for part in (shop.seats, shop.bookings)]
-    checks = audit(*parts, shop.gateway, window=timedelta(seconds=1))
+    checks = audit(*stores_of(shop), shop.gateway, window=timedelta(seconds=1))
     (money,) = [check for check in checks if check.rule.startswith("captured payments")]
     assert money.looked_at
     assert not [problem for problem in money.problems if booking_id in problem]
@@ -210,8 +209,8 @@ def test_two_holds_of_one_seat_are_found(shop):
 
 
 def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
-    shop.seats.fail("snapshot", Unavailable(PART))
-    checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, DownGateway())
+    shop.audited_seats.fail("snapshot", Unavailable("seat store"))
+    checks = audit(*stores_of(shop), DownGateway())
     told = [check.not_looked_at for check in checks]
     assert told.count("the gateway is down") >= 1
     assert told.count("the seat store (Redis) cannot be reached") >= 4
@@ -221,7 +220,7 @@ def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
 
 def test_without_receipts_mongodb_is_asked_all_the_same(shop):
     shop.bookings.fail("ping", Unavailable("booking store"))
-    checks = audit(OnlyThisEvent(shop.seats, shop.event.id), shop.bookings, shop.gateway)
+    checks = audit(*stores_of(shop), shop.gateway)
     (receipts,) = [check for check in checks if check.rule == "every receipt is in MongoDB"]
     assert receipts.not_looked_at == "the booking store (MongoDB) cannot be reached"
 

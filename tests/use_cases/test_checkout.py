@@ -114,7 +114,7 @@ def test_a_payment_that_redis_forgets_in_the_middle_is_left_to_the_worker(shop):
     shop.gateway.authorize = meanwhile_redis_lost_it
     with pytest.raises(PaymentPending):
         shop.pay()
-    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     assert shop.state() == "p"
     shop.work()
     assert shop.pay().receipt == shop.booking().receipt()
@@ -184,7 +184,9 @@ CALL_S = MAX_WAIT_S + CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 
 
 def checkout_with(lease_s: float) -> Checkout:
-    return Checkout(seats=None, bookings=None, gateway=None, tokens=TOKENS, lease_s=lease_s)
+    return Checkout(
+        catalogue=None, seats=None, bookings=None, gateway=None, tokens=TOKENS, lease_s=lease_s
+    )
 
 
 def test_a_payment_has_ended_when_the_worker_may_take_it_over():
@@ -398,7 +400,7 @@ def test_a_payment_that_was_undone_is_not_revived_with_an_event_that_redis_lost(
             return authorize(*arguments)
         finally:
             lose(shop)
-            Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+            Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
             shop.work()
 
     shop.gateway.authorize = stopped
@@ -420,7 +422,7 @@ def test_a_used_key_whose_payment_is_never_listed_is_given_up_in_the_end(shop, m
         shop.pay()
     assert final.value.refusal.reason == NOT_COMPLETED
     lose(shop)
-    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     assert shop.state() == "0", "what was given up is not put back under way"
 
 

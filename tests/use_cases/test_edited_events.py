@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
+from tests.support.redis_stores import seats_on
 from tests.support.shop import TOKENS
-from web.adapters.redis.seat_store import RedisSeatStore, connect
+from web.adapters.redis.client import connect
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Row, Section
 from web.domain.refusals import (
     InvalidRequest,
@@ -33,14 +35,14 @@ def hall(seats):
 
 @pytest.fixture
 def warm_seats(private_redis_url, hall) -> RedisSeatStore:
-    store = RedisSeatStore(connect(private_redis_url))
-    store.current_event(hall.id)
+    store = seats_on(connect(private_redis_url))
+    store._catalogue.current_event(hall.id)
     return store
 
 
 @pytest.fixture
 def warm(warm_seats, bookings) -> BoxOffice:
-    return BoxOffice(warm_seats, bookings, TOKENS)
+    return BoxOffice(warm_seats._catalogue, warm_seats, bookings, TOKENS)
 
 
 @pytest.fixture
@@ -124,14 +126,15 @@ def test_what_no_edit_could_have_changed_is_refused_as_ever(warm, hall, edit):
 
 
 def test_a_flood_of_nonsense_shares_the_reads_that_it_costs(warm, warm_seats, hall, monkeypatch):
-    read, reads = warm_seats._fields_of, []
+    catalogue, reads = warm_seats._catalogue, []
+    read = catalogue._fields_of
 
     def slowly(event_ids, *fields):
         reads.extend(fields)
         time.sleep(0.05)
         return read(event_ids, *fields)
 
-    monkeypatch.setattr(warm_seats, "_fields_of", slowly)
+    monkeypatch.setattr(catalogue, "_fields_of", slowly)
 
     def ask(number):
         with pytest.raises(SeatNotFound):

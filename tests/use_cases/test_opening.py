@@ -17,8 +17,11 @@ from tests.support.factories import (
     small_hall,
     unique,
 )
+from tests.support.redis_stores import audited
 from tests.support.shop import Faulty
-from web.adapters.redis.seat_store import CATALOGUE_KEY, RedisSeatStore, connect
+from web.adapters.redis.client import RedisClient, connect
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY, RedisEventCatalogue
+from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Row
 from web.domain.refusals import EventChanged, EventNotFound, HoldExpired, SeatTaken, Unavailable
@@ -27,15 +30,15 @@ from web.use_cases.opening import Opening, OpeningRefused
 
 
 @pytest.fixture
-def opening(seats, bookings, sandbox):
-    return Opening(seats, bookings, StripeGateway("sk_test_opening", sandbox.url))
+def opening(seats, catalogue, bookings, sandbox):
+    return Opening(catalogue, seats, bookings, StripeGateway("sk_test_opening", sandbox.url))
 
 
 @pytest.fixture
 def hall(opening, seats):
     made = small_hall()
     opening.open_events([made])
-    be_sure(seats._redis, made.id)
+    be_sure(seats._client.commands, made.id)
     return made
 
 
@@ -94,7 +97,7 @@ def test_a_seat_that_mongodb_has_sold_is_marked_and_its_hold_is_over(
         seats.begin_payment(hall, hold.id, BUYER, "key", "fingerprint")
     assert seats.read_hold(hall, other.id)
     seat_map_now = seats.read_seats(hall.id)
-    assert seats.replay_journal(hall.id, seat_map_now.revision) == seat_map_now
+    assert audited(seats).replay_journal(hall.id, seat_map_now.revision) == seat_map_now
 
 
 def test_a_new_price_is_that_of_the_next_hold(seats, bookings, opening, hall):
@@ -105,11 +108,13 @@ def test_a_new_price_is_that_of_the_next_hold(seats, bookings, opening, hall):
     assert seats.hold_seats(dearer, unique("hld"), "ada", [1]).amount_minor == 9900
 
 
-def test_who_knows_the_old_definition_is_told_to_look_again(seats, bookings, opening, hall):
+def test_who_knows_the_old_definition_is_told_to_look_again(
+    seats, catalogue, bookings, opening, hall
+):
     opening.open_events([replace(hall, name="Another name")])
     with pytest.raises(EventChanged):
         seats.hold_seats(hall, unique("hld"), "ada", [0])
-    assert seats.cached_event(hall.id).name == "Another name"
+    assert catalogue.cached_event(hall.id).name == "Another name"
 
 
 def test_seats_can_be_added_at_the_end_of_a_hall(seats, bookings, opening, hall):
@@ -122,7 +127,7 @@ def test_seats_can_be_added_at_the_end_of_a_hall(seats, bookings, opening, hall)
 
 @pytest.mark.parametrize("how", ["sold", "held"])
 def test_a_file_that_renumbers_a_taken_seat_is_refused_and_changes_nothing(
-    seats, bookings, opening, hall, how
+    seats, catalogue, bookings, opening, hall, how
 ):
     if how == "sold":
         sell(hall, bookings, "stalls-B-3")
@@ -135,7 +140,7 @@ def test_a_file_that_renumbers_a_taken_seat_is_refused_and_changes_nothing(
     with pytest.raises(OpeningRefused, match="stalls-B-3"):
         opening.open_event(renumbered)
     assert seats.read_seats(hall.id) == before
-    assert seats.current_event(hall.id).version == hall.version
+    assert catalogue.current_event(hall.id).version == hall.version
 
 
 def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
@@ -148,17 +153,17 @@ def test_a_file_without_a_sold_seat_is_refused_even_when_redis_is_empty(
         opening.open_event(smaller)
 
 
-def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, opening, hall):
+def test_another_currency_is_refused_while_somebody_holds_a_seat(seats, catalogue, opening, hall):
     hold = seats.hold_seats(hall, unique("hld"), "ada", [0])
     with pytest.raises(OpeningRefused, match=r"from GBP to JPY while seats are held .*: stalls-A"):
         opening.open_event(replace(hall, currency="JPY"))
     seats.release_hold(hall.id, hold.id)
     opening.open_events([replace(hall, currency="JPY")])
-    assert seats.current_event(hall.id).currency == "JPY"
+    assert catalogue.current_event(hall.id).currency == "JPY"
 
 
 def test_another_currency_is_refused_after_sales_and_the_currency_is_the_reason(
-    seats, bookings, opening, hall, raw_redis
+    seats, catalogue, bookings, opening, hall, raw_redis
 ):
     booking = sell(hall, bookings, "stalls-A-1")
     opening.open_events([hall])
@@ -172,10 +177,12 @@ def test_another_currency_is_refused_after_sales_and_the_currency_is_the_reason(
         opening.open_event(in_yen)
     bookings.mark_refunded(booking.id, booking.booked_at)
     opening.open_events([in_yen])
-    assert seats.current_event(hall.id).currency == "JPY"
+    assert catalogue.current_event(hall.id).currency == "JPY"
 
 
-def test_a_check_refuses_what_an_opening_would_and_changes_nothing(seats, bookings, opening, hall):
+def test_a_check_refuses_what_an_opening_would_and_changes_nothing(
+    seats, catalogue, bookings, opening, hall
+):
     seats.hold_seats(hall, unique("hld"), "ada", [0])
     before = seats.read_seats(hall.id)
     assert opening.check(hall).version == hall.version
@@ -185,13 +192,15 @@ def test_a_check_refuses_what_an_opening_would_and_changes_nothing(seats, bookin
     with pytest.raises(OpeningRefused, match="currency cannot change from GBP to JPY while"):
         opening.check(replace(hall, currency="JPY"))
     assert seats.read_seats(hall.id) == before
-    assert seats.current_event(hall.id).version == hall.version
+    assert catalogue.current_event(hall.id).version == hall.version
 
 
-def test_a_check_of_an_event_that_is_not_on_sale_does_not_put_it_there(seats, bookings, opening):
+def test_a_check_of_an_event_that_is_not_on_sale_does_not_put_it_there(
+    seats, catalogue, bookings, opening
+):
     hall = small_hall()
     assert opening.check(hall) is None
-    assert hall.id not in seats.event_ids()
+    assert hall.id not in catalogue.event_ids()
     sell(hall, bookings, "free-F-6")
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
         opening.check(with_sections(hall, STALLS, FLOOR))
@@ -204,42 +213,42 @@ def test_a_hold_that_is_sent_again_after_a_new_price_has_the_old_one(seats, open
     assert seats.hold_seats(dearer, hold.id, "ada", [0]).amount_minor == 2500
 
 
-def test_a_refused_event_keeps_no_other_from_being_opened(seats, opening, hall):
+def test_a_refused_event_keeps_no_other_from_being_opened(seats, catalogue, opening, hall):
     seats.hold_seats(hall, unique("hld"), "ada", [0])
     other = small_hall()
     outcomes = opening.open_events([with_sections(hall, FLOOR), other])
     assert "stalls-A-1" in str(outcomes[hall.id])
     assert outcomes[other.id] is True
-    assert seats.current_event(other.id).id == other.id
+    assert catalogue.current_event(other.id).id == other.id
 
 
-def test_a_shop_without_events_is_not_one_that_has_lost_them(seats, opening, raw_redis):
-    catalogue = raw_redis.smembers(CATALOGUE_KEY)
+def test_a_shop_without_events_is_not_one_that_has_lost_them(catalogue, opening, raw_redis):
+    listed = raw_redis.smembers(CATALOGUE_KEY)
     raw_redis.delete(CATALOGUE_KEY)
     try:
         opening.open_events([])
-        assert seats.event_ids() == []
+        assert catalogue.event_ids() == []
     finally:
-        raw_redis.sadd(CATALOGUE_KEY, *catalogue)
+        raw_redis.sadd(CATALOGUE_KEY, *listed)
 
 
 def test_a_seat_that_is_bought_while_a_file_drops_it_keeps_that_file_closed(
-    seats, bookings, opening, hall
+    seats, catalogue, bookings, opening, hall
 ):
     class Selling(Faulty):
         """Somebody buys between the first look at the bookings and the opening."""
 
-        def add_to_catalogue(self, event_ids):
+        def add(self, event_ids):
             sell(hall, bookings, "free-F-6")
-            return seats.add_to_catalogue(event_ids)
+            return catalogue.add(event_ids)
 
-    opening._seats = Selling(seats)
+    opening._catalogue = Selling(catalogue)
     with pytest.raises(OpeningRefused, match="no longer has seats that are sold: free-F-6"):
         opening.open_event(with_sections(hall, STALLS, FLOOR))
 
 
-def test_an_event_that_this_process_knew_is_never_not_found(seats, hall, raw_redis):
-    seats.current_event(hall.id)
+def test_an_event_that_this_process_knew_is_never_not_found(seats, catalogue, hall, raw_redis):
+    catalogue.current_event(hall.id)
     lose_event(raw_redis, hall.id)
     raw_redis.srem(CATALOGUE_KEY, hall.id)
     with pytest.raises(Unavailable):
@@ -253,7 +262,7 @@ def test_a_redis_that_cannot_serve_now_is_unavailable(seats, hall, monkeypatch, 
     def refuse(_):
         raise redis.ResponseError(answer)
 
-    monkeypatch.setattr(seats._calls, "call", refuse)
+    monkeypatch.setattr(seats._client._calls, "call", refuse)
     expected = Unavailable if answer.startswith(("MISCONF", "BUSY")) else redis.ResponseError
     with pytest.raises(expected):
         seats.read_seats(hall.id)
@@ -264,28 +273,30 @@ def test_free_seats_may_go_and_move(seats, bookings, opening, hall):
     assert seat_map(seats, hall) == "0" * 32
 
 
-def test_nothing_in_redis_is_not_the_same_as_no_such_event(seats, hall, raw_redis):
+def test_nothing_in_redis_is_not_the_same_as_no_such_event(catalogue, hall, raw_redis):
     with pytest.raises(EventNotFound):
-        seats.current_event("nobody-opened-this")
+        catalogue.current_event("nobody-opened-this")
     listed = unique("listed")
-    seats.add_to_catalogue([listed])
+    catalogue.add([listed])
     with pytest.raises(Unavailable):
-        seats.current_event(listed)
+        catalogue.current_event(listed)
     raw_redis.srem(CATALOGUE_KEY, listed)
 
-    catalogue = raw_redis.smembers(CATALOGUE_KEY)
+    listed = raw_redis.smembers(CATALOGUE_KEY)
     raw_redis.delete(CATALOGUE_KEY)
     try:
         with pytest.raises(Unavailable):
-            seats.current_event("nobody-opened-this")
+            catalogue.current_event("nobody-opened-this")
         with pytest.raises(Unavailable):
-            seats.event_ids()
+            catalogue.event_ids()
     finally:
-        raw_redis.sadd(CATALOGUE_KEY, *catalogue)
+        raw_redis.sadd(CATALOGUE_KEY, *listed)
 
 
-def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall, private_redis_url):
-    class Interrupted(RedisSeatStore):
+def test_two_processes_that_open_at_once_agree(
+    seats, catalogue, bookings, opening, hall, private_redis_url
+):
+    class Interrupted(RedisEventCatalogue):
         """Another process opens the event between this one's look and its change."""
 
         interruptions = 2
@@ -298,15 +309,19 @@ def test_two_processes_that_open_at_once_agree(seats, bookings, opening, hall, p
             return event
 
     renamed = replace(hall, name="The last word")
-    interrupted = Opening(Interrupted(connect(private_redis_url)), bookings, opening._gateway)
-    assert interrupted.open_events([renamed]) == {hall.id: True}
-    assert seats.current_event(hall.id).name == "The last word"
+    client = RedisClient(connect(private_redis_url))
+    interrupted = Interrupted(client)
+    opening = Opening(interrupted, RedisSeatStore(client, interrupted), bookings, opening._gateway)
+    assert opening.open_events([renamed]) == {hall.id: True}
+    assert catalogue.current_event(hall.id).name == "The last word"
 
 
-def test_an_event_that_is_being_built_is_unavailable_and_not_free(seats, bookings, opening):
+def test_an_event_that_is_being_built_is_unavailable_and_not_free(
+    seats, catalogue, bookings, opening
+):
     hall = small_hall()
     sell(hall, bookings, "stalls-A-1")
-    seats.add_to_catalogue([hall.id])
+    catalogue.add([hall.id])
     seats.build_event(hall, payments=[])
     for look in (
         lambda: seats.read_seats(hall.id),
@@ -356,17 +371,19 @@ def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(
     ).seats == ("stalls-R2-2", "stalls-R2-3")
 
 
-def test_all_events_on_sale_are_asked_for_together(seats, opening, hall, monkeypatch, raw_redis):
+def test_all_events_on_sale_are_asked_for_together(
+    seats, catalogue, opening, hall, monkeypatch, raw_redis
+):
     others = [small_hall(), small_hall()]
     opening.open_events(others)
     opening.open_events([replace(others[1], name="Another name")])
     lost = small_hall()
     opening.open_events([lost])
-    seats.current_event(lost.id)
+    catalogue.current_event(lost.id)
     raw_redis.delete(f"event:{{{lost.id}}}")
     ids = [hall.id, lost.id, others[0].id, others[1].id]
     names = ["A small evening", "A small evening", "Another name"]
-    assert [event.name for event in seats.current_events(ids)] == names
-    monkeypatch.setattr(seats, "current_event", None)
+    assert [event.name for event in catalogue.current_events(ids)] == names
+    monkeypatch.setattr(catalogue, "current_event", None)
     ids.remove(lost.id)
-    assert [event.name for event in seats.current_events(ids)] == names
+    assert [event.name for event in catalogue.current_events(ids)] == names

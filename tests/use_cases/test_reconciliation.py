@@ -10,7 +10,7 @@ import pytest
 from tests.support.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.adapters import mongodb as booking_store
-from web.adapters.redis.seat_store import CATALOGUE_KEY
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     NOT_COMPLETED,
@@ -193,7 +193,7 @@ def test_everything_is_listed_and_opened_again_after_redis_lost_all(shop, reconc
     lose(shop)
     try:
         reconciler.round()
-        assert shop.event.id in shop.seats._target.event_ids()
+        assert shop.event.id in shop.catalogue._target.event_ids()
         assert shop.state() == "0"
     finally:
         shop.redis.sadd(CATALOGUE_KEY, *catalogue)
@@ -489,7 +489,9 @@ def test_money_that_nobody_let_go_after_a_loss_of_redis_is_let_go(shop, reconcil
 def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
     pay_until(shop, "authorize")
     undo_payment(shop)
-    Reconciler(shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]).round()
+    Reconciler(
+        shop.catalogue, shop.seats, shop.bookings, shop.gateway, shop.checkout, [shop.event]
+    ).round()
     assert shop.charges() == ["authorized"]
 
 
@@ -537,12 +539,12 @@ def test_money_that_is_gone_from_a_booking_is_reported(shop, reconciler, caplog)
 
 
 def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
-    shop, reconciler, seats, caplog, monkeypatch
+    shop, reconciler, seats, catalogue, caplog, monkeypatch
 ):
     reconciler.round()
     caplog.set_level(logging.INFO)
     hall = small_hall()
-    seats.add_to_catalogue([hall.id])
+    catalogue.add([hall.id])
     reconciler.round()
     seats.build_event(hall, payments=[])
     reconciler.round()
@@ -556,11 +558,11 @@ def test_an_event_that_somebody_else_is_opening_is_not_called_lost(
 
 
 def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
-    shop, reconciler, seats, caplog, monkeypatch
+    shop, reconciler, catalogue, caplog, monkeypatch
 ):
     monkeypatch.setattr(reconciliation, "OPENING_PATIENCE", timedelta(0))
     listed = small_hall().id
-    seats.add_to_catalogue([listed])
+    catalogue.add([listed])
     for _ in range(3):
         reconciler.round()
     assert caplog.text.count(listed) == 1
@@ -574,7 +576,7 @@ def test_an_event_whose_file_came_later_waits_to_be_opened_and_is_reported_once(
     for _ in range(3):
         reconciler.declare([shop.event, hall])
         reconciler.round()
-    assert hall.id not in shop.seats._target.event_ids()
+    assert hall.id not in shop.catalogue._target.event_ids()
     assert caplog.text.count(hall.id) == 1
     assert f"{hall.id}: its file is there, and it is not on sale; put it on sale" in caplog.text
     put_on_sale(shop.seats._target, hall)
@@ -600,10 +602,10 @@ def test_a_redis_that_was_away_for_a_moment_has_lost_nothing(shop, reconciler, m
     def away():
         raise Unavailable("seat store")
 
-    monkeypatch.setattr(shop.seats._target, "event_ids", away)
+    monkeypatch.setattr(shop.catalogue._target, "event_ids", away)
     reconciler.round()
     monkeypatch.undo()
-    assert hall.id not in shop.seats._target.event_ids()
+    assert hall.id not in shop.catalogue._target.event_ids()
 
 
 def test_an_event_goes_on_as_it_was_on_sale_whatever_its_file_says(shop, reconciler):
@@ -611,7 +613,7 @@ def test_an_event_goes_on_as_it_was_on_sale_whatever_its_file_says(shop, reconci
     reconciler.declare([replace(shop.event, name="Not opened yet")])
     lose(shop)
     reconciler.round()
-    assert shop.seats._target.current_event(shop.event.id).name == shop.event.name
+    assert shop.catalogue._target.current_event(shop.event.id).name == shop.event.name
     reconciler.declare([])
     lose(shop)
     reconciler.round()
@@ -662,7 +664,7 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
     pay_until(shop, "insert", "bookings", after=False)
     shop.let_leases_run_out()
     lost = unique("lost")
-    shop.seats._target.add_to_catalogue([lost])  # no file declares it
+    shop.catalogue._target.add([lost])  # no file declares it
     shop.gateway.fail("find_all", OutcomeUnknown("down"))
     shop.gateway.fail("list", OutcomeUnknown("down"))
     reconciler.round()
@@ -675,8 +677,12 @@ def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
 
 
 def test_a_round_without_redis_or_mongodb_waits_for_the_next(shop, reconciler):
-    for method in ("event_ids", "add_to_catalogue", "revision"):
-        shop.seats.fail(method, Unavailable("seats"))
+    for part, method in (
+        (shop.catalogue, "event_ids"),
+        (shop.catalogue, "add"),
+        (shop.seats, "revision"),
+    ):
+        part.fail(method, Unavailable("seats"))
     reconciler.round()
     assert not reconciler.repairs
 
@@ -694,10 +700,11 @@ def neighbours(seats):
 
 def calls_of_a_round(shop, reconciler) -> list[str]:
     """What it asks Redis and MongoDB."""
-    shop.seats.calls.clear()
-    shop.bookings.calls.clear()
+    stores = shop.catalogue, shop.seats, shop.bookings
+    for store in stores:
+        store.calls.clear()
     reconciler.round()
-    return shop.seats.calls + shop.bookings.calls
+    return [call for store in stores for call in store.calls]
 
 
 def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
@@ -707,8 +714,8 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
     rounds = range(len([shop.event, *neighbours]) + 1)
     assert any("sold_seats" not in calls_of_a_round(shop, reconciler) for _ in rounds)
     assert calls_of_a_round(shop, reconciler) == [
-        "server_run",
         "event_ids",
+        "server_run",
         "maintenance_due",
         "require_index",
     ]
@@ -716,8 +723,10 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
 
 def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbours, monkeypatch):
     trips = []
-    send = seats._pipeline
-    monkeypatch.setattr(seats, "_pipeline", lambda calls: trips.append(calls) or send(calls))
+    send = seats._client._pipeline
+    monkeypatch.setattr(
+        seats._client, "_pipeline", lambda calls: trips.append(calls) or send(calls)
+    )
     upkeep = seats.maintenance_due([hall.id for hall in neighbours], seen={})
     assert [hall.version for hall in neighbours] == [found.version for found in upkeep.values()]
     assert len(trips) <= 3
@@ -763,11 +772,11 @@ def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
     assert compared[3:] == compared[:3]
 
 
-def test_an_event_that_cannot_be_read_holds_up_no_other(shop, reconciler, seats, raw_redis):
+def test_an_event_that_cannot_be_read_holds_up_no_other(shop, reconciler, catalogue, raw_redis):
     pay_until(shop, "authorize", after=False)
     shop.let_leases_run_out()
     broken = small_hall()
-    seats.add_to_catalogue([broken.id])
+    catalogue.add([broken.id])
     raw_redis.set(f"event:{{{broken.id}}}", "no hash")
     reconciler.round()
     assert reconciler.repairs["ended"] == 1

@@ -16,7 +16,7 @@ from web.use_cases.refunds import Refunds
 @pytest.fixture
 def shop(raw_redis, event, seats, bookings, sandbox):
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_refunding", sandbox.url))
-    shop.refunds = Refunds(shop.seats, shop.bookings, shop.gateway)
+    shop.refunds = Refunds(shop.catalogue, shop.seats, shop.bookings, shop.gateway)
     return shop
 
 
@@ -112,7 +112,7 @@ def test_whoever_holds_a_refunded_seat_keeps_it_when_its_former_payment_is_ended
     with pytest.raises(PaymentPending):
         shop.pay()
     shop.gateway.heal()
-    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     assert shop.state() == "s"
     shop.refunds.refund(shop.booking().id)
     assert shop.state() == "0"
@@ -128,7 +128,7 @@ def test_an_event_that_is_opened_while_a_refund_ends_gets_its_seat_back(shop):
     sold = shop.bookings.sold_seats(shop.event.id)
     shop.refunds.refund(receipt.booking_id)
     shop.bookings.sold_seats = lambda event_id: sold
-    Opening(shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
+    Opening(shop.catalogue, shop.seats, shop.bookings, shop.gateway).open_event(shop.event)
     del shop.bookings.sold_seats
     assert shop.state() == "s"
     reconciler_of(shop).round()

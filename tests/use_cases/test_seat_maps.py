@@ -43,7 +43,7 @@ def store():
 
 @pytest.fixture
 def seat_maps(store):
-    return SeatMaps(store)
+    return SeatMaps(catalogue=store, seats=store)
 
 
 def test_those_who_ask_at_the_same_moment_share_one_reading(store, seat_maps):

@@ -54,7 +54,13 @@ def work(services: Services) -> dict[str, int]:
     """A round of the worker, for which a payment of this second is one that nobody works on any
     more. What it repaired."""
     worker = Reconciler(
-        services.seats, services.bookings, services.gateway, services.checkout, [], lease_s=-1
+        services.catalogue,
+        services.seats,
+        services.bookings,
+        services.gateway,
+        services.checkout,
+        [],
+        lease_s=-1,
     )
     worker.round()
     return dict(worker.repairs)
@@ -66,7 +72,7 @@ def money_of(services: Services) -> dict[str, str]:
 
 
 def problems(services: Services) -> list[str]:
-    checks = audit(services.seats, services.bookings, services.gateway)
+    checks = audit(services.catalogue, services.audited_seats, services.bookings, services.gateway)
     return [finding for check in checks for finding in check.findings]
 
 

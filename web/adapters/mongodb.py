@@ -20,7 +20,13 @@ from pymongo.errors import BulkWriteError, PyMongoError, WriteError
 
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, SoldAs
-from web.ports.booking_store import IndexMissing, InsertUnknown, MinuteOfSales, Sales
+from web.ports.booking_store import (
+    BOOKING_STORE,
+    IndexMissing,
+    InsertUnknown,
+    MinuteOfSales,
+    Sales,
+)
 from web.utils.group_commit import Abandoned, GroupCommit
 
 SELECTION_TIMEOUT_MS = 3_000
@@ -28,9 +34,6 @@ SELECTION_TIMEOUT_MS = 3_000
 waits longer is better told to retry."""
 
 SOCKET_TIMEOUT_MS = 5_000
-
-PART = "booking store"
-"""What Unavailable calls this part of the service."""
 
 DEFAULT_DATABASE = "tickets"
 """Used when the URI names none."""
@@ -281,7 +284,7 @@ def _reachable() -> Iterator[None]:
         yield
     except PyMongoError as error:
         log.warning("mongodb: %s", _cause_of(error))
-        raise Unavailable(PART) from error
+        raise Unavailable(BOOKING_STORE) from error
 
 
 def _document(booking: Booking) -> BookingDocument:

@@ -19,9 +19,6 @@ from web.adapters.event_files import (
     read_event_files,
     read_event_folder,
 )
-from web.adapters.mongodb import PART as BOOKING_STORE
-from web.adapters.redis.seat_store import PART as SEAT_STORE
-from web.adapters.redis.seat_store import redis_answer
 from web.cli.event_text import (
     LIST_NUMBERS,
     LIST_TITLES,
@@ -39,8 +36,9 @@ from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavail
 from web.domain.sales import Booking, booking_id_of, hold_id_of
 from web.domain.validation import did_you_mean
 from web.http.locales import count, money
-from web.ports.booking_store import UnsafeToSell
+from web.ports.booking_store import BOOKING_STORE, UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
+from web.ports.seat_store import SEAT_STORE
 from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
@@ -88,11 +86,10 @@ def _told_plainly() -> Iterator[None]:
 
 
 def _no_such_event(event_id: str) -> str:
+    meant = ""
     with suppress(Unavailable):
-        return (
-            f"there is no event {event_id!r}{did_you_mean(event_id, services().seats.event_ids())}"
-        )
-    return f"there is no event {event_id!r}"
+        meant = did_you_mean(event_id, services().catalogue.event_ids())
+    return f"there is no event {event_id!r}{meant}"
 
 
 def _out_of_reach(error: Unavailable) -> str:
@@ -106,8 +103,8 @@ def _out_of_reach(error: Unavailable) -> str:
         parts.seats.ping()
     except Unavailable:
         return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
-    if answer := redis_answer(error):
-        return f"Redis answers and refuses the call: {answer}"
+    if error.answer:
+        return f"Redis answers and refuses the call: {error.answer}"
     return (
         "Redis answers and does not have the event: it was not opened yet, or Redis has lost it; "
         "run `events open` with its file, as the worker does by itself after a loss"
@@ -149,7 +146,7 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
         events, problems = read_event_files(path for path in files if not _matched_nothing(path))
     for problem in problems:
         click.echo(f"{'Left out' if whole_folder else 'Error'}: {problem}", err=True)
-    opening = Opening(parts.seats, parts.bookings, parts.gateway)
+    opening = Opening(parts.catalogue, parts.seats, parts.bookings, parts.gateway)
     if dry_run:
         all_well = _rehearse(opening, events)
     else:
@@ -239,9 +236,9 @@ def _warn(event: Event) -> None:
 @_told_plainly()
 def list_events_command() -> None:
     """Print the events on sale: state, seats, opening."""
-    seats = services().seats
-    ids, now = seats.event_ids(), seats.now()
-    events = {event.id: event for event in seats.current_events(ids)}
+    catalogue, seats = services().catalogue, services().seats
+    ids, now = catalogue.event_ids(), seats.now()
+    events = {event.id: event for event in catalogue.current_events(ids)}
     rows: list[tuple[str, ...]] = [LIST_TITLES]
     for event_id in ids:
         try:
@@ -258,7 +255,8 @@ def list_events_command() -> None:
 def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
     parts = services()
-    for line in reported(report_sale(parts.seats, parts.bookings, event_id), parts.seats.now()):
+    report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
+    for line in reported(report, parts.seats.now()):
         click.echo(line)
 
 
@@ -292,7 +290,7 @@ def list_bookings_command(event_id: str | None) -> None:
         )
     if not found:
         if event_id is not None:
-            parts.seats.current_event(event_id)  # or there is no such event
+            parts.catalogue.current_event(event_id)  # or there is no such event
         click.echo("no bookings yet", err=True)
 
 
@@ -303,7 +301,9 @@ def refund_command(booking_id: str) -> None:
     """Refund a booking and put its seats on sale again. Idempotent."""
     parts = services()
     try:
-        booking = Refunds(parts.seats, parts.bookings, parts.gateway).refund(booking_id)
+        booking = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway).refund(
+            booking_id
+        )
     except BookingNotFound:
         raise _no_such_booking(booking_id) from None
     click.echo(f"refunded: {booking.id}, {_paid(booking)}")
@@ -379,7 +379,7 @@ def audit_command(hours: int) -> None:
     logging.getLogger("web.adapters").addHandler(logging.NullHandler())
     parts = services()
     window = timedelta(hours=hours)
-    checks = audit(parts.seats, parts.bookings, parts.gateway, window)
+    checks = audit(parts.catalogue, parts.audited_seats, parts.bookings, parts.gateway, window)
     for check in checks:
         number = len(check.problems)
         verdict = f"{number} PROBLEM{'S' * (number != 1)}" if number else "ok"

@@ -168,10 +168,12 @@ class IdempotencyKeyReused(Refusal):
 
 @dataclass(eq=False)
 class Unavailable(Refusal):
-    """A part cannot be reached, nothing happened, and a retry is safe."""
+    """A part cannot be reached, nothing happened, and a retry is safe. ``answer``: what it said, in
+    its own words, when it is there and cannot do what was asked."""
 
     part: str
     retry_after_s: int = 1
+    answer: str | None = None
 
     def __str__(self) -> str:
         """For operators, who know the store by its product."""

@@ -64,7 +64,8 @@ def show_sale(event_id: str) -> Response | WerkzeugResponse:
     _require_pages()
     if not _is_logged_in():
         return redirect(url_for("pages.show_organiser"), 303)
-    report = report_sale(services().seats, services().bookings, event_id)
+    parts = services()
+    report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
     event = report.event
     return page(
         "organiser_sale.html",

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from web.domain.sales import Booking
 
+BOOKING_STORE = "booking store"
+"""What Unavailable calls this part of the service."""
+
 
 class UnsafeToSell(Exception):
     """A store is set up in a way with which a promise cannot be kept. The message says how to mend

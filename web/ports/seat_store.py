@@ -3,15 +3,18 @@
 The adapters in ``web/adapters`` implement the ports; the use cases know nothing else of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from web.domain.events import Event, Section
 from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken
-from web.domain.sales import Booking, Buyer, Hold, HoldStatus, PaymentAttempt, Receipt
+from web.domain.sales import Booking, Buyer, Hold, PaymentAttempt, Receipt
 from web.ports.booking_store import UnsafeToSell
+
+SEAT_STORE = "seat store"
+"""What Unavailable calls this part of the service."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +32,6 @@ class EarlierReceipt:
     """The final answer that an idempotency key got before."""
 
     receipt: Receipt
-
-
-@dataclass(frozen=True)
-class KnownHold:
-    """A hold as Redis has it; ``positions`` are in layout order, counted from 0."""
-
-    positions: tuple[int, ...]
-    client: str
-    network: str
-    status: HoldStatus
-    deadline_ms: int
-
-
-@dataclass(frozen=True)
-class EventState:
-    """All that Redis knows of an event, at one moment (``now_ms``). ``due`` and ``payments`` are
-    hold id to the moment at which hold or lease runs out; ``clients`` is client or network to the
-    unpaid seats that are counted for it."""
-
-    event: Event
-    now_ms: int
-    revision: int
-    seats: str
-    holds: dict[str, KnownHold]
-    due: dict[str, int]
-    clients: dict[str, int]
-    payments: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,23 +58,6 @@ class Upkeep:
     lapsed_payments: int
     epoch: str
     is_unsettled: bool
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The time since an event was built, or since Redis went back in time. ``name`` is what the ids
-    of the holds made in it end with, "" in an event that a former release has built;
-    ``carried_over`` are the ids of the holds whose payments were under way when it began.
-    ``built_revision``: at which revision the event was built, 0 when that is not known."""
-
-    name: str
-    carried_over: frozenset[str]
-    built_revision: int
-
-    def has(self, hold_id: str) -> bool:
-        """Whether a payment for this hold can have been under way in it. The buyers of all others
-        may have heard that nothing was charged."""
-        return not self.name or hold_id in self.carried_over or hold_id.endswith(f"_{self.name}")
 
 
 @dataclass(frozen=True)
@@ -146,48 +105,8 @@ class SeatStore(Protocol):
         a booking are compared with. The clock of this machine may be wrong by hours."""
         ...
 
-    def add_to_catalogue(self, event_ids: Iterable[str]) -> None:
-        """Lists events as being on sale, none too: then it is known that there are none. Whoever
-        asks for one that is listed but not there yet
-        is told to come back, not that it does not exist."""
-        ...
-
-    def event_ids(self) -> list[str]:
-        """The ids on sale, sorted."""
-        ...
-
     def require_kept_keys(self) -> None:
         """Raises KeysAreEvicted."""
-        ...
-
-    def has_catalogue(self) -> bool:
-        """Whether it is known what is on sale; False when Redis has lost everything, or nothing was
-        ever announced."""
-        ...
-
-    def cached_event(self, event_id: str) -> Event:
-        """The definition this process used last. The steps below notice when it is out of date,
-        so the hot path need not ask."""
-        ...
-
-    def epoch(self, event: Event) -> str:
-        """Names the time since the event was built, as far as this process knows: what the id of a
-        new hold ends with, so that it is known later whether Redis has lost it. "" for an event
-        that a former release has built. hold_seats and hold_best raise EventChanged when the id
-        that they are given ends with another one than that of now."""
-        ...
-
-    def current_epoch(self, event_id: str) -> Epoch:
-        """That of now; ``epoch`` is what this process saw last."""
-        ...
-
-    def current_event(self, event_id: str) -> Event:
-        """The definition that is on sale now."""
-        ...
-
-    def current_events(self, event_ids: Sequence[str]) -> list[Event]:
-        """Their definitions that are on sale now, asked for together. An event that Redis has lost
-        is left out."""
         ...
 
     def maintenance_due(
@@ -350,18 +269,4 @@ class SeatStore(Protocol):
 
     def claim_lapsed_payment(self, event: Event) -> PaymentAttempt | None:
         """One payment that nobody has finished within its lease, for this caller alone."""
-        ...
-
-
-class AuditedSeats(SeatStore, Protocol):
-    """With what only the audit asks for; the last two read a page at a time."""
-
-    def snapshot(self, event: Event) -> EventState: ...
-
-    def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
-        """The map that the journal leads to. Raises JournalBroken."""
-        ...
-
-    def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
-        """All that are kept as the final answers to idempotency keys."""
         ...

@@ -23,7 +23,7 @@ class HoldTokens:
 
     def new_hold_id(self, epoch: str) -> str:
         """Unguessable, though it stands in URLs: ``hld_`` and 80 random bits, and the epoch of the
-        event (``SeatStore.epoch``)."""
+        event (``EventCatalogue.epoch``)."""
         return "_".join(filter(None, ("hld", secrets.token_hex(10), epoch)))
 
     def token_of(self, event_id: str, hold_id: str) -> str:

@@ -13,9 +13,10 @@ from web.domain.events import SeatState
 from web.domain.journal import JournalBroken
 from web.domain.refusals import Refusal
 from web.domain.sales import Booking, HoldStatus
+from web.ports.audited_seats import AuditedSeats, EventState
 from web.ports.booking_store import BookingStore, IndexMissing
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import AuditedSeats, EventState
 from web.use_cases.current_event import with_event
 
 GATEWAY_WINDOW = timedelta(days=1)
@@ -56,20 +57,27 @@ class Check:
 
 
 def audit(
+    catalogue: EventCatalogue,
     seats: AuditedSeats,
     bookings: BookingStore,
     gateway: Gateway,
     window: timedelta = GATEWAY_WINDOW,
 ) -> list[Check]:
     """All checks, each with its problems, or why it could not be made."""
-    auditor = _Auditor(seats, bookings, gateway, window)
+    auditor = _Auditor(catalogue, seats, bookings, gateway, window)
     return [auditor.run(rule, look) for rule, look in auditor.checks()]
 
 
 class _Auditor:
     def __init__(
-        self, seats: AuditedSeats, bookings: BookingStore, gateway: Gateway, window: timedelta
+        self,
+        catalogue: EventCatalogue,
+        seats: AuditedSeats,
+        bookings: BookingStore,
+        gateway: Gateway,
+        window: timedelta,
     ):
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
@@ -147,13 +155,13 @@ class _Auditor:
     @cached_property
     def _states(self) -> list[EventState]:
         return [
-            with_event(self._seats, event_id, self._seats.snapshot)
-            for event_id in self._seats.event_ids()
+            with_event(self._catalogue, event_id, self._seats.snapshot)
+            for event_id in self._catalogue.event_ids()
         ]
 
     def _receipts_are_booked(self, check: Check) -> None:
         self._bookings.ping()  # Without receipts nobody would ask it.
-        receipts = self._seats.receipts(self._seats.event_ids())
+        receipts = self._seats.receipts(self._catalogue.event_ids())
         while batch := {receipt.booking_id: receipt for receipt in islice(receipts, BATCH)}:
             bookings = self._bookings.find_all(batch)
             for booking_id, receipt in batch.items():

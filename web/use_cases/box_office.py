@@ -18,6 +18,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import Booking, Hold, HoldRef, HoldStatus, booking_id_of, hold_id_of
 from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.seat_store import SeatStore
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.current_event import with_event
@@ -27,25 +28,32 @@ class BoxOffice:
     """Refusals are raised, named as in ``web/domain/``; every method can raise EventNotFound and
     Unavailable. Where a token is taken, a wrong one looks like a hold that never was."""
 
-    def __init__(self, seats: SeatStore, bookings: BookingStore, tokens: HoldTokens):
+    def __init__(
+        self,
+        catalogue: EventCatalogue,
+        seats: SeatStore,
+        bookings: BookingStore,
+        tokens: HoldTokens,
+    ):
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._tokens = tokens
 
     def events(self) -> list[Event]:
         """Those on sale. One that Redis has lost is left out until it is back."""
-        return self._seats.current_events(self._seats.event_ids())
+        return self._catalogue.current_events(self._catalogue.event_ids())
 
     def event(self, event_id: str) -> Event:
-        return self._seats.current_event(event_id)
+        return self._catalogue.current_event(event_id)
 
     def event_to_name(self, event_id: str) -> Event:
         """The current definition; while Redis is unreachable, or when the event was withdrawn, the
         last one that this process saw."""
         try:
-            return self._seats.current_event(event_id)
+            return self._catalogue.current_event(event_id)
         except Unavailable:
-            return self._seats.cached_event(event_id)
+            return self._catalogue.cached_event(event_id)
 
     def hold_seat(self, event_id: str, client: str, seat: str) -> tuple[Hold, str]:
         """Returns the hold and its token. Raises SeatNotFound, SeatTaken, SaleNotOpen,
@@ -85,10 +93,10 @@ class BoxOffice:
             if section is None:
                 raise SectionNotFound(section_id)
             _check_quantity("quantity", quantity, event)
-            hold_id = self._tokens.new_hold_id(self._seats.epoch(event))
+            hold_id = self._tokens.new_hold_id(self._catalogue.epoch(event))
             return self._seats.hold_best(event, hold_id, tag, section, quantity, network)
 
-        held = with_event(self._seats, event_id, hold)
+        held = with_event(self._catalogue, event_id, hold)
         return held, self._tokens.token_of(event_id, held.id)
 
     def _hold_at(
@@ -98,10 +106,10 @@ class BoxOffice:
 
         def hold(event: Event) -> Hold:
             positions = places(event)
-            hold_id = self._tokens.new_hold_id(self._seats.epoch(event))
+            hold_id = self._tokens.new_hold_id(self._catalogue.epoch(event))
             return self._seats.hold_seats(event, hold_id, tag, positions, network)
 
-        held = with_event(self._seats, event_id, hold)
+        held = with_event(self._catalogue, event_id, hold)
         return held, self._tokens.token_of(event_id, held.id)
 
     def hold(self, ref: HoldRef) -> Hold:
@@ -110,7 +118,9 @@ class BoxOffice:
         refusal: Refusal = HoldExpired()
         try:
             held = with_event(
-                self._seats, ref.event_id, lambda event: self._seats.read_hold(event, ref.hold_id)
+                self._catalogue,
+                ref.event_id,
+                lambda event: self._seats.read_hold(event, ref.hold_id),
             )
         except (EventNotFound, Unavailable) as unknown:
             held, refusal = None, unknown
@@ -129,7 +139,9 @@ class BoxOffice:
         refusal: Refusal = HoldExpired()
         try:
             extended = with_event(
-                self._seats, ref.event_id, lambda event: self._seats.extend_hold(event, ref.hold_id)
+                self._catalogue,
+                ref.event_id,
+                lambda event: self._seats.extend_hold(event, ref.hold_id),
             )
         except NotKnownNow as unknown:
             extended, refusal = None, unknown

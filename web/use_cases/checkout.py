@@ -45,6 +45,7 @@ from web.domain.sales import (
     booking_id_of,
 )
 from web.ports.booking_store import BookingStore, InsertUnknown
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.payment_gateway import (
     Gateway,
     GatewayError,
@@ -161,6 +162,7 @@ class _InFlight:
 class Checkout:
     def __init__(
         self,
+        catalogue: EventCatalogue,
         seats: SeatStore,
         bookings: BookingStore,
         gateway: Gateway,
@@ -172,6 +174,7 @@ class Checkout:
         self._on_checkpoint = on_checkpoint
         self._budget_s = min(lease_s, DEFAULT_LEASE_S) * BUDGET_OF_LEASE
         self._fence_s = lease_s * FENCE_OF_LEASE
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
@@ -310,7 +313,7 @@ class Checkout:
         while True:
             asked_s = time.monotonic()
             try:
-                begun = with_event(self._seats, event_id, begin)
+                begun = with_event(self._catalogue, event_id, begin)
             except PaymentInProgress:
                 if asked_s > started_s + REPEAT_WAIT_S:
                     raise
@@ -532,7 +535,7 @@ class Checkout:
     def _names(self, payment: PaymentAttempt) -> SoldAs | None:
         """None when they cannot be read now: the sale continues without them."""
         try:
-            event = self._seats.cached_event(payment.event_id)
+            event = self._catalogue.cached_event(payment.event_id)
         except (EventNotFound, Unavailable):
             return None
         return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
@@ -584,7 +587,7 @@ class Checkout:
 
     def _confirm(self, booking: Booking) -> None:
         with_event(
-            self._seats,
+            self._catalogue,
             booking.event_id,
             lambda event: self._seats.confirm_booking(event, booking),
         )

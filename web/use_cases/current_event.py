@@ -11,7 +11,8 @@ from web.domain.refusals import (
     SectionNotFound,
     Unavailable,
 )
-from web.ports.seat_store import SeatStore
+from web.ports.event_catalogue import EventCatalogue
+from web.ports.seat_store import SEAT_STORE
 
 DEFINITION_TRIES = 3
 """How often a call is retried because the event was opened with another definition meanwhile."""
@@ -22,18 +23,18 @@ DEPEND_ON_DEFINITION = (InvalidRequest, SeatNotFound, SectionNotFound)
 Answer = TypeVar("Answer")
 
 
-def with_event(seats: SeatStore, event_id: str, act: Callable[[Event], Answer]) -> Answer:
+def with_event(catalogue: EventCatalogue, event_id: str, act: Callable[[Event], Answer]) -> Answer:
     """Calls ``act`` with the cached definition, and again when that was out of date. So the
     positions and prices that ``act`` takes from its argument are those on sale, and so are its
     refusals: a seat may have been added a moment ago. A request for what does not exist costs Redis
     one read, which all requests of the same moment share."""
     for _ in range(DEFINITION_TRIES):
-        event = seats.cached_event(event_id)
+        event = catalogue.cached_event(event_id)
         try:
             return act(event)
         except EventChanged:
             continue
         except DEPEND_ON_DEFINITION:
-            if seats.current_event(event_id).version == event.version:
+            if catalogue.current_event(event_id).version == event.version:
                 raise
-    raise Unavailable("seat store")
+    raise Unavailable(SEAT_STORE)

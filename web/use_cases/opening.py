@@ -9,8 +9,9 @@ from web.domain.events import Event, SeatState, moved_seats
 from web.domain.refusals import EventChanged
 from web.domain.sales import PaymentAttempt
 from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import Epoch, SeatsMoved, SeatStore
+from web.ports.seat_store import SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.gateway_metadata import payment_of
 
@@ -64,7 +65,14 @@ class UnderWay:
 
 
 class Opening:
-    def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway):
+    def __init__(
+        self,
+        catalogue: EventCatalogue,
+        seats: SeatStore,
+        bookings: BookingStore,
+        gateway: Gateway,
+    ):
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
@@ -74,7 +82,7 @@ class Opening:
         repeat. Returns event id to whether anything changed, or why that event stays as it was,
         which keeps no other from being opened."""
         self._bookings.create_indexes()
-        self._seats.add_to_catalogue([])
+        self._catalogue.add([])
         under_way = UnderWay(self._gateway)
         outcomes: dict[str, bool | OpeningRefused] = {}
         for event in events:
@@ -98,7 +106,7 @@ class Opening:
         known. An event that was built before it was lost before, and is built again; and a payment
         that it did not have stays lost."""
         self._check_bookings(event)
-        self._seats.add_to_catalogue([event.id])
+        self._catalogue.add([event.id])
         revision = self._seats.revision(event.id)
         if revision is None or (last_epoch and revision < last_epoch.built_revision):
             # Built closed, and opened with the bookings of a moment when it was there already: the
@@ -112,7 +120,7 @@ class Opening:
             except EventChanged:
                 continue  # Another process opened it between our look and our change: look again.
             except SeatsMoved as moved:
-                raise _moves(event, self._seats.current_event(event.id), moved.seats) from None
+                raise _moves(event, self._catalogue.current_event(event.id), moved.seats) from None
         raise OpeningRefused(f"{event.id}: others keep opening it with another definition")
 
     def check(self, event: Event) -> Event | None:
@@ -121,7 +129,7 @@ class Opening:
         self._check_bookings(event)
         if self._seats.revision(event.id) is None:
             return None
-        before = self._seats.current_event(event.id)
+        before = self._catalogue.current_event(event.id)
         hall = self._seats.read_seats(event.id).seats
         in_the_way = [
             seat

@@ -6,7 +6,7 @@ import time
 
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import BookingStore, IndexMissing
-from web.ports.seat_store import SeatStore
+from web.ports.event_catalogue import EventCatalogue
 
 KEPT_S = 1.0
 """How old an answer may be. A balancer takes a host out after several of them."""
@@ -16,8 +16,8 @@ class Readiness:
     """Asks once a second at most, for all who want to know: Redis and MongoDB hear no more of a
     thousand who ask than of one. Safe for threads and greenlets."""
 
-    def __init__(self, seats: SeatStore, bookings: BookingStore):
-        self._seats = seats
+    def __init__(self, catalogue: EventCatalogue, bookings: BookingStore):
+        self._catalogue = catalogue
         self._bookings = bookings
         self._lock = threading.Lock()
         self._asked_s = -math.inf
@@ -35,7 +35,7 @@ class Readiness:
 
     def _ask(self) -> Unavailable | IndexMissing | None:
         try:
-            self._seats.event_ids()
+            self._catalogue.event_ids()
             self._bookings.ping()
             self._bookings.require_index()
         except (Unavailable, IndexMissing) as failure:

@@ -17,8 +17,9 @@ from web.domain.events import Event, SeatState
 from web.domain.refusals import Refusal
 from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
+from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayPayment
-from web.ports.seat_store import Broken, Epoch, Moment, SeatStore, Upkeep
+from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.gateway_ledger import GatewayLedger
@@ -93,6 +94,7 @@ class Reconciler:
 
     def __init__(
         self,
+        catalogue: EventCatalogue,
         seats: SeatStore,
         bookings: BookingStore,
         gateway: Gateway,
@@ -106,10 +108,11 @@ class Reconciler:
         """``stopped`` is asked between two repairs. ``goes_on``: whether rounds follow each other,
         so that one can leave something to the next."""
         self._settles_after = timedelta(seconds=SETTLED_LEASES * lease_s)
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
-        self._repairs = Repairs(seats, bookings, gateway, checkout, dry_run, goes_on)
+        self._repairs = Repairs(catalogue, seats, bookings, gateway, checkout, dry_run, goes_on)
         self._declared: dict[str, Event] = {}
         self._on_sale: dict[str, Event] = {}
         self._unopened: set[str] = set()
@@ -183,9 +186,9 @@ class Reconciler:
     def _event_ids(self) -> list[str]:
         """All that are or should be on sale; makes sure that they are listed."""
         try:
-            listed = set(self._seats.event_ids())
+            listed = set(self._catalogue.event_ids())
         except Refusal:
-            if self._seats.has_catalogue():
+            if self._catalogue.exists():
                 raise  # It was away for a moment, and has lost nothing.
             listed, missing = set(), self._declared.keys() | self._on_sale.keys()
         else:
@@ -220,7 +223,7 @@ class Reconciler:
         if isinstance(upkeep, Broken):
             if event_id not in self._on_sale:
                 with suppress(Refusal):  # Its definition may be lost, too.
-                    self._on_sale[event_id] = self._seats.current_event(event_id)
+                    self._on_sale[event_id] = self._catalogue.current_event(event_id)
             if event_id in self._on_sale:
                 reason = f"{upkeep.key} is lost or wrong in Redis"
                 return self._reopen(event_id, reason, under_way)
@@ -229,7 +232,7 @@ class Reconciler:
         self._missing_since.pop(event_id, None)
         known = self._on_sale.get(event_id)
         if known is None or known.version != upkeep.version:
-            self._on_sale[event_id] = self._seats.current_event(event_id)
+            self._on_sale[event_id] = self._catalogue.current_event(event_id)
         if upkeep.history_lost:
             reason = "its journal does not have what was seen before"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
@@ -238,7 +241,7 @@ class Reconciler:
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
         self._seen[event_id] = upkeep.moment
         if event_id not in self._epochs or self._epochs[event_id].name != upkeep.epoch:
-            self._epochs[event_id] = self._seats.current_epoch(event_id)
+            self._epochs[event_id] = self._catalogue.current_epoch(event_id)
         self._note_epoch(now, event_id, upkeep.epoch if upkeep.is_unsettled else "")
 
         if upkeep.expired_holds and not self._repairs.dry_run:
@@ -317,7 +320,7 @@ class Reconciler:
     def _compare_seats(self, event_id: str) -> None:
         """Sold seats of Redis against those of MongoDB. The map is read first: what is sold in it
         had its booking before."""
-        event = self._seats.current_event(event_id)
+        event = self._catalogue.current_event(event_id)
         seat_map = self._seats.read_seats(event_id).seats
         booked = set(self._bookings.sold_seats(event_id))
         # Those that are being confirmed at this moment are still paying, and no concern of ours.
@@ -352,7 +355,7 @@ class Reconciler:
 
     def _claim_lapsed(self, event_id: str) -> Iterator[PaymentAttempt]:
         while not self._stopped() and (
-            payment := with_event(self._seats, event_id, self._seats.claim_lapsed_payment)
+            payment := with_event(self._catalogue, event_id, self._seats.claim_lapsed_payment)
         ):
             yield payment
 

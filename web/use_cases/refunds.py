@@ -8,6 +8,7 @@ from web.domain.events import Event
 from web.domain.refusals import BookingNotFound, EventNotFound
 from web.domain.sales import Booking
 from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.payment_gateway import Gateway, NotExecuted
 from web.ports.seat_store import SeatStore
 from web.use_cases.current_event import with_event
@@ -16,7 +17,14 @@ log = logging.getLogger(__name__)
 
 
 class Refunds:
-    def __init__(self, seats: SeatStore, bookings: BookingStore, gateway: Gateway):
+    def __init__(
+        self,
+        catalogue: EventCatalogue,
+        seats: SeatStore,
+        bookings: BookingStore,
+        gateway: Gateway,
+    ):
+        self._catalogue = catalogue
         self._seats = seats
         self._bookings = bookings
         self._gateway = gateway
@@ -71,4 +79,4 @@ class Refunds:
 
         # Of an event that was withdrawn nothing is on sale.
         with suppress(EventNotFound):
-            with_event(self._seats, booking.event_id, put_back)
+            with_event(self._catalogue, booking.event_id, put_back)

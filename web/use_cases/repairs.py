@@ -15,8 +15,9 @@ from web.domain.events import Event
 from web.domain.refusals import EventChanged, Refusal
 from web.domain.sales import Booking, PaymentAttempt
 from web.ports.booking_store import BookingStore
+from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import Epoch, SeatStore
+from web.ports.seat_store import SeatStore
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening, OpeningRefused, UnderWay
 from web.use_cases.refunds import Refunds
@@ -35,6 +36,7 @@ class Repairs:
 
     def __init__(
         self,
+        catalogue: EventCatalogue,
         seats: SeatStore,
         bookings: BookingStore,
         gateway: Gateway,
@@ -43,12 +45,12 @@ class Repairs:
         goes_on: bool,
     ):
         """``goes_on``: whether there will be another round."""
-        self._seats = seats
+        self._catalogue = catalogue
         self._bookings = bookings
         self._gateway = gateway
         self._checkout = checkout
-        self._opening = Opening(seats, bookings, gateway)
-        self._refunds = Refunds(seats, bookings, gateway)
+        self._opening = Opening(catalogue, seats, bookings, gateway)
+        self._refunds = Refunds(catalogue, seats, bookings, gateway)
         self._goes_on = goes_on
         self.dry_run = dry_run
         self.done: Counter[str] = Counter()
@@ -64,7 +66,7 @@ class Repairs:
             "listed",
             ", ".join(sorted(event_ids)),
             "declared, and not listed in Redis",
-            partial(self._seats.add_to_catalogue, event_ids),
+            partial(self._catalogue.add, event_ids),
         )
 
     def reopen(

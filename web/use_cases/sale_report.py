@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from web.domain.events import Event, SeatState
 from web.ports.booking_store import BookingStore, MinuteOfSales
+from web.ports.event_catalogue import EventCatalogue
 from web.ports.seat_store import Change, SeatStore
 from web.use_cases.current_event import with_event
 
@@ -30,10 +31,12 @@ class SaleReport:
     changes: Sequence[Change]
 
 
-def report_sale(seats: SeatStore, bookings: BookingStore, event_id: str) -> SaleReport:
+def report_sale(
+    catalogue: EventCatalogue, seats: SeatStore, bookings: BookingStore, event_id: str
+) -> SaleReport:
     """Raises EventNotFound, Unavailable."""
     event, hall, changes = with_event(
-        seats,
+        catalogue,
         event_id,
         lambda event: (
             event,

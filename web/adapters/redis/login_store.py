@@ -6,7 +6,7 @@ is over: on every worker and host at once, and also when Redis has lost it.
 
 from typing import cast
 
-from web.adapters.redis.seat_store import RedisClient, reachable
+from web.adapters.redis.client import RedisClient, reachable
 
 KEY = "login:"
 
@@ -15,17 +15,17 @@ class RedisLoginStore:
     """Every method raises Unavailable."""
 
     def __init__(self, client: RedisClient):
-        self._redis = client
+        self._client = client
 
     def begin(self, login_id: str, proof: str, lifetime_s: int) -> None:
         """``proof`` is given back by proof_of, until the lifetime is over or the login is ended."""
         with reachable():
-            self._redis.set(KEY + login_id, proof, ex=lifetime_s)
+            self._client.commands.set(KEY + login_id, proof, ex=lifetime_s)
 
     def proof_of(self, login_id: str) -> str | None:
         with reachable():
-            return cast(str | None, self._redis.get(KEY + login_id))
+            return cast(str | None, self._client.commands.get(KEY + login_id))
 
     def end(self, login_id: str) -> None:
         with reachable():
-            self._redis.delete(KEY + login_id)
+            self._client.commands.delete(KEY + login_id)

@@ -1,0 +1,231 @@
+"""Redis: what is written there and how it is read: keys, holds, payments, receipts and the entries
+of the journal. The scripts in ``lua/`` read and write the same."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from web.domain.events import Event
+from web.domain.journal import JournalReplay
+from web.domain.refusals import EarlierRefusal, InvalidRequest, PaymentDeclined, SeatTaken
+from web.domain.sales import Buyer, Hold, HoldStatus, PaymentAttempt, Receipt
+from web.ports.audited_seats import KnownHold
+from web.ports.seat_store import Change, EarlierReceipt
+
+
+def key(kind: str, event_id: str, *names: str) -> str:
+    """As the scripts' headers have them: the event is the cluster hash tag."""
+    return ":".join((kind, f"{{{event_id}}}", *names))
+
+
+def text_of(positions: Iterable[int]) -> str:
+    return ",".join(map(str, positions))
+
+
+def positions_in(text: str) -> list[int]:
+    return [int(position) for position in text.split(",")]
+
+
+# ---------------------------------------------------------------- events
+
+
+def event_arguments(event: Event) -> dict[str, str | int | bytes]:
+    """What the scripts keep of a definition."""
+    return {
+        "version": event.version,
+        "definition": event.definition,
+        "opens_at_ms": int(event.sale_opens_at.timestamp() * 1000),
+        "hold_ms": event.hold_ms,
+        "max_held": event.max_held_per_client,
+    }
+
+
+# ---------------------------------------------------------------- holds and payments
+
+
+class StoredHold(msgspec.Struct, omit_defaults=True):
+    """A hold as the scripts write it. They test whether a field is there: defaults are left out."""
+
+    seats: list[int]
+    amount_minor: int
+    client: str
+    deadline_ms: int
+    state: HoldStatus
+    attempt: int
+    refused: int
+    network: str = ""
+    begun_ms: int = 0
+    intent: str = ""
+    given_back: int = 0
+    extended_by: str = ""
+
+
+class PaymentDetails(msgspec.Struct):
+    """What a hold keeps as its ``intent`` from begin_payment until the payment has ended."""
+
+    buyer: Buyer
+    key_digest: str
+    fingerprint: str
+
+
+def new_hold(event: Event, hold_id: str, values: Sequence[Any]) -> Hold:
+    """``values`` as hold_seats and hold_best answer them."""
+    deadline_ms, now_ms, positions, amount_minor = values
+    return Hold(
+        id=hold_id,
+        event_id=event.id,
+        seats=event.seats_at(positions_in(positions)),
+        amount_minor=amount_minor,
+        currency=event.currency,
+        status=HoldStatus.HELD,
+        expires_at_ms=deadline_ms,
+        expires_in_ms=deadline_ms - now_ms,
+    )
+
+
+def hold_in(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
+    stored = msgspec.json.decode(hold_json, type=StoredHold)
+    return Hold(
+        id=hold_id,
+        event_id=event.id,
+        seats=event.seats_at(stored.seats),
+        amount_minor=stored.amount_minor,
+        currency=event.currency,
+        status=stored.state,
+        expires_at_ms=stored.deadline_ms,
+        expires_in_ms=max(0, stored.deadline_ms - now_ms),
+        payments=stored.attempt,
+        refused_cards=stored.refused,
+        extended=bool(stored.extended_by),
+    )
+
+
+def known_hold_in(hold_json: str) -> KnownHold:
+    stored = msgspec.json.decode(hold_json, type=StoredHold)
+    return KnownHold(
+        tuple(stored.seats), stored.client, stored.network, stored.state, stored.deadline_ms
+    )
+
+
+def payment_in(event: Event, hold_id: str, hold_json: str) -> PaymentAttempt:
+    """Of a hold whose payment is under way."""
+    stored = msgspec.json.decode(hold_json, type=StoredHold)
+    payment = msgspec.json.decode(stored.intent, type=PaymentDetails)
+    return PaymentAttempt(
+        event_id=event.id,
+        hold_id=hold_id,
+        client=stored.client,
+        network=stored.network,
+        attempt=stored.attempt,
+        seats=event.seats_at(stored.seats),
+        amount_minor=stored.amount_minor,
+        currency=event.currency,
+        buyer=payment.buyer,
+        key_digest=payment.key_digest,
+        fingerprint=payment.fingerprint,
+        begun_at=datetime.fromtimestamp(stored.begun_ms / 1000, UTC),
+        given_back=stored.given_back,
+    )
+
+
+def ms_of(moment: datetime) -> int:
+    """Rounded: the seconds as a binary fraction may lie just below the millisecond."""
+    return round(moment.timestamp() * 1000)
+
+
+def paying_hold(event: Event, payment: PaymentAttempt) -> StoredHold:
+    """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
+    begun_ms = ms_of(payment.begun_at)
+    kept = PaymentDetails(payment.buyer, payment.key_digest, payment.fingerprint)
+    return StoredHold(
+        seats=[event.positions[seat] for seat in payment.seats],
+        amount_minor=payment.amount_minor,
+        client=payment.client,
+        network=payment.network,
+        deadline_ms=begun_ms,
+        state=HoldStatus.PAYING,
+        attempt=payment.attempt,
+        refused=0,
+        begun_ms=begun_ms,
+        given_back=payment.given_back,
+        intent=msgspec.json.encode(kept).decode(),
+    )
+
+
+# ---------------------------------------------------------------- final answers to a key
+
+
+def refusal_to_keep(answer: PaymentDeclined | SeatTaken | InvalidRequest | None) -> bytes:
+    """As the key's receipt keeps it; the script adds ``attempts_left``. Empty when the key may be
+    used again."""
+    match answer:
+        case PaymentDeclined(reason, message):
+            return msgspec.json.encode({"reason": reason, "message": message})
+        case SeatTaken(seats):
+            return msgspec.json.encode({"seats": seats})
+    return b""
+
+
+def earlier_receipt_in(outcome_json: str) -> EarlierReceipt:
+    """Raises EarlierRefusal when the payment has ended with one."""
+    outcome = msgspec.json.decode(outcome_json)
+    if "booking_id" in outcome:
+        return EarlierReceipt(msgspec.convert(outcome, Receipt))
+    if "reason" in outcome:
+        raise EarlierRefusal(PaymentDeclined(**outcome))
+    raise EarlierRefusal(SeatTaken(tuple(outcome["seats"])))
+
+
+def receipt_in(answer_json: str, event_ids: Container[str]) -> Receipt | None:
+    """Of what a ``receipt:`` key has; None for a refusal, and for an event that is not in these."""
+    outcome = msgspec.json.decode(msgspec.json.decode(answer_json)["outcome"])
+    return msgspec.convert(outcome, Receipt) if outcome.get("event") in event_ids else None
+
+
+# ---------------------------------------------------------------- the journal
+
+
+OPENED, MAP = "opened", "map"
+"""Entries that are no change of single seats; the second is the whole map."""
+
+
+def changes_in(event: Event, entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[Change]:
+    """``entries`` come newest first, and the newest is of this definition."""
+    changes, then = [], event
+    for entry_id, entry in entries:
+        if entry["change"] != MAP:
+            names = _names(then, entry["seats"]) if "seats" in entry else ()
+            changes.append(
+                Change(_revision(entry_id), entry["change"], entry.get("hold", ""), names)
+            )
+        if "was" in entry:  # What comes next is older than this opening.
+            then = msgspec.json.decode(entry["was"], type=Event)
+    return changes
+
+
+def replay_entry(replay: JournalReplay, entry_id: str, entry: Mapping[str, str]) -> None:
+    revision = _revision(entry_id)
+    if entry["change"] == OPENED:
+        replay.open(revision)
+    elif entry["change"] != MAP:
+        replay.change(revision, entry["change"], positions_in(entry["seats"]))
+    if "map" in entry:  # A former release has it in the entry of the opening.
+        replay.see_map(revision, entry["map"])
+
+
+def _revision(entry_id: str) -> int:
+    """Of an entry of the journal (``lua/include/journal.lua``)."""
+    return int(entry_id.partition("-")[0])
+
+
+def _names(event: Event, positions: str) -> tuple[str, ...]:
+    """Of seats in an entry of the journal. A former release left no word of what they were called
+    before the hall was changed."""
+    return tuple(
+        event.seat_name(event.seats[position])
+        if position < len(event.seats)
+        else f"seat {position + 1} of a former seating plan"
+        for position in positions_in(positions)
+    )

@@ -1,0 +1,52 @@
+"""What only the audit asks of the store of seats, holds and payments under way."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from web.domain.events import Event
+from web.domain.sales import HoldStatus, Receipt
+from web.ports.seat_store import SeatMap
+
+
+@dataclass(frozen=True)
+class KnownHold:
+    """A hold as Redis has it; ``positions`` are in layout order, counted from 0."""
+
+    positions: tuple[int, ...]
+    client: str
+    network: str
+    status: HoldStatus
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class EventState:
+    """All that Redis knows of an event, at one moment (``now_ms``). ``due`` and ``payments`` are
+    hold id to the moment at which hold or lease runs out; ``clients`` is client or network to the
+    unpaid seats that are counted for it."""
+
+    event: Event
+    now_ms: int
+    revision: int
+    seats: str
+    holds: dict[str, KnownHold]
+    due: dict[str, int]
+    clients: dict[str, int]
+    payments: dict[str, int]
+
+
+class AuditedSeats(Protocol):
+    """All raise Unavailable. The last two read a page at a time."""
+
+    def snapshot(self, event: Event) -> EventState:
+        """Raises EventNotFound, EventChanged."""
+        ...
+
+    def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
+        """The map that the journal leads to. Raises JournalBroken."""
+        ...
+
+    def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
+        """All that are kept as the final answers to idempotency keys."""
+        ...
