@@ -603,7 +603,7 @@ def test_a_payment_that_redis_still_had_when_it_went_back_in_time_is_booked_afte
     worker, key = worker_of(shop), f"event:{{{shop.event.id}}}"
     break_off_after(shop, "authorize")
     before = {name: raw_redis.dump(name) for name in raw_redis.keys(f"*{{{shop.event.id}}}*")}
-    epoch, paid = raw_redis.hget(key, "epoch"), (shop.hold, shop.token)
+    epoch, paid = raw_redis.hget(key, "epoch"), (shop.hold, shop.ref)
     shop.hold_again("stalls-B-2")
     worker.round()
     lose(shop)
@@ -613,7 +613,7 @@ def test_a_payment_that_redis_still_had_when_it_went_back_in_time_is_booked_afte
     worker.round()
     assert raw_redis.hget(key, "epoch") != epoch
 
-    shop.hold, shop.token = paid
+    shop.hold, shop.ref = paid
     lose_and_look(shop, worker)
     end_lapsed_payments(shop, worker)
     assert shop.pay().replayed
