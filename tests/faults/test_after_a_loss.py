@@ -178,6 +178,29 @@ def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_char
         shop.pay()
 
 
+@pytest.mark.parametrize("whose", ["its booking's", "another of the same hold"])
+def test_money_for_a_hold_that_is_booked_keeps_no_other_buyer_waiting(shop, whose):
+    """Its booking says what its keys hear, whatever becomes of the money."""
+    other = shop.hold, shop.ref
+    shop.hold_again("stalls-B-2")
+    shop.bookings.fail("insert", KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.bookings.heal()
+    if whose != "its booking's":
+        metadata = next(shop.gateway._target.list(shop.began)).metadata
+        shop.gateway.capture(shop.booking().payment_id)
+        shop.gateway.authorize(f"{shop.hold.id}-2", 2500, "GBP", "pm_card_visa", metadata)
+    assert "authorized" in shop.charges()
+    lose(shop)
+    rebuild_event(shop)
+    be_sure(shop.redis, shop.event.id)
+    assert shop.pay().replayed
+    shop.hold, shop.ref = other
+    with pytest.raises(HoldExpired):
+        shop.pay()
+
+
 def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_it():
     assert 1.5 * INSERT_S <= LAST_STEP_S
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from web.domain.events import Event, SeatState, moved_seats
 from web.domain.refusals import EventChanged
-from web.domain.sales import PaymentAttempt
+from web.domain.sales import PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore
 from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
@@ -161,7 +161,7 @@ class Opening:
     def _build(self, event: Event, under_way: UnderWay, last_epoch: Epoch | None) -> None:
         """With the payments that are under way for seats that nobody has booked. The worker
         releases the money of the others, among them those that an earlier loss has ended: their
-        buyers may have heard that nothing was charged."""
+        buyers may have heard that nothing was charged. Those whose hold is booked are over."""
         built_revision = last_epoch.built_revision if last_epoch else 0
         if not any(section.price_minor for section in event.sections):
             self._seats.build_event(event, [], built_revision=built_revision)
@@ -172,14 +172,20 @@ class Opening:
             if last_epoch is None or last_epoch.has(payment.hold_id)
         ]
         sold = set(self._bookings.sold_seats(event.id))
+        booked = self._bookings.find_all(
+            booking_id_of(payment.hold_id)
+            for payment in payments
+            if sold.intersection(payment.seats)
+        )
+        unbooked = [payment for payment in payments if booking_id_of(payment.hold_id) not in booked]
         possible = [
             payment
-            for payment in payments
+            for payment in unbooked
             if payment.currency == event.currency
             and not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]
-        are_all = under_way.are_all and possible == payments
+        are_all = under_way.are_all and possible == unbooked
         self._seats.build_event(event, possible, are_all, built_revision)
 
 
