@@ -11,9 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.application import application_with
-from tests.support.factories import BUYER, a_booking, be_sure
+from tests.support.factories import BUYER, a_booking, be_sure, put_on_sale, small_hall, unique
 from tests.support.redis_stores import seats_on
-from tests.support.shop import TOKENS, Shop, lose, reconciler_of
+from tests.support.shop import TOKENS, Shop, lose, reconciler_of, undo_payment
 from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
 from web.adapters.redis.event_scripts import ASK_AGAIN_S
 from web.adapters.stripe.gateway import StripeGateway
@@ -30,10 +30,11 @@ from web.domain.refusals import (
     PaymentNotFound,
     PaymentPending,
     SeatTaken,
+    Unavailable,
 )
 from web.domain.sales import LAST_STEP_S
 from web.ports.payment_gateway import NotAccepted, NotExecuted
-from web.use_cases import opening, reconciliation
+from web.use_cases import gateway_ledger, opening, reconciliation
 from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
@@ -199,6 +200,117 @@ def test_money_for_a_hold_that_is_booked_keeps_no_other_buyer_waiting(shop, whos
     shop.hold, shop.ref = other
     with pytest.raises(HoldExpired):
         shop.pay()
+
+
+@pytest.fixture
+def unsettled(shop, monkeypatch):
+    """The event was built without a payment whose money is still reserved; that was long ago."""
+    break_off_after(shop, "authorize")
+    lose(shop)
+    shop.gateway.fail("list", NotExecuted("down"))
+    rebuild_event(shop)
+    shop.gateway.heal()
+    be_sure(shop.redis, shop.event.id)
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(seconds=-1))
+    monkeypatch.setattr(gateway_ledger, "LEDGER_PAGE", 1)
+    monkeypatch.setattr(reconciliation, "COMPARING_S", 0)
+    with pytest.raises(NotKnownNow):
+        shop.pay()
+
+
+def compare_all(reconciler: Reconciler) -> None:
+    """The list is read a page at a time."""
+    reconciler.round()
+    while reconciler.has_more:
+        reconciler.round()
+
+
+def is_settled(shop: Shop) -> bool:
+    try:
+        shop.box_office.hold(shop.ref)
+    except HoldExpired:
+        return True
+    except NotKnownNow:
+        return False
+
+
+@pytest.fixture
+def neighbour(seats, bookings, shop):
+    """Another event, whose name comes first."""
+    hall = replace(small_hall(), id=unique("a-hall"))
+    put_on_sale(seats, hall)
+    return Shop(hall, seats, bookings, shop.gateway._target)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_an_event_that_cannot_be_opened_keeps_no_buyer_of_another_waiting(
+    shop, neighbour, bookings
+):
+    reconciler = reconciler_of(shop)
+    reconciler.declare([neighbour.event, shop.event])
+    bookings.insert(a_booking(neighbour.event.id, "gone-A-1"))
+    lose(neighbour)
+    compare_all(reconciler)
+    assert reconciler.not_done > 1, "in every round"
+    assert shop.charges() == ["voided"]
+    assert is_settled(shop)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_money_of_another_event_that_cannot_be_released_keeps_no_buyer_waiting(shop, neighbour):
+    break_off_after(neighbour, "authorize")
+    undo_payment(neighbour)
+    neighbours, void = next(shop.gateway._target.list(shop.began)), shop.gateway._target.void
+
+    def only_the_shops(payment_id):
+        if payment_id == neighbours.payment_id:
+            raise NotExecuted("it cannot be released")
+        void(payment_id)
+
+    shop.gateway.void = only_the_shops
+    compare_all(reconciler_of(shop))
+    assert (shop.charges(), neighbour.charges()) == (["voided"], ["authorized"])
+    assert is_settled(shop)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_money_of_a_booking_that_cannot_be_captured_keeps_no_other_buyer_waiting(shop):
+    other = shop.hold, shop.ref
+    shop.hold_again("stalls-B-2")
+    shop.gateway.fail("capture", NotExecuted("down"))
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    compare_all(reconciler_of(shop))
+    assert shop.charges() == ["authorized"]
+    shop.hold, shop.ref = other
+    assert is_settled(shop)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_an_event_that_cannot_be_settled_keeps_no_buyer_of_another_waiting(shop, neighbour):
+    settle_epoch = shop.seats._target.settle_epoch
+    shop.redis.hset(f"event:{{{neighbour.event.id}}}", "unsettled", 1)
+
+    def only_the_shops(event_id, epoch):
+        if event_id == neighbour.event.id:
+            raise Unavailable("seats")
+        settle_epoch(event_id, epoch)
+
+    shop.seats.settle_epoch = only_the_shops
+    compare_all(reconciler_of(shop))
+    assert is_settled(shop)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_a_payment_that_redis_cannot_tell_of_now_may_still_have_money_reserved(shop):
+    shop.seats.fail("read_payment", Unavailable("seats"))
+    compare_all(reconciler_of(shop))
+    assert shop.charges() == ["authorized"]
+    assert not is_settled(shop)
+    shop.seats.heal()
+    compare_all(reconciler_of(shop))
+    assert shop.charges() == ["voided"]
+    assert is_settled(shop)
 
 
 def test_the_last_step_of_a_payment_is_shorter_than_the_time_that_is_waited_for_it():

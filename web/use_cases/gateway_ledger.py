@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -28,7 +28,8 @@ class GatewayLedger:
 
     ``unsettled`` are the epochs, by event, in which money of before may still be reserved. They
     began so long ago that all of it has settled and is in this list: when the list has been
-    compared, and no repair failed, none is left.
+    compared, none is left, except in the events of ``_unclear``, where a payment without a booking
+    could not be looked up or repaired.
     """
 
     seats: SeatStore
@@ -39,9 +40,7 @@ class GatewayLedger:
     unsettled: Mapping[str, str]
     opened_at: datetime
     payments: Iterator[GatewayPayment]
-
-    def __post_init__(self) -> None:
-        self._not_done_before = self.repairs.not_done
+    _unclear: set[str] = field(default_factory=set, init=False)
 
     def compare(self, until_s: float) -> bool:
         """As many pages as there is time for, one at least; ``until_s`` is on the monotonic clock.
@@ -50,9 +49,10 @@ class GatewayLedger:
             self._compare_page(page)
             if time.monotonic() > until_s:
                 return False
-        if self.repairs.not_done == self._not_done_before and not self.repairs.dry_run:
-            for event_id, epoch in self.unsettled.items():
-                self.seats.settle_epoch(event_id, epoch)
+        if not self.repairs.dry_run:
+            for event_id in sorted(self.unsettled.keys() - self._unclear):
+                with self.repairs.isolate_failure(event_id):
+                    self.seats.settle_epoch(event_id, self.unsettled[event_id])
         return True
 
     def _compare_page(self, page: Sequence[GatewayPayment]) -> None:
@@ -67,8 +67,11 @@ class GatewayLedger:
             booking = bookings.get(payment.metadata["booking_id"])
             if booking and booking.payment_id != payment.payment_id:
                 booking = None
+            failures = self.repairs.not_done
             with self.repairs.isolate_failure(payment.payment_id):
                 self._compare(payment, booking)
+            if self.repairs.not_done > failures and not booking:
+                self._unclear.add(payment.metadata["event"])
 
     def _compare(self, payment: GatewayPayment, booking: Booking | None) -> None:
         payment_id, status = payment.payment_id, payment.status
@@ -93,5 +96,6 @@ class GatewayLedger:
             # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
             return attempt.event_id not in self.unsettled
         except Refusal:
+            self._unclear.add(attempt.event_id)
             return True  # Redis does not know now; ask again in the next round.
         return receipt is None
