@@ -568,6 +568,29 @@ def test_an_event_that_stays_away_and_has_no_file_is_reported_once(
     assert caplog.text.count(listed) == 1
 
 
+def test_an_event_whose_worker_died_before_it_was_open_is_opened_without_its_file(
+    shop, reconciler, monkeypatch
+):
+    pay_until(shop, "authorize")
+    reconciler.round()
+    lose(shop)
+    shop.seats.fail("open_event", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        reconciler.round()
+    shop.seats.heal()
+    restarted = reconciler_of(shop)
+    restarted.declare([])
+    restarted.round()
+    assert not restarted.repairs, "somebody may be opening it"
+    monkeypatch.setattr(reconciliation, "OPENING_PATIENCE", timedelta(0))
+    restarted.round()
+    assert restarted.repairs["reopened"] == 1
+    shop.let_leases_run_out()
+    restarted.round()
+    assert shop.pay().replayed
+    shop.hold_again("stalls-B-2")
+
+
 def test_an_event_whose_file_came_later_waits_to_be_opened_and_is_reported_once(
     shop, reconciler, caplog
 ):

@@ -265,9 +265,13 @@ class Reconciler:
         else:
             # Most likely the organiser's command is opening it at this moment.
             since = self._missing_since.setdefault(event_id, now)
-            if now - since >= OPENING_PATIENCE:
-                log.error("%s: it is listed, not in Redis, and has no file", event_id)
-                self._missing_since[event_id] = _LATER_THAN_ALL
+            if now - since < OPENING_PATIENCE:
+                return
+            if built := self._catalogue.current_events([event_id]):
+                self._on_sale[event_id] = built[0]
+                return self._reopen(event_id, "it was built, and not opened", under_way)
+            log.error("%s: it is listed, not in Redis, and has no file", event_id)
+            self._missing_since[event_id] = _LATER_THAN_ALL
 
     def _reopen(
         self, event_id: str, reason: str, under_way: UnderWay, revision_now: int = 0
