@@ -160,19 +160,18 @@ class RedisClient:
         return {}
 
     def _send(self, calls: list[ScriptCall]) -> list[list[Any] | Exception]:
-        """All in one round trip, and another one for what Redis has not loaded."""
-        answers = self._pipeline(calls)
-        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            for script in {calls[n].script for n in unknown}:
-                self.commands.script_load(script.source)
-            again = self._pipeline([calls[n] for n in unknown])
-            for n, answer in zip(unknown, again, strict=True):
-                answers[n] = answer
-        return answers
-
-    def _pipeline(self, calls: list[ScriptCall]) -> list[list[Any] | Exception]:
+        """All in one round trip, and another one for what Redis has not loaded: with the scripts
+        themselves, because others may empty Redis's cache of scripts at any moment."""
         pipeline = self.commands.pipeline(transaction=False)
         for call in calls:
             pipeline.evalsha(call.script.sha, len(call.script.keys), *call.arguments)
-        return pipeline.execute(raise_on_error=False)
+        answers: list[list[Any] | Exception] = pipeline.execute(raise_on_error=False)
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            for n in unknown:
+                script, arguments = calls[n]
+                pipeline.eval(script.source, len(script.keys), *arguments)
+            again = pipeline.execute(raise_on_error=False)
+            for n, answer in zip(unknown, again, strict=True):
+                answers[n] = answer
+        return answers
