@@ -16,6 +16,7 @@ NOT_A_PROBLEM = {PaymentPending}
 EXAMPLES = {
     int: 1,
     str: "stalls",
+    str | None: None,
     tuple[str, ...]: ("stalls-A-1",),
 }
 
