@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import msgspec
 
 from web.domain.refusals import PaymentPending, Refusal
-from web.domain.sales import Booking, Receipt
+from web.domain.sales import LAST_STEP_S, Booking, Receipt
 from web.http.problems import problem_of
 from web.ports.payment_gateway import GatewayPayment
+
+COMPARED_WITHIN_S = 10.0
+"""How soon the worker comes to a comparison that is due: a round, and what may hold one up."""
 
 NO = frozenset(
     {
@@ -152,8 +155,14 @@ class Rules:
         seats = read_map()
         if seats is None:
             return
+        # What was booked after the loss by a payment of before it, the worker sees when it compares
+        # the event once more: it was built again by the end of the first of these rounds.
+        first_s = next(look_s for look_s in self._looked_at_s if look_s > self._lost_at_s)
+        compared_at_s = first_s + LAST_STEP_S + COMPARED_WITHIN_S
         for booking in self._bookings().values():
             if booking.refunded_at or self._booked_at_s[booking.id] >= began_s:
+                continue
+            if self._booked_at_s[booking.id] > self._lost_at_s and began_s <= compared_at_s:
                 continue
             held_at_s = self._held_at_s.get(booking.hold_id, 0.0)
             if not any(held_at_s < look_s <= self._lost_at_s for look_s in self._looked_at_s):

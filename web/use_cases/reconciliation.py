@@ -306,6 +306,9 @@ class Reconciler:
             if number and time.monotonic() >= until_s:
                 self.has_more = True
                 return
+            if event_id not in self._compared:
+                # A worker before this one may have opened it again a moment ago.
+                self._compare_again.setdefault(event_id, now + LAST_STEP)
             self._compared[event_id] = _Comparison(now, None)
             if self._compare_again.get(event_id, _LATER_THAN_ALL) <= now:
                 del self._compare_again[event_id]
