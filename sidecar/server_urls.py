@@ -1,15 +1,34 @@
 """URLs of Redis and MongoDB, checked before a client library parses them: libraries detect an error
 late, and may show a part of the password.
 
-Only what all spellings share. The libraries check the options that follow the question mark.
+Redis's are spelt as in the `limits` library, because redis-py has none for Sentinel and Cluster.
+The libraries check the options that follow the question mark.
 """
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+RedisKind = Literal["server", "sentinel", "cluster"]
+REDIS_KINDS: tuple[RedisKind, ...] = get_args(RedisKind)
+REDIS_SCHEMES: Mapping[str, RedisKind] = {
+    "redis": "server",
+    "rediss": "server",
+    "unix": "server",
+    "redis+sentinel": "sentinel",
+    "rediss+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "cluster",
+}
+"""`valkey` may stand for `redis` and `valkeys` for `rediss`, as in Valkey's own tools."""
+
+REDIS_PORT = 6379
+SENTINEL_PORT = 26379
+SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
+"""For the Sentinels themselves, with what redis-py calls them."""
+
 MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
 
 MAX_PORT = 65535
@@ -32,20 +51,110 @@ class _Parts(NamedTuple):
     query: str
 
 
-def check_redis_url(name: str, url: str) -> None:
+@dataclass(frozen=True)
+class RedisServers:
+    """What a Redis URL names."""
+
+    kind: RedisKind
+    hosts: tuple[tuple[str, int], ...]
+    """Host and port of the server, of the Sentinels, or of nodes of the cluster. A Unix socket has
+    none."""
+
+    service: str
+    """Which the Sentinels watch; empty otherwise."""
+
+    server_url: str
+    """As redis-py reads it, with scheme `redis`, `rediss` or `unix`. For Sentinel and Cluster it
+    says how to log in to every server, and its host is only the first of the list."""
+
+    sentinel_options: Mapping[str, str]
+    """How to log in to the Sentinels, as redis-py's keyword arguments ``username`` and
+    ``password``."""
+
+
+def redis_servers(
+    name: str, url: str, *, kinds: Collection[RedisKind] = REDIS_KINDS
+) -> RedisServers:
     """Raises ValueError, which begins with ``name`` and shows nothing of the address."""
-    parts = _parts_of(name, url, REDIS_SCHEMES, "/?#")
+    url = re.sub(r"^valkey(?=s?[+:])", "redis", url)
+    schemes = [scheme for scheme, kind in REDIS_SCHEMES.items() if kind in kinds]
+    given = REDIS_SCHEMES.get(url.partition("://")[0])
+    if given not in (None, *kinds):
+        raise ValueError(
+            f"{name} cannot be a {given}: its keys must all be on one server, so give it a Redis "
+            "of its own"
+        )
+    parts = _parts_of(name, url, schemes, "/?#")
+    kind = REDIS_SCHEMES[parts.scheme]
+    if parts.query and not all("=" in option for option in parts.query.split("&")):
+        raise ValueError(f"{name} must have options as name=value after the question mark")
+    server_url = url if kind == "server" else _server_url(parts)
     try:
-        urlsplit(url)
+        urlsplit(server_url)
     except ValueError:
         raise ValueError(f"{name} cannot be read: {_ENCODE}") from None
     if parts.scheme == "unix":
         if parts.hosts or len(parts.path) < 2:
             raise ValueError(f"{name} must have a path after unix://, as in unix:///run/redis.sock")
-        return
-    check_host(name, parts.hosts, f"; {_ENCODE}")
-    if not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        return RedisServers(kind, (), "", url, {})
+
+    if kind == "server" and "," in parts.hosts:
+        several = (f"{parts.scheme}+{kind}://" for kind in kinds if kind != "server")
+        raise ValueError(f"{name} has several hosts: it must begin with {' or '.join(several)}")
+    hosts = parts.hosts.split(",")
+    for host in hosts:
+        if kind != "server":
+            _check_given(name, host, parts.scheme)
+        check_host(name, host, f"; {_ENCODE}")
+    service, database = _service_and_database(name, parts)
+    if not re.fullmatch(r"(/[0-9]*)?", database):
         raise ValueError(f"{name} must end with the number of a database, as in /0")
+    options = dict(parse_qsl(parts.query))
+    if kind == "cluster" and (options.get("db") or database).strip("/0"):
+        raise ValueError(f"{name} must end with /0 or without a database: a cluster has no other")
+    own_options = SENTINEL_OPTIONS if kind == "sentinel" else {}
+    return RedisServers(
+        kind,
+        tuple(_address(name, host, SENTINEL_PORT if service else REDIS_PORT) for host in hosts),
+        service,
+        server_url,
+        {name: options[option] for option, name in own_options.items() if option in options},
+    )
+
+
+def _server_url(parts: _Parts) -> str:
+    """Of a URL with several hosts."""
+    scheme, _, kind = parts.scheme.partition("+")
+    userinfo = "" if parts.userinfo is None else f"{parts.userinfo}@"
+    host = parts.hosts.partition(",")[0]
+    path, query = parts.path, parts.query
+    if kind == "sentinel":
+        path = "".join(path[1:].partition("/")[1:])
+        of_servers = (o for o in query.split("&") if o.partition("=")[0] not in SENTINEL_OPTIONS)
+        query = "&".join(of_servers)
+    return f"{scheme}://{userinfo}{host}{path}" + (f"?{query}" if query else "")
+
+
+def _service_and_database(name: str, parts: _Parts) -> tuple[str, str]:
+    """The service is empty but for Sentinel. Raises ValueError."""
+    if REDIS_SCHEMES[parts.scheme] != "sentinel":
+        return "", parts.path
+    service, slash, database = parts.path[1:].partition("/")
+    if not service or (service.isdecimal() and not slash):
+        raise ValueError(
+            f"{name} must name the service that the Sentinels watch, as in "
+            f"{parts.scheme}://host:{SENTINEL_PORT}/mymaster/0"
+        )
+    return unquote(service), slash + database
+
+
+def _address(name: str, host: str, default_port: int) -> tuple[str, int]:
+    """Of what ``check_host`` has let pass. Raises ValueError."""
+    try:
+        split = urlsplit(f"//{host}")
+    except ValueError:
+        raise ValueError(f"{name} has a host in brackets that is no IPv6 address") from None
+    return unquote(split.hostname or "localhost"), split.port or default_port
 
 
 def check_mongodb_uri(name: str, uri: str) -> None:
@@ -58,8 +167,7 @@ def check_mongodb_uri(name: str, uri: str) -> None:
             raise ValueError(f"{name} cannot be read: {_ENCODE}")
     hosts = parts.hosts.split(",")
     for host in hosts:
-        if not host or host.startswith(":"):
-            raise ValueError(f"{name} has no host where one must be, as in {parts.scheme}://host")
+        _check_given(name, host, parts.scheme)
         check_host(name, host, f"; {_ENCODE}")
     if parts.scheme == "mongodb+srv" and (len(hosts) > 1 or ":" in parts.hosts):
         raise ValueError(f"{name} must have one host and no port after mongodb+srv://")
@@ -81,6 +189,11 @@ def _parts_of(name: str, url: str, schemes: Sequence[str], ends: str) -> _Parts:
     if cut_short and not (scheme == "unix" and not authority):
         raise ValueError(f"{name} cannot be read: {_ENCODE}")
     return _Parts(scheme, userinfo if has_user else None, hosts, path, query)
+
+
+def _check_given(name: str, host: str, scheme: str) -> None:
+    if not host or host.startswith(":"):
+        raise ValueError(f"{name} has no host where one must be, as in {scheme}://host")
 
 
 def check_host(name: str, text: str, hint: str = "") -> None:

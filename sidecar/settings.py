@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.env_file import add_env_file
-from sidecar.server_urls import check_redis_url
+from sidecar.server_urls import redis_servers
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def __post_init__(self) -> None:
         check_socket_path("LIMITER_SOCKET", self.limiter_socket)
         if self.limiter_redis_url:
-            check_redis_url("LIMITER_REDIS_URL", self.limiter_redis_url)
+            redis_servers("LIMITER_REDIS_URL", self.limiter_redis_url, kinds=("server", "sentinel"))
 
 
 def parse_rate(text: str) -> Rate:

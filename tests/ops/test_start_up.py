@@ -365,7 +365,9 @@ URLS_THAT_CANNOT_BE_READ = [
     ("REDIS_URL", "redis://:pre[cious@127.0.0.1/0", "percent-encode it"),
     ("REDIS_URL", "redis://127.0.0.1/first", "must end with the number of a database"),
     ("REDIS_URL", "unix://", "must have a path after unix://"),
-    ("REDIS_URL", "localhost", "must begin with redis://, rediss:// or unix://"),
+    ("REDIS_URL", "localhost", "must begin with redis://, rediss://, unix://, redis+sentinel://"),
+    ("REDIS_URL", "redis+sentinel://:pre/cious@h/shop", "percent-encode it"),
+    ("REDIS_URL", "redis+sentinel://u:precious@a,b", "must name the service"),
 ]
 
 
