@@ -16,10 +16,14 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080)
 # Python may keep what it compiles, whatever the environment says: the second run collects the tests
 # in half the time.
 test: export PYTHONDONTWRITEBYTECODE =
+# Both parts, also after the first has failed.
 test: ## the whole suite, WORKERS (3) files at once, each worker with real servers of its own
 	@ops/install.sh test
-	@$(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
-	@$(PYTHON_OF_VENV) -m pytest -m alone
+	@trap 'exit 130' INT; failed=0; \
+	    $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	        -m "not alone" || failed=1; \
+	    $(PYTHON_OF_VENV) -m pytest -m alone || failed=1; \
+	    exit $$failed
 
 test-unit: ## the tests that start nothing, in seconds
 	@ops/install.sh test
