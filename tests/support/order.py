@@ -9,7 +9,7 @@ LONGEST_FILES = """
     browser/test_cards.py browser/test_map.py browser/test_time_and_forms.py
     browser/test_one_address.py browser/test_two_languages.py faults/test_faults.py
     attacks/test_cross_site.py simulator/test_simulator.py cli/test_organiser_commands.py
-    ops/test_start_up.py faults/test_partial_loss.py ops/test_install.py
+    ops/test_redis_groups.py ops/test_start_up.py faults/test_partial_loss.py ops/test_install.py
     cli/test_tickets_command.py ops/test_ops_servers.py nginx/test_nginx_renderings.py
     ops/test_payment_sandbox.py ops/test_run.py adapters/test_stripe_gateway.py
     sidecar/test_shared_limit.py adapters/test_model.py attacks/test_slow_clients.py
