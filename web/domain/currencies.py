@@ -2,8 +2,9 @@
 
 From https://docs.stripe.com/currencies: the presentment currencies, and its sections "Zero-decimal
 currencies", "Three-decimal currencies", "Special cases" and "Minimum and maximum charge amounts".
-ISO 4217 and CLDR, and so babel and browsers, have other digits for some currencies; a wrong one is
-off by a factor of a hundred. Amounts everywhere are integers in the minor unit defined here.
+ISO 4217 and CLDR, and so babel and browsers, differ in the number of decimals of some currencies; a
+mistake would be off by a factor of a hundred. Amounts everywhere are integers in the minor unit
+defined here.
 """
 
 from collections import Counter
@@ -18,17 +19,17 @@ _ALL = """
     PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SEK SGD SHP SLE SOS SRD STD SZL THB TJS TND TOP TRY
     TTD TWD TZS UAH UGX USD UYU UZS VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW
 """.split()
-"""Which of them an account may use depends on its country: the gateway decides."""
+"""Which of these an account may use depends on its country: the gateway decides."""
 
 _ZERO_DECIMAL = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
 """One minor unit is one unit. Stripe lists UGX here as well, and then makes it a special case."""
 
 _THREE_DECIMAL = frozenset("BHD JOD KWD OMR TND".split())
-"""In thousandths, of which the last digit has to be 0."""
+"""Amounts are in thousandths, and their last digit must be 0."""
 
 _WHOLE_UNITS = frozenset(("ISK", "UGX"))
-"""The special cases: in hundredths, which have to be 00. HUF and TWD are whole for payouts only;
-charges have two decimals like any other."""
+"""The special cases: amounts are in hundredths, which must be 00. HUF and TWD are whole for payouts
+only; their charges have two decimals like any other."""
 
 _MINIMUM = {
     "AED": "2.00",
@@ -90,17 +91,17 @@ of the currency in which the account is paid out, "$0.50 US or equivalent"
 next 1, 2 or 5 of its size, because rates move. Stripe may still refuse an amount so small."""
 
 _MAX_DIGITS = {"ARS": 12, "COP": 10, "IDR": 12, "INR": 9}
-"""Of the minor unit, where the smallest payment does not say that it is a tiny one."""
+"""Digits of the largest amount in the minor unit, where they do not follow from _TINY."""
 
 _TINY = 10_000
-"""A minor unit is tiny when the smallest payment, about half a US dollar, has so many of it."""
+"""A minor unit is tiny when the smallest payment, about half a US dollar, has at least so many."""
 
 MAX_DIGITS_OF_A_CARD = 12
-"""Stripe takes so many with most cards, and eight with every payment method. Eight are enough but
-for tiny units, of which they may be less than a hundred dollars."""
+"""Stripe accepts this many with most cards, and eight with every payment method. Eight are enough
+except for tiny units, where they may be worth less than a hundred dollars."""
 
 MAX_DIGITS_OF_EVERY_CARD = 9
-"""American Express takes no more, says Stripe, "in most currencies"."""
+"""American Express accepts no more "in most currencies", according to Stripe."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Currency:
 
     @property
     def largest_minor(self) -> int:
-        """That a payment can be."""
+        """The largest possible payment."""
         return self.max_minor - self.max_minor % self.step_minor
 
     def amount(self, minor: int) -> Decimal:
@@ -128,8 +129,8 @@ class Currency:
         return Decimal(minor).scaleb(-self.digits)
 
     def written(self, minor: int) -> str:
-        """``GBP 1,250.00``, ``ISK 1,500``: for logs and terminals, whose reader's language nobody
-        knows. Also of numbers too large for a Decimal."""
+        """``GBP 1,250.00``, ``ISK 1,500``: for logs and terminals, whose reader's language is
+        unknown. Also for numbers too large for a Decimal."""
         whole, rest = divmod(minor, 10**self.digits)
         if not self.digits or (self.has_no_fractions and not rest):
             return f"{self.code} {whole:,}"
@@ -157,14 +158,14 @@ CURRENCIES = {code: _currency(code) for code in _ALL}
 
 
 def currency_of(code: str) -> Currency:
-    """Also for a currency that no payment can be in, of an event opened when any three capitals
-    were accepted: it is shown with two decimals, like most."""
+    """Also for an unknown currency, of an event opened when any three capitals were accepted: it is
+    shown with two decimals, like most."""
     return CURRENCIES.get(code) or Currency(code)
 
 
 def nearest(code: str, most: int = 3) -> list[str]:
-    """Those that a mistyped code may have meant, likeliest first: as many of the same letters as
-    can be, and then as many in the same place."""
+    """The codes most similar to a mistyped one: by the number of common letters, then by those in
+    the same place."""
     typed = code.upper()
 
     def unlike(known: str) -> tuple[int, int]:

@@ -20,10 +20,10 @@ SectionKind = Literal["seated", "general"]
 CLIENTS_OF_A_NETWORK = 4
 
 
-NETWORKS_OF_A_HALL = 50
+NETWORKS_OF_AN_EVENT = 50
 """Unless the event says otherwise, an IPv6 network may hold as many seats as four clients, or a
-fiftieth of the hall where that is more. Many buyers of a large event share a carrier's network; for
-a small event the seats of four clients are already a large share."""
+fiftieth of all seats if that is more. Many buyers of a large event share a carrier's network; for a
+small event the seats of four clients are already a large share."""
 
 
 class SeatState(StrEnum):
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the hall with one price. Its rows are listed best first."""
+    """A part of the venue with one price. Its rows are listed best first."""
 
     id: str
     name: str
@@ -130,7 +130,7 @@ class Event:
         if self.max_held_per_network is not None:
             return self.max_held_per_network
         of_clients = CLIENTS_OF_A_NETWORK * self.max_held_per_client
-        return max(of_clients, len(self.seats) // NETWORKS_OF_A_HALL)
+        return max(of_clients, len(self.seats) // NETWORKS_OF_AN_EVENT)
 
     @cached_property
     def layout(self) -> str:
@@ -152,7 +152,7 @@ class Event:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Seat id to its position in layout order, from 0."""
+        """Seat id to position in layout order, from 0."""
         return {seat: position for position, seat in enumerate(self.seats)}
 
     @cached_property
@@ -207,7 +207,7 @@ GENERAL_ROW = "GA"
 
 
 def seat_name(seat: str, section: Section | None = None) -> str:
-    """For people. For a section whose name is not known, from its id."""
+    """For people. If the section is not known its name is derived from its id."""
     section_id, row_id, number = seat.rsplit("-", 2)
     name = section.name if section else name_of_id(section_id)
     general = section.kind == "general" if section else row_id == GENERAL_ROW

@@ -1,4 +1,5 @@
-"""The ways in which a sale can say no. ``web/http/problems.py`` says how each looks to a client."""
+"""The ways in which a sale can refuse a request. ``web/http/problems.py`` turns each into a
+response."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +7,13 @@ from dataclasses import dataclass
 from web.domain.sales import MAX_REFUSED_CARDS
 
 NOT_COMPLETED = "not_completed"
-"""The reason of a decline that no bank gave: the payment broke off before the card was charged."""
+"""The reason of a decline that did not come from a bank: the payment was interrupted before the
+card was charged."""
 
 
 NOT_ACCEPTED = "not_accepted"
-"""Another that no bank gave: the gateway takes no payment like this from this shop, whatever the
-card."""
+"""The reason of another decline that did not come from a bank: the gateway takes no such payment
+from this shop, whatever the card."""
 
 
 def _listed(value: object) -> str:
@@ -19,8 +21,8 @@ def _listed(value: object) -> str:
 
 
 class Refusal(Exception):
-    """An expected no: part of a sale, not an accident. ``web/http/problems.py`` says how each one
-    looks to a client, ``str()`` what logs and terminals say."""
+    """An expected refusal: part of a sale, not an error. ``web/http/problems.py`` turns it into a
+    response, ``str()`` into the text for logs and terminals."""
 
     def __str__(self) -> str:
         """``seat taken: stalls-A-1``."""
@@ -77,7 +79,7 @@ class TooManyHeld(Refusal):
 
 @dataclass(eq=False)
 class TooManyHeldByNetwork(TooManyHeld):
-    """Its client may have nothing to do with it: others in its IPv6 network hold the seats."""
+    """The client itself may hold none: others in its IPv6 network hold the seats."""
 
 
 @dataclass(eq=False)
@@ -88,7 +90,7 @@ class BasketFull(Refusal):
 
 
 class HoldNotFound(Refusal):
-    """No such hold, or not with this token: which of the two is nobody's business."""
+    """No such hold, or not with this token: the client must not learn which of the two."""
 
 
 class BookingNotFound(Refusal):
@@ -96,8 +98,8 @@ class BookingNotFound(Refusal):
 
 
 class EventChanged(Exception):
-    """The event was opened again with another definition since the caller looked it up: what the
-    caller knows of positions and prices is out of date, nothing was done, and it should look again.
+    """The event was opened again with another definition since the caller looked it up. The
+    caller's positions and prices are out of date; nothing was done, and it should look again.
     """
 
     def __str__(self) -> str:
@@ -109,7 +111,7 @@ class HoldExpired(Refusal):
 
 
 class AlreadyExtended(Refusal):
-    """A hold gets its time once more only once."""
+    """A hold can be extended only once."""
 
 
 @dataclass(eq=False)
@@ -125,14 +127,14 @@ class PaymentInProgress(Refusal):
 
 @dataclass(eq=False)
 class PaymentPending(Refusal):
-    """The outcome of a charge is not known yet; the worker will find out. ``key_digest`` names the
-    payment among those of its hold."""
+    """The outcome of a charge is not known yet; the worker will find out. ``key_digest`` identifies
+    the payment among those of its hold."""
 
     key_digest: str
 
 
 class PaymentNotFound(Refusal):
-    """No such payment, or it left nothing to tell: its key may be used (again)."""
+    """No such payment, or it ended without an outcome: its key may be used (again)."""
 
 
 @dataclass(eq=False)
@@ -153,7 +155,7 @@ class PaymentDeclined(Refusal):
 
 @dataclass(eq=False)
 class EarlierRefusal(Refusal):
-    """The refusal that an idempotency key got before; it is its final answer."""
+    """The refusal that an idempotency key got before; it is the key's final response."""
 
     refusal: PaymentDeclined | SeatTaken
 
@@ -168,8 +170,8 @@ class IdempotencyKeyReused(Refusal):
 
 @dataclass(eq=False)
 class Unavailable(Refusal):
-    """A part cannot be reached, nothing happened, and a retry is safe. ``answer``: what it said, in
-    its own words, when it is there and cannot do what was asked."""
+    """A part cannot be reached; nothing happened, and a retry is safe. ``answer`` is the part's own
+    error message if it can be reached but cannot execute the call."""
 
     part: str
     retry_after_s: int = 1
@@ -182,17 +184,17 @@ class Unavailable(Refusal):
 
 
 class NotKnownNow(Unavailable):
-    """Redis was lost with a hold a moment ago, and its payment may still be booked. A little later
-    it is known what became of it."""
+    """Redis has just lost a hold whose payment may still be booked. The outcome will be known a
+    little later."""
 
     def __str__(self) -> str:
         return "Redis has lost the hold a moment ago, and its payment may still be booked"
 
 
 class PaymentsClosed(Unavailable):
-    """The payment gateway does not let the shop in: nobody can pay until the operator has mended
-    the shop's key or account there."""
+    """The payment gateway rejects the shop's key or account: nobody can pay until the operator has
+    fixed it."""
 
 
 class PaymentsBusy(Unavailable):
-    """The payment gateway has no time for one more payment now."""
+    """The payment gateway cannot take one more payment right now."""

@@ -54,8 +54,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class HoldRef:
-    """A hold as a client names it. ``token`` is what the client shows as proof that the hold is its
-    own, and may be wrong."""
+    """A hold as a client names it. ``token`` is the client's proof that the hold is its own, and
+    may be wrong."""
 
     event_id: str
     hold_id: str
@@ -161,7 +161,7 @@ class Booking:
         )
 
     def receipt_now(self) -> Receipt:
-        """The same, and whether it was refunded since."""
+        """The same, but with its current status."""
         return replace(self.receipt(), status="refunded") if self.refunded_at else self.receipt()
 
 
@@ -175,8 +175,8 @@ def hold_id_of(booking_id: str) -> str:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The nearest possible moment: the last evening of the year 9999 in America does not exist in
-    UTC. Files can no longer have it, but could when their events were opened."""
+    """``moment`` in UTC, or the nearest moment that exists there: the last evening of the year 9999
+    in America does not. Files can no longer have it, but could when their events were opened."""
     try:
         return moment.astimezone(UTC)
     except OverflowError:

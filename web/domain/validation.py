@@ -10,11 +10,11 @@ import msgspec
 
 MAX_NAME_LENGTH = 200
 MAX_EMAIL_LENGTH = 254
-"""As RFC 5321 has it."""
+"""The limit of RFC 5321."""
 
 DECOMPOSED = 4
-"""Characters that one composed character may have come as. Longer texts are not even composed: of
-30,000 marks over one letter that takes most of a second, the square of their number."""
+"""Characters that one composed character may be decomposed into. Longer texts are not composed at
+all, because that takes quadratic time: most of a second for 30,000 marks over one letter."""
 
 MAX_PAYMENT_METHOD_LENGTH = 255
 PAYMENT_METHOD = r"^[A-Za-z0-9_]*\Z"
@@ -22,8 +22,8 @@ PAYMENT_METHOD = r"^[A-Za-z0-9_]*\Z"
 MAX_SEATS_NAMED = 100
 """In one request; an event allows fewer in a hold."""
 
-# No mail reaches a name that RFC 6761 reserves, such as .test, and nobody has one by mistake: test
-# systems sell to such addresses.
+# Accept the domains that RFC 6761 reserves, such as .test. No mail reaches them, but test systems
+# sell to such addresses, and nobody types one by mistake.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _JOINERS = "\u200c\u200d"
@@ -58,8 +58,8 @@ _VIRAMA = 9
 
 
 def name_of(text: str) -> str:
-    """A person's name, composed (NFC), without spaces around it: one line with at least one letter
-    or digit, in any script. Raises ValueError, which says what it must have."""
+    """A person's name in NFC, without surrounding spaces: one line with at least one letter or
+    digit, in any script. Raises ValueError, whose message says what it must have."""
     name = text.strip(_SPACES)
     if len(name) <= DECOMPOSED * MAX_NAME_LENGTH:
         name = unicodedata.normalize("NFC", name)
@@ -72,16 +72,16 @@ def name_of(text: str) -> str:
 
 
 def check_title(text: str) -> None:
-    """Of an event, a venue, a section: one line in which something shows, "!!!" too. Raises
-    ValueError, which says what it must have."""
+    """Checks the name of an event, a venue or a section: one line with a visible character, even
+    just "!!!". Raises ValueError, whose message says what it must have."""
     _refuse_invisible(text)
     if not any(_is_visible(character) for character in text):
         raise ValueError("must have a letter, a digit or another character that shows")
 
 
 def email_of(text: str) -> str:
-    """An e-mail address in the spelling to keep: without spaces around it, the domain in small
-    letters, in its own script and not in Punycode. Raises ValueError, which says what is wrong.
+    """An e-mail address in normalised form: without surrounding spaces, the domain in lower case
+    and in its own script, not Punycode. Raises ValueError, whose message says what is wrong.
 
     There is no DNS lookup: it would cost a buyer seconds of a flash sale, and can fail.
     """
@@ -118,7 +118,7 @@ def _belongs_in_name(name: str, place: int) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    """Whether it shows, by itself or on the one before it; "" does not."""
+    """Whether it is visible, by itself or on the preceding character; "" is not."""
     return (
         character != ""
         and _category(character)[0] in "LMNPS"
@@ -133,8 +133,8 @@ def _is_variation_selector(character: str) -> bool:
 
 
 def _category(character: str) -> str:
-    """Unicode's general category. The planes of Han letters get new ones each few years, which this
-    Python may not know yet, and there are names among them."""
+    """Unicode's general category. Every few years new Han characters are added, some of them used
+    in names, which this Python may not know yet."""
     category = unicodedata.category(character)
     in_han_planes = 0x2_0000 <= ord(character) < 0x3_FFFE and ord(character) & 0xFFFE != 0xFFFE
     return "Lo" if category == "Cn" and in_han_planes else category
@@ -146,20 +146,20 @@ def _named(character: str) -> str:
 
 
 def number_of(text: str, digits: int) -> int | None:
-    """None when it is not at most so many digits: int() takes more, such as "-1" and "٢"."""
+    """None unless it is 1 to ``digits`` ASCII digits: int() accepts more, such as "-1" and "٢"."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 def field_and_problem(error: msgspec.ValidationError) -> tuple[str, str]:
     """``("sections[0].price", "Expected `int`, got `str`")``; the field is "" for the whole."""
     message = str(error)
-    # At the end: the name of a field, which the sender chose, may contain the same words.
+    # Matched at the end: the name of a field, which the sender chose, may contain the same words.
     place = _PLACE.search(message)
     return (place[1], message[: place.start()]) if place else ("", message)
 
 
 def json_problem(problem: str) -> str:
-    """What msgspec says of a JSON value, in words: ``must be a text, not null``."""
+    """msgspec's message about a JSON value in plain words: ``must be a text, not null``."""
     if wrong := _WRONG_TYPE.fullmatch(problem):
         return f"must be {_JSON_TYPES[wrong[1]]}, not {_JSON_TYPES[wrong[2]]}"
     if size := _WRONG_SIZE.fullmatch(problem):

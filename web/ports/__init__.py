@@ -1,1 +1,1 @@
-"""What the use cases ask of the outside."""
+"""What the use cases need from the outside: protocols that the adapters implement."""

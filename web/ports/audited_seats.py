@@ -1,4 +1,4 @@
-"""What only the audit asks of the store of seats, holds and payments under way."""
+"""The parts of the seat store (seats, holds, payments in progress) that only the audit reads."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class KnownHold:
 
 @dataclass(frozen=True)
 class EventState:
-    """All that Redis knows of an event, at one moment (``now_ms``). ``due`` and ``payments`` are
-    hold id to the moment at which hold or lease runs out; ``clients`` is client or network to the
-    unpaid seats that are counted for it."""
+    """All that Redis knows of an event at one moment (``now_ms``). ``due`` and ``payments`` map
+    hold ids to the moment at which the hold or the lease runs out; ``clients`` maps a client or
+    network to the number of unpaid seats counted for it."""
 
     event: Event
     now_ms: int
@@ -37,7 +37,7 @@ class EventState:
 
 
 class AuditedSeats(Protocol):
-    """All raise Unavailable. The last two read a page at a time."""
+    """Every method raises Unavailable. The last two read a page at a time."""
 
     def snapshot(self, event: Event) -> EventState:
         """Raises EventNotFound, EventChanged."""
@@ -48,5 +48,5 @@ class AuditedSeats(Protocol):
         ...
 
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
-        """All that are kept as the final answers to idempotency keys."""
+        """All receipts stored as the final responses to idempotency keys."""
         ...

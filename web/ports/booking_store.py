@@ -1,4 +1,4 @@
-"""Who bought: what the use cases ask of the store of bookings."""
+"""Who bought: the store of bookings, as the use cases see it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,16 @@ BOOKING_STORE = "booking store"
 
 
 class UnsafeToSell(Exception):
-    """A store is set up in a way with which a promise cannot be kept. The message says how to mend
-    it."""
+    """A store is set up in a way that breaks a guarantee. The message says how to fix it."""
 
 
 class IndexMissing(UnsafeToSell):
-    """The unique index on (event, seats) is not there: without it nothing stops a second sale of
-    a seat, so nothing may be sold."""
+    """The unique index on (event, seats) is missing: without it nothing stops a second sale of a
+    seat, so nothing may be sold."""
 
 
 class InsertUnknown(Exception):
-    """The booking may be in MongoDB or not: the answer to its insert did not arrive."""
+    """The booking may or may not be in MongoDB: there was no response to its insert."""
 
     def __str__(self) -> str:
         return "the booking store did not say whether the booking was stored"
@@ -30,7 +29,7 @@ class InsertUnknown(Exception):
 
 @dataclass(frozen=True)
 class MinuteOfSales:
-    """Seats booked in the minute that begins then, in UTC."""
+    """Seats booked in the minute that begins at ``minute`` (UTC)."""
 
     minute: datetime
     seats: int
@@ -38,8 +37,8 @@ class MinuteOfSales:
 
 @dataclass(frozen=True)
 class Sales:
-    """Of an event, what was refunded left out. ``minutes`` has those in which something was
-    booked."""
+    """An event's sales without refunded bookings. ``minutes`` has only those in which something
+    was booked."""
 
     bookings: int
     revenue_minor: int
@@ -52,28 +51,28 @@ class BookingStore(Protocol):
     def ping(self) -> None: ...
 
     def create_indexes(self) -> None:
-        """Makes the unique index on (event, seats) and what look-ups need, where they are not there
-        yet."""
+        """Creates the unique index on (event, seats) and those that look-ups need, unless they
+        exist."""
         ...
 
     def require_index(self) -> None:
-        """Looks for the unique index, unless it was there just now. Raises IndexMissing."""
+        """Checks that the unique index exists, unless it did a moment ago. Raises IndexMissing."""
         ...
 
     def insert(self, booking: Booking) -> Booking:
         """The commit point of a sale. Returns what is stored: the same booking, or the one that an
-        earlier try of the same hold stored. Raises SeatTaken when a seat is in another booking,
-        InsertUnknown when there was no answer (repeat it)."""
+        earlier attempt for the same hold stored. Raises SeatTaken when a seat is in another
+        booking, InsertUnknown when there was no response (repeat it)."""
         ...
 
     def find(self, booking_id: str) -> Booking | None: ...
 
     def ids_like(self, booking_id: str) -> list[str]:
-        """Of bookings whose ids begin like this one, a few."""
+        """A few ids of bookings that begin like this one."""
         ...
 
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
-        """Those that there are, by id."""
+        """The ones that exist, by id."""
         ...
 
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
@@ -85,31 +84,31 @@ class BookingStore(Protocol):
         ...
 
     def sold_seats(self, event_id: str) -> list[str]:
-        """Of bookings that were not refunded."""
+        """The seats of bookings that were not refunded."""
         ...
 
     def currencies(self, event_id: str) -> set[str]:
-        """Of bookings that were not refunded."""
+        """The currencies of bookings that were not refunded."""
         ...
 
     def sales(self, event_id: str, since: datetime) -> Sales:
-        """Sums of all bookings; ``minutes`` only since then."""
+        """Totals of all bookings; ``minutes`` only from ``since`` on."""
         ...
 
     def begin_refund(self, booking_id: str) -> None:
-        """Notes that the booking is to be refunded; from then on the worker sees to it."""
+        """Records that the booking is to be refunded; from then on the worker makes sure of it."""
         ...
 
     def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
-        """The money is back; the seats may be in another booking. Again changes nothing."""
+        """The money is back; the seats may be in another booking. Idempotent."""
         ...
 
     def end_refund(self, booking_id: str) -> None:
-        """The seats are on sale again; nothing is left to do."""
+        """The seats are on sale again: the refund is complete."""
         ...
 
     def unfinished_refunds(self) -> list[Booking]: ...
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
-        """Oldest first; of all events without ``event_id``."""
+        """Oldest first; those of all events if there is no ``event_id``."""
         ...

@@ -1,4 +1,4 @@
-"""What is on sale: what the use cases ask of the store of events and their definitions."""
+"""What is on sale: the store of events and their definitions, as the use cases see it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,34 +9,35 @@ from web.domain.events import Event
 
 @dataclass(frozen=True)
 class Epoch:
-    """The time since an event was built, or since Redis went back in time. ``name`` is what the ids
-    of the holds made in it end with, "" in an event that a former release has built;
-    ``carried_over`` are the ids of the holds whose payments were under way when it began.
-    ``built_revision``: at which revision the event was built, 0 when that is not known."""
+    """The time since an event was built, or since Redis went back in time. ``name`` is the suffix
+    of the ids of all holds made in it, "" in an event that an earlier release has built;
+    ``carried_over`` has the ids of the holds whose payments were in progress when it began.
+    ``built_revision`` is the revision at which the event was built, 0 if unknown."""
 
     name: str
     carried_over: frozenset[str]
     built_revision: int
 
     def has(self, hold_id: str) -> bool:
-        """Whether a payment for this hold can have been under way in it. The buyers of all others
-        may have heard that nothing was charged."""
+        """Whether a payment for this hold can have been in progress in this epoch. Buyers of all
+        other holds may have been told that nothing was charged."""
         return not self.name or hold_id in self.carried_over or hold_id.endswith(f"_{self.name}")
 
 
 class EventCatalogue(Protocol):
     """All raise Unavailable when the store cannot be reached. Those that return one definition
-    raise it also when the store has lost the event, and EventNotFound when it knows of none."""
+    also raise it when the store has lost the event, and EventNotFound when there is no such
+    event."""
 
     def add(self, event_ids: Iterable[str]) -> None:
-        """Lists events as being on sale, none too: then it is known that there are none. Whoever
-        asks for one that is listed but not there yet is told to come back, not that it does not
-        exist."""
+        """Lists events as being on sale. An empty list counts too: it records that there are none.
+        A request for an event that is listed but not built yet gets "try again", not "does not
+        exist"."""
         ...
 
     def exists(self) -> bool:
-        """Whether it is known what is on sale; False when Redis has lost everything, or nothing was
-        ever added."""
+        """Whether it is known what is on sale; False when Redis has lost everything, or ``add``
+        was never called."""
         ...
 
     def event_ids(self) -> list[str]:
@@ -45,7 +46,7 @@ class EventCatalogue(Protocol):
 
     def cached_event(self, event_id: str) -> Event:
         """The definition this process used last. The steps of SeatStore notice when it is out of
-        date, so the hot path need not ask."""
+        date, so the hot path need not check."""
         ...
 
     def current_event(self, event_id: str) -> Event:
@@ -53,17 +54,17 @@ class EventCatalogue(Protocol):
         ...
 
     def current_events(self, event_ids: Sequence[str]) -> list[Event]:
-        """Their definitions that are on sale now, asked for together. An event that Redis has lost
-        is left out."""
+        """The definitions that are on sale now, in one round trip. An event that Redis has lost is
+        left out."""
         ...
 
     def epoch(self, event: Event) -> str:
-        """Names the time since the event was built, as far as this process knows: what the id of a
-        new hold ends with, so that it is known later whether Redis has lost it. "" for an event
-        that a former release has built. SeatStore.hold_seats and hold_best raise EventChanged when
-        the id that they are given ends with another one than the current."""
+        """The name of the event's epoch, as far as this process knows: the suffix of a new hold's
+        id, which tells later whether Redis has lost the hold. "" for an event that an earlier
+        release has built. SeatStore.hold_seats and hold_best raise EventChanged when the id that
+        they are given has the suffix of another epoch."""
         ...
 
     def current_epoch(self, event_id: str) -> Epoch:
-        """The current one; ``epoch`` is what this process saw last."""
+        """The current epoch, read from the store; ``epoch`` is what this process saw last."""
         ...

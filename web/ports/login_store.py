@@ -1,4 +1,4 @@
-"""Which of the organiser's logins have not ended."""
+"""The organiser's logins that have not ended."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class LoginStore(Protocol):
     """Every method raises Unavailable."""
 
     def begin(self, login_id: str, proof: str, lifetime_s: int) -> None:
-        """``proof`` is given back by proof_of, until the lifetime is over or the login is ended."""
+        """proof_of returns ``proof`` until the lifetime is over or the login is ended."""
 
     def proof_of(self, login_id: str) -> str | None: ...
 

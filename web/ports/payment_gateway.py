@@ -1,4 +1,4 @@
-"""Whose money moved: what the use cases ask of a payment gateway."""
+"""Whose money moved: a payment gateway, as the use cases see it."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ GatewayStatus = Literal["declined", "authorized", "captured", "voided", "refunde
 
 @dataclass(frozen=True)
 class GatewayPayment:
-    """Money reserved on a card (or what became of it) as the gateway's ledger has it. What was
-    given back in part only is still "captured".
+    """Money reserved on a card (or what became of it) as the gateway's ledger has it. A payment
+    that was refunded in part only is still "captured".
 
     ``key`` is the gateway key that made it (PaymentAttempt.gateway_key); ``metadata`` is what
     authorize was given. ``decline`` says why it is "declined", as authorize did.
@@ -30,26 +30,26 @@ class GatewayPayment:
 
 
 class GatewayError(Exception):
-    """The gateway could not be asked, or its answer did not arrive."""
+    """The gateway could not be reached, or its response did not arrive."""
 
 
 class NotExecuted(GatewayError):
-    """Definitely nothing happened: connection refused, told to slow down."""
+    """Definitely nothing happened: connection refused, or rate-limited."""
 
 
 class NotAccepted(NotExecuted):
-    """Nothing happened, and nothing will however often it is asked: an amount that is too small, a
-    currency or a kind of payment that this shop's account cannot take."""
+    """Nothing happened, and repeating the call will not help: the amount is too small, or this
+    shop's account cannot take this currency or kind of payment."""
 
 
 class NotAllowed(NotExecuted):
-    """Nothing happened, and nothing will until the operator has mended the shop's key or account at
+    """Nothing happened, and nothing will until the operator has fixed the shop's key or account at
     the gateway."""
 
 
 class TooBusy(NotExecuted):
-    """Nothing happened: the gateway has no time for the call, or this process has none for one more
-    call of it. After a while there may be."""
+    """Nothing happened: the gateway is overloaded, or this process already has as many calls to it
+    in progress as it may. It may work after a while."""
 
 
 class OutcomeUnknown(GatewayError):
@@ -57,8 +57,8 @@ class OutcomeUnknown(GatewayError):
 
 
 class KeyUsed(GatewayError):
-    """The gateway knows the key from a call that asked for something else. This call did nothing,
-    and with this key none like it ever will."""
+    """The gateway knows the key from a call with other arguments. This call did nothing, and
+    repeating it with this key never will."""
 
 
 class BadSignature(Exception):
@@ -66,9 +66,9 @@ class BadSignature(Exception):
 
 
 class Gateway(Protocol):
-    """Every call but those of webhooks raises NotExecuted or OutcomeUnknown when it has no answer.
-    Every call may be repeated with the same key: it then answers the same and does nothing
-    twice. What a key was used for is remembered for a day at least."""
+    """Every method but those for webhooks raises NotExecuted or OutcomeUnknown when there is no
+    response. Every call may be repeated with the same key: the result is the same and nothing
+    happens twice. Keys are remembered for a day at least."""
 
     def authorize(
         self,
@@ -80,16 +80,16 @@ class Gateway(Protocol):
     ) -> GatewayPayment:
         """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
         step by its owner, InvalidRequest when there is no such payment method or it cannot be used
-        for this, NotAccepted and NotAllowed when no other one could either, KeyUsed when the key
-        was retired, or used with other arguments."""
+        for this, NotAccepted or NotAllowed when no other method could be used either, KeyUsed when
+        the key was retired or used with other arguments."""
         ...
 
     def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
-        """Uses up a key that authorize never had: from now on authorize raises KeyUsed with it,
-        also in a call that is on its way already. Raises KeyUsed when authorize was faster: then
-        there is a payment, which may not be listed yet, or a refusal that left none, and with this
-        key there will be no other. OutcomeUnknown while a call with the key is being carried out. A
-        retired key has no payment, so it is not listed; it is found as one that was voided, with
+        """Use up a key that authorize never got: from now on authorize raises KeyUsed with it, even
+        in a call that is already on its way. Raises KeyUsed when authorize was faster: then there
+        is a payment, which may not be listed yet, or a refusal that left none, and this key will
+        never make another. Raises OutcomeUnknown while a call with the key is being carried out. A
+        retired key has no payment, so it is not listed; find returns it as a voided payment with
         the ``fingerprint`` in its metadata."""
         ...
 
@@ -98,27 +98,27 @@ class Gateway(Protocol):
         ...
 
     def void(self, payment_id: str) -> None:
-        """Let the reserved money go; nothing to do when it was let go before."""
+        """Release the reserved money. Idempotent."""
         ...
 
     def refund(self, payment_id: str, key: str) -> None:
-        """Give all captured money back; nothing to do when it was given back before, whenever and
-        with whatever key. ``key`` is derived from the booking. Raises NotExecuted also when the
-        payment was not captured."""
+        """Give all captured money back; does nothing if that was done before, at any time and with
+        any key. ``key`` is derived from the booking. Raises NotExecuted also when the payment was
+        not captured."""
         ...
 
     def now(self) -> datetime:
-        """The moment by the gateway's clock, in UTC, to the second: what ``created`` of a payment
-        is compared with. The clock of this machine may be wrong by hours."""
+        """The time by the gateway's clock, in UTC, to the second: what a payment's ``created`` is
+        compared with. This machine's clock may be wrong by hours."""
         ...
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
         """The payment that this key made at or after ``since``, from the gateway's own list. None
-        also when the list is late, or the gateway itself does not know yet what became of it."""
+        also when the list lags, or the gateway itself does not know the outcome yet."""
         ...
 
     def find_all(self, keys: Collection[str], since: datetime) -> dict[str, GatewayPayment]:
-        """The same for several keys, in one reading of the list; those that there are, by key."""
+        """The same for several keys, reading the list once; the payments that exist, by key."""
         ...
 
     def list(self, since: datetime) -> Iterator[GatewayPayment]:
@@ -126,12 +126,12 @@ class Gateway(Protocol):
         ...
 
     def verify_webhook(self, payload: bytes, signature: str) -> None:
-        """Raises BadSignature unless the gateway has signed the raw body ``payload`` just now; asks
-        nobody."""
+        """Raises BadSignature unless the gateway has signed the raw body ``payload`` within the
+        last minutes. No I/O."""
         ...
 
     def read_webhook(self, payload: bytes, signature: str) -> GatewayPayment | None:
-        """The payment that the gateway tells of, as it was when that was written: a hint to look,
-        not a fact, for it may be late, repeated, out of order, or never come. None when the event
-        is about something else. Takes and raises what verify_webhook does; asks nobody."""
+        """The payment that the webhook is about, as it was when the webhook was written: a hint to
+        look it up, not a fact, because webhooks may be late, repeated, out of order or lost. None
+        when it is about something else. Takes and raises what verify_webhook does. No I/O."""
         ...

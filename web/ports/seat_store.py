@@ -1,6 +1,6 @@
-"""Who may try: what the use cases ask of the store of seats, holds and payments under way.
+"""Who may try: the store of seats, holds and payments in progress, as the use cases see it.
 
-The adapters in ``web/adapters`` implement the ports; the use cases know nothing else of them.
+The adapters in ``web/adapters`` implement the ports; the use cases know nothing else about them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,15 +29,16 @@ class SeatMap:
 
 @dataclass(frozen=True)
 class EarlierReceipt:
-    """The final answer that an idempotency key got before."""
+    """The final response that an idempotency key got before."""
 
     receipt: Receipt
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where an event is: its revision, and the change that led to it, in one line. No two histories
-    have both, also when Redis went back in time and has as many changes again since."""
+    """A point in an event's history: its revision, and the change that led to it, in one line. No
+    two histories share both, even if Redis went back in time and has made as many changes
+    since."""
 
     revision: int
     change: str
@@ -45,11 +46,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Upkeep:
-    """What an open event needs of the worker: ``expired_holds`` are past their deadline and not
-    swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal does not have the
-    moment at which the caller saw the event, or not that of now. ``epoch`` is the name of the one
-    that the event is in; it ``is_unsettled`` while there may be payments that were under way when
-    it began and that nobody knew of."""
+    """What an open event needs from the worker: ``expired_holds`` are past their deadline and not
+    swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal lacks the moment
+    at which the caller last saw the event, or the current one. ``epoch`` names the event's current
+    epoch, which ``is_unsettled`` while there may be unknown payments that were in progress when it
+    began."""
 
     version: str
     moment: Moment
@@ -62,15 +63,15 @@ class Upkeep:
 
 @dataclass(frozen=True)
 class Broken:
-    """Redis has an event, and has lost ``key`` of it, or a part of what was in it."""
+    """Redis has an event but has lost its ``key``, or a part of what was stored there."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Change:
-    """An entry of the journal. ``seats`` are named as they were at that time; there are none when
-    the event was opened."""
+    """An entry of the journal. ``seats`` have the names of that time; the opening of an event has
+    none."""
 
     revision: int
     change: str
@@ -79,12 +80,12 @@ class Change:
 
 
 class KeysAreEvicted(UnsafeToSell):
-    """Redis throws keys away when its memory is full: an answer that was kept, or a whole event."""
+    """Redis evicts keys when its memory is full: a stored receipt, or a whole event."""
 
 
 class SeatsMoved(Exception):
-    """The new definition has other seats where some are held or sold, or another currency:
-    ``seats``, as the old definition names them."""
+    """The new definition moves or drops ``seats`` that are held or sold, or changes their currency.
+    They have the names of the old definition."""
 
     def __init__(self, seats: tuple[str, ...]):
         super().__init__(seats)
@@ -93,16 +94,16 @@ class SeatsMoved(Exception):
 
 class SeatStore(Protocol):
     """Each method is one atomic step on Redis's clock. All raise Unavailable when Redis cannot be
-    reached or has lost the event, and EventNotFound when it knows of no such event; those that
-    take an Event raise EventChanged when it is out of date. Those that take the id of a hold, and
-    say what became of it, raise NotKnownNow when Redis has lost it a moment ago with its event,
-    which was built anew since: its payment may still be booked."""
+    reached or has lost the event, and EventNotFound when there is no such event; those that take
+    an Event raise EventChanged when it is out of date. Those that take a hold's id and return its
+    outcome raise NotKnownNow when Redis has just lost the hold together with its event, which was
+    rebuilt since: the hold's payment may still be booked."""
 
     def ping(self) -> None: ...
 
     def now(self) -> datetime:
-        """The moment by Redis's clock, in UTC: what ``begun_at`` of a payment and ``booked_at`` of
-        a booking are compared with. The clock of this machine may be wrong by hours."""
+        """The time by Redis's clock, in UTC: what a payment's ``begun_at`` and a booking's
+        ``booked_at`` are compared with. This machine's clock may be wrong by hours."""
         ...
 
     def require_kept_keys(self) -> None:
@@ -112,12 +113,12 @@ class SeatStore(Protocol):
     def maintenance_due(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
     ) -> dict[str, Upkeep | Broken | None]:
-        """By event, asked for together; None for one that is not there, or not open. One that
-        cannot be read is left out. ``seen``: at which moment the caller saw each last, if ever."""
+        """By event, in one round trip; None for one that does not exist or is not open. One that
+        cannot be read is left out. ``seen`` has the moment at which the caller last saw each."""
         ...
 
     def revision(self, event_id: str) -> int | None:
-        """None when there is no such event, or none that is whole and open."""
+        """None when there is no such event, or it is damaged or not open."""
         ...
 
     def build_event(
@@ -127,29 +128,29 @@ class SeatStore(Protocol):
         are_all: bool = True,
         built_revision: int = 0,
     ) -> bool:
-        """Makes an event that Redis does not know, or has lost a part of, closed until open_event
-        has added what is sold.
-        ``payments`` were under way when Redis lost them; their seats are paying again. Unless
-        they ``are_all``, the epoch is unsettled. Returns False when there is one already, unless
-        that is older than ``built_revision``: it was lost and built again since, and what buyers
-        heard meanwhile stands."""
+        """Builds an event that Redis does not know, or has lost a part of. It stays closed until
+        open_event has added the sold seats.
+        ``payments`` were in progress when Redis lost them; their seats are paying again. Unless
+        they ``are_all``, the epoch is unsettled. Returns False when the event exists, unless it is
+        older than ``built_revision``: then it was lost and rebuilt since, and what buyers were told
+        in the meantime must stay true."""
         ...
 
     def settle_epoch(self, event_id: str, epoch: str) -> None:
-        """No money is reserved any more for a payment from before that epoch: whoever asks for a
-        hold of then may be told that nothing was charged."""
+        """No money is reserved any more for payments from before that epoch: clients that ask about
+        such a hold may be told that nothing was charged."""
         ...
 
     def server_run(self) -> str:
-        """Another one after Redis was started again, or a replica has taken over; "" when Redis
-        does not say."""
+        """Identifies the running server: changes when Redis is restarted or a replica takes over;
+        "" when Redis does not say."""
         ...
 
     def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
         """Brings a built event up to date with its definition and with ``sold``, the ids of the
         seats in bookings, all of them in the definition; opens it. ``lost_revision``: Redis has
-        lost the history that led to this revision, so the event goes on above it and above its
-        own. Returns whether anything changed. Raises SeatsMoved."""
+        lost the history that led to this revision, so the event continues above both this revision
+        and its own. Returns whether anything changed. Raises SeatsMoved."""
         ...
 
     def read_seats(self, event_id: str) -> SeatMap:
@@ -157,7 +158,7 @@ class SeatStore(Protocol):
         ...
 
     def read_changed_seats(self, event_id: str, known_revision: int) -> SeatMap | None:
-        """The live map, or None when it still has ``known_revision``."""
+        """The live map, or None if it is still at ``known_revision``."""
         ...
 
     def read_map(self, event: Event) -> SeatMap:
@@ -169,15 +170,15 @@ class SeatStore(Protocol):
         ...
 
     def hold_of_form(self, event_id: str, form: str) -> str | None:
-        """The hold that remember_form was told of, some minutes ago at most."""
+        """The hold that remember_form stored for this form in the last few minutes."""
         ...
 
     def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
-        """The hold that this form got: ``hold_id``, unless another one was faster."""
+        """Returns the hold that this form got: ``hold_id``, unless another request was faster."""
         ...
 
     def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
-        """The form no longer stands for this hold; nothing when it stands for another one."""
+        """Forgets that the form got this hold; does nothing if it got another one."""
         ...
 
     def hold_seats(
@@ -188,8 +189,8 @@ class SeatStore(Protocol):
         positions: Sequence[int],
         network: str = "",
     ) -> Hold:
-        """All of them or none. They count for ``client``, and for its ``network`` if it has one.
-        Raises SaleNotOpen, SeatTaken, TooManyHeld or TooManyHeldByNetwork."""
+        """All seats or none. They count towards the limits of ``client``, and of its ``network`` if
+        it has one. Raises SaleNotOpen, SeatTaken, TooManyHeld or TooManyHeldByNetwork."""
         ...
 
     def hold_best(
@@ -201,21 +202,21 @@ class SeatStore(Protocol):
         quantity: int,
         network: str = "",
     ) -> Hold:
-        """Side by side where they can be. They count as those of hold_seats. Raises SaleNotOpen,
-        SoldOut, TooManyHeld or TooManyHeldByNetwork."""
+        """Side by side where possible. They count as in hold_seats. Raises SaleNotOpen, SoldOut,
+        TooManyHeld or TooManyHeldByNetwork."""
         ...
 
     def read_hold(self, event: Event, hold_id: str) -> Hold | None:
-        """None when there is none, or none any more."""
+        """None when there is no such hold, or it is over."""
         ...
 
     def extend_hold(self, event: Event, hold_id: str) -> Hold | None:
-        """Adds the time of a new hold to its deadline. None as read_hold. Raises AlreadyExtended,
-        PaymentInProgress."""
+        """Extends its deadline by the time that a new hold gets. Returns None as read_hold does.
+        Raises AlreadyExtended, PaymentInProgress."""
         ...
 
     def release_hold(self, event_id: str, hold_id: str) -> bool:
-        """Returns whether there was one. Raises PaymentInProgress."""
+        """Returns whether there was such a hold. Raises PaymentInProgress."""
         ...
 
     def sweep_holds(self, event_id: str) -> None:
@@ -226,29 +227,29 @@ class SeatStore(Protocol):
         self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
     ) -> PaymentAttempt | EarlierReceipt:
         """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
-        PaymentInProgress, IdempotencyKeyReused, and EarlierRefusal with the refusal that this key
+        PaymentInProgress, IdempotencyKeyReused, or EarlierRefusal with the refusal that this key
         got before."""
         ...
 
     def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
-        """The receipt of a payment, or None while it is under way. Raises PaymentNotFound, and
+        """The receipt of a payment, or None while it is in progress. Raises PaymentNotFound, or
         EarlierRefusal with the refusal that it ended with."""
         ...
 
     def undo_payment(
         self, payment: PaymentAttempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
     ) -> int | None:
-        """The charge definitely did not happen. ``answer`` is kept as the final one to the
-        payment's key. None leaves the key to be used again, and so does InvalidRequest, then under
-        another gateway key: the gateway may remember what was wrong with it. Returns how many more
-        cards the hold takes: 0 when its seats were given back. Only a bank's decline counts as a
-        refused card. None when the payment was not under way any more: somebody else has ended
-        it."""
+        """The charge definitely did not happen. ``answer`` is stored as the final response to the
+        payment's idempotency key. After None or InvalidRequest the key may be used again, after
+        InvalidRequest with another gateway key: the gateway may remember the bad request. Returns
+        how many more cards the hold takes: 0 when its seats were given back. Only a bank's decline
+        counts as a refused card. Returns None when the payment was no longer in progress: another
+        process has ended it."""
         ...
 
     def renew_lease(self, payment: PaymentAttempt) -> bool:
-        """Whether the payment is still the caller's, who has a whole lease again then. False when
-        the worker has ended it."""
+        """Starts the payment's lease again and returns True; False when the payment is no longer
+        the caller's because the worker has ended it."""
         ...
 
     def confirm_booking(self, event: Event, booking: Booking) -> None:
@@ -256,17 +257,18 @@ class SeatStore(Protocol):
         ...
 
     def lapsed_holds(self, event_id: str) -> list[str]:
-        """The ids of holds whose payment nobody has ended within its lease."""
+        """The ids of holds whose payment was not finished within its lease."""
         ...
 
     def shorten_lease(self, event_id: str, hold_id: str, within_ms: int) -> None:
-        """Shortens the lease of a payment, if there is one; never lengthens it."""
+        """Shortens a payment's lease to ``within_ms`` from now, if there is such a payment; never
+        lengthens it."""
         ...
 
     def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
-        """Puts those seats of a refunded booking on sale again."""
+        """Puts these seats of a refunded booking on sale again."""
         ...
 
     def claim_lapsed_payment(self, event: Event) -> PaymentAttempt | None:
-        """One payment that nobody has finished within its lease, for this caller alone."""
+        """Claims a payment that was not finished within its lease, for this caller alone."""
         ...

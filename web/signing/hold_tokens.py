@@ -1,4 +1,4 @@
-"""Ids of holds, the secrets that prove who made them, and what stands for clients' addresses."""
+"""Ids of holds, the tokens that prove who made them, and tags that stand for clients' addresses."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ class HoldTokens:
         self._keys = [key.encode() for key in (secret_key, *fallbacks)]
 
     def new_hold_id(self, epoch: str) -> str:
-        """Unguessable, though it stands in URLs: ``hld_`` and 80 random bits, and the epoch of the
+        """Unguessable, although it appears in URLs: ``hld_``, 80 random bits and the epoch of the
         event (``EventCatalogue.epoch``)."""
         return "_".join(filter(None, ("hld", secrets.token_hex(10), epoch)))
 
@@ -36,7 +36,7 @@ class HoldTokens:
         return self._sign(self._keys[0], "payment", event_id, hold_id, str(payments))
 
     def ref_of(self, event_id: str, hold_id: str) -> HoldRef:
-        """With its token: for whoever has proved otherwise that the hold is theirs."""
+        """With its token, for a client that has proved in another way that the hold is its own."""
         return HoldRef(event_id, hold_id, self.token_of(event_id, hold_id))
 
     def is_valid(self, ref: HoldRef) -> bool:
@@ -48,8 +48,8 @@ class HoldTokens:
         )
 
     def client_tag(self, client: str) -> str:
-        """Stands for a client wherever its unpaid seats are counted: in Redis, and with a payment
-        at the gateway. Keyed, because there are few enough addresses to try them all."""
+        """Stands for a client wherever its unpaid seats are counted: in Redis, and in a payment's
+        metadata at the gateway. Keyed, because there are few enough addresses to try them all."""
         return self._sign(self._keys[0], "client", client)[:TAG_CHARACTERS]
 
     def network_tag(self, client: str) -> str:
@@ -58,6 +58,6 @@ class HoldTokens:
         return self._sign(self._keys[0], "network", network)[:TAG_CHARACTERS] if network else ""
 
     def _sign(self, key: bytes, *parts: str) -> str:
-        """``parts`` have no line breaks, except in what a client made up, which matches nothing."""
+        """``parts`` have no line breaks, except in values forged by clients, which never match."""
         digest = hmac.digest(key, "\n".join(parts).encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
