@@ -336,7 +336,7 @@ HELD = 3
 BOUNDED = f"""
 from web.http_server import waits
 waits.MAX_HELD = {HELD}
-worker.ANSWER_TIMEOUT_S = worker.DRAIN_TIMEOUT_S = {PATIENCE_S}
+worker.RESPONSE_TIMEOUT_S = worker.DRAIN_TIMEOUT_S = {PATIENCE_S}
 
 def post_worker_init(worker):
     worker.client_of = lambda environ, has_whole_head: environ["REMOTE_ADDR"]

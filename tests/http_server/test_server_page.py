@@ -141,7 +141,7 @@ def test_the_bounds_are_those_of_the_code(monkeypatch):
         f"{request_reader.MAX_BODY_BYTES // KIB} KiB",
         str(request_reader.MAX_AT_ONCE),
         f"{worker.MESSAGE_TIMEOUT_S:.0f} s",
-        f"{worker.ANSWER_TIMEOUT_S:.0f} s",
+        f"{worker.RESPONSE_TIMEOUT_S:.0f} s",
         f"{conf['keepalive']} s",
         f"{worker.DRAIN_TIMEOUT_S:.0f} s",
         str(waits.MAX_HELD),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.behind_nginx import KEEPING_S, ask
 from tests.support.factories import unique
-from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER
+from web.http.responses import IMMUTABLE, REVALIDATED
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def heard_of(nginx, upstream, paths: list[str], cache_control: str) -> list[str]
 def test_what_may_be_kept_for_ever_is_asked_for_once(nginx, upstream, path):
     other = path.replace("versions/", "versions/0")[:-1]
     paths = [path, other, f"{path}?x=1", path, other]
-    assert heard_of(nginx, upstream, paths, KEPT_FOR_EVER) == [path, other]
+    assert heard_of(nginx, upstream, paths, IMMUTABLE) == [path, other]
 
 
 def test_browsers_that_take_gzip_share_one_copy_however_they_say_so(nginx, upstream, path):
-    kept = {"Cache-Control": KEPT_FOR_EVER, "Vary": "Accept-Encoding"}
+    kept = {"Cache-Control": IMMUTABLE, "Vary": "Accept-Encoding"}
     accepted = ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip", "br;q=1.0, gzip;q=0.8"]
     plain = ["", "identity", "br", "gzip;q=0", "gzip; q=0.0, br", "*"]
     with upstream.telling(200, lambda: kept) as heard:
@@ -43,16 +43,16 @@ def test_browsers_that_take_gzip_share_one_copy_however_they_say_so(nginx, upstr
 
 
 def test_what_may_change_is_asked_for_each_time(nginx, upstream, path):
-    assert heard_of(nginx, upstream, [path, path], ASKED_EACH_TIME) == [path, path]
+    assert heard_of(nginx, upstream, [path, path], REVALIDATED) == [path, path]
 
 
 def test_an_event_is_asked_for_without_its_version_each_time(nginx, upstream, path):
     event = path.partition("/versions")[0]
-    assert heard_of(nginx, upstream, [event, event], ASKED_EACH_TIME) == [event, event]
+    assert heard_of(nginx, upstream, [event, event], REVALIDATED) == [event, event]
 
 
 def test_nobody_hears_what_is_left_of_anothers_limit(nginx, upstream, path):
-    kept = {"Cache-Control": KEPT_FOR_EVER, "RateLimit": '"client";r=7;t=1'}
+    kept = {"Cache-Control": IMMUTABLE, "RateLimit": '"client";r=7;t=1'}
     with upstream.telling(200, lambda: kept):
         first = ask(nginx.port, "GET", path)
         time.sleep(KEEPING_S)

@@ -19,7 +19,7 @@ FIELD_BYTES = 16 * 1024
 SETTINGS = f"""
 from web.http_server import worker
 worker.MESSAGE_TIMEOUT_S = {TIMEOUT_S}
-worker.ANSWER_TIMEOUT_S = {TIMEOUT_S}
+worker.RESPONSE_TIMEOUT_S = {TIMEOUT_S}
 workers = 1
 worker_class = "web.http_server.worker.HttpWorker"
 worker_connections = {CONNECTIONS}

@@ -1,4 +1,4 @@
-"""What the API reads of a request: bodies, the idempotency key, the token of a hold."""
+"""Reads the API's requests: bodies, the idempotency key, the token of a hold."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -22,7 +22,7 @@ from web.domain.validation import (
 from web.http.responses import MAX_BODY_BYTES
 
 MAX_KEY_LENGTH = 255
-"""Of an Idempotency-Key, as Stripe has it."""
+"""Of an Idempotency-Key; the same as Stripe's."""
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 _SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -42,12 +42,12 @@ class PayBody(msgspec.Struct):
     ] = ""
 
     def as_sent(self) -> tuple[str, str, str]:
-        """Payment method, address and name letter for letter."""
+        """Payment method, address and name exactly as they were sent."""
         return self.payment_method, self.email, self.name
 
 
 def body_of(kind: type[Body]) -> Body:
-    """The JSON body, checked. Raises InvalidRequest naming the field."""
+    """The validated JSON body. Raises InvalidRequest naming the field."""
     try:
         return msgspec.json.decode(_body_bytes(), type=kind)
     except msgspec.ValidationError as error:
@@ -76,8 +76,8 @@ def _checked(field: str, rule: Callable[[str], str], text: str) -> str:
 
 
 def _body_bytes() -> bytes:
-    """All of the body or an error: RequestEntityTooLarge, BadRequest. Flask would hand on as if it
-    were all what came before the connection broke, or what fits when no length was announced."""
+    """The whole body. Raises RequestEntityTooLarge or BadRequest. Flask would return, as if it were
+    complete, what arrived before the connection broke, or what fits if no length was announced."""
     announced, limit = request.content_length, MAX_BODY_BYTES
     if announced is not None and announced > limit:
         raise RequestEntityTooLarge
@@ -85,7 +85,7 @@ def _body_bytes() -> bytes:
     try:
         data: bytes = request.environ["wsgi.input"].read(wanted)
     except Exception as error:
-        # Each server has errors of its own for chunks that do not fit or do not come.
+        # Each server has errors of its own for chunks that are malformed or do not arrive.
         raise BadRequest("The body broke off, or has chunks that do not fit.") from error
     if len(data) > limit:
         raise RequestEntityTooLarge
@@ -95,13 +95,13 @@ def _body_bytes() -> bytes:
 
 
 def hold_ref(event_id: str, hold_id: str) -> HoldRef:
-    """The hold of an address, with the token that came with the request."""
+    """The hold that the address names, with the token of the request."""
     return HoldRef(event_id, hold_id, bearer_token())
 
 
 def bearer_token() -> str:
-    """Of ``Authorization: Bearer …``; "" opens nothing. Werkzeug's parser knows other schemes too,
-    and raises for Basic in anything but ASCII."""
+    """From ``Authorization: Bearer …``; "", which no hold has, if there is none. Werkzeug's parser
+    handles other schemes too, and raises for Basic with anything but ASCII."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 

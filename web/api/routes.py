@@ -22,9 +22,9 @@ from web.domain.validation import number_of
 from web.http.edge import kept_by_nginx
 from web.http.fast_path import FastPath, FastRequest
 from web.http.responses import (
-    ASKED_EACH_TIME,
     CLIENT,
-    KEPT_FOR_EVER,
+    IMMUTABLE,
+    REVALIDATED,
     ApiResponse,
     encoded_response,
 )
@@ -47,15 +47,15 @@ def list_events() -> Response:
 @api.get("/<event_id>")
 def show_event(event_id: str) -> Response:
     event = services().box_office.event(event_id)
-    return _definition(event, ASKED_EACH_TIME)
+    return _definition(event, REVALIDATED)
 
 
 @api.get("/<event_id>/versions/<version>")
 def show_version(event_id: str, version: str) -> Response:
-    """What pages ask for: they name the version that they were made with, so that nginx can keep it
-    for everybody. Whoever names another gets that of now, which nobody keeps."""
+    """For pages, which request the version that they were rendered with, so that nginx can cache it
+    for everybody. A request for another version gets the current one, which is not cached."""
     event = services().box_office.event(event_id)
-    return _definition(event, KEPT_FOR_EVER if version == event.version else ASKED_EACH_TIME)
+    return _definition(event, IMMUTABLE if version == event.version else REVALIDATED)
 
 
 def _definition(event: Event, cache_control: str) -> Response:
@@ -68,7 +68,7 @@ def _definition(event: Event, cache_control: str) -> Response:
 @fast_path.route("GET", "/<event_id>/seats")
 def show_seats(fast_request: FastRequest, event_id: str) -> ApiResponse:
     seat_map = fast_request.services.seat_maps.of(event_id)
-    return encoded_response(seat_map, fast_request.environ, str(seat_map.revision), ASKED_EACH_TIME)
+    return encoded_response(seat_map, fast_request.environ, str(seat_map.revision), REVALIDATED)
 
 
 # ---------------------------------------------------------------- holds
@@ -87,7 +87,7 @@ def hold_best(
     fast_request: FastRequest, event_id: str, section_id: str, quantity: str
 ) -> ApiResponse:
     number = number_of(quantity, digits=9)
-    if number is None or quantity != str(number):  # "02" would be another path for what "2" asks
+    if number is None or quantity != str(number):  # "02" would be a second path for "2"
         raise InvalidRequest("quantity", "must be a number of seats")
     client = fast_request.environ[CLIENT]
     return _held(*fast_request.services.box_office.hold_best(event_id, client, section_id, number))
@@ -138,7 +138,7 @@ def pay(event_id: str, hold_id: str) -> Response:
 
 @api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
 def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
-    """Where a payment of unknown outcome (202) sends its buyer."""
+    """The Location of a payment with an unknown outcome (202)."""
     receipt = services().checkout.payment(hold_ref(event_id, hold_id), key_digest)
     return _json(receipt) if receipt else _pending(event_id, hold_id, key_digest)
 
@@ -162,7 +162,7 @@ def _json_response(body: Any, status: int = 200) -> ApiResponse:
 
 def _held(hold: Hold, token: str) -> ApiResponse:
     response = _json_response({**hold_json(hold), "hold_token": token}, 201)
-    # As url_for would have it, which takes longer than the rest of this.
+    # The same as url_for returns, which takes longer than the rest of this function.
     response.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))
     return response
 

@@ -1,4 +1,4 @@
-"""The JSON of events and holds. A receipt's is that of its class (web/domain/sales.py)."""
+"""The JSON of events and holds. Receipts are encoded from their class (web/domain/sales.py)."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,7 +21,7 @@ def event_summary(event: Event) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=64)  # by identity: a definition that was opened again is another object
+@lru_cache(maxsize=64)  # by identity: a definition that is opened again is another object
 def event_definition(event: Event) -> Encoded:
     seats = iter(event.seats)
     sections = [

@@ -1,5 +1,5 @@
-"""What the gateway tells by itself: only a hint that makes the worker look sooner. One that is
-forged, late, repeated or lost changes nothing."""
+"""The gateway's webhooks: hints that make the worker look sooner, and no more. A webhook that is
+forged, late, repeated or lost does no harm."""
 
 import io
 import logging
@@ -16,7 +16,7 @@ from web.ports.payment_gateway import BadSignature, Gateway
 from web.services import services
 
 MAX_BYTES = 64 * 1024
-"""Of a body whose signature is looked at; that takes 80 µs. Stripe's have some 5,000 bytes."""
+"""Of a body whose signature is checked, which takes 80 µs. Stripe's have some 5,000 bytes."""
 
 PATH = "/webhooks/stripe"
 
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 
 def signed_by(gateway: Gateway) -> Callable[[WSGIEnvironment], bool]:
-    """What says whether a request is a webhook that the gateway has signed. It reads the body, and
-    leaves another one in the environment."""
+    """Returns a function that says whether a request is a webhook that the gateway has signed. It
+    reads the body and leaves a copy in the environ."""
 
     def is_signed(environ: WSGIEnvironment) -> bool:
         if environ.get("PATH_INFO") != PATH or environ["REQUEST_METHOD"] != "POST":
@@ -48,7 +48,8 @@ def signed_by(gateway: Gateway) -> Callable[[WSGIEnvironment], bool]:
 
 @webhooks.post(PATH)
 def receive_webhook() -> Response:
-    """204 for whatever has a good signature; Stripe repeats what gets another response."""
+    """204 for everything with a valid signature; Stripe repeats webhooks that get any other
+    response."""
     try:
         payment = services().gateway.read_webhook(
             request.get_data(), request.headers.get("Stripe-Signature", "")

@@ -1,1 +1,1 @@
-"""What HTTP is to every route, whether it answers programs or people."""
+"""The parts of HTTP that every route needs, whether it serves programs or people."""

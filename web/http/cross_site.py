@@ -1,8 +1,8 @@
 """Requests that pages of other websites make their visitors' browsers send.
 
-Such a page cannot read the response, but without this it could have its visitors hold seats, and
-use up what their address may ask. Browsers say where a request comes from (Fetch Metadata, and
-before that ``Origin``); programs say nothing, and go on as ever. The rules are those of Go's
+Such a page cannot read the response, but without this it could make its visitors hold seats and use
+up their addresses' rate limits. Browsers say where a request comes from (Fetch Metadata, and before
+that ``Origin``); programs do not, and are not affected. The rules are those of Go's
 ``http.CrossOriginProtection`` and of the resource isolation policy of web.dev and OWASP. nginx
 applies them first (ops/nginx/cross_site.conf.j2).
 """
@@ -27,7 +27,7 @@ from web.origins import (
 
 API = "/api/"
 STATIC = "/static/"
-"""Files that are the same for everybody; other sites may show them."""
+"""Files that are the same for everybody; other sites may embed them."""
 
 REFUSED = Problem(
     403,
@@ -39,11 +39,11 @@ REFUSED = Problem(
 
 
 def is_cross_site(environ: Mapping[str, Any]) -> bool:
-    """Whether a page of another website sent the request, and may not.
+    """Whether a page of another website sent the request and is not allowed to.
 
-    No call of the API that changes something. Everywhere else a page may be opened, by a link
-    or a form, in a window of its own, because the web is made of that (forms have tokens); it may
-    not be fetched, framed or shown as a picture.
+    Other websites may make no call of the API that changes something. They may open any page in a
+    window of its own, by a link or a form, as the web is meant to work (forms have tokens), but not
+    fetch, frame or embed it.
     """
     path = environ.get("PATH_INFO", "")
     if path.startswith(STATIC):
@@ -52,12 +52,12 @@ def is_cross_site(environ: Mapping[str, Any]) -> bool:
         case "same-origin":
             return False
         case "none":  # typed, or from the bookmarks
-            # Chromium says so as well of pages that it fetches ahead because a page of another
-            # website asks for that. Who then opens one in earnest gets it.
+            # Chromium also sends this when it prefetches a page at the request of another
+            # website. A visitor who then really opens the page gets it.
             purpose: str = environ.get("HTTP_SEC_PURPOSE", "")
             return purpose.startswith("prefetch")
         case "":
-            # Before Safari 16.4, and by http: browsers then send no Fetch Metadata at all.
+            # Safari before 16.4, and all browsers over plain http, send no Fetch Metadata.
             if not (origin := environ.get("HTTP_ORIGIN", "")) or _is_own(origin, environ):
                 return False
     if path.startswith(API) and environ["REQUEST_METHOD"] not in SAFE_METHODS:
@@ -68,19 +68,19 @@ def is_cross_site(environ: Mapping[str, Any]) -> bool:
 
 
 def _is_own(origin: str, environ: Mapping[str, Any]) -> bool:
-    """By the host alone: a proxy in front may have taken TLS off."""
+    """Compares only the host: a proxy in front may have terminated TLS."""
     host = environ.get("HTTP_HOST", "").lower()
     return origin.lower() in (f"https://{host}", f"http://{host}")
 
 
 class CrossSite:
-    """Middleware, before the limit of a client: what another website sends is not charged to its
-    visitors. To refuse it costs less than the refusal of the limit.
+    """Middleware in front of the client's limit: what another website sends does not count against
+    its visitors. Refusing it costs less than the limit's own refusal.
 
-    For ``allowed`` origins it speaks CORS, around all responses of the API, refusals included.
+    For ``allowed`` origins it adds CORS headers to all responses of the API, refusals included.
     """
 
-    # Who reaches for what it wraps finds out.
+    # Setting any other attribute, as if this were the application it wraps, raises an error.
     __slots__ = ("_allowed", "_refusal", "app")
 
     def __init__(self, app: WSGIApplication, allowed: Iterable[str]):
@@ -112,7 +112,7 @@ class CrossSite:
 
 def _cors(origin: str) -> Headers:
     """``origin`` is an allowed one or empty. No credentials: the API has tokens, not cookies."""
-    # To others as well, or a cache would give an allowed origin their response.
+    # Sent to every origin, or a cache would give an allowed origin the response of another.
     varies = [("Vary", "Origin")]
     if not origin:
         return varies

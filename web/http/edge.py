@@ -1,4 +1,4 @@
-"""What the application and the nginx in front of it have agreed on about refused holds."""
+"""The protocol between the application and the nginx in front of it about refused holds."""
 
 import time
 from collections.abc import Callable
@@ -10,20 +10,21 @@ from web.http.responses import ApiResponse
 from web.http.telemetry import record_refusal
 
 KEPT_STATUS = 470
-"""Instead of 409, to nginx only, whose configuration has it too."""
+"""Sent instead of 409, to nginx only, whose configuration knows it too."""
 
 
 def kept_by_nginx(view: Callable[..., ApiResponse]) -> Callable[..., ApiResponse]:
-    """nginx may repeat a refusal of this call to everybody, until the second is over in which it
-    was asked for. Not what is refused to one client only, and never a hold.
+    """nginx may repeat a refusal of this call to everybody until the end of the second in which the
+    request arrived. It never repeats a refusal that concerns one client only, nor a hold.
 
-    To an nginx that asks for it the status says so, and nginx makes the 409 (ops/nginx/
-    hold_calls.conf.j2). Otherwise a header does, and any nginx with a cache can be told to heed it.
+    If nginx asks for it, the status marks such a refusal, and nginx turns it into a 409
+    (ops/nginx/hold_calls.conf.j2). Otherwise a header does, which any nginx with a cache can be
+    configured to respect.
     """
 
     @wraps(view)
     def view_or_kept(fast_request: FastRequest, **arguments: str) -> ApiResponse:
-        # Before the seat is looked at: a freed seat must show within a second of that.
+        # Taken before the seat is read: a freed seat must show within a second.
         asked_s = int(time.time())
         try:
             return view(fast_request, **arguments)

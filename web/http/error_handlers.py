@@ -1,5 +1,5 @@
-"""Every no that leaves the application, expected or not: problem details for programs, a page for
-people. The pages' own refusals are in ``web/pages/refusal_pages.py``."""
+"""Every error response, expected or not: problem details for programs, a page for people. The
+pages' own refusals are in ``web/pages/refusal_pages.py``."""
 
 import logging
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from web.ports.booking_store import IndexMissing
 log = logging.getLogger(__name__)
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-"""Codes of the refusals that Flask makes by itself. Others are named after their status."""
+"""Codes of Flask's own errors. Others are named after their status."""
 
-_TOLD = ("Accept", "Allow", "Content-Range")
-"""Header fields of those refusals that say what would be right."""
+_HELPFUL_FIELDS = ("Accept", "Allow", "Content-Range")
+"""Header fields of those errors that say what would be accepted."""
 
 
 PROBLEM_PAGE = "problem_page"
-"""Among the application's extensions: what makes a page of a problem."""
+"""The extension of the application that renders a problem as a page."""
 
 
 def register_error_handlers(app: Flask, problem_page: Callable[[Problem], Response]) -> None:
@@ -41,13 +41,13 @@ def _refuse(refusal: Refusal) -> Response:
 
 
 def page_or_problem(problem: Problem) -> Response:
-    """As whoever asks can read it. Never raises: a page needs a session, templates and addresses
-    of other pages, a problem needs nothing of the request."""
+    """In the form that the client can read. Never raises: a page needs a session, templates and
+    the addresses of other pages, but a problem needs nothing from the request."""
     if request.blueprint == "pages" or wants_page(request.environ):
         try:
             page: Response = current_app.extensions[PROBLEM_PAGE](problem)
             return page
-        except Exception as error:  # noqa: BLE001 - whatever it was, the problem can still be told
+        except Exception as error:  # noqa: BLE001 - the problem itself can still be sent
             log.error("no page could be made of %s: %r", problem.code, error)
     return problem.flask_response()
 
@@ -60,15 +60,15 @@ def _http_error(error: HTTPException) -> Response | WerkzeugResponse:
         # Not Flask's own redirect, which leads to whatever the Host header says.
         return Response(status=308, headers={"Location": address, "Cache-Control": "no-store"})
     code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
-    headers = {name: value for name, value in error.get_headers() if name in _TOLD}
+    headers = {name: value for name, value in error.get_headers() if name in _HELPFUL_FIELDS}
     return page_or_problem(
         Problem(error.code, code, error.description or error.name, headers=headers)
     )
 
 
 def _without_slash() -> str:
-    """The address that was asked for without the slashes at its end; "" when nothing is there. It
-    begins with a name of ours: "//evil.example" has no route."""
+    """The requested address without its trailing slashes; "" when there is no such page. It always
+    begins with a path of ours: "//evil.example" has no route."""
     path = request.path.rstrip("/")
     routes = current_app.create_url_adapter(request)
     if routes is None or not request.path.endswith("/") or not path:
@@ -76,7 +76,7 @@ def _without_slash() -> str:
     try:
         routes.match(path, method=request.method)
     except MethodNotAllowed:
-        pass  # which is told there
+        pass  # the redirect's target says so
     except HTTPException:
         return ""
     query = request.query_string.decode("latin-1")

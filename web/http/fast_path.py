@@ -1,8 +1,8 @@
-"""The fast path: the calls of a burst, answered without what Flask does around a view.
+"""The fast path: serves the calls of a burst without Flask's work around a view.
 
 Flask makes a request, two contexts and a response object for each call, and matches its path
-against all routes: more work than a hold itself (docs/performance.md). A view that needs nothing of
-it is registered here, for Flask like any other, and for the fast path, which is asked before Flask
+against all routes: more work than a hold itself (docs/performance.md). A view that needs none of
+that is registered here: with Flask like any other, and with the fast path, which runs before Flask
 and calls the same view.
 """
 
@@ -22,18 +22,19 @@ from web.metrics import count_response
 from web.services import Services, services
 
 _SEGMENT = r"(?P<\1>[!-.0-~]+)"
-"""One of a path, in ASCII. All else, which is in no name of ours, Flask looks at."""
+"""A segment of a path, in printable ASCII. Our names have no other characters; paths that do are
+left to Flask."""
 
 
 class FastRequest(NamedTuple):
-    """What a view gets in the place of Flask's request."""
+    """What a view gets instead of Flask's request."""
 
     services: Services
     environ: WSGIEnvironment
 
 
 View = Callable[..., ApiResponse]
-"""Takes a FastRequest and what its rule names."""
+"""Takes a FastRequest and the variables of its rule."""
 
 
 class FastPath:
@@ -44,8 +45,8 @@ class FastPath:
         self._routes: dict[str, list[tuple[re.Pattern[str], str, View]]] = {}
 
     def route(self, method: str, rule: str) -> Callable[[View], View]:
-        """Registers a view that takes a FastRequest and what the rule names, and returns an
-        ApiResponse or raises a Refusal; or NotFound, which has a page that Flask renders."""
+        """Registers a view that takes a FastRequest and the variables of the rule, and returns an
+        ApiResponse or raises a Refusal; or NotFound, for which Flask renders a page."""
 
         def register(view: View) -> View:
             def through_flask(**arguments: str) -> Response:
@@ -62,7 +63,8 @@ class FastPath:
         return register
 
     def before(self, app: Flask, otherwise: WSGIApplication) -> WSGIApplication:
-        """What calls these views, and hands every other request to ``otherwise``."""
+        """A WSGI application that calls these views and passes every other request to
+        ``otherwise``."""
 
         def fast_path(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             path = environ["PATH_INFO"]
@@ -82,7 +84,8 @@ class FastPath:
 def _timed(
     view: View, endpoint: str, fast_request: FastRequest, arguments: dict[str, str]
 ) -> ApiResponse:
-    """Counts, and makes of refusals and errors, what Flask's hooks and error handlers would."""
+    """Does the work of Flask's hooks and error handlers: counts the response, and turns refusals
+    and errors into responses."""
     began_s = time.perf_counter()
     try:
         response = view(fast_request, **arguments)

@@ -1,4 +1,4 @@
-"""For load balancers and Prometheus, not for buyers."""
+"""Routes for load balancers and Prometheus, not for buyers."""
 
 from flask import Blueprint, Response, request
 
@@ -14,13 +14,13 @@ fast_path = FastPath(health)
 
 @fast_path.route("GET", "/healthz")
 def healthz(fast_request: FastRequest) -> ApiResponse:
-    """The process answers."""
+    """The process is alive."""
     return ApiResponse(200, b"ok\n", [("Content-Type", "text/plain; charset=utf-8")])
 
 
 @health.get("/readyz")
 def readyz() -> Response:
-    """The process can sell; otherwise 503."""
+    """200 if the process can sell, otherwise 503."""
     if not request.environ.get(IS_ADMITTED):
         return monitoring().refuse(request.environ)
     services().readiness.require()

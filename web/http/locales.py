@@ -37,12 +37,12 @@ def money(minor: int, currency: str) -> str:
 
 
 def price(minor: int, currency: str) -> str:
-    """``£45``, ``£45.50`` or ``free of charge``: short, for it stands at every seat."""
+    """``£45``, ``£45.50`` or ``free of charge``: short, because every seat shows it."""
     return _money(minor, currency, locale_tag(), decimals=False) if minor else "free of charge"
 
 
 class MoneyFormat(NamedTuple):
-    """How money is written around and within the number, and the decimals of its minor unit."""
+    """The text around the number, its separators, and the decimals of the minor unit."""
 
     before: str
     after: str
@@ -52,7 +52,7 @@ class MoneyFormat(NamedTuple):
 
 
 def money_format(currency: str) -> MoneyFormat:
-    """For the map, which writes what ``price`` does: browsers differ in symbols and digits."""
+    """For the map, which must show the same as ``price``: browsers differ in symbols and digits."""
     locale = locale_of()
     pattern = numbers.parse_pattern(_pattern(currency, locale, digits=0))
     symbol = numbers.get_currency_symbol(currency, locale)
@@ -63,7 +63,7 @@ def money_format(currency: str) -> MoneyFormat:
 
 @lru_cache(maxsize=1024)
 def _money(minor: int, code: str, tag: str, decimals: bool) -> str:
-    """Without ``decimals`` only when there is none."""
+    """Even without ``decimals`` they are shown unless they are all zero."""
     currency, locale = currency_of(code), LOCALES[tag]
     digits = currency.digits if decimals or minor % 10**currency.digits else 0
     return numbers.format_currency(
@@ -76,9 +76,9 @@ def _money(minor: int, code: str, tag: str, decimals: bool) -> str:
 
 
 def _pattern(code: str, locale: Locale, digits: int) -> str:
-    """The locale's, with so many decimals."""
+    """The locale's pattern, with ``digits`` decimals."""
     pattern: str = locale.currency_formats["standard"].pattern
-    # CLDR's spacing, which babel does not know: a letter does not touch a digit.
+    # CLDR's spacing rule, which babel does not implement: a letter does not touch a digit.
     if unicodedata.category(numbers.get_currency_symbol(code, locale)[-1])[0] not in "SZ":
         pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")
     return pattern.replace(".00", "." + "0" * digits if digits else "")
@@ -95,7 +95,7 @@ def _count(number: int, tag: str) -> str:
 
 
 def day_and_time(moment: datetime, zone: tzinfo | None = None) -> str:
-    """``10 January 2026, 10:00 UTC``, in the zone of the moment when no other is given."""
+    """``10 January 2026, 10:00 UTC``, in the moment's own zone unless another is given."""
     there = moment.astimezone(zone or moment.tzinfo)
     day = dates.format_date(there, "long", locale=locale_of())
     return f"{day}, {dates.format_time(there, 'short', locale=locale_of())} {there.tzname()}"
@@ -108,8 +108,8 @@ def clock_time(moment: datetime, zone: tzinfo | None = None) -> str:
 
 
 def duration(ms: int) -> str:
-    """``4 minutes 30 seconds``: the two largest units that there are. A part of a second counts as
-    a whole one, so that nobody comes too early."""
+    """``4 minutes 30 seconds``: its two largest units. Rounded up to whole seconds, so that nobody
+    comes back too early."""
     seconds = math.ceil(ms / 1000)
     words = []
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
@@ -120,8 +120,8 @@ def duration(ms: int) -> str:
 
 
 def isolated(text: str) -> str:
-    """For where no markup can be, such as a page's title: right-to-left text takes no part of what
-    stands beside it along, as <bdi> has it. Other text as it is."""
+    """Does what <bdi> does, for places without markup such as a page's title: right-to-left text
+    does not reorder what is next to it. Other text is returned unchanged."""
     is_right_to_left = any(
         unicodedata.bidirectional(character) in ("R", "AL") for character in text
     )

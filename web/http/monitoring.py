@@ -1,7 +1,7 @@
-"""Who may look at the service from the inside: ``/metrics`` and ``/readyz``.
+"""Who may request ``/metrics`` and ``/readyz``.
 
-What they tell is no buyer's business, and each response has a cost. nginx keeps them from everybody
-outside, but it need not be there: a Procfile is enough to deploy.
+What they reveal is not for buyers, and each response has a cost. nginx hides them from everybody
+outside, but there may be no nginx: a Procfile is enough to deploy.
 """
 
 import hmac
@@ -17,22 +17,22 @@ from web.http.problems import Problem
 PATHS = frozenset({"/metrics", "/readyz"})
 
 IS_ADMITTED = "tickets.is_monitoring"
-"""Where a request's environment says that it comes from one who may; absent for all others."""
+"""The key in a request's environ that marks an allowed client; absent for all others."""
 
 
 MONITORING = "monitoring"
-"""Among the application's extensions."""
+"""The extension of the application that holds its Monitoring."""
 
 
 class Monitoring:
-    """``networks`` may ask, this host, and whoever shows ``token``; nobody has an empty one."""
+    """Admits ``networks``, this host, and clients with ``token``; an empty token matches nobody."""
 
     def __init__(self, networks: tuple[Network, ...], token: str):
         self._networks = networks
         self._token = token.encode("ascii")
 
     def admits(self, client: Address | None, environ: Mapping[str, Any]) -> bool:
-        """``client`` is who asks, as ``client_address`` finds it; None is somebody on this host who
+        """``client`` is the result of ``client_address``; None means a client on this host that
         came through the Unix socket."""
         if client is None or client.is_loopback:
             return True
@@ -47,9 +47,9 @@ class Monitoring:
         return hmac.compare_digest(given.strip(" ").encode("latin-1", "replace"), self._token)
 
     def refuse(self, environ: Mapping[str, Any]) -> Response:
-        """404 to whoever shows no token, as if there were nothing, and as nginx has it. 401 to
-        whoever shows a wrong one, for an operator who mistyped it should not look for the mistake
-        in an address. Raises NotFound for the former."""
+        """404 without a token, as if the page did not exist, like nginx. 401 with a wrong one: an
+        operator who mistyped it should not search for the mistake in an address. Raises NotFound
+        in the first case."""
         if not self._token or "HTTP_AUTHORIZATION" not in environ:
             abort(404)
         return Problem(
@@ -61,6 +61,6 @@ class Monitoring:
 
 
 def monitoring() -> Monitoring:
-    """That of the application that is at work."""
+    """The Monitoring of the current application."""
     of_application: Monitoring = current_app.extensions[MONITORING]
     return of_application

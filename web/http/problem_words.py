@@ -1,4 +1,4 @@
-"""What a page says of the problems that any page can meet; nginx says the same of its own
+"""The texts for problems that can occur on any page; nginx uses the same for its own
 (ops/nginx/problems.py)."""
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ OUR_MISTAKE = PageWords(
 
 
 def too_many_requests(wait: str) -> PageWords:
-    """``wait`` is how long to, like "a moment"."""
+    """``wait`` is how long to wait, such as "a moment"."""
     return PageWords(
         "Too many requests at once",
         (

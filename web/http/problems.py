@@ -1,4 +1,4 @@
-"""How each refusal looks to a client of the API: problem details (RFC 9457) with a ``code``."""
+"""Each refusal as a client of the API sees it: problem details (RFC 9457) with a ``code``."""
 
 import math
 from collections.abc import Sequence

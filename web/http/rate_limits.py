@@ -1,8 +1,8 @@
-"""Who the client is, and how much it may ask: in any window, and of the costly routes.
+"""Who the client is, and how many requests it may make: in any window, and to the costly routes.
 
-The limit on all requests of a client is WSGI middleware: nothing of Flask has run before it says
-no, so a flood costs little, and no URL is outside it, whether there is a route for it or not.
-Limits on single routes are Flask-Limiter's. Both ask the same sidecar.
+The limit on all of a client's requests is WSGI middleware: it refuses before Flask runs, so a flood
+costs little, and it covers every URL, whether it has a route or not. The limits on single routes
+are Flask-Limiter's. Both use the same sidecar.
 """
 
 import math
@@ -29,19 +29,19 @@ from web.metrics import LIMITER_FALLBACKS, count_refusal
 from web.settings import Settings
 
 UNLIMITED_PATHS = frozenset({"/healthz"})
-"""Load balancers ask it, and it costs less than to count."""
+"""Load balancers request it, and it costs less than counting would."""
 
 CODE = "rate_limited"
 
 Found = TypeVar("Found")
 
 LOGIN_RATE = "10/minute"
-"""Tries to guess the organiser's token, of one client or of a whole IPv6 network: people log in
-rarely, so neighbours are not in each other's way."""
+"""Attempts to log in as the organiser, for one client or a whole IPv6 network: people log in
+rarely, so neighbours do not get in each other's way."""
 
 HOLD_LINK_RATE = "30/minute"
-"""Pages of one client with a QR code of an address: 10 to 25 ms each, and the Host in it is the
-client's to choose, so that no cache helps."""
+"""Pages with the QR code of an address, for one client. Each takes 10 to 25 ms, and a cache does
+not help, because the client chooses the Host in the address."""
 
 ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
@@ -66,7 +66,7 @@ ROUTES_OF_HOLD_LINKS = ("pages.show_hold_link",)
 
 @dataclass(frozen=True)
 class Limit:
-    """``name`` stands in the headers, ``what`` in the sentence of a refusal."""
+    """``name`` appears in the headers, ``what`` in the text of a refusal."""
 
     name: str
     what: str
@@ -78,15 +78,15 @@ class Limit:
 
 
 class ClientLimit:
-    """Middleware: so many requests in any window, by client, for the whole application.
+    """Middleware that limits each client's requests in any window, for the whole application.
 
-    Signed webhooks have a limit of their own: all of a sale's come from the few addresses of the
-    payment gateway. Whether one is signed is found out first; one that is not counts like any other
-    request. So have static files, for a page brings ten of them; where nginx serves them it does
-    not count them at all.
+    Signed webhooks have a limit of their own: all of a sale's webhooks come from a few addresses of
+    the payment gateway. The signature is checked first; an unsigned one counts like any other
+    request. Static files have their own limit too, because a page loads ten of them; where nginx
+    serves them it does not count them at all.
 
     Every response says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a
-    policy of ``q`` requests in ``w`` seconds, ``r`` of them left, and the next one more in ``t``
+    policy of ``q`` requests in ``w`` seconds, ``r`` of them left, and one more allowed in ``t``
     seconds.
     """
 
@@ -104,9 +104,9 @@ class ClientLimit:
         is_static_file: Callable[[WSGIEnvironment], bool],
         page: Callable[[int], Response],
     ):
-        """``trusted`` and ``hops`` are those of ``client_key``; whom ``monitoring`` admits is not
-        limited there; ``is_signed_webhook`` and ``is_static_file`` take a request's environment;
-        ``page`` makes the refusal for browsers of the seconds to wait."""
+        """``trusted`` and ``hops`` are those of ``client_key``; clients that ``monitoring`` admits
+        are not limited on its paths; ``is_signed_webhook`` and ``is_static_file`` take a request's
+        environ; ``page`` renders the refusal for browsers, given the seconds to wait."""
         self._app = app
         self._limiter = limiter
         self._limit = Limit("client", "requests", rate)
@@ -150,10 +150,10 @@ class ClientLimit:
         return self._app(environ, start_described)
 
     def client_of(self, environ: WSGIEnvironment, has_whole_head: bool) -> str | None:
-        """Whose a request is of which ``environ`` was read so far; None while that is not known.
+        """The client of a request of which ``environ`` has been read so far; None if not known yet.
 
-        Behind a trusted proxy the client is not known before the header was read to its end: what
-        has come of it may be the client's own invention.
+        Behind a trusted proxy the client is known only after the whole header has been read: the
+        part that has arrived may be forged by the client.
         """
         if not has_whole_head and is_trusted(environ["REMOTE_ADDR"], self._trusted):
             return None
@@ -162,11 +162,11 @@ class ClientLimit:
     def count_refused(
         self, environ: WSGIEnvironment, has_whole_head: bool
     ) -> WSGIApplication | None:
-        """Counts a request that the HTTP worker refuses because it cannot be read; ``environ`` is
-        what was read of it. Returns the refusal of a client beyond its limit.
+        """Counts a request that the HTTP worker refuses because it cannot be parsed; ``environ`` is
+        what was read of it. Returns the refusal if the client is over its limit.
 
-        Where the client is not known nobody is charged: to charge the proxy would be to charge
-        everybody.
+        If the client is not known, nothing is counted: counting it against the proxy would count
+        it against everybody.
         """
         client = self.client_of(environ, has_whole_head)
         if client is None:
@@ -180,7 +180,7 @@ class ClientLimit:
         """``rule`` is client_key or client_address."""
         return rule(
             environ.get("REMOTE_ADDR", ""),
-            # A WSGI server has joined several lines to one; an empty one is none.
+            # The WSGI server has joined several lines into one; an empty line counts as none.
             [environ.get("HTTP_X_FORWARDED_FOR", "")],
             trusted=self._trusted,
             hops=self._hops,
@@ -191,8 +191,8 @@ class ClientLimit:
         return [("RateLimit-Policy", limit.policy), ("RateLimit", left)]
 
     def _came_by_tls(self, environ: WSGIEnvironment) -> bool:
-        """As the proxy in front says, when it is one of ours: it alone saw the buyer's own
-        connection. Cookies are Secure then."""
+        """Whether the buyer's connection used TLS, according to the proxy in front if it is one of
+        ours: only it saw that connection. Cookies are Secure then."""
         return environ.get("HTTP_X_FORWARDED_PROTO") == "https" and is_trusted(
             environ.get("REMOTE_ADDR", ""), self._trusted
         )
@@ -208,7 +208,7 @@ class ClientLimit:
         return response
 
     def _count_fallbacks(self) -> None:
-        # Other greenlets are here too; nothing between these lines lets them in.
+        # Other greenlets run this too, but nothing between these lines switches to them.
         total = self._limiter.fallbacks
         if total != self._fallbacks_counted:
             LIMITER_FALLBACKS.inc(total - self._fallbacks_counted)
@@ -218,15 +218,15 @@ class ClientLimit:
 def limit_routes(
     app: Flask, limiter: LimiterClient, settings: Settings, render: Callable[[Problem], Response]
 ) -> None:
-    """Put the limits of single routes on a finished application; ``render`` makes a problem's
+    """Add the limits of single routes to a finished application; ``render`` turns a problem into a
     response.
 
-    Payments, because lists of stolen cards are tried out with them and each may cost a call to the
-    gateway; calls with a token, because tokens can be guessed.
+    Payments are limited because they can be used to test lists of stolen cards, and each may cost a
+    call to the gateway; calls with a token, because tokens can be guessed.
     """
     routes = SidecarLimiter(_client, limiter=limiter)
-    # Known already, it hangs no hooks on the application: they are for limits that belong to no
-    # route, and would cost every request 50 µs.
+    # Registered beforehand, it adds no hooks to the application: they are for limits that belong
+    # to no route, and would cost every request 50 µs.
     app.extensions["limiter"] = {routes}
     routes.init_app(app)
     for rate, scope, key_func, endpoints in (

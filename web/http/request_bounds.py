@@ -1,8 +1,8 @@
-"""What a request may make the libraries do: header fields and forms are held to a size before Flask
-or Werkzeug parse them.
+"""Bounds the work that a request can cause in libraries: the size of header fields and forms is
+limited before Flask or Werkzeug parse them.
 
-Their parsers take time by the number of entries, and a header field of 16 KiB has thousands: 120 ms
-for an Accept-Language, 60 ms for a form (docs/security.md has the figures).
+Their parsers' time grows with the number of entries, and a header field of 16 KiB has thousands:
+120 ms for an Accept-Language, 60 ms for a form (docs/security.md has the figures).
 """
 
 import re
@@ -31,7 +31,7 @@ MAX_ESCAPES = 10_000
 """``%41`` and its like in a form or a query: a name of 200 characters is spelt with up to 2,400."""
 
 MAX_FIELD_LENGTH = 500
-"""Of a header field below. Browsers send some 150 characters of the longest."""
+"""Of each header field below. The longest that browsers send has some 150 characters."""
 
 LEFT_OUT_WHEN_LONGER = (
     "CONTENT_TYPE",
@@ -46,10 +46,10 @@ LEFT_OUT_WHEN_LONGER = (
     "HTTP_IF_UNMODIFIED_SINCE",
     "HTTP_RANGE",
 )
-"""Who asks without them gets an answer, too. A browser with a strange setting can still buy."""
+"""Requests work without these, so a browser with an unusual setting can still buy."""
 
 DATES = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE")
-"""Left out as well when Werkzeug cannot read them: a date that is none is to be ignored (RFC 9110,
+"""Left out as well when Werkzeug cannot parse them: an invalid date must be ignored (RFC 9110,
 13.1.3)."""
 
 MAX_HOST_LENGTH = 253
@@ -63,18 +63,18 @@ _HOST = re.compile(
 
 
 class RequestBounds:
-    """Middleware: leaves out what nobody needs, and refuses a Host that is no host (RFC 9112, 3.2).
-    Flask could not answer that: it makes no addresses without a host, and its error pages have
+    """Middleware: drops what nobody needs, and refuses an invalid Host (RFC 9112, 3.2). Flask could
+    not respond to that: it cannot build addresses without a valid host, and its error pages contain
     some (pallets/flask#5392)."""
 
     def __init__(self, app: WSGIApplication, cookies: Iterable[str]):
-        """``cookies`` are the names of those that the application reads. A browser may send many
-        more, of everything under the same domain."""
+        """``cookies`` are the names that the application reads. A browser may send many more, from
+        everything under the same domain."""
         self._app = app
         self._cookies = tuple(f"{name}=" for name in cookies)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST")  # HTTP/1.0 need not have one
+        host = environ.get("HTTP_HOST")  # optional in HTTP/1.0
         if host is not None and not is_host(host):
             count_response("unknown", _BAD_HOST.status, seconds=0)
             return _BAD_HOST.api_response().send(start_response)
@@ -103,7 +103,7 @@ _BAD_HOST = Problem(
 
 
 def is_host(text: str) -> bool:
-    """Whether a Host field is one: ``tickets.example``, ``web_1:8000``, ``[::1]:8000``."""
+    """Whether a Host field is valid: ``tickets.example``, ``web_1:8000``, ``[::1]:8000``."""
     found = _HOST.fullmatch(text)
     if not found or int(found["port"] or 0) > 65_535:
         return False
@@ -117,7 +117,7 @@ def is_host(text: str) -> bool:
 
 
 class NoForm(UnsupportedMediaType):
-    """A body that is no form, sent to a page. RFC 9110, 15.5.16: ``Accept`` says what would be."""
+    """A body that is not a form, sent to a page. ``Accept`` says what is (RFC 9110, 15.5.16)."""
 
     description = f"Forms are sent as {FORM}. Nothing was done."
 
@@ -126,7 +126,7 @@ class NoForm(UnsupportedMediaType):
 
 
 class _Forms(FormDataParser):
-    """One kind of form, of a size that is parsed within two milliseconds."""
+    """Parses one kind of form, of a size that takes two milliseconds at most."""
 
     def parse(
         self,
@@ -144,12 +144,12 @@ class _Forms(FormDataParser):
 class BoundedRequest(Request):
     form_data_parser_class = _Forms
     want_form_data_parsed = True
-    """Also without a Content-Type, which Flask would take for an empty form."""
+    """Also without a Content-Type, which Flask would treat as an empty form."""
 
     def make_form_data_parser(self) -> FormDataParser:
-        """Called by whatever reads a form, a file or ``values``. Raises NoForm: pages have no
-        uploads, and Werkzeug's parser of multipart bodies compiles their boundary as a regular
-        expression, of whatever length and bytes."""
+        """Called when a form, a file or ``values`` is read. Raises NoForm for other bodies: pages
+        have no uploads, and Werkzeug's multipart parser compiles the boundary, of any length and
+        any bytes, as a regular expression."""
         if self.mimetype != FORM and (self.mimetype or self.content_length):
             raise NoForm
         return super().make_form_data_parser()
@@ -163,8 +163,8 @@ class BoundedRequest(Request):
 
 
 def _fields(text: bytes) -> list[tuple[str, str]] | None:
-    """Name and value of each; None when that would take too long. Bytes that are not UTF-8 become
-    U+FFFD, which no name or address may have."""
+    """Each field's name and value; None if parsing would take too long. Bytes that are not UTF-8
+    become U+FFFD, which no name or address may contain."""
     if text.count(b"&") >= MAX_FIELDS or text.count(b"%") > MAX_ESCAPES:
         return None
     return parse_qsl(text.decode(errors="replace"), keep_blank_values=True, errors="replace")

@@ -1,4 +1,4 @@
-"""Requests and responses as WSGI has them: for Flask, and for the fast path without it."""
+"""Requests and responses at the level of WSGI: for Flask, and for the fast path without it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +13,7 @@ from werkzeug.http import parse_accept_header, parse_etags
 from web.utils.encoded import Encoded
 
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request. A list of seats is under 2 KB; nginx has the same limit."""
+"""Of a request. A list of seats takes less than 2 KB; nginx has the same limit."""
 
 Headers = list[tuple[str, str]]
 
@@ -21,24 +21,24 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None,
 """What ``sys.exc_info()`` returns."""
 
 CLIENT = "tickets.client"
-"""Where a request's environment has the client's key, as client_key makes it."""
+"""The key in a request's environ for the client, as client_key returns it."""
 
-ASKED_EACH_TIME = "no-cache"
-KEPT_FOR_EVER = "public, max-age=31536000, immutable"
-"""Cache-Control of what anyone may keep: until it was asked whether it is still so, or because
-another content has another address."""
+REVALIDATED = "no-cache"
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""Cache-Control of what anyone may cache: to be revalidated before each use, or kept for ever
+because other content has another address."""
 
 _API_PATHS = ("/api/", "/webhooks/")
 
 
 def wants_page(environ: Mapping[str, Any]) -> bool:
-    """Whether a browser asks for something to look at, and not a program for data."""
+    """Whether a browser requests a page, rather than a program requesting data."""
     path = environ.get("PATH_INFO", "")
     return "text/html" in environ.get("HTTP_ACCEPT", "") and not path.startswith(_API_PATHS)
 
 
 class ApiResponse(NamedTuple):
-    """To a program. ``headers`` are all but Content-Length."""
+    """A response for a program. ``headers`` has all fields but Content-Length."""
 
     status: int
     body: bytes
@@ -48,9 +48,9 @@ class ApiResponse(NamedTuple):
         return Response(self.body, self.status, self.headers)
 
     def send(self, start_response: StartResponse) -> list[bytes]:
-        """As a WSGI application does."""
+        """Responds as a WSGI application does."""
         headers = self.headers
-        if self.status != HTTPStatus.NOT_MODIFIED:  # whose length would be that of the 200
+        if self.status != HTTPStatus.NOT_MODIFIED:  # its Content-Length would be that of the 200
             headers = [*headers, ("Content-Length", str(len(self.body)))]
         start_response(_status_line(self.status), headers)
         return [self.body]
@@ -59,13 +59,13 @@ class ApiResponse(NamedTuple):
 def encoded_response(
     encoded: Encoded, environ: Mapping[str, Any], tag: str, cache_control: str
 ) -> ApiResponse:
-    """304 to whoever has ``tag`` already, compressed to whoever takes that. ``environ`` is the
-    request."""
+    """304 if the client has ``tag`` already; compressed if it accepts that. ``environ`` is the
+    request's."""
     accepted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"))
     zips = encoded.is_worth_zipping and accepted["gzip"] > 0
     headers = [
         ("Cache-Control", cache_control),
-        # Weak when compressed: they are not the same bytes.
+        # Weak when compressed: the bytes differ.
         ("ETag", f'W/"{tag}"' if zips else f'"{tag}"'),
         ("Vary", "Accept-Encoding"),
     ]

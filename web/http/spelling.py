@@ -1,10 +1,9 @@
-"""One spelling a path.
+"""Only one spelling of each path is served.
 
-To whatever stands in front, two spellings of an address are two addresses: nginx does not find
-"//api/events" below "/api/", nor "%2D" in place of "-" among the refusals that it keeps. Flask
-takes slashes at the beginning for one, static files those in the middle too, and every server
-decodes "%2D". So only one spelling is answered. nginx refuses the others in the same way
-(ops/nginx/spelling.conf.j2).
+To a proxy in front, two spellings of an address are two addresses: nginx does not find
+"//api/events" below "/api/", nor "%2D" in place of "-" among the refusals that it keeps. But Flask
+treats several leading slashes as one, static files those in the middle too, and every server
+decodes "%2D". nginx refuses the other spellings in the same way (ops/nginx/spelling.conf.j2).
 """
 
 import re
@@ -14,29 +13,29 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from web.http.responses import ApiResponse
 
 _SEGMENT = r"\.?[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
-"""The characters that need no percent sign (RFC 3986, 2.3), but neither "." nor ".."."""
+"""The characters that need no percent-encoding (RFC 3986, 2.3), but neither "." nor ".."."""
 
 PLAIN_PATH = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/*)?"
-"""Every address of ours is one of these; slashes at its end lead to the one without. A regular
+"""Matches every address of ours; trailing slashes redirect to the address without them. A regular
 expression for Python and for nginx (PCRE)."""
 
 _plain = re.compile(PLAIN_PATH)
 _origin = re.compile(r"\A[A-Za-z]+://[^/]*")
 _nowhere = re.compile(r"\A//+\Z|//[^/]|/\.\.?(?:/|\Z)")
-"""An empty segment, but at the end, or one of dots. Not "//+[^/]": that takes the square of 5,000
-slashes at the end."""
+"""An empty segment, except at the end, or a segment of dots. Not "//+[^/]": on 5,000 trailing
+slashes that takes quadratic time."""
 
 
 def one_spelling(app: WSGIApplication) -> WSGIApplication:
-    """Middleware. "%2D" in place of "-" leads to the plain spelling (308): by RFC 3986, 6.2.2, the
-    two are the same. Empty segments and dots are 404: clients resolve dots themselves. What no
-    spelling makes an address of ours passes: the application has nothing there."""
+    """Middleware. "%2D" in place of "-" redirects to the plain spelling (308): by RFC 3986, 6.2.2,
+    the two are equivalent. Empty segments and dots are 404: clients resolve dots themselves. Paths
+    that are no address of ours in any spelling pass: the application responds with 404."""
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"] = environ["PATH_INFO"] or "/"  # of a URL that has none
+        path = environ["PATH_INFO"] = environ["PATH_INFO"] or "/"  # a URL without a path
         if not _plain.fullmatch(_as_sent(environ)):
             if _nowhere.search(path):
-                # Nothing is there, whatever Flask makes of slashes.
+                # 404, however Flask treats slashes.
                 environ["PATH_INFO"] = f"/.{path}"
             elif _plain.fullmatch(path):
                 return _moved(path, environ["QUERY_STRING"]).send(start_response)
@@ -46,8 +45,8 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
 
 
 def _as_sent(environ: WSGIEnvironment) -> str:
-    """The path before it was decoded, where the server hands it on, as gunicorn and Werkzeug do.
-    gunicorn hands on a whole URL, too, where one was sent (RFC 9112, 3.2.2)."""
+    """The path before it was decoded, if the server passes it on, as gunicorn and Werkzeug do.
+    gunicorn also passes on a whole URL if one was sent (RFC 9112, 3.2.2)."""
     uri: str = environ["RAW_URI"] if "RAW_URI" in environ else environ["PATH_INFO"]
     path = uri.partition("?")[0]
     return path if path.startswith("/") else _origin.sub("", path) or "/"

@@ -1,7 +1,7 @@
-"""Style, scripts and icon, where no nginx is in front to serve them.
+"""Style, scripts and icon, for when there is no nginx in front to serve them.
 
-They are small, so each process has all of them in memory, and they never wait for Flask: a page
-brings ten of them.
+They are small, so each process keeps all of them in memory, and they do not go through Flask: a
+page loads ten of them.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
 from web.http.fast_path import FastPath, FastRequest
-from web.http.responses import ASKED_EACH_TIME, KEPT_FOR_EVER, ApiResponse, encoded_response
+from web.http.responses import IMMUTABLE, REVALIDATED, ApiResponse, encoded_response
 from web.utils.encoded import Encoded
 
 FOLDER = Path(__file__).parents[1] / "static"
 
 VERSION_LENGTH = 8
-"""Of the hexadecimal version in a static file's address; nginx knows it by its form."""
+"""Of the hexadecimal version in a static file's address; nginx recognises it by its form."""
 
 _PATH = re.compile(r"/static/(?:[^/]+/)?([^/]+)")
 
@@ -41,8 +41,8 @@ _FILES = {path.name: _File(path) for path in sorted(FOLDER.iterdir())}
 
 
 def _version_of(files: Mapping[str, _File]) -> str:
-    """Changes with any of them: scripts import one another by names without a version, and an old
-    one beside a new one would not work."""
+    """Changes when any file does: scripts import each other by names without a version, and an old
+    one with a new one would not work."""
     digest = hashlib.sha256()
     for name, file in files.items():
         digest.update(name.encode() + file.body)
@@ -53,7 +53,7 @@ VERSION = _version_of(_FILES)
 
 
 def is_static_file(environ: Mapping[str, Any]) -> bool:
-    """Whether a request asks for a file that there is, under any version."""
+    """Whether a request is for an existing file, under any version."""
     if environ["REQUEST_METHOD"] != "GET":
         return False
     found = _PATH.fullmatch(environ.get("PATH_INFO", ""))
@@ -62,16 +62,14 @@ def is_static_file(environ: Mapping[str, Any]) -> bool:
 
 @fast_path.route("GET", "/<version>/<filename>")
 def show_version(fast_request: FastRequest, version: str, filename: str) -> ApiResponse:
-    """The current file, whatever the version: nginx does the same, and it serves a page of an older
-    release better than no file. Browsers cache it if the version is right."""
-    return _response(
-        fast_request, filename, KEPT_FOR_EVER if version == VERSION else ASKED_EACH_TIME
-    )
+    """The current file, whatever the version: nginx does the same, and for a page of an older
+    release it is better than no file. Browsers cache it if the version is right."""
+    return _response(fast_request, filename, IMMUTABLE if version == VERSION else REVALIDATED)
 
 
 @fast_path.route("GET", "/<filename>")
 def show(fast_request: FastRequest, filename: str) -> ApiResponse:
-    return _response(fast_request, filename, ASKED_EACH_TIME)
+    return _response(fast_request, filename, REVALIDATED)
 
 
 def _response(fast_request: FastRequest, filename: str, cache_control: str) -> ApiResponse:

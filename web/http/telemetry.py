@@ -1,4 +1,4 @@
-"""What metrics and log learn of each refusal and error that is told to a client."""
+"""Records in metrics and log each refusal and error that is sent to a client."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def record_refusal(refusal: Refusal) -> Problem:
-    """Counts a refusal that is about to be told, and returns what to tell."""
+    """Counts a refusal and returns the problem to send."""
     problem = problem_of(refusal)
     count_refusal(problem.code)
     if isinstance(refusal, PaymentDeclined):
@@ -26,7 +26,7 @@ def record_refusal(refusal: Refusal) -> Problem:
 
 
 def record_unexpected(error: Exception, environ: Mapping[str, Any]) -> Problem:
-    """Logs an exception that nobody expected, and returns what to tell of it."""
+    """Logs an unexpected exception and returns the problem to send."""
     request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
     log.error("unexpected, request %s", request_id, exc_info=error)
     return Problem(

@@ -29,7 +29,7 @@ MAX_AT_ONCE = 100
 before reading a response loses the connection."""
 
 ONLY_ONCE = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
-"""Fields that are no lists (RFC 9110, 5.3). llhttp refuses a second Content-Length itself."""
+"""Fields that are not lists (RFC 9110, 5.3). llhttp refuses a second Content-Length itself."""
 
 _ABSOLUTE_FORM = re.compile(r"[A-Za-z]+://([^/?@]+)(|[/?].*)")
 """Absolute form, as it is sent to a proxy; every server must accept it (RFC 9112, 3.2.2)."""
@@ -76,7 +76,7 @@ class Request:
 
 
 _NONE = Request()
-"""Between two of them."""
+"""Between two requests."""
 
 
 class Limits(NamedTuple):
@@ -238,7 +238,8 @@ class RequestReader:
 
 @lru_cache(maxsize=100)  # clients choose the names, of up to 16 KiB
 def _key_of(name: bytes) -> str | None:
-    """None for a name with "_": it would look like one with "-", which a proxy in front checked."""
+    """None for a name with "_": in the environ it would look like the name with "-", which a proxy
+    in front may have checked."""
     if b"_" in name:
         return None
     key = name.decode("latin-1").upper().replace("-", "_")

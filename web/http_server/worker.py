@@ -32,7 +32,7 @@ from web.http_server.wsgi import Headers, problem_bytes, request_environ, respon
 MESSAGE_TIMEOUT_S = 30.0
 """From the first byte of a request to its last. nginx sends it in one piece."""
 
-ANSWER_TIMEOUT_S = 30.0
+RESPONSE_TIMEOUT_S = 30.0
 """Until the kernel has taken the whole response: a client may not be reading."""
 
 MAX_DRAINED_BYTES = 16 * 1024 * 1024
@@ -47,7 +47,7 @@ CROWDED = 0.9
 """The fraction of ``worker_connections`` beyond which each new connection closes an idle one. At
 the full number the worker accepts none."""
 
-ANSWERS_A_TURN = 16
+RESPONSES_A_TURN = 16
 """gevent switches only when there is nothing to read. A client that always has the next request
 ready would monopolise the worker, until the master considers it dead."""
 
@@ -108,29 +108,29 @@ class HttpWorker(GeventWorker):
     def _serve(
         self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
     ) -> None:
-        answers = 0
+        sent = 0
         for requests, bad in self._arrivals(client, reader, base_environ):
             for request in requests:
-                answer = self._answer(request, base_environ)
-                self._send(client, answer, request, base_environ)
+                response = self._respond(request, base_environ)
+                self._send(client, response, request, base_environ)
                 if not request.keep_alive:
                     return self._drain(client, request, base_environ)
-                answers += 1
-                if answers % ANSWERS_A_TURN == 0:
+                sent += 1
+                if sent % RESPONSES_A_TURN == 0:
                     gevent.sleep(0)
             if bad:
                 request = reader.unfinished or Request()
-                answer = self._refusal(bad, request, base_environ)
-                self._send(client, answer, request, base_environ)
+                response = self._refusal(bad, request, base_environ)
+                self._send(client, response, request, base_environ)
                 return self._drain(client, request, base_environ)
 
     def _refusal(self, bad: BadRequest, request: Request, base_environ: WSGIEnvironment) -> bytes:
         """The last response of its connection; ``request`` is what was read of the request."""
         if self.count_refused:
             has_whole_head = request.has_whole_head
-            answer = self.count_refused(base_environ | request_environ(request), has_whole_head)
-            if answer:
-                return self._answer(request, base_environ, answer)
+            app = self.count_refused(base_environ | request_environ(request), has_whole_head)
+            if app:
+                return self._respond(request, base_environ, app)
         return problem_bytes(bad.status, bad.detail)
 
     def _arrivals(
@@ -193,21 +193,25 @@ class HttpWorker(GeventWorker):
             return client.recv(RECEIVE_BYTES)
 
     def _send(
-        self, client: socket.socket, answer: bytes, request: Request, base_environ: WSGIEnvironment
+        self,
+        client: socket.socket,
+        response: bytes,
+        request: Request,
+        base_environ: WSGIEnvironment,
     ) -> None:
         """Raises OSError when the client does not read it."""
         client.settimeout(0.0)
         try:
-            sent_bytes = client.send(answer)
+            sent_bytes = client.send(response)
         except BlockingIOError:
             sent_bytes = 0
-        if sent_bytes == len(answer):
+        if sent_bytes == len(response):
             return
         with self._waits.held(self._client_of(request, base_environ)) as has_room:
             if not has_room:
-                raise ConnectionAbortedError("too many answers that the client does not read")
-            client.settimeout(ANSWER_TIMEOUT_S)
-            client.sendall(memoryview(answer)[sent_bytes:])
+                raise ConnectionAbortedError("too many responses that the client does not read")
+            client.settimeout(RESPONSE_TIMEOUT_S)
+            client.sendall(memoryview(response)[sent_bytes:])
 
     def _drain(
         self, client: socket.socket, request: Request, base_environ: WSGIEnvironment
@@ -239,7 +243,7 @@ class HttpWorker(GeventWorker):
             "wsgi.run_once": False,
         }
 
-    def _answer(
+    def _respond(
         self,
         request: Request,
         base_environ: WSGIEnvironment,
@@ -259,7 +263,7 @@ class HttpWorker(GeventWorker):
 
         try:
             environ = base_environ | request_environ(request)
-            # gunicorn's stubs know of no write(), which PEP 3333 has start_response return.
+            # gunicorn's stubs lack write(), which start_response returns (PEP 3333).
             chunks = (app or self.wsgi)(environ, start_response)  # type: ignore[arg-type]
             try:
                 body = b"".join(chunks)
@@ -272,9 +276,9 @@ class HttpWorker(GeventWorker):
             request.keep_alive = request.keep_alive and self.alive
             return response_bytes(request, *begun[0], b"".join(written) + body if written else body)
         except gevent.GreenletExit:
-            raise  # The worker does not wait any longer.
+            raise  # The worker has stopped waiting.
         except BaseException:  # gevent.Timeout is one, and sys.exit() must not end the worker
-            # Not its address, which may be a receipt's and then opens the ticket.
+            # Without the address: a receipt's address gives access to the ticket.
             request_id = request.fields.get("HTTP_X_REQUEST_ID", "without an id")
             self.log.exception("%s, request %s", request.method, request_id)
             request.keep_alive = False

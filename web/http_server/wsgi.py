@@ -23,7 +23,7 @@ CODES = {
 }
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade"})
-"""The server's, not the application's (PEP 3333)."""
+"""Fields that only the server may send, not the application (PEP 3333)."""
 
 _NO_BODY = ("204", "304")
 
@@ -80,7 +80,7 @@ def _date(now_s: int) -> str:
 
 
 def problem_bytes(status: HTTPStatus, detail: str) -> bytes:
-    """A problem like all others, and the last response of its connection."""
+    """A problem in the format of all others, as the last response of its connection."""
     problem = {
         "type": "about:blank",
         "title": status.phrase,
