@@ -1,5 +1,5 @@
-"""What no event file needs, refused before it is parsed: tomllib takes time and memory by the
-square of a name's parts, and a level of the stack for each list in a list."""
+"""Refuses, before parsing, what no event file needs: tomllib takes time and memory quadratic in the
+number of a name's parts, and a stack frame for each nested list."""
 
 import re
 
@@ -7,17 +7,17 @@ MAX_NAME_PARTS = 3
 """``sections.rows`` has two."""
 
 MAX_DEPTH = 8
-"""Of brackets in brackets; ``sections = [{ rows = [{ … }] }]`` has four."""
+"""Of nested brackets; ``sections = [{ rows = [{ … }] }]`` has four."""
 
 MAX_WORD_CHARACTERS = 64
 """Of a name or value without quotes: twice the longest date with its zone."""
 
 MAX_ENTRIES = 50_000
-"""Parts of names, tables and lists: each takes up to a kilobyte while it is parsed. A hall of
+"""Parts of names, tables and lists: each takes up to a kilobyte while it is parsed. A venue of
 100,000 seats in rows of ten, a line a row, has 30,000."""
 
-# What is quoted or a comment may have anything in it. Without its end it goes on to the end of the
-# line or of the file: the parser stops there too. No part is ever read twice ("++", "*+").
+# Quoted text and comments may contain anything. If unterminated they extend to the end of the line
+# or of the file: the parser stops there too. The regex never backtracks ("++", "*+").
 _TOKEN = re.compile(
     r'''
     (?P<text> """ (?: [^"\\]++ | \\. | "(?!"") )*+ (?: "{3,5} | \\?\Z )
@@ -40,8 +40,7 @@ class BadShape(Exception):
 
 
 def check_shape(text: str) -> None:
-    """Raises BadShape where ``text`` has what no event needs. What is no TOML is left to the
-    parser."""
+    """Raises BadShape if ``text`` has what no event needs. Invalid TOML is left to the parser."""
     depth = entries = 0
     parts = 1
     for token in _TOKEN.finditer(text):

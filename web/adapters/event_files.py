@@ -1,4 +1,4 @@
-"""Events as they are declared: TOML files, read strictly, with errors that name file and field."""
+"""Event definitions in TOML files, read strictly, with errors that name the file and the field."""
 
 import errno
 import logging
@@ -22,15 +22,15 @@ from web.domain.events import GENERAL_ROW, Event, Row, Section
 from web.domain.validation import check_title
 
 MAX_SEATS = 100_000
-"""Twice the largest stadium we ship: a map of 100 KB, still one read."""
+"""Twice the largest stadium we ship: a map of 100 KB, still read in one go."""
 
 MAX_FILE_BYTES = 500_000
-"""Enough for MAX_SEATS in rows of 25, a line a row that lists each of its seats. The largest that
-we ship, with ranges, has 10,000."""
+"""Enough for MAX_SEATS in rows of 25, with a line a row that lists each of its seats. The largest
+file that we ship, which uses ranges, has 10,000."""
 
 YEARS = range(2000, 2101)
-"""In which a sale can open. Others are mistakes, and the last day of the year 9999 is a date that
-cannot be converted to another time zone."""
+"""Years in which a sale can open. Others are mistakes, and the last day of the year 9999 cannot be
+converted to another time zone."""
 
 EVENT_FILES = "*.toml"
 
@@ -39,7 +39,7 @@ _State = tuple[tuple[Any, ...], ...]
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 _Text = Annotated[str, Meta(min_length=1, max_length=200)]
 _Currency = Annotated[str, Meta(max_length=60)]
-"""Longer than any mistake that is worth a guess at what was meant."""
+"""Longer than any mistake for which guessing the intended currency is useful."""
 _ROW_ID = re.compile(r"[A-Za-z0-9]{1,8}")
 _LETTER_RANGE = re.compile(r"([A-Z])-([A-Z])")
 _NUMBER_RANGE = re.compile(r"(\d{1,4})-(\d{1,4})(?:/(\d{1,2}))?")
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 class BadEventFile(Exception):
-    """The message says which file, and which line or field of it, and what is wrong there."""
+    """The message says which file, which line or field in it, and what is wrong there."""
 
 
 class _Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,14 +97,14 @@ def read_event_file(path: Path) -> Event:
 
 
 def printable(text: object) -> str:
-    """In one line, whatever names and values have in them: it is written to terminals and logs."""
+    """The text in one line for terminals and logs, with unprintable characters escaped."""
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in str(text)
     )
 
 
 def _problem_of_link(path: Path, error: OSError) -> str | None:
-    """What ``error`` means when it is a link that leads nowhere."""
+    """What ``error`` means if the path is a broken link."""
     if error.errno == errno.ELOOP:
         return "a link that leads back to itself"
     # Unlike pathlib's, these never raise.
@@ -114,10 +114,11 @@ def _problem_of_link(path: Path, error: OSError) -> str | None:
 
 
 def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
-    """The events that the files declare, and what is wrong with the others, a message each. A file
-    that is named twice is read once. Two files with one id are both refused: nobody knows which is
-    meant. Hidden files are left out: editors and archives make them beside the real ones."""
-    # Path.resolve() raises where a link leads back to itself.
+    """The events that the files declare, and a message for each file that cannot be used. A file
+    that is named twice is read once. Two files with the same id are both refused: it is unclear
+    which is meant. Hidden files are ignored: editors and archives create them next to the real
+    ones."""
+    # Path.resolve() raises for a link that leads back to itself.
     files = {os.path.realpath(path): path for path in paths if not is_hidden(path)}
     events: dict[str, list[tuple[Path, Event]]] = {}
     problems = []
@@ -137,7 +138,7 @@ def read_event_files(paths: Iterable[Path]) -> tuple[list[Event], list[str]]:
 
 
 def read_event_folder(folder: Path) -> tuple[list[Event], list[str]]:
-    """As read_event_files, of all event files that lie in it."""
+    """The same as read_event_files, for all event files in ``folder``."""
     names, problems = _names_in(folder)
     events, others = read_event_files(folder / name for name in names)
     return events, problems + others
@@ -148,8 +149,8 @@ def is_hidden(path: Path) -> bool:
 
 
 class EventFolder:
-    """The event files of a folder, read again when one of them has changed. What is wrong with one
-    is logged when it appears, and once: it keeps no other event from being sold."""
+    """The event files of a folder, read again when one of them has changed. An error in one is
+    logged once, when it appears, and does not prevent the other events from being sold."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -159,22 +160,22 @@ class EventFolder:
         self._problems: set[str] = set()
 
     def events(self) -> list[Event]:
-        """Those that are declared now. A file that is still being written is looked at again in the
-        next call."""
+        """The events that are declared now. Changes are read once they are the same in two calls:
+        a file may still be being written."""
         found, problem = self._look()
-        still, self._seen = self._read is None or found == self._seen, found
-        if still and found != self._read:
+        is_settled, self._seen = self._read is None or found == self._seen, found
+        if is_settled and found != self._read:
             self._read = found
             self._events, problems = read_event_files(self._folder / name for name, *_ in found)
-            self._tell({*problems, *problem})
+            self._log({*problems, *problem})
         return self._events
 
     def _look(self) -> "tuple[_State, list[str]]":
-        """What names the state of each file, and why there are none."""
+        """The state of each file, and the reason if the folder cannot be read."""
         names, problems = _names_in(self._folder)
         return tuple((name, *_state_of(self._folder / name)) for name in names), problems
 
-    def _tell(self, problems: set[str]) -> None:
+    def _log(self, problems: set[str]) -> None:
         for problem in sorted(problems - self._problems):
             log.error("left out: %s", problem)
         if self._problems and not problems:
@@ -183,7 +184,7 @@ class EventFolder:
 
 
 def _names_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Of event files, and why there are none."""
+    """The names of the event files, and the reason if the folder cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(e.name for e in entries if fnmatch(e.name, EVENT_FILES)), []
@@ -192,7 +193,7 @@ def _names_in(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _state_of(path: Path) -> tuple[int, ...]:
-    """Another one after each change."""
+    """Differs after each change of the file."""
     try:
         status = path.stat()
     except OSError:
@@ -201,8 +202,8 @@ def _state_of(path: Path) -> tuple[int, ...]:
 
 
 def _text_of(path: Path) -> str:
-    """Raises OSError, UnicodeDecodeError, _BadField. Some editors begin a file with a byte-order
-    mark, which is no part of its text."""
+    """Raises OSError, UnicodeDecodeError, _BadField. Without the byte-order mark that some editors
+    write at the beginning."""
     if path.exists() and not path.is_file():
         raise _BadField("is a folder or a device, not a file")
     with path.open("rb") as file:
@@ -273,7 +274,7 @@ def _refuse_what_cannot_be_paid(declared: _EventTable) -> None:
 
 
 def _sections(declared: _EventTable) -> tuple[Section, ...]:
-    """Counted before any seat is made: one digit too many may be a hundred million of them."""
+    """Counts before it creates any seat: one digit too many may mean a hundred million of them."""
     fields = [(f"sections[{index}]", table) for index, table in enumerate(declared.sections)]
     seats = 0
     for field, table in fields:
@@ -335,7 +336,7 @@ def _row_ids(field: str, text: str) -> list[Sequence[int | str]]:
 
 def _blocks(field: str, text: str) -> list[range]:
     """``"1-12, 15-26"``: two blocks; seats of different blocks are not side by side.
-    ``"1-13/2"`` is the odd ones, ``"14-1"`` counts down."""
+    ``"1-13/2"`` has the odd numbers, ``"14-1"`` counts down."""
     blocks = []
     for part in _parts(text):
         if numbers := _NUMBER_RANGE.fullmatch(part):

@@ -1,6 +1,6 @@
-"""MongoDB: who bought. The only module that knows it, through MongoEngine.
+"""MongoDB, the store of bookings: who bought. The only module that uses it, through MongoEngine.
 
-It holds bookings and nothing else, one document each, written once.
+It stores bookings and nothing else, one document each, inserted once.
 """
 
 import logging
@@ -30,8 +30,8 @@ from web.ports.booking_store import (
 from web.utils.group_commit import Abandoned, GroupCommit
 
 SELECTION_TIMEOUT_MS = 3_000
-"""How long a call waits for a primary: an election takes one or two seconds, and a buyer who
-waits longer is better told to retry."""
+"""How long a call waits for a primary: an election takes one or two seconds, and after that it is
+better to ask the buyer to retry."""
 
 SOCKET_TIMEOUT_MS = 5_000
 
@@ -41,31 +41,33 @@ DEFAULT_DATABASE = "tickets"
 COLLECTION = "bookings"
 
 INDEX_SEEN_FOR_S = 5.0
-"""How long the unique index is believed to be there after it was seen: somebody could drop it."""
+"""How long the unique index is assumed to exist after a check: somebody could drop it."""
 
 INSERTS_IN_A_GROUP = 100
-"""Bookings written together: MongoDB needs some milliseconds for them, most of it to make the
-journal safe on the disk, which one alone would wait for as well."""
+"""Bookings written together. That takes MongoDB some milliseconds, mostly for syncing the journal
+to disk, which a single booking would wait for as well."""
 
 LIKE_CHARACTERS, LIKE_MOST = 8, 100
-"""How much of an id has to be right when one like it is looked for: ``bkg_`` and four more."""
+"""How many characters of a mistyped id must be right to find similar ones: ``bkg_`` and four more.
+And how many similar ones are read."""
 
 DUPLICATE_KEY = 11000
-"""MongoDB's code of an insert that a unique index refused."""
+"""MongoDB's error code when a unique index refuses an insert."""
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
 BOOKED = {"status": "booked"}
-"""What the index covers and whose seats are sold: a refunded booking's can be sold again."""
+"""The bookings that the index covers: those whose seats are sold. A refunded booking's seats can be
+sold again."""
 REFUNDED = {"status": "refunded"}
 
 log = logging.getLogger(__name__)
 
 
 class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no types
-    """Field names are those of the receipt where they mean the same."""
+    """Field names are those of the receipt where the meaning is the same."""
 
-    # A field that a later release adds must not keep this one from reading its bookings.
+    # A field that a later release adds must not prevent this one from reading its bookings.
     meta: ClassVar = {"strict": False}
 
     booking_id = StringField(primary_key=True)
@@ -89,19 +91,19 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
 
 
 class MongoBookingStore:
-    """Implements BookingStore of ``web/ports/``. Connects when it is first used.
+    """Implements BookingStore of ``web/ports/``. Connects on first use.
 
-    The indexes are made by ``create_indexes``, and the unique one is looked for by
-    ``require_index``. MongoEngine's own way, a connection of the whole process and indexes made at
-    the first write, would make them behind our back, when it is too late to refuse.
+    ``create_indexes`` creates the indexes, and ``require_index`` checks the unique one.
+    MongoEngine's own way, one connection for the whole process and indexes created at the first
+    write, would create them implicitly, when it is too late to refuse.
     """
 
     def __init__(self, uri: str):
-        """Raises ValueError or OSError for an option of ``uri`` that cannot be."""
+        """Raises ValueError or OSError for an invalid option in ``uri``."""
         try:
             client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
                 uri,
-                connect=False,  # it would ask name servers here for mongodb+srv://, and may fail
+                connect=False,  # would resolve mongodb+srv:// here, which may fail
                 tz_aware=True,
                 serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
                 connectTimeoutMS=SELECTION_TIMEOUT_MS,
@@ -171,7 +173,7 @@ class MongoBookingStore:
         return booking
 
     def _insert_all(self, documents: list[SON[str, Any]]) -> list[bool | Exception]:
-        """Of each: whether it was inserted, False when a unique index refused it."""
+        """For each document: True if it was inserted, False if a unique index refused it."""
         inserted: list[bool | Exception] = [True] * len(documents)
         try:
             self._collection.insert_many(documents, ordered=False)
@@ -267,14 +269,14 @@ class MongoBookingStore:
 
 
 def _guards_seats(index: Mapping[str, Any]) -> bool:
-    """Whether no seat can be in two bookings with it."""
+    """Whether this index keeps a seat from being in two bookings."""
     covers = index.get("partialFilterExpression", BOOKED) == BOOKED
     return tuple(index["key"]) == SEAT_INDEX and bool(index.get("unique")) and covers
 
 
 def _cause_of(error: Exception) -> str:
-    """In a line, without what pymongo adds: its view of all servers, or the documents, which have
-    buyers' names in them."""
+    """In one line, without what pymongo adds: its view of all servers, or the documents, which
+    contain buyers' names."""
     return re.split(r",? (?:Topology Description|full error): |\n", str(error))[0]
 
 

@@ -1,1 +1,1 @@
-"""Stripe: whose money moved."""
+"""Stripe, the payment gateway: whose money moved."""

@@ -1,5 +1,5 @@
-"""How Stripe is reached: one session for all callers, its time-outs, and Stripe's clock, which the
-responses tell."""
+"""The connection to Stripe: one session for all callers, its time-outs, and Stripe's clock, which
+is read from the responses."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 CONNECT_TIMEOUT_S = 2.0
-"""A handshake takes milliseconds; a lost packet is sent again after one second. Who waits longer
-waits for a host that is not there, and nothing has been sent yet."""
+"""A handshake takes milliseconds; a lost packet is sent again after one second. After longer than
+that the host is probably down, and nothing has been sent yet."""
 
 READ_TIMEOUT_S = 8.0
 """Banks take up to a few seconds. Beyond that the buyer is better served by "we do not know yet"
@@ -20,8 +20,8 @@ than by a spinner."""
 
 
 class StripesClock:
-    """Stripe's, by the Date of its responses (RFC 9110, 6.6.1), and by the monotonic clock since. A
-    response without one leaves this machine's clock, which is then the best there is."""
+    """Stripe's time: the Date of its last response (RFC 9110, 6.6.1) plus the monotonic time since.
+    If no response had a Date, this machine's clock, which is then the best there is."""
 
     def __init__(self) -> None:
         self.is_known = False
@@ -58,8 +58,8 @@ def shared_session(
     session.trust_env = False
     # A redirect makes a GET of a POST.
     session.max_redirects = 0
-    # No more than max_connections calls are under way, so the pool never runs dry. requests
-    # retries nothing unless told to.
+    # At most max_connections calls are in progress, so the pool never runs dry. requests does not
+    # retry unless configured to.
     session.mount("http://", HTTPAdapter(pool_maxsize=max_connections))
     session.mount("https://", HTTPAdapter(pool_maxsize=max_connections))
     return session

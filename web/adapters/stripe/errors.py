@@ -1,8 +1,8 @@
-"""What an error of Stripe's SDK means: what may have happened, in the words of the port.
+"""Translates errors of Stripe's SDK into those of the port, which say what may have happened.
 
-This is decided here and nowhere else. A response of Stripe's that says no is NotExecuted or a
-refusal; so is a connection that was never made. Everything else that goes wrong once the request
-may have left this host is OutcomeUnknown.
+This is decided only here. If Stripe refused, or the connection was never made, the error is
+NotExecuted or a refusal. Everything else that goes wrong once the request may have left this host
+is OutcomeUnknown.
 """
 
 from http import HTTPStatus
@@ -35,11 +35,11 @@ TOO_MUCH_FOR_CARD = (
 NOT_FOR_BUYERS = frozenset(
     {"fraudulent", "lost_card", "merchant_blacklist", "pickup_card", "stolen_card"}
 )
-"""Reasons that Stripe says not to tell: they would tell a thief what the bank knows.
+"""Reasons that must not be shown, as Stripe advises: they would tell a thief what the bank knows.
 https://docs.stripe.com/declines/codes"""
 
 NOT_LET_IN = (401, 403)
-"""A key that is wrong, revoked or restricted, an account that is closed or may not charge."""
+"""The key is wrong, revoked or restricted, or the account is closed or may not charge."""
 
 OF_THE_CARD = frozenset(
     {
@@ -50,12 +50,12 @@ OF_THE_CARD = frozenset(
         "payment_method_unsupported_type",
     }
 )
-"""Codes of a request that another payment method would make good.
+"""Codes of requests that would succeed with another payment method.
 https://docs.stripe.com/error-codes"""
 
 USED_BEFORE = "may not be used again"
-"""Of Stripe's error about a PaymentMethod that was charged before; it has neither code nor param.
-Without a customer, and we have none, a PaymentMethod is for one charge."""
+"""Part of Stripe's error about a PaymentMethod that was charged before; it has neither code nor
+param. Without a customer, and we use none, a PaymentMethod is for one charge."""
 
 
 def meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | InvalidRequest:
@@ -78,12 +78,12 @@ def meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | In
         return NotExecuted(text)
     if isinstance(error, stripe.IdempotencyError):
         return KeyUsed(text)
-    # Among the rest: 409, the key is under way.
+    # Among the rest: 409, a call with this key is in progress.
     return OutcomeUnknown(text)
 
 
 def cause_of(error: GatewayError) -> str:
-    """Why a call failed, in one word: for the metric and the log."""
+    """Why a call failed, in one word, for the metric and the log."""
     if isinstance(error, NotAllowed):
         return "not_allowed"
     if isinstance(error, TooBusy):
@@ -99,7 +99,8 @@ def cause_of(error: GatewayError) -> str:
 
 
 def is_too_much_for_the_card(refused: GatewayError, amount_minor: int) -> bool:
-    """Whether another card may be charged the amount: networks differ in the digits they take."""
+    """Whether another card could be charged this amount: card networks differ in the digits they
+    accept."""
     error = refused.__cause__
     return (
         isinstance(error, stripe.InvalidRequestError)
@@ -109,8 +110,8 @@ def is_too_much_for_the_card(refused: GatewayError, amount_minor: int) -> bool:
 
 
 def _line_of(error: stripe.StripeError) -> str:
-    """What happened, for logs and terminals. Of a connection the SDK says in three lines that one
-    may write to Stripe's support, and then repeats the whole call."""
+    """What happened, in one line for logs and terminals. For a failed connection the SDK's message
+    has three lines about Stripe's support, and then the whole call."""
     if not isinstance(error, stripe.APIConnectionError):
         return " ".join(str(error).split())
     cause = error.__cause__
@@ -120,7 +121,7 @@ def _line_of(error: stripe.StripeError) -> str:
 
 
 def decline_of(error: object) -> PaymentDeclined:
-    """``error`` as in the response to the charge, and as Stripe keeps it with the intent."""
+    """``error`` is from the response to the charge, or from the intent, where Stripe keeps it."""
     code, decline_code, message = (
         getattr(error, name, None) for name in ("code", "decline_code", "message")
     )
@@ -135,11 +136,12 @@ def decline_of(error: object) -> PaymentDeclined:
 
 
 def _never_connected(error: stripe.StripeError) -> bool:
-    """Whether no byte of the request has left this host.
+    """Whether no byte of the request can have left this host.
 
     requests raises the same ConnectionError for a connection that was refused and for one that
-    broke while the response was awaited. The difference is deeper down: urllib3's MaxRetryError,
-    the argument, has a NewConnectionError (refused, unreachable, no such name) as its reason.
+    broke while waiting for the response. The difference is deeper: in the first case its argument,
+    urllib3's MaxRetryError, has a NewConnectionError (refused, unreachable, no such name) as its
+    reason.
     """
     cause = error.__cause__
     if isinstance(cause, requests.ConnectTimeout):
@@ -150,5 +152,5 @@ def _never_connected(error: stripe.StripeError) -> bool:
 
 
 def was_kept(error: stripe.StripeError) -> bool:
-    """Whether it is the response that Stripe kept for the idempotency key."""
+    """Whether this is the response that Stripe has stored for the idempotency key."""
     return (error.headers or {}).get("Idempotent-Replayed") == "true"

@@ -54,35 +54,34 @@ from web.ports.payment_gateway import (
 from web.utils.lru_cache import LRUCache
 
 MAX_CALLS = 100
-"""Calls at the same time, of one process, each on a connection that is kept. Stripe lets an
-account make 100 calls a second, 25 of them to one endpoint, and one takes about a second. With a
-thousand at once a process would take its own slowness for Stripe's and call outcomes unknown that
-are not."""
+"""Concurrent calls of one process, each on a persistent connection. Stripe lets an account make 100
+calls a second, 25 of them to one endpoint, and one takes about a second. With a thousand at once a
+process would mistake its own slowness for Stripe's and report unknown outcomes that are not."""
 
 MAX_WAIT_S = 7.0
-"""How long a call waits for its turn and, when Stripe says 429, for Stripe to have time. Nothing
-was done yet, so giving up is safe; a buyer would not wait much longer. A payment that begins its
-last call late still ends within its lease, and before nginx loses patience."""
+"""How long a call waits for its turn and, after a 429, for Stripe to accept it. Nothing has been
+done yet, so giving up is safe, and a buyer would not wait much longer. A payment that begins its
+last call late still ends within its lease, and before nginx times out."""
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 1.0
-"""Between calls that hear 429: twice as long each time, and none as long as another's, as Stripe
-advises: https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
+"""Between retries after 429: exponential backoff with jitter, as Stripe advises:
+https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
 
 PAGE_SIZE = 100
 """Stripe's largest."""
 
 CLOCK_SKEW = timedelta(minutes=1)
-"""How far Stripe's clock may be behind ours, with much to spare. Overlooking a payment is worse
+"""How far Stripe's clock may be behind ours, with a wide margin. Overlooking a payment is worse
 than reading a few more."""
 
 CAUSES_KEPT = 1000
-TELL_AGAIN_S = 3600
-"""One line of the log for each event and cause of refused payments, and another when it lasts this
-long: each of ten thousand buyers meets it."""
+LOG_AGAIN_S = 3600
+"""Refused payments are logged once for each event and cause, and again after this time: ten
+thousand buyers may get the same refusal."""
 
-TELL_OF_FAILURE_AGAIN_S = 60
-"""As above, for each cause of calls that fail."""
+LOG_FAILURE_AGAIN_S = 60
+"""The same, for each cause of failed calls."""
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ _Result = TypeVar("_Result")
 
 
 class StripeGateway:
-    """The Gateway of ``web/ports/``. Safe to share between greenlets or threads."""
+    """Implements Gateway of ``web/ports/``. Safe to share between greenlets or threads."""
 
     def __init__(
         self,
@@ -105,25 +104,24 @@ class StripeGateway:
         max_wait_s: float = MAX_WAIT_S,
         count_failure: Callable[[str], None] = lambda cause: None,
     ):
-        """``api_base`` is where Stripe or the sandbox answers, like ``https://api.stripe.com``.
+        """``api_base`` is the address of Stripe or the sandbox, like ``https://api.stripe.com``.
         Without a ``webhook_secret`` every webhook is refused.
 
         ``shop`` is the tag that payments get. Of the payments on the account only those with this
-        tag or one of ``former_shops`` are found, listed and read from webhooks. Without it payments
-        get none, and those of all shops are seen.
+        tag or one of ``former_shops`` are found, listed and read from webhooks. Without ``shop``
+        payments get no tag, and those of all shops are seen.
 
-        ``count_failure`` is called with the cause of each call that failed, as
-        ``cause_of`` names it.
+        ``count_failure`` is called with the cause of each failed call, as ``cause_of`` returns it.
 
         Opens no connection.
         """
         self._clock = StripesClock()
-        # Otherwise the SDK names this host to Stripe and keeps an id in the home directory.
+        # Otherwise the SDK tells Stripe this host's name and keeps an id in the home directory.
         stripe.enable_telemetry = False
         client = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base.rstrip("/")},
-            # Whether to ask again is the use case's decision.
+            # Whether to retry is the use case's decision.
             max_network_retries=0,
             http_client=stripe.RequestsClient(
                 timeout=(connect_timeout_s, read_timeout_s),
@@ -134,7 +132,7 @@ class StripeGateway:
         self._refunds = client.v1.refunds
         self._webhook_secret = webhook_secret
         self._shop = Shop(shop, former_shops)
-        self._told_at_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
+        self._logged_at_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
         self._max_wait_s = max_wait_s
         self._count_failure = count_failure
         self._turns = threading.BoundedSemaphore(max_calls)
@@ -149,11 +147,11 @@ class StripeGateway:
     ) -> GatewayPayment:
         """Reserve ``amount_minor`` of ``currency`` (ISO 4217, any case).
 
-        Stripe keeps the response to ``key`` for a day, a decline and a 500 too: asking again after
-        OutcomeUnknown may bring the same 500, and only ``find`` tells more.
+        Stripe keeps the response to ``key`` for a day, even a decline or a 500: repeating the call
+        after OutcomeUnknown may return the same 500, and only ``find`` can tell more.
 
-        Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown. Why Stripe takes no
-        payment is in the log.
+        Raises PaymentDeclined, InvalidRequest, NotExecuted or OutcomeUnknown. The log says why
+        Stripe refuses payments.
         """
         wanted: PaymentIntentCreateParams = {
             # In the minor unit that web/domain/currencies.py counts, which is Stripe's.
@@ -162,7 +160,7 @@ class StripeGateway:
             "payment_method": payment_method,
             "capture_method": "manual",
             "confirm": True,
-            # Nobody is sent away to confirm, so Stripe asks for no return_url.
+            # No redirects to confirm a payment, so Stripe needs no return_url.
             "error_on_requires_action": True,
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "metadata": {**metadata, **self._shop.metadata, KEY_FIELD: key},
@@ -178,20 +176,20 @@ class StripeGateway:
             return payment
 
         try:
-            return self._ask(create)
+            return self._call(create)
         except (NotAccepted, NotAllowed) as refused:
             if is_too_much_for_the_card(refused, amount_minor):
                 raise PaymentDeclined("amount_too_large", TOO_MUCH_FOR_CARD) from refused
             if isinstance(refused.__cause__, stripe.StripeError):
                 amount = currency_of(currency.upper()).written(amount_minor)
                 event_id = metadata.get("event", "an unknown event")
-                self._tell(refused.__cause__, event_id, amount)
+                self._log_refusal(refused.__cause__, event_id, amount)
             raise
 
     def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
-        """As the port says, by Stripe's rule that a key belongs to the parameters of its first
-        call: https://docs.stripe.com/api/idempotent_requests. The intent has no payment method,
-        is never confirmed, and is cancelled at once."""
+        """As the port says. Relies on Stripe's rule that a key may only be used with the parameters
+        of its first call: https://docs.stripe.com/api/idempotent_requests. The intent has no
+        payment method, is never confirmed, and is cancelled at once."""
         wanted: PaymentIntentCreateParams = {
             "amount": amount_minor,
             "currency": currency.lower(),
@@ -204,8 +202,8 @@ class StripeGateway:
                 "fingerprint": fingerprint,
             },
         }
-        intent_id = self._ask(lambda: self._intents.create(wanted, {"idempotency_key": key}).id)
-        # The key is used up already. The cancellation is for whoever reads the list at Stripe.
+        intent_id = self._call(lambda: self._intents.create(wanted, {"idempotency_key": key}).id)
+        # The key is used up already. Cancelling only keeps Stripe's dashboard clear for people.
         self._bring_to("canceled", intent_id, self._intents.cancel)
 
     def capture(self, payment_id: str) -> None:
@@ -219,10 +217,10 @@ class StripeGateway:
         self._bring_to("canceled", payment_id, self._intents.cancel)
 
     def refund(self, payment_id: str, key: str) -> None:
-        """As the port says. A refund may be pending with the bank for days; that counts as done.
-        Raises NotExecuted when no money was captured, or its owner disputes it at the bank."""
+        """As the port says. A refund may be pending at the bank for days; that counts as done.
+        Raises NotExecuted when no money was captured, or the cardholder has disputed the charge."""
         try:
-            status = self._ask(lambda: self._create_refund(payment_id, key))
+            status = self._call(lambda: self._create_refund(payment_id, key))
         except PaymentDeclined as declined:
             raise NotExecuted(f"the card of payment {payment_id} takes no refund") from declined
         if status in ("failed", "canceled"):
@@ -231,10 +229,10 @@ class StripeGateway:
             raise OutcomeUnknown(f"the refund of payment {payment_id} is {status}")
 
     def now(self) -> datetime:
-        """As the port says: by the Date of Stripe's last response, and of one more call when there
-        was none yet."""
+        """As the port says: by the Date of Stripe's last response; makes a call if there was none
+        yet."""
         if not self._clock.is_known:
-            self._ask(lambda: self._intents.list({"limit": 1}))
+            self._call(lambda: self._intents.list({"limit": 1}))
         return self._clock.now()
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
@@ -244,7 +242,7 @@ class StripeGateway:
     def find_all(self, keys: Collection[str], since: datetime) -> dict[str, GatewayPayment]:
         """As the port says, and as ``find``."""
         missing, found = set(keys), {}
-        # Not Stripe's search: it learns of a payment up to a minute later.
+        # Not Stripe's search, which finds a payment only up to a minute later.
         for payment in self._made_since(since - CLOCK_SKEW) if missing else ():
             if payment.key in missing:
                 missing.remove(payment.key)
@@ -261,7 +259,7 @@ class StripeGateway:
                 yield payment
 
     def _made_since(self, since: datetime) -> Iterator[GatewayPayment]:
-        """With the keys that were retired."""
+        """Includes the intents of retired keys."""
         for intent in self._created_since(since):
             if self._shop.owns(intent.metadata.to_dict()) and status_of(intent):
                 yield payment_of_intent(intent)
@@ -272,14 +270,14 @@ class StripeGateway:
 
     def read_webhook(self, payload: bytes, signature: str) -> GatewayPayment | None:
         """As the port says; ``signature`` is the header Stripe-Signature. An event does not say
-        whether a captured payment was refunded since, and one of a refund has the moment of the
-        charge as ``created``."""
+        whether a captured payment was refunded since, and in the event of a refund ``created`` is
+        the time of the charge."""
         self.verify_webhook(payload, signature)
         return webhooks.read(payload, self._shop)
 
-    def _tell(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
+    def _log_refusal(self, error: stripe.StripeError, event_id: str, amount: str) -> None:
         cause = error.code or getattr(error.error, "code", None) or error.http_status
-        if self._is_news(f"{event_id} {cause}", TELL_AGAIN_S):
+        if self._is_due(f"{event_id} {cause}", LOG_AGAIN_S):
             log.error(
                 "Stripe refuses payments for %s, now one of %s: %s, %s",
                 event_id,
@@ -288,24 +286,24 @@ class StripeGateway:
                 error,
             )
 
-    def _fail(self, error: GatewayError) -> None:
+    def _record_failure(self, error: GatewayError) -> None:
         cause = cause_of(error)
         self._count_failure(cause)
-        if self._is_news(cause, TELL_OF_FAILURE_AGAIN_S):
+        if self._is_due(cause, LOG_FAILURE_AGAIN_S):
             log.warning("a call of the payment gateway failed, %s: %s", cause, error)
 
-    def _is_news(self, name: str, again_s: float) -> bool:
-        """Whether nothing was told under this name for so long."""
+    def _is_due(self, name: str, again_s: float) -> bool:
+        """Whether nothing was logged under this name for ``again_s``."""
         now_s = time.monotonic()
-        told_at_s = self._told_at_s.get(name)
-        if told_at_s is not None and now_s <= told_at_s + again_s:
+        logged_at_s = self._logged_at_s.get(name)
+        if logged_at_s is not None and now_s <= logged_at_s + again_s:
             return False
-        self._told_at_s.put(name, now_s)
+        self._logged_at_s.put(name, now_s)
         return True
 
     def _create_refund(self, payment_id: str, key: str) -> str | None:
-        """The status of the refund. It is of all that is left to give back, so that Stripe itself
-        refuses a second one, also a day later when it has forgotten the key."""
+        """The status of the refund. It has no amount and so returns everything that is left: Stripe
+        itself refuses a second one, even a day later when it has forgotten the key."""
         wanted: RefundCreateParams = {"payment_intent": payment_id}
         try:
             try:
@@ -313,7 +311,7 @@ class StripeGateway:
             except stripe.StripeError as error:
                 if not was_kept(error):
                     raise
-                # What failed before says nothing about now: ask again.
+                # A stored failure says nothing about the present: try again without the key.
                 return self._refunds.create(wanted).status
         except stripe.InvalidRequestError as error:
             if error.code != "charge_already_refunded":
@@ -321,45 +319,44 @@ class StripeGateway:
             return "succeeded"
 
     def _bring_to(self, status: str, payment_id: str, call: Callable[[str], PaymentIntent]) -> None:
-        """No idempotency key of ours: the state of the payment makes these calls repeatable, and
-        with a key a stored 500 would be repeated for a day."""
+        """Sends no idempotency key: the state of the payment makes these calls repeatable, and with
+        a key a stored 500 would be repeated for a day."""
         try:
-            found = self._ask(lambda: call(payment_id).status)
+            found = self._call(lambda: call(payment_id).status)
         except (NotAccepted, PaymentDeclined) as refused:
-            found = self._ask(lambda: self._intents.retrieve(payment_id).status)
+            found = self._call(lambda: self._intents.retrieve(payment_id).status)
             if found != status:
                 raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
         if found != status:
             raise OutcomeUnknown(f"payment {payment_id} is {found}, not {status}")
 
     def _created_since(self, since: datetime) -> Iterator[PaymentIntent]:
-        """Page by page: a turn is held while Stripe answers, not while the caller works."""
+        """Page by page: a turn is held only for each call, not while the caller works."""
         wanted: PaymentIntentListParams = {
             "created": {"gte": int(since.timestamp())},
             "limit": PAGE_SIZE,
-            # A PaymentIntent does not say that it was refunded; its charge does.
+            # A PaymentIntent does not say whether it was refunded; its charge does.
             "expand": ["data.latest_charge"],
         }
         next_page, has_more = lambda: self._intents.list(wanted), True
         while has_more:
-            page, intents, has_more = self._ask(partial(_read_page, next_page))
+            page, intents, has_more = self._call(partial(_read_page, next_page))
             next_page = page.next_page
             yield from intents
 
-    def _ask(self, call: Callable[[], _Result]) -> _Result:
-        """One call of the SDK and the reading of its response; a failure is counted and logged."""
+    def _call(self, call: Callable[[], _Result]) -> _Result:
+        """Makes one call of the SDK and reads its response; counts and logs a failure."""
         try:
-            return self._ask_until_answered(call)
+            return self._retry_while_busy(call)
         except (NotAccepted, KeyUsed):
             raise
         except GatewayError as error:
-            self._fail(error)
+            self._record_failure(error)
             raise
 
-    def _ask_until_answered(self, call: Callable[[], _Result]) -> _Result:
-        """While Stripe says that it is asked too often, or that something else has the same object,
-        it has done nothing: ask again, for as long as a call may wait. Others have their turn
-        meanwhile."""
+    def _retry_while_busy(self, call: Callable[[], _Result]) -> _Result:
+        """While Stripe reports too many requests, or a lock on the same object, it has done
+        nothing: try again, for as long as a call may wait. Others get their turn meanwhile."""
         until_s = time.monotonic() + self._max_wait_s
         longest_s = FIRST_PAUSE_S
         while True:
@@ -375,8 +372,8 @@ class StripeGateway:
 
     @contextmanager
     def _turn(self, until_s: float) -> Iterator[None]:
-        """Wait for a turn, until ``until_s`` on the monotonic clock, then put what goes wrong into
-        the words of the port."""
+        """Waits for a turn, until ``until_s`` on the monotonic clock, and translates errors into
+        those of the port."""
         if not self._turns.acquire(timeout=max(0.0, until_s - time.monotonic())):
             raise TooBusy("too many calls to the gateway are under way")
         try:
@@ -386,14 +383,14 @@ class StripeGateway:
         except GatewayError:
             raise
         except Exception as error:
-            # The SDK stumbles over a response that is JSON and yet not Stripe's.
+            # The SDK fails on a response that is JSON but not Stripe's.
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         finally:
             self._turns.release()
 
 
 def _read_page(
-    ask: Callable[[], stripe.ListObject[PaymentIntent]],
+    fetch: Callable[[], stripe.ListObject[PaymentIntent]],
 ) -> tuple[stripe.ListObject[PaymentIntent], list[PaymentIntent], bool]:
-    page = ask()
+    page = fetch()
     return page, page.data, page.has_more

@@ -1,4 +1,4 @@
-"""Stripe's PaymentIntents as payments of the port, and the metadata that says whose they are."""
+"""Converts Stripe's PaymentIntents to the port's payments; metadata says whose they are."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,14 +18,14 @@ SHOP_FIELD = "payment_shop"
 account, and neither has the bookings of the other."""
 
 RETIRED_FIELD = "payment_retired"
-"""The metadata field of an intent that no card was ever given to. It uses up the idempotency key of
-a payment that must not be made any more."""
+"""The metadata field of an intent that never gets a card. It uses up the idempotency key of a
+payment that must not be made any more."""
 
 STATUSES: dict[str, GatewayStatus] = {
     "requires_capture": "authorized",
     "succeeded": "captured",
     "canceled": "voided",
-    # No money is reserved, and none will be: only who has the client secret could go on.
+    # No money is reserved, and none will be: continuing would need the client secret.
     "requires_payment_method": "declined",
     "requires_confirmation": "declined",
     "requires_action": "declined",
@@ -42,16 +42,16 @@ class Shop:
         self._shops = frozenset((shop, *former_shops)) if shop else None
 
     def owns(self, metadata: Mapping[str, str]) -> bool:
-        """Whether a payment with this metadata is this shop's. To a shop with a tag one without is
-        not: to overlook one of ours leaves money reserved for some days, to refund one of theirs
-        undoes a sale."""
+        """Whether a payment with this metadata is this shop's. If the shop has a tag, a payment
+        without one is not: overlooking one of ours leaves money reserved for some days, but
+        refunding another shop's undoes a sale."""
         is_ours = self._shops is None or metadata.get(SHOP_FIELD) in self._shops
         return is_ours and bool(metadata.get(KEY_FIELD))
 
 
 def status_of(intent: PaymentIntent) -> GatewayStatus | None:
-    """The port's word for it; None while Stripe does not know yet. So it is with an intent that was
-    made a moment ago, with its confirmation, and has neither a charge nor a refusal."""
+    """The port's status; None while Stripe does not know the outcome yet, as for an intent that was
+    created with its confirmation a moment ago and has neither a charge nor an error."""
     status = STATUSES.get(intent.status)
     if status == "declined" and not getattr(intent, "last_payment_error", None):
         return None
@@ -59,7 +59,7 @@ def status_of(intent: PaymentIntent) -> GatewayStatus | None:
 
 
 def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
-    """Raises OutcomeUnknown when Stripe itself does not know yet what became of the payment."""
+    """Raises OutcomeUnknown when Stripe itself does not know the outcome yet."""
     status = status_of(intent)
     if status is None:
         raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")

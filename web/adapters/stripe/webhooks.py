@@ -1,4 +1,4 @@
-"""Webhooks: whether Stripe has signed one, and which payment it is about."""
+"""Webhooks: checks Stripe's signature and reads the payment that a webhook is about."""
 
 from typing import Annotated
 
@@ -15,19 +15,20 @@ from web.adapters.stripe.payments import (
 from web.ports.payment_gateway import BadSignature, GatewayPayment, GatewayStatus
 
 MAX_SIGNATURE_LENGTH = 1024
-"""Of the header Stripe-Signature. Stripe writes 80 characters, and 70 more for each further secret
-while one is replaced; each signature in it is compared."""
+"""Of the header Stripe-Signature. Stripe sends 80 characters, and 70 more for each further secret
+while one is being replaced; each signature in it is compared."""
 
 TOLERANCE_S = 300
-"""How old a signature may be, as Stripe advises: https://docs.stripe.com/webhooks#replay-attacks.
-A webhook that Stripe sends again later is signed again."""
+"""The maximum age of a signature, as Stripe advises:
+https://docs.stripe.com/webhooks#replay-attacks. When Stripe sends a webhook again it signs it
+again."""
 
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 """Seconds of Unix time that a datetime can hold: to the end of the year 9999."""
 
 
 class WebhookObject(msgspec.Struct):
-    """What an intent and a charge in a webhook have in common, as far as it is read."""
+    """The fields read from both intents and charges in webhooks."""
 
     amount: int
     currency: str
@@ -51,7 +52,7 @@ class WebhookIntent(WebhookObject):
 
 
 class WebhookCharge(WebhookObject):
-    """Its metadata are those of its intent: Stripe copies them."""
+    """Its metadata is that of its intent: Stripe copies it."""
 
     payment_intent: str
     captured: bool
@@ -77,16 +78,16 @@ OBJECTS: dict[str, type[WebhookIntent | WebhookCharge]] = {
     "payment_intent.payment_failed": WebhookIntent,
     "payment_intent.succeeded": WebhookIntent,
     "payment_intent.canceled": WebhookIntent,
-    # Also of a void, which releases what was not captured.
+    # Also sent for a void, which releases what was not captured.
     "charge.refunded": WebhookCharge,
 }
-"""By the type of the event. Others, like payment_intent.created, are about payments of which
-nothing has become yet."""
+"""By the type of the event. Others, like payment_intent.created, are about payments that have no
+outcome yet."""
 
 
 def verify(payload: bytes, signature: str, secret: str) -> None:
-    """Raises BadSignature unless Stripe has signed ``payload`` with ``secret`` just now;
-    ``signature`` is the header Stripe-Signature."""
+    """Raises BadSignature unless Stripe has signed ``payload`` with ``secret`` within the last
+    TOLERANCE_S; ``signature`` is the header Stripe-Signature."""
     if len(signature) > MAX_SIGNATURE_LENGTH:
         raise BadSignature(f"the signature has more than {MAX_SIGNATURE_LENGTH} characters")
     try:
