@@ -1,6 +1,6 @@
 """TicketS: the Flask service that holds, charges and books seats.
 
-Divided into rooms, of which each knows only those below it; docs/architecture.md has them.
+Divided into packages, each of which imports only those below it; see docs/architecture.md.
 """
 
 __version__ = "0.1.0"

@@ -106,7 +106,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
     answering: WSGIApplication = app.wsgi_app
-    for fast_path in (fast_static_files, fast_health, fast_api):  # the last one is asked first
+    for fast_path in (fast_static_files, fast_health, fast_api):  # the last one is tried first
         answering = fast_path.before(app, answering)
     client_limit = ClientLimit(
         RequestBounds(one_spelling(answering), COOKIES),
@@ -122,14 +122,15 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         limit_page(app),
     )
     app.extensions["client_limit"] = client_limit
-    # Flask's documented place for middleware, which for mypy is a method.
+    # Flask's documented place for middleware; to mypy it is a method.
     app.wsgi_app = CrossSite(client_limit, settings.origins)  # type: ignore[method-assign]
     return app
 
 
 @contextmanager
 def _refusing_options(name: str) -> Iterator[None]:
-    """What the libraries refuse of an address that the settings' own check lets pass."""
+    """Turns a library's error about an address that passed the settings' own check into
+    BadSettings."""
     try:
         yield
     except (ValueError, OSError) as error:

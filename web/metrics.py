@@ -1,4 +1,4 @@
-"""What the web processes count, for Prometheus."""
+"""The web processes' metrics, for Prometheus."""
 
 import os
 import time
@@ -74,7 +74,7 @@ def measure_responses(app: Flask) -> None:
 
 
 def count_response(route: str, status: int, seconds: float) -> None:
-    """``route`` is an endpoint, not a path: paths are the client's to invent."""
+    """``route`` is an endpoint, not a path: clients can invent any number of paths."""
     responses, latencies = _of_route(route, status)
     responses.inc()
     latencies.observe(seconds)
@@ -86,7 +86,7 @@ def _of_route(route: str, status: int) -> tuple[Counter, Histogram]:
 
 
 class _LimiterStats(Collector):
-    """What the limiter of this host says of itself when it is asked; nothing while it is gone."""
+    """The statistics of this host's limiter at the time of collection; none while it is down."""
 
     def __init__(self, stats: Mapping[str, int]):
         self._stats = stats
@@ -98,7 +98,7 @@ class _LimiterStats(Collector):
 
 
 def render_metrics(limiter_stats: Mapping[str, int]) -> Response:
-    """Of all workers of this host, when gunicorn runs them, and of its limiter."""
+    """The metrics of all workers of this host, if gunicorn runs them, and of its limiter."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)

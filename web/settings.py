@@ -44,12 +44,12 @@ NETWORKS = ("MONITORING_NETWORKS", "TRUSTED_PROXIES")
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
 RATE_OF_WEBHOOKS = "200/second"
-"""Signed webhooks from one address. Stripe takes 25 payments a second from a shop, by default, and
-tells up to three things of each, from a dozen addresses. No setting, and here because nginx's
-configuration has it too."""
+"""Signed webhooks from one address. By default Stripe takes 25 payments a second from a shop and
+sends up to three webhooks about each, from a dozen addresses. Not a setting; it is here because
+nginx's configuration uses it too."""
 
 FILES_A_PAGE = 10
-"""Style, scripts and icon that come with a page, at most."""
+"""The most files (style, scripts, icon) that a page loads."""
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own name, which it reads from the environment itself."""
@@ -309,8 +309,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def make_metrics_folder(environ: Mapping[str, str]) -> None:
-    """prometheus_client opens files there when it is imported, and makes no folder. Raises
-    BadSettings."""
+    """prometheus_client opens files there when it is imported, but does not create the folder.
+    Raises BadSettings."""
     folder = environ.get(METRICS_FOLDER)
     if not folder:
         return

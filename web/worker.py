@@ -14,7 +14,7 @@ def run_worker(
     services: Services, stop: threading.Event, *, forever: bool, dry_run: bool
 ) -> Reconciler:
     """Runs until ``stop`` is set; without ``forever`` only until nothing is left to do. Returns the
-    Reconciler, which knows what was done and what could not be done."""
+    Reconciler, which has recorded what was done and what could not be done."""
     folder = EventFolder(services.settings.events_path)
     reconciler = Reconciler(
         services.catalogue,

@@ -92,5 +92,5 @@ def test_invented_events_do_not_fill_the_memory(store, seat_maps):
     for number in range(3 * EVENTS_KEPT):
         seat_maps.of(f"invented-{number}")
         seat_maps.of("evening")
-    assert len(seat_maps._halls) == EVENTS_KEPT
+    assert len(seat_maps._cached) == EVENTS_KEPT
     assert store.asked.count(None) == 1 + 3 * EVENTS_KEPT, "what is in use stays"

@@ -1,1 +1,1 @@
-"""What operators and the Procfile run."""
+"""The commands that operators and the Procfile run."""

@@ -1,4 +1,4 @@
-"""``flask --app wsgi …``: what operators and the Procfile run."""
+"""``flask --app wsgi …``: the commands that operators and the Procfile run."""
 
 import logging
 import os
@@ -48,10 +48,10 @@ from web.use_cases.sale_report import report_sale
 from web.worker import run_worker
 
 SHOWN_OF_CODE = 40
-"""Of a ticket's code that is refused: enough to see what was scanned."""
+"""Characters of a refused ticket code: enough to see what was scanned."""
 
 PROBLEMS_SHOWN = 10
-"""Of each check; where there are more, they have one cause."""
+"""For each check; if there are more, they usually have one cause."""
 
 MAX_HOURS = 10 * 365 * 24
 """Ten years, longer than gateways keep payments in their lists."""
@@ -62,7 +62,7 @@ tickets_cli = AppGroup("tickets", help="What buyers show at the door.")
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def _plain_errors() -> Iterator[None]:
     """Around a command: refusals and unreachable servers become one line on standard error and exit
     code 1."""
     # The adapters log the same error.
@@ -93,7 +93,7 @@ def _no_such_event(event_id: str) -> str:
 
 
 def _out_of_reach(error: Unavailable) -> str:
-    """What to check. A Redis that has lost its events responds and cannot serve."""
+    """Says what to check. A Redis that has lost its events responds but cannot serve."""
     parts = services()
     if error.part == BOOKING_STORE:
         return f"cannot reach {_bare(parts.settings.mongodb_uri)}; is MONGODB_URI right?"
@@ -112,7 +112,7 @@ def _out_of_reach(error: Unavailable) -> str:
 
 
 def _bare(url: str) -> str:
-    """Without what is secret in it."""
+    """The URL without its secrets."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
@@ -124,7 +124,7 @@ def _bare(url: str) -> str:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--all", "whole_folder", is_flag=True, help="All files of EVENTS_DIR, for a release.")
 @click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
-@_told_plainly()
+@_plain_errors()
 def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> None:
     """Put the events of FILES on sale, or bring them up to date. Idempotent. A file that cannot be
     opened is reported and skipped; the command then exits with 1, with --all with 0."""
@@ -177,23 +177,23 @@ def _open(opening: Opening, events: Sequence[Event], goes_on: bool) -> bool:
     for event in events:
         outcome = outcomes[event.id]
         if isinstance(outcome, OpeningRefused):
-            said = f"Left out: {outcome}; it is left as it is" if goes_on else f"Error: {outcome}"
-            click.echo(said, err=True)
+            line = f"Left out: {outcome}; it is left as it is" if goes_on else f"Error: {outcome}"
+            click.echo(line, err=True)
         else:
-            _tell_opened(event, before.get(event.id), outcome)
+            _print_opened(event, before.get(event.id), outcome)
     return not any(isinstance(outcome, OpeningRefused) for outcome in outcomes.values())
 
 
-def _tell_opened(event: Event, before: Event | None, changed: bool) -> None:
+def _print_opened(event: Event, before: Event | None, changed: bool) -> None:
     """``before`` is what was on sale."""
     seats = f"{event.id}, {seats_of(len(event.seats))}"
     if before is None:
-        _tell(f"opened: {seats}", described(event))
+        _print_block(f"opened: {seats}", described(event))
     elif changed:
         lines = changes(before, event) or ["sold seats brought up to date with the bookings"]
-        _tell(f"changed: {seats}", [*lines, opening_time(event)])
+        _print_block(f"changed: {seats}", [*lines, opening_time(event)])
     else:
-        _tell(f"unchanged: {seats}", described(event))
+        _print_block(f"unchanged: {seats}", described(event))
     _warn(event)
 
 
@@ -206,24 +206,24 @@ def _rehearse(opening: Opening, events: Sequence[Event]) -> bool:
             before = opening.check(event)
         except OpeningRefused as error:
             refused = True
-            _tell(f"would be refused: {error}", described(event))
+            _print_block(f"would be refused: {error}", described(event))
         except Unavailable as error:
             unchecked = error
-            _tell(f"would open: {seats}", described(event))
+            _print_block(f"would open: {seats}", described(event))
         else:
             if before is None:
-                _tell(f"would open: {seats}", described(event))
+                _print_block(f"would open: {seats}", described(event))
             elif lines := changes(before, event):
-                _tell(f"would change: {seats}", [*lines, opening_time(event)])
+                _print_block(f"would change: {seats}", [*lines, opening_time(event)])
             else:
-                _tell(f"would stay as it is: {seats}", described(event))
+                _print_block(f"would stay as it is: {seats}", described(event))
         _warn(event)
     if unchecked:
         click.echo(f"Not compared with what is on sale: {_out_of_reach(unchecked)}", err=True)
     return not refused
 
 
-def _tell(headline: str, lines: Sequence[str]) -> None:
+def _print_block(headline: str, lines: Sequence[str]) -> None:
     click.echo("\n    ".join([headline, *lines]))
 
 
@@ -233,7 +233,7 @@ def _warn(event: Event) -> None:
 
 
 @events_cli.command("list")
-@_told_plainly()
+@_plain_errors()
 def list_events_command() -> None:
     """Print the events on sale: state, seats, opening."""
     catalogue, seats = services().catalogue, services().seats
@@ -251,7 +251,7 @@ def list_events_command() -> None:
 
 @events_cli.command("show")
 @click.argument("event_id")
-@_told_plainly()
+@_plain_errors()
 def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
     parts = services()
@@ -265,7 +265,7 @@ def show_event_command(event_id: str) -> None:
 
 @bookings_cli.command("show")
 @click.argument("booking_id")
-@_told_plainly()
+@_plain_errors()
 def show_booking_command(booking_id: str) -> None:
     """Print one booking as JSON."""
     booking = services().bookings.find(booking_id)
@@ -276,7 +276,7 @@ def show_booking_command(booking_id: str) -> None:
 
 @bookings_cli.command("list")
 @click.option("--event", "event_id", help="Only of this event.")
-@_told_plainly()
+@_plain_errors()
 def list_bookings_command(event_id: str | None) -> None:
     """Print the bookings, oldest first, a line each."""
     parts = services()
@@ -296,7 +296,7 @@ def list_bookings_command(event_id: str | None) -> None:
 
 @bookings_cli.command("refund")
 @click.argument("booking_id")
-@_told_plainly()
+@_plain_errors()
 def refund_command(booking_id: str) -> None:
     """Refund a booking and put its seats on sale again. Idempotent."""
     parts = services()
@@ -351,7 +351,7 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines a call otherwise
     parts = services()
-    with _told_plainly():
+    with _plain_errors():
         parts.check_at_start()
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -60,8 +60,8 @@ def ref_of(event_id: str, hold_id: str) -> HoldRef:
 
 
 def standing(entry: Entry) -> Hold | None:
-    """What became of it: held, being paid, booked or refunded; None when it ended without a
-    booking. Raises EventNotFound when all that is left of it is this entry."""
+    """The current state: held, being paid, booked or refunded; None when it ended without a
+    booking. Raises EventNotFound when nothing but this entry is left of the hold."""
     ref = ref_of(entry.event_id, entry.hold_id)
     try:
         return services().box_office.hold(ref)
@@ -70,8 +70,8 @@ def standing(entry: Entry) -> Hold | None:
 
 
 def holds_of(event_id: str) -> list[Hold]:
-    """This browser's current holds and bookings for one event, without refunded ones; none when
-    they cannot be read now, because a page is still useful without them."""
+    """This browser's current holds and bookings for one event, without refunded ones; an empty list
+    when they cannot be read, because a page is still useful without them."""
     try:
         holds = [standing(entry) for entry in entries() if entry.event_id == event_id]
     except (EventNotFound, Unavailable):
@@ -135,6 +135,6 @@ def _keep(kept: Sequence[Entry]) -> None:
     for entry in kept:
         room -= sum(len(seat) + QUOTES_AND_COMMA for seat in entry.seats)
         fitting.append(entry if room >= 0 else entry._replace(seats=[]))
-    # Most have no other price, and releases before this one know three fields.
+    # Most have no other price, and earlier releases expect three fields.
     session[FIELD] = [entry if entry.price_seen else entry[:3] for entry in fitting]
     session.permanent = True

@@ -1,4 +1,4 @@
-"""The blueprint that all pages belong to, and what each of them needs."""
+"""The blueprint of all pages, and helpers that they share."""
 
 from flask import Blueprint, request, session
 
@@ -15,12 +15,12 @@ def client() -> str:
 
 
 def browser() -> str:
-    """A secret of this browser, the one that its CSRF tokens are made from."""
+    """This browser's secret, from which its CSRF tokens are made."""
     secret: str = session["csrf_token"]
     return secret
 
 
 def is_for_script() -> bool:
-    """The map submits the same form and asks for JSON: following a redirect to find the address of
+    """The map submits the same form but accepts JSON: following a redirect to find the address of
     the hold would load that page twice."""
     return request.accept_mimetypes.best == "application/json"

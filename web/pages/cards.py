@@ -1,5 +1,5 @@
-"""How the payment form takes a card: in Stripe's own field, or as a choice of Stripe's test cards,
-which work only with test keys and move no money."""
+"""How the payment form takes a card: with Stripe's own field, or as a choice of Stripe's test
+cards, which work only with test keys and move no money."""
 
 from web.pages.rendering import policy
 
@@ -8,8 +8,8 @@ STRIPE_POLICY = policy(
     frame_src="https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com",
     connect_src="https://api.stripe.com",
 )
-"""What Stripe's script needs, by https://docs.stripe.com/security/guide#content-security-policy. It
-has to come from Stripe: card numbers, and PCI DSS with them, stay there."""
+"""What Stripe's script needs: https://docs.stripe.com/security/guide#content-security-policy. It
+has to be loaded from Stripe, so that card numbers, and most duties of PCI DSS, stay there."""
 
 TEST_CARDS = (
     ("pm_card_visa", "Visa that is accepted"),

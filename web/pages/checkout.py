@@ -43,11 +43,11 @@ NOT_TRIED = (
 )
 
 CARD = "#payment_method-0"
-"""Where the form to pay asks for one, in either way."""
+"""The place of the card in the payment form, for either kind of card field."""
 
 
 class BasketLine(NamedTuple):
-    """``hold`` is None when it ran out; ``seats`` are their names, if they are known."""
+    """``hold`` is None when it ran out; ``seats`` has the names of the seats, if they are known."""
 
     entry: basket.Entry
     event: EventNames
@@ -86,7 +86,7 @@ def show_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 @pages.get("/events/<event_id>/holds/<hold_id>/extend")
 @pages.get("/events/<event_id>/holds/<hold_id>/release")
 def leave_hold_form_address(event_id: str, hold_id: str) -> WerkzeugResponse:
-    """A form was sent here and answered here; whoever opens the address again wants the hold."""
+    """A form's address, which may be opened again after its response: redirects to the hold."""
     return _to_hold(event_id, hold_id)
 
 
@@ -155,7 +155,7 @@ def _no_card(form: PayForm) -> str:
     if not services().settings.stripe_publishable_key:
         return "Choose a card."
     if form.payment_method.data:
-        # Stripe's field is empty again: it keeps no number for another try.
+        # Stripe's field is empty again: it does not keep the number.
         return "Enter the card again. Nothing was charged."
     return (
         "No card came with the form. Nothing was charged. Enter the card below; if there is no"
@@ -193,7 +193,7 @@ def _declined(
 def _not_possible_now(
     ref: HoldRef, form: PayForm, refusal: Unavailable
 ) -> Response | WerkzeugResponse:
-    """Nothing happened. Raises ``refusal`` when the page of the hold cannot be made either."""
+    """Nothing happened. Raises ``refusal`` when the hold's page cannot be rendered either."""
     again = f"Wait {in_seconds(refusal.retry_after_s)}, then send the form again."
     match refusal:
         case PaymentsClosed():
@@ -215,8 +215,8 @@ def _not_possible_now(
 
 
 def _other_card(ref: HoldRef, form: PayForm, refusal: Refusal) -> Response | WerkzeugResponse:
-    """The key of this form was used with another card. Either that one has paid, and the page of
-    the hold leads to the receipt, or it was refused."""
+    """The key of this form was used with another card. If that card was charged, the page of the
+    hold leads to the receipt; otherwise it was refused."""
     hold = services().box_office.hold(ref)
     if hold.status == HoldStatus.BOOKED:
         flash(
@@ -237,8 +237,8 @@ def _hold_page(
     form: PayForm | None = None,
     words: str = "",
 ) -> Response | WerkzeugResponse:
-    """Whatever the hold is now: to be paid, being paid, booked or over. ``form`` is one that was
-    refused; what was typed stays in it, and its key is made anew."""
+    """The page for the hold's current state: to be paid, being paid, booked or over. ``form`` is a
+    refused one: what was typed stays in it, and it gets a new key."""
     try:
         hold = services().box_office.hold(ref)
     except HoldExpired as expired:
@@ -258,7 +258,7 @@ def _hold_page(
         )
     form = form or PayForm(formdata=None)
     form.key.data = services().tokens.payment_key_of(ref.event_id, ref.hold_id, hold.payments)
-    # Seats that cost nothing need no card, and Stripe need not know of their buyer.
+    # Free seats need no card, and Stripe need not learn about their buyer.
     card_key = services().settings.stripe_publishable_key if hold.amount_minor else ""
     entry = basket.entry_of(ref.event_id, ref.hold_id)
     problem = record_refusal(refusal) if refusal else None
@@ -288,7 +288,7 @@ def _hold_page(
 
 
 def _ended(ref: HoldRef, refusal: Refusal) -> Response:
-    """The hold is over and nothing was charged: its time ran out, or it took its last card."""
+    """The hold is over and nothing was charged: its time ran out, or its last card was refused."""
     event, seat_map = services().seat_maps.event_and_map(ref.event_id)
     entry = basket.entry_of(ref.event_id, ref.hold_id)
     mine = basket.seats_of(ref.event_id)

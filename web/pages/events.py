@@ -65,18 +65,18 @@ REFUSED_FORMS = (
     SaleNotOpen,
     TooManyHeld,
 )
-"""What a form to hold seats can meet, and is told beside the form."""
+"""The refusals of a form to hold seats, which are shown beside the form."""
 
 
 MAX_PRICES = 1000
-"""As many as an event may have sections."""
+"""The most sections that an event may have."""
 
 BEST_FORM = ("#best", "#quantity")
-"""Places in the form that asks for the best seats."""
+"""Places in the form for the best seats."""
 
 
 class RejectedForm(NamedTuple):
-    """What came with a form that was refused, so that nobody has to fill it in again."""
+    """A refused form's input, so that the buyer need not fill it in again."""
 
     refusal: Refusal
     title: str
@@ -95,7 +95,7 @@ def list_events() -> Response:
     now = datetime.now(UTC)
     listed = []
     for event in sorted(services().box_office.events(), key=lambda event: event.name):
-        # One that was lost or closed a moment ago hides no other.
+        # An event that was lost or closed a moment ago must not hide the others.
         with suppress(EventNotFound, Unavailable):
             listed.append((event, services().seat_maps.of(event.id).availability))
     return page("events.html", events=listed, now=now)
@@ -114,7 +114,7 @@ def show_section(event_id: str, section_id: str) -> Response:
 @pages.get("/events/<event_id>/holds")
 @pages.get("/events/<event_id>/best")
 def leave_form_address(event_id: str) -> WerkzeugResponse:
-    """A form was sent here and answered here; whoever opens the address again wants the event."""
+    """A form's address, which may be opened again after its response: redirects to the event."""
     return redirect(url_for("pages.show_event", event_id=event_id), 303)
 
 
@@ -154,7 +154,7 @@ def _hold(
     refused: Callable[[Refusal], Response],
     tell: Callable[[Hold], None] = lambda _held: None,
 ) -> Response | WerkzeugResponse:
-    """``selection`` is what the form asks for: the same of the same browser is the same form."""
+    """``selection`` is what the form chooses: the same choice by the same browser is one form."""
 
     def hold_what_fits() -> tuple[Hold, str]:
         basket.require_room()
@@ -174,7 +174,7 @@ def _hold(
 
 
 def _tell_when_apart(held: Hold) -> None:
-    """For who left the choice to us: whoever chose the seats knows where they are."""
+    """For buyers who let us choose: those who chose the seats themselves know where they are."""
     runs = runs_of(services().box_office.event(held.event_id), held.seats)
     if len(runs) > 1:
         flash(
@@ -184,7 +184,7 @@ def _tell_when_apart(held: Hold) -> None:
 
 
 def _for_script(event_id: str, refusal: Refusal) -> Response:
-    """As the API has it; of seats that are taken it says which are this browser's: ``yours``."""
+    """The API's problem; for taken seats it also lists those of this browser, ``yours``."""
     problem = record_refusal(refusal)
     if isinstance(refusal, SeatTaken):
         mine = basket.seats_of(event_id)
@@ -194,7 +194,7 @@ def _for_script(event_id: str, refusal: Refusal) -> Response:
 
 
 def _other_price_seen(held: Hold) -> tuple[int, str] | None:
-    """The amount and currency that the form had shown for these seats, if it was another."""
+    """The amount and currency that the form had shown for these seats, if they were different."""
     currency, *prices = request.form.get("prices", "").split()[: MAX_PRICES + 1] or [""]
     shown = {}
     for price in prices:
@@ -282,8 +282,8 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
     return _event_page(event_id, sent)
 
 
-def _instead_of_sold_out(free: Mapping[str, int], section_id: str, hall: Availability) -> str:
-    """What is left to try, and no more than that. ``free`` is by section."""
+def _instead_of_sold_out(free: Mapping[str, int], section_id: str, seats: Availability) -> str:
+    """Suggests only what can still work. ``free`` is by section, ``seats`` for the whole event."""
     steps = []
     if free[section_id]:
         steps.append("take fewer")
@@ -292,7 +292,7 @@ def _instead_of_sold_out(free: Mapping[str, int], section_id: str, hall: Availab
     words = "There are not that many seats left there." if steps else "There are no seats left."
     if steps:
         words += f" {' or '.join(steps).capitalize()}."
-    if hall.on_hold:
+    if seats.on_hold:
         words += " Seats may come back when somebody's time to pay runs out."
     return words
 
@@ -355,10 +355,10 @@ def _section_page(event_id: str, section_id: str, sent: RejectedForm | None = No
 def _rendered(
     template: str, event: Event, sent: RejectedForm | None, seats: Availability, **context: object
 ) -> Response:
-    """A page with the forms of an event, and what was refused in one of them. ``seats`` are those
+    """A page with the forms of an event, and the refusal of one of them. ``seats`` counts those
     that the page is about."""
     if sent and seats.sold_out:
-        # The form that some mistakes lead to is gone.
+        # The form that some mistakes link to is gone.
         mistakes = [
             mistake._replace(href="#sale") if mistake.href in BEST_FORM else mistake
             for mistake in sent.mistakes

@@ -14,7 +14,7 @@ from web.domain.sales import Buyer
 from web.domain.validation import MAX_PAYMENT_METHOD_LENGTH, PAYMENT_METHOD, email_of, name_of
 
 MAX_KEY_LENGTH = 100
-"""Of the key that the server puts into the form; some 40 characters."""
+"""Of the key that the server puts into the form, which has some 40 characters."""
 
 
 def _stripped(text: str | None) -> str | None:
@@ -22,8 +22,8 @@ def _stripped(text: str | None) -> str | None:
 
 
 class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """``payment_method`` stays empty when the seats cost nothing; the use case says so when they
-    do. ``key`` is the idempotency key."""
+    """``payment_method`` stays empty when the seats are free; the use case checks that it is there
+    when they are not. ``key`` is the idempotency key."""
 
     key = HiddenField(validators=[InputRequired(), Length(max=MAX_KEY_LENGTH)])
     name = StringField(
@@ -61,7 +61,7 @@ class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         return (self.payment_method.data or "", self.email.data or "", self.name.data or "")
 
     def buyer(self) -> Buyer:
-        """Of a form that is valid."""
+        """Call only for a valid form."""
         return Buyer(
             payment_method=self.payment_method.data or "",
             email=email_of(self.email.data or ""),

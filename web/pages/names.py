@@ -12,7 +12,7 @@ from web.services import services
 
 
 class EventNames(NamedTuple):
-    """``zone`` is the event's time zone; UTC when nobody remembers it."""
+    """``zone`` is the event's time zone; UTC when it is not known any more."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""The organiser's view of a sale, behind a token. Without ORGANISER_TOKEN there is none."""
+"""The organiser's view of a sale, behind a token. Without ORGANISER_TOKEN it does not exist."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ FIELD = "organiser"
 log = logging.getLogger(__name__)
 
 LOGIN_S = 12 * 60 * 60
-"""A day of sale. docs/security.md says so."""
+"""A day of sales. docs/security.md mentions it."""
 
 
 @pages.get("/organiser")
@@ -91,8 +91,8 @@ def _is_logged_in() -> bool:
 
 
 def _end_login() -> None:
-    """That of this browser, and so of every copy of its cookie. When Redis cannot be reached the
-    cookie stays: it is needed to log out later."""
+    """Ends this browser's login, and so that of every copy of its cookie. When Redis cannot be
+    reached the cookie stays: it is needed to log out later."""
     _, login_id = session.get(FIELD, (0, ""))
     if login_id:
         services().logins.end(login_id)

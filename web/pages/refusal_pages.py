@@ -1,6 +1,7 @@
-"""Each refusal in words for people: what happened, that nothing was charged, what to do next.
+"""Each refusal as a page for people: what happened, that nothing was charged, what to do next.
 
-Those that the buyer can answer in a form are shown beside that form, by the view that got them."""
+Those that the buyer can put right in a form are shown beside that form, by the view that got them.
+"""
 
 from flask import Response, current_app, request, url_for
 from flask_wtf.csrf import CSRFError
@@ -42,7 +43,7 @@ OTHER_COOKIE = (
 
 
 def words_of(refusal: Refusal) -> str:
-    """One or two sentences to stand beside a form."""
+    """One or two sentences to show beside a form."""
     match refusal:
         case SeatTaken():
             return "Somebody was faster. Nothing is held for you; choose other seats."
@@ -72,7 +73,7 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
                 "We do not know these seats here",
                 "They are known only to the browser that holds them. If that was this one, its "
                 "cookies were deleted, or the seats were given back.",
-                # They may well have been paid for: nobody must be told that they were not.
+                # They may well have been paid for: the page must not say otherwise.
                 "If you paid for them, the address of your receipt still opens it.",
                 steps=(basket, Step("The event", url_for("pages.show_event", event_id=event_id))),
             )
@@ -108,8 +109,8 @@ def refuse(refusal: Refusal) -> Response | WerkzeugResponse:
 
 @pages.errorhandler(CSRFError)
 def refuse_forgery(error: CSRFError) -> Response:
-    """The secret in the form is not the cookie's: the browser keeps no cookies, or the form came
-    from elsewhere, or the cookie is another by now. Loading the page again mends only the last."""
+    """The secret in the form does not match the cookie: the browser rejects cookies, the form came
+    from elsewhere, or the cookie has changed since. Loading the page again fixes only the last."""
     if not request.cookies.get(current_app.session_interface.get_cookie_name(current_app)):
         code, title, *paragraphs = "cookies_needed", "This needs a cookie", NO_COOKIE, ALLOW_COOKIES
     else:
@@ -128,7 +129,7 @@ def refuse_forgery(error: CSRFError) -> Response:
 
 
 def _hold_of(arguments: dict[str, str]) -> tuple[Step, ...]:
-    """The way to the hold that an address names, if it names one."""
+    """A step to the hold that the address names, if it names one."""
     if not {"event_id", "hold_id"} <= arguments.keys():
         return ()
     event_id, hold_id = arguments["event_id"], arguments["hold_id"]
@@ -137,7 +138,7 @@ def _hold_of(arguments: dict[str, str]) -> tuple[Step, ...]:
 
 
 def _page_of_form() -> str:
-    """The page that has the form which was sent here: one level up."""
+    """The page with the form that was sent to this address: one level up."""
     arguments = request.view_args or {}
     if "hold_id" in arguments:
         return url_for("pages.show_hold", **arguments)

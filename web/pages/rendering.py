@@ -1,7 +1,6 @@
-"""What every page has in common: the headers that keep it safe, and a page for each problem that
-has no page of its own.
+"""What all pages share: security headers, and a page for each problem that has no page of its own.
 
-Imports nothing of the views: the error handlers need it before there are any.
+Imports none of the views: the error handlers need it before they exist.
 """
 
 from collections.abc import Callable
@@ -32,8 +31,9 @@ _POLICY = {
 
 
 def policy(**also: str) -> str:
-    """A Content-Security-Policy. Nothing inline, nothing from elsewhere: what a buyer's name could
-    smuggle in does not run. ``also`` has what one page needs more, like ``script_src``."""
+    """A Content-Security-Policy. Nothing inline, nothing from other sites: a script smuggled in by
+    a buyer's name does not run. ``also`` has the additional sources of one page, such as
+    ``script_src``."""
     more = {name.replace("_", "-"): sources for name, sources in also.items()}
     directives = {name: f"{_POLICY.get(name, '')} {more.get(name, '')}" for name in _POLICY | more}
     return "; ".join(" ".join([name, *sources.split()]) for name, sources in directives.items())
@@ -46,7 +46,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Each page has a CSRF token, and most have what is one buyer's own.
+    # Each page has a CSRF token, and most have one buyer's data.
     "Cache-Control": "no-store",
 }
 
@@ -54,10 +54,10 @@ PUBLIC_ENDPOINTS = ("pages.list_events", "pages.show_event", "pages.show_section
 """What search engines may list."""
 
 SECRET_ADDRESSES = ("/receipts/", "/holds/")
-"""Whoever knows an address below these may open what is there."""
+"""Addresses below these are secret: knowing one gives access to its page."""
 
 _WAIT = "{wait}"
-"""Stands for how long to wait, in a page that is rendered before that is known."""
+"""Placeholder for the time to wait, in a page that is rendered before it is known."""
 
 
 class Step(NamedTuple):
@@ -68,7 +68,7 @@ class Step(NamedTuple):
 
 
 class FormError(NamedTuple):
-    """Something in a form to put right: ``href`` leads to where."""
+    """A mistake in a form; ``href`` leads to the place to correct it."""
 
     text: str
     href: str
@@ -80,7 +80,7 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 
 def secured(response: Response) -> Response:
     if request.path.startswith(SECRET_ADDRESSES):
-        # A refusal too: the next request would carry the address to another site, or into a log.
+        # Refusals too: the next request would carry the address to another site, or into a log.
         response.headers.setdefault("Referrer-Policy", "no-referrer")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -109,8 +109,8 @@ def in_seconds(number: int) -> str:
 
 
 def problem_page(problem: Problem, wait: str = "") -> Response:
-    """A problem that any page can meet, in words for people. ``wait`` is how long to, if the
-    problem does not say it."""
+    """A page for a problem that can occur on any page. ``wait`` is how long to wait, if the problem
+    itself does not say so."""
     steps: tuple[Step, ...] = (Step("All events", url_for("pages.list_events")),)
     basket = Step("Your basket", url_for("pages.show_basket"))
     if not wait:
@@ -124,7 +124,7 @@ def problem_page(problem: Problem, wait: str = "") -> Response:
         case "unavailable":
             again, kept = "load the page again", ALL_KEPT
             if request.method == "POST":
-                # Only of what was sent: an earlier payment may have gone through.
+                # Only about what was just sent: an earlier payment may have gone through.
                 kept = "What you just sent did nothing, and nothing was charged by it."
                 if hold := _hold_of_form():
                     again, steps = "go back to your seats and try again", (hold, basket)
@@ -145,7 +145,7 @@ def problem_page(problem: Problem, wait: str = "") -> Response:
 
 
 def _hold_of_form() -> Step | None:
-    """Back to the hold whose form was sent; None when it was no hold's."""
+    """A step back to the hold whose form was sent; None for other forms."""
     arguments = request.view_args or {}
     if not {"event_id", "hold_id"} <= arguments.keys():
         return None
@@ -153,16 +153,16 @@ def _hold_of_form() -> Step | None:
 
 
 def limit_page(app: Flask) -> Callable[[int], Response]:
-    """What makes the page for a client beyond its limit, who has to wait so many seconds. It is
-    rendered once, because Flask never hears of such a request."""
+    """Returns a function that makes the page for a client over its limit, given the seconds to
+    wait. The page is rendered once, because such a request never reaches Flask."""
     with app.test_request_context():
         page = problem_page(Problem(429, "rate_limited", ""), wait=_WAIT)
     html = page.get_data(as_text=True)
 
-    def made(wait_s: int) -> Response:
-        told = html.replace(_WAIT, in_seconds(wait_s))
-        response = Response(told, page.status_code, page.headers.items())
+    def limit_response(wait_s: int) -> Response:
+        body = html.replace(_WAIT, in_seconds(wait_s))
+        response = Response(body, page.status_code, page.headers.items())
         response.headers["Retry-After"] = str(wait_s)
         return response
 
-    return made
+    return limit_response

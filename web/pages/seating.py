@@ -9,8 +9,8 @@ from web.domain.events import Availability, Event, Row, SeatState, Section
 from web.http.locales import isolated
 
 MAX_SEATS_ON_PAGE = 600
-"""The most check boxes that readers, screen readers and phones can still cope with. A larger hall
-shows its sections first, a larger section its rows in parts."""
+"""The most check boxes that readers, screen readers and phones can cope with. A larger event shows
+its sections first, a larger section its rows in parts."""
 
 WORDS = {
     SeatState.FREE: "available",
@@ -18,7 +18,7 @@ WORDS = {
     SeatState.PAYING: "on hold",
     SeatState.SOLD: "sold",
 }
-"""``on hold`` may come back; who pays is nobody's business."""
+"""``on hold`` may come back; pages do not show which seats are being paid for."""
 
 
 class SeatView(NamedTuple):
@@ -59,14 +59,14 @@ def section_of(
     span = event.spans[section.id]
     part = seat_states[span.start : span.start + span.length]
     ids = {row.id for row in shown} if section.kind == "seated" else ()
-    # None for a stadium, whose sections have pages of their own.
+    # Skipped for a stadium, whose sections have pages of their own.
     starts = _starts(section) if ids else ()
     rows = [_row(section, row, start, part) for row, start in starts if row.id in ids]
     rows.sort(key=lambda row: _natural(row.id))
     return SectionView(section, Availability.of(part), rows)
 
 
-@lru_cache(maxsize=64)  # by identity: a definition that was opened again is another object
+@lru_cache(maxsize=64)  # by identity: a definition that is opened again is another object
 def aisles_of(event: Event) -> tuple[int, ...]:
     """Positions, in layout order, of the seats that have an aisle or a pillar before them."""
     aisles, position = [], 0
@@ -80,8 +80,8 @@ def aisles_of(event: Event) -> tuple[int, ...]:
 
 
 def pages_of(section: Section) -> list[list[Row]]:
-    """The rows of a section in parts of some hundred seats, in the order of the hall: A before B, 9
-    before 10."""
+    """The rows of a section in parts of some hundred seats, in natural order: A before B, 9 before
+    10."""
     pages: list[list[Row]] = [[]]
     room = MAX_SEATS_ON_PAGE
     for row in sorted(section.rows, key=lambda row: _natural(row.id)):

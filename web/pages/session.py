@@ -1,5 +1,5 @@
 """The signed cookie. It contains the basket, the secret of the CSRF tokens and the organiser's
-login, and no secret that its owner may not know."""
+login, and nothing that must be hidden from its owner."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ PATHS_WITHOUT = ("/api/", "/static/", "/webhooks/", "/healthz", "/readyz", "/met
 
 
 class PageSessions(SecureCookieSessionInterface):
-    """Flask's own signed cookie, for pages, and Secure when the buyer came over TLS."""
+    """Flask's own signed cookie, for pages only, and Secure if the buyer's connection has TLS."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         if request.path.startswith(PATHS_WITHOUT):
@@ -39,7 +39,7 @@ def keep_sessions(app: Flask) -> None:
     app.config.update(
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=LIFETIME,
-        # Written when something changed, not with each response.
+        # Sent only when it changed, not with each response.
         SESSION_REFRESH_EACH_REQUEST=False,
     )
     app.session_interface = PageSessions()

@@ -1,4 +1,4 @@
-"""Puts the pages on the application."""
+"""Registers the pages with the application."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -9,7 +9,7 @@ from flask_wtf import CSRFProtect
 from web.http.locales import register_filters
 from web.http.static_files import VERSION
 
-# Their views are on the blueprint once they are imported.
+# Importing them registers their views on the blueprint.
 from web.pages import checkout, events, hold_links, organiser, receipts, refusal_pages  # noqa: F401
 from web.pages.blueprint import pages
 from web.pages.session import keep_sessions
@@ -21,11 +21,12 @@ def register_pages(app: Flask, settings: Settings, without_cookies: Iterable[Blu
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SECRET_KEY_FALLBACKS=settings.former_secret_keys,
-        # Flask-WTF knows no fallbacks, but its serializer takes several keys; the last one signs.
+        # Flask-WTF has no fallbacks, but its serializer takes several keys; the last one signs.
         WTF_CSRF_SECRET_KEY=[*reversed(settings.former_secret_keys), settings.secret_key],
-        # Who comes early waits for hours with the form open. A token ends with its cookie.
+        # Buyers who come early wait for hours with the form open. A token ends with its cookie.
         WTF_CSRF_TIME_LIMIT=None,
-        # Or buyers whose browser sends no Referer could not buy; the cookie cannot be planted.
+        # Otherwise buyers whose browser sends no Referer could not buy. The cookie cannot be
+        # planted by another site.
         WTF_CSRF_SSL_STRICT=False,
     )
     keep_sessions(app)

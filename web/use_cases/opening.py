@@ -130,11 +130,11 @@ class Opening:
         if self._seats.revision(event.id) is None:
             return None
         before = self._catalogue.current_event(event.id)
-        hall = self._seats.read_seats(event.id).seats
+        seat_states = self._seats.read_seats(event.id).seats
         in_the_way = [
             seat
             for seat, state, moved in zip(
-                before.seats, hall, moved_seats(before, event), strict=False
+                before.seats, seat_states, moved_seats(before, event), strict=False
             )
             if state != SeatState.FREE and moved == "1"
         ]

@@ -17,9 +17,9 @@ CHANGES_SHOWN = 25
 @dataclass(frozen=True)
 class SaleReport:
     """``seat_map`` has a SeatState character a seat, in layout order, and ``seats`` counts them by
-    state: from Redis, which knows who tries, and what time it is. What was sold and for how much is
-    from MongoDB, which knows who bought; ``minutes`` has one entry for each of the last
-    MINUTES_SHOWN, oldest first, the one under way last. ``changes`` are the newest, newest first.
+    state; both are from Redis. The sales are from MongoDB: ``minutes`` has one entry for each of
+    the last MINUTES_SHOWN, oldest first, ending with the current one. ``changes`` are the latest,
+    newest first.
     """
 
     event: Event
@@ -35,7 +35,7 @@ def report_sale(
     catalogue: EventCatalogue, seats: SeatStore, bookings: BookingStore, event_id: str
 ) -> SaleReport:
     """Raises EventNotFound, Unavailable."""
-    event, hall, changes = with_event(
+    event, seat_states, changes = with_event(
         catalogue,
         event_id,
         lambda event: (
@@ -50,8 +50,8 @@ def report_sale(
     sold_in = {sale.minute: sale for sale in sales.minutes}
     return SaleReport(
         event=event,
-        seat_map=hall,
-        seats={state: hall.count(state) for state in SeatState},
+        seat_map=seat_states,
+        seats={state: seat_states.count(state) for state in SeatState},
         bookings=sales.bookings,
         revenue_minor=sales.revenue_minor,
         minutes=[sold_in.get(minute, MinuteOfSales(minute, 0)) for minute in minutes],

@@ -13,24 +13,23 @@ from web.utils.group_commit import GroupCommit
 from web.utils.lru_cache import LRUCache
 
 EVENTS_KEPT = 100
-"""Maps of so many events are kept, some 60 KB each of the largest halls; the one not asked for the
-longest goes first."""
+"""Events whose maps are cached, up to some 60 KB each; the least recently used is evicted first."""
 
-EVERYBODY = 10_000
-"""As many as can wait at one moment share one read."""
+MAX_READERS = 10_000
+"""More than can wait at one moment: they all share one read."""
 
 
 class EncodedMap(Encoded):
     """The JSON of the contract."""
 
     def __init__(self, event: Event, seat_map: SeatMap):
-        told = {
+        content = {
             "revision": seat_map.revision,
             "seats": seat_map.seats,
             "version": seat_map.version,
             "layout": event.layout,
         }
-        super().__init__(msgspec.json.encode(told))
+        super().__init__(msgspec.json.encode(content))
         self.revision = seat_map.revision
         self._seats = seat_map.seats
 
@@ -42,19 +41,20 @@ class EncodedMap(Encoded):
 def event_and_map(
     catalogue: EventCatalogue, seats: SeatStore, event_id: str
 ) -> tuple[Event, SeatMap]:
-    """An event as it is on sale, and its map at the same moment: each position of the one is that
-    of the other. Raises EventNotFound, Unavailable."""
+    """The current definition of an event and a map that fits it: a position means the same seat in
+    both. Raises EventNotFound, Unavailable."""
     return with_event(catalogue, event_id, lambda event: (event, seats.read_map(event)))
 
 
 class SeatMaps:
-    """Each reading asks Redis whether the map has changed, so nobody gets an old one; only those
-    that wait at the same moment share a reading, and all who come share what is made of it."""
+    """Each read checks in Redis whether the map has changed, so no caller gets a stale one. Callers
+    that wait at the same moment share a read, and all callers share the encoded map until it
+    changes."""
 
     def __init__(self, catalogue: EventCatalogue, seats: SeatStore):
         self._catalogue = catalogue
         self._seats = seats
-        self._halls: LRUCache[_Hall] = LRUCache(EVENTS_KEPT)
+        self._cached: LRUCache[_CachedMap] = LRUCache(EVENTS_KEPT)
 
     def event_and_map(self, event_id: str) -> tuple[Event, SeatMap]:
         """See ``event_and_map``."""
@@ -62,23 +62,23 @@ class SeatMaps:
 
     def of(self, event_id: str) -> EncodedMap:
         """Raises EventNotFound, Unavailable."""
-        hall = self._halls.get(event_id)
-        if hall is None:
-            hall = _Hall(self._catalogue, self._seats, event_id)
-            self._halls.put(event_id, hall)
-        return hall.read()
+        cached = self._cached.get(event_id)
+        if cached is None:
+            cached = _CachedMap(self._catalogue, self._seats, event_id)
+            self._cached.put(event_id, cached)
+        return cached.read()
 
 
-class _Hall:
+class _CachedMap:
     def __init__(self, catalogue: EventCatalogue, seats: SeatStore, event_id: str):
         self._catalogue = catalogue
         self._seats = seats
         self._event_id = event_id
         self._last: EncodedMap | None = None
-        self._readings = GroupCommit(self._read, EVERYBODY)
+        self._reads = GroupCommit(self._read, MAX_READERS)
 
     def read(self) -> EncodedMap:
-        return self._readings.call(None)
+        return self._reads.call(None)
 
     def _read(self, callers: list[None]) -> list[EncodedMap]:
         last = self._last
