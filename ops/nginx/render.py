@@ -61,6 +61,13 @@ WEB_DIR = Path(__file__).resolve().parent.parent.parent / "web"
 UPSTREAM_KEEPALIVE_S = 10
 """gunicorn.conf.py's keepalive is longer."""
 
+UPSTREAM_MAX_FAILS = 3
+UPSTREAM_FAIL_TIMEOUT_S = 5
+"""nginx counts whole seconds, so up to one more."""
+
+NEXT_UPSTREAM_TIMEOUT_S = 5
+"""After this time no further host is tried for a request."""
+
 LISTEN_BACKLOG = 4096
 
 CLIENT_TIMEOUT_S = 10
@@ -298,6 +305,9 @@ def _render(rendering: Rendering) -> str:
         "upstreams": upstreams,
         "elsewhere": [upstream for upstream in upstreams if not _is_here(upstream)],
         "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
+        "upstream_max_fails": UPSTREAM_MAX_FAILS,
+        "upstream_fail_timeout_s": UPSTREAM_FAIL_TIMEOUT_S,
+        "next_upstream_timeout_s": NEXT_UPSTREAM_TIMEOUT_S,
         "envelope": envelope,
         "webhooks_envelope": Envelope.around(parse_rate(RATE_OF_WEBHOOKS)),
         "problems": _problems(envelope),

@@ -40,8 +40,8 @@ class Upstream(LocalServer):
 
     told: Told | None = None
 
-    def __init__(self) -> None:
-        super().__init__(Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(Handler, port)
         self.heard: list[tuple[str, str]] = []
 
     @contextlib.contextmanager
@@ -100,10 +100,10 @@ def running_nginx(config: str, folder: Path, port: int) -> Iterator[Nginx]:
 
 
 @contextlib.contextmanager
-def local_nginx(folder: Path, upstream: str, **arguments: object) -> Iterator[Nginx]:
+def local_nginx(folder: Path, *upstreams: str, **arguments: object) -> Iterator[Nginx]:
     port = free_port()
     config = render.local(
-        listen=f"{HOST}:{port}", upstreams=[upstream], state_dir=folder, **arguments
+        listen=f"{HOST}:{port}", upstreams=upstreams, state_dir=folder, **arguments
     )
     with running_nginx(config, folder, port) as nginx:
         yield nginx

@@ -18,6 +18,9 @@ class QuietHandler(BaseHTTPRequestHandler):
 class LocalServer(ThreadingHTTPServer):
     """On loopback, inside its ``with`` block. Port 0 is a free one."""
 
+    request_queue_size = 128
+    """Of connections that wait to be accepted; default 5, and the kernel drops those of a crowd."""
+
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0):
         super().__init__((HOST, port), handler)
         self.address = f"{HOST}:{self.server_port}"
