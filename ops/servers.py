@@ -292,8 +292,11 @@ class MongoDB(Server):
         port: int | None = None,
         *,
         database: str = "tickets",
+        name: str = "mongod",
+        options: Sequence[str | Path] = (),
         keep_open: Iterable[int] = (),
     ):
+        """``options`` are further ones of mongod's command line."""
         self.port = port or free_port(HOST)
         self.member = f"{HOST}:{self.port}"
         self.url = f"mongodb://{self.member}/{database}?replicaSet={self.replica_set}"
@@ -307,8 +310,9 @@ class MongoDB(Server):
             *("--setParameter", f"shutdownTimeoutMillisForSignaledShutdown={MONGODB_QUIESCE_MS}"),
             # Full-time diagnostic data capture writes to the disk every second.
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *options,
         ]
-        super().__init__("mongod", command, log_path, keep_open=keep_open)
+        super().__init__(name, command, log_path, keep_open=keep_open)
 
     def spawn(self) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)

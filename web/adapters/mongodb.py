@@ -16,7 +16,9 @@ import pymongo
 from bson import SON
 from mongoengine import BooleanField, DateTimeField, IntField, ListField, StringField
 from mongoengine.queryset import QuerySet
+from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+from pymongo.read_concern import ReadConcern
 
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, SoldAs
@@ -50,6 +52,12 @@ to disk, which a single booking would wait for as well."""
 LIKE_CHARACTERS, LIKE_MOST = 8, 100
 """How many characters of a mistyped id must be right to find similar ones: ``bkg_`` and four more.
 And how many similar ones are read."""
+
+PRIMARY = ReadPreference.PRIMARY
+MAJORITY = ReadConcern("majority")
+DURABLE = WriteConcern(w="majority", j=True)
+"""Whatever the URI says: an election takes back a booking that only the primary has, and its buyer
+may have a receipt by then."""
 
 DUPLICATE_KEY = 11000
 """MongoDB's error code when a unique index refuses an insert."""
@@ -109,10 +117,10 @@ class MongoBookingStore:
                 connectTimeoutMS=SELECTION_TIMEOUT_MS,
                 socketTimeoutMS=SOCKET_TIMEOUT_MS,
                 uuidRepresentation="standard",
-                w="majority",
-                journal=True,
             )
-            self._collection = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
+            self._collection = client.get_default_database(DEFAULT_DATABASE).get_collection(
+                COLLECTION, read_preference=PRIMARY, read_concern=MAJORITY, write_concern=DURABLE
+            )
         except PyMongoError as error:
             raise ValueError(str(error)) from None
         self._index_seen_s = -INDEX_SEEN_FOR_S

@@ -1,0 +1,73 @@
+"""What a booking store believes, on a replica set of three members: only what a majority has."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from pymongo import MongoClient
+
+from ops.mongodb_set import MongoReplicaSet
+from tests.support.factories import a_booking, unique
+from web.adapters.mongodb import COLLECTION, MongoBookingStore
+from web.ports.booking_store import Sales
+
+pytestmark = pytest.mark.stores
+
+WEAK = "w=1&journal=false&readConcernLevel=local&readPreference=secondaryPreferred"
+"""Options of a URI that would let a receipt be given for a booking that an election takes back."""
+
+
+@pytest.fixture(scope="module")
+def replica_set(tmp_path_factory) -> Iterator[MongoReplicaSet]:
+    folder = tmp_path_factory.mktemp("replica-set")
+    with MongoReplicaSet(folder / "data", folder) as running:
+        yield running
+
+
+@pytest.fixture
+def store(replica_set) -> MongoBookingStore:
+    store = MongoBookingStore(f"{replica_set.url}&{WEAK}")
+    store.create_indexes()
+    return store
+
+
+@contextlib.contextmanager
+def hung(members) -> Iterator[None]:
+    for member in members:
+        member.hang()
+    try:
+        yield
+    finally:
+        for member in members:
+            member.resume()
+
+
+def test_a_booking_that_no_majority_has_is_not_seen_whatever_the_uri_says(replica_set, store):
+    event_id = unique("event")
+    known = store.insert(a_booking(event_id, "stalls-A-1", payment_id="pi_known"))
+    with MongoClient(replica_set.url, w=1) as client:
+        bookings = client.get_default_database()[COLLECTION]
+        document = bookings.find_one({"_id": known.id})
+        alone = document | {
+            "_id": unique("bkg"),
+            "seats": ["stalls-A-2"],
+            "currency": "EUR",
+            "refund_under_way": True,
+        }
+        refunded = alone | {"_id": unique("bkg"), "seats": ["stalls-A-3"], "status": "refunded"}
+        with hung(replica_set.secondaries()):
+            # The primary does not know yet that it stands alone: an election takes ten seconds.
+            bookings.insert_many([alone, refunded])
+            assert bookings.find_one({"_id": alone["_id"]})
+            assert store.find(alone["_id"]) is None
+            assert store.find_all([alone["_id"]]) == {}
+            assert store.ids_like(alone["_id"]) == []
+            assert store.holding(event_id, ["stalls-A-2"]) == []
+            assert store.refunded(event_id, ["stalls-A-3"]) == []
+            assert store.sold_seats(event_id) == ["stalls-A-1"]
+            assert store.currencies(event_id) == {"GBP"}
+            assert store.unfinished_refunds() == []
+            assert list(store.list(event_id)) == [known]
+            sales = store.sales(event_id, since=known.booked_at)
+            assert isinstance(sales, Sales)
+            assert sales.bookings == 1
