@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from ops.processes import ProcessFailed
+from ops.processes import POLL_INTERVAL_S, ProcessFailed
 from ops.server_groups import ServerGroup, kept_ports, reachable, wait_for
 from ops.servers import EVERYBODY, HOST, Access, Redis
 
@@ -18,6 +18,9 @@ MIGRATE_TIMEOUT_MS = 5000
 
 DOUBTS = frozenset({"fail?", "fail", "handshake", "noaddr"})
 """Flags of a member that another one cannot reach, or does not know yet."""
+
+AGREEMENT_S = 10
+"""How long the members may take to agree who is a master."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,8 @@ class RedisCluster(ServerGroup[Redis]):
         source = self.master_of_slot(slot)
         ids = {node.member: node.id for node in self._nodes()}
         with source.client() as giving, target.client() as taking:
-            taking.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
-            giving.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+            _set_slot(taking, slot, "IMPORTING", ids[source])
+            _set_slot(giving, slot, "MIGRATING", ids[target])
             while keys := giving.execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
                 giving.execute_command("MIGRATE", *_migrate_arguments(target, keys))
                 time.sleep(pause_s)
@@ -146,7 +149,7 @@ class RedisCluster(ServerGroup[Redis]):
         others = [master for master in self.masters() if master not in (source, target)]
         for member in (target, source, *others):
             with member.client() as client:
-                client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+                _set_slot(client, slot, "NODE", ids[target])
 
     def form(self) -> None:
         is_new = not any(node.slots for node in self._nodes())
@@ -236,3 +239,16 @@ def _migrate_arguments(target: Redis, keys: Sequence[str]) -> list[str | int]:
     access = target.access
     user = ["AUTH2", access.username, access.password] if access.password else []
     return [HOST, target.port, "", 0, MIGRATE_TIMEOUT_MS, *user, "KEYS", *keys]
+
+
+def _set_slot(client: redis.Redis, slot: int, *change: str) -> None:
+    """After a failover some members learn later than others who is a master now."""
+    deadline = time.monotonic() + AGREEMENT_S
+    while True:
+        try:
+            client.execute_command("CLUSTER SETSLOT", slot, *change)
+            return
+        except redis.ResponseError as error:
+            if "not a master" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_INTERVAL_S)
