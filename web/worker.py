@@ -1,6 +1,7 @@
 """The worker: rounds of repairs, one after the other, until it is stopped."""
 
-import threading
+import signal
+import time
 
 from web.adapters.event_files import EventFolder
 from web.services import Services
@@ -9,12 +10,41 @@ from web.use_cases.reconciliation import Reconciler
 ROUND_S = 1.0
 """Time between rounds: an expired hold's seats show as free within a second."""
 
+STOP_POLL_S = 0.05
 
-def run_worker(
-    services: Services, stop: threading.Event, *, forever: bool, dry_run: bool
-) -> Reconciler:
-    """Runs until ``stop`` is set; without ``forever`` only until nothing is left to do. Returns the
-    Reconciler, which has recorded what was done and what could not be done."""
+
+class Stop:
+    """Whether the worker was asked to end; a signal handler may set it at any moment.
+
+    A threading.Event may not be set there: Python runs a signal handler between two steps of the
+    main thread, also while that is inside of Event.wait() and holds the event's lock, and then
+    Event.set() waits for that lock forever.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def listen(self) -> None:
+        """Set it on SIGTERM and SIGINT. Call it in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.request)
+
+    def request(self, *_: object) -> None:
+        self._requested = True
+
+    def is_requested(self) -> bool:
+        return self._requested
+
+    def wait(self, seconds: float) -> None:
+        """Returns after ``seconds``, or soon after a request."""
+        deadline_s = time.monotonic() + seconds
+        while not self._requested and (left_s := deadline_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, STOP_POLL_S))
+
+
+def run_worker(services: Services, stop: Stop, *, forever: bool, dry_run: bool) -> Reconciler:
+    """Runs until ``stop`` is requested; without ``forever`` only until nothing is left to do.
+    Returns the Reconciler, which has recorded what was done and what could not be done."""
     folder = EventFolder(services.settings.events_path)
     reconciler = Reconciler(
         services.catalogue,
@@ -25,10 +55,10 @@ def run_worker(
         [],
         services.settings.payment_lease_s,
         dry_run,
-        stop.is_set,
+        stop.is_requested,
         goes_on=forever,
     )
-    while not stop.is_set():
+    while not stop.is_requested():
         with reconciler.isolate_failure("event files"):
             reconciler.declare(folder.events())
         reconciler.round()

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -45,7 +43,7 @@ from web.use_cases.audit import audit
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.refunds import Refunds
 from web.use_cases.sale_report import report_sale
-from web.worker import run_worker
+from web.worker import Stop, run_worker
 
 SHOWN_OF_CODE = 40
 """Characters of a refused ticket code: enough to see what was scanned."""
@@ -353,9 +351,8 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
     parts = services()
     with _plain_errors():
         parts.check_at_start()
-    stop = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: stop.set())
+    stop = Stop()
+    stop.listen()
     reconciler = run_worker(parts, stop, forever=forever, dry_run=dry_run)
     for kind, number in sorted(reconciler.repairs.items()):
         click.echo(f"{kind}: {number}")
