@@ -39,8 +39,8 @@ timeout = 30
 # Seconds that a worker has to finish its requests; platforms send SIGKILL 30 s after SIGTERM.
 graceful_timeout = 25
 # Longer than nginx keeps an idle connection (ops/nginx/render.py), or a payment now and then meets
-# a connection that gunicorn is closing. At a stop our worker ends idle connections at once;
-# gunicorn's own waits for them, so this must be shorter than graceful_timeout.
+# a connection that gunicorn is closing. At a stop our worker ends idle connections after
+# four seconds; gunicorn's own waits for them, so this must be shorter than graceful_timeout.
 keepalive = 15
 
 # nginx in front takes lines of 16 KiB, so that the application can say itself what is wrong with

@@ -58,8 +58,9 @@ TEMPLATES = Path(__file__).parent
 WEB_DIR = Path(__file__).resolve().parent.parent.parent / "web"
 """The folder of ``static/``."""
 
-UPSTREAM_KEEPALIVE_S = 10
-"""gunicorn.conf.py's keepalive is longer."""
+UPSTREAM_KEEPALIVE_S = 2
+"""gunicorn.conf.py's keepalive is longer. A worker that stops waits so long for nginx to close its
+idle connections (web/http_server/worker.py)."""
 
 UPSTREAM_MAX_FAILS = 3
 UPSTREAM_FAIL_TIMEOUT_S = 5

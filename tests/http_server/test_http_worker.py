@@ -18,6 +18,7 @@ import gevent
 import gevent.socket
 import pytest
 
+from ops.nginx import render
 from tests.support.http_servers import (
     CHUNKED,
     CONNECTIONS,
@@ -47,7 +48,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 @pytest.fixture
 def stopping(tmp_path) -> Iterator[Server]:
     """For a test that stops it. It would wait for longer than any test."""
-    settings = "keepalive = 60; worker.MESSAGE_TIMEOUT_S = 60"
+    settings = "keepalive = 60; worker.MESSAGE_TIMEOUT_S = 60; worker.CLOSING_S = 0"
     with serving(tmp_path, settings) as server:
         yield server
 
@@ -464,6 +465,22 @@ def test_a_stop_answers_what_runs_and_waits_for_nobody_idle(stopping):
         assert stopping._wait(PATIENCE_S / 2), "it waits for somebody"
     assert stopping.exit_code == 0
     assert "Traceback" not in stopping.log
+
+
+@pytest.mark.stack
+def test_an_idle_connection_is_not_closed_before_nginx_has_closed_it(tmp_path):
+    """Otherwise a payment that nginx sends at that moment is lost."""
+    with serving(tmp_path, "keepalive = 60") as server, server.connect() as idle:
+        idle.sendall(GET)
+        assert idle.recv(65_536)
+        stop(server)
+        idle.settimeout(render.UPSTREAM_KEEPALIVE_S)
+        with pytest.raises(TimeoutError):
+            idle.recv(1)
+        idle.settimeout(TIMEOUT_S)
+        idle.sendall(GET)
+        (answer,) = _answers(until_closed(idle))
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
 
 
 def test_who_connects_at_the_moment_of_a_stop_is_answered_or_not_let_in(stopping):

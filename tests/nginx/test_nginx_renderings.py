@@ -23,6 +23,7 @@ from ops.processes import Process, ProcessFailed, accepts_connections, free_port
 from ops.servers import HOST, REPOSITORY, Nginx
 from tests.support.behind_nginx import ask, ask_raw, assert_problem, running_nginx, server_config
 from tests.support.environment import inherited
+from web.http_server.worker import CLOSING_S
 
 NAME = "tickets.example.com"
 
@@ -349,6 +350,8 @@ def test_nginx_lets_go_of_a_connection_before_gunicorn_does(monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_nginx")
     gunicorn = runpy.run_path(str(REPOSITORY / "gunicorn.conf.py"))
     assert render.UPSTREAM_KEEPALIVE_S < gunicorn["keepalive"] < gunicorn["graceful_timeout"]
+    # A stopping worker counts from up to a second before its stop.
+    assert render.UPSTREAM_KEEPALIVE_S + 1 < CLOSING_S < gunicorn["graceful_timeout"]
 
 
 # ---------------------------------------------------------------- a host with a certificate

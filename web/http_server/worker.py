@@ -43,6 +43,12 @@ the response. Most clients read it only after they have sent everything."""
 
 RECEIVE_BYTES = 64 * 1024
 
+CLOSING_S = 4.0
+"""How long a worker that stops leaves idle connections open, counted from its last sign of life,
+which may be a second before the stop. nginx closes them by itself within two seconds
+(keepalive_timeout, ops/nginx/render.py). If the worker closed one at the moment when nginx sends a
+payment on it, that would be lost: nginx does not send a POST again."""
+
 CROWDED = 0.9
 """The fraction of ``worker_connections`` beyond which each new connection closes an idle one. At
 the full number the worker accepts none."""
@@ -72,6 +78,7 @@ class HttpWorker(GeventWorker):
         self._waits: Waits[socket.socket] = Waits()
         self._connections: dict[socket.socket, RequestReader] = {}
         self._quits = False
+        self._was_alive_s = time.monotonic()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C arrives twice, from the terminal and from the master. gunicorn would exit on each,
@@ -82,9 +89,11 @@ class HttpWorker(GeventWorker):
 
     def notify(self) -> None:
         """gunicorn calls this every second, also while the worker waits for its connections to
-        end. Idle connections are closed at once then."""
+        end. Connections that stay idle are closed then."""
         super().notify()
         if self.alive:
+            self._was_alive_s = time.monotonic()
+        if time.monotonic() - self._was_alive_s < CLOSING_S:
             return
         for client, reader in self._connections.items():
             if reader.unfinished is None:
