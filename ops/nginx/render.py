@@ -51,6 +51,7 @@ from sidecar.sliding_log import Rate
 from web import origins
 from web.http.edge import KEPT_STATUS
 from web.http.spelling import PLAIN_PATH
+from web.http.static_files import VERSION as STATIC_VERSION
 from web.settings import DEFAULT_RATE_LIMIT, RATE_OF_WEBHOOKS
 
 TEMPLATES = Path(__file__).parent
@@ -305,6 +306,7 @@ def _render(rendering: Rendering) -> str:
         "client_scheme": "$client_scheme" if rendering.trusted else "$scheme",
         "upstreams": upstreams,
         "elsewhere": [upstream for upstream in upstreams if not _is_here(upstream)],
+        "static_version": STATIC_VERSION,
         "upstream_keepalive_s": UPSTREAM_KEEPALIVE_S,
         "upstream_max_fails": UPSTREAM_MAX_FAILS,
         "upstream_fail_timeout_s": UPSTREAM_FAIL_TIMEOUT_S,

@@ -9,6 +9,7 @@ from ops.nginx import render
 from ops.processes import free_port
 from ops.servers import HOST, Nginx
 from tests.support.behind_nginx import ask, assert_problem, local_nginx
+from web.http.static_files import VERSION
 
 FILES = {
     "page.css": ("body{}", "text/css; charset=utf-8"),
@@ -47,9 +48,16 @@ def test_a_file_has_its_type_and_nobody_has_to_guess(nginx, name):
 
 
 def test_a_file_named_with_a_version_is_kept_for_a_year(nginx):
-    answer = ask(nginx.port, "GET", "/static/5f3c9a07/page.css")
+    answer = ask(nginx.port, "GET", f"/static/{VERSION}/page.css")
     assert answer.body == b"body{}"
     assert answer.headers.get_all("Cache-Control") == ["public, max-age=31536000, immutable"]
+
+
+def test_a_file_of_another_version_is_asked_for_each_time(nginx):
+    """In an upgrade, nginx and the application that made the page may be of different versions."""
+    answer = ask(nginx.port, "GET", "/static/5f3c9a07/page.css")
+    assert (answer.status, answer.body) == (200, b"body{}")
+    assert answer.headers.get_all("Cache-Control") == ["no-cache"]
 
 
 @pytest.mark.parametrize("query", ["", "?v=5f3c9a07"])
