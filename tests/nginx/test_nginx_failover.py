@@ -30,6 +30,7 @@ MANY = 40
 HOLD = "/api/events/e/seats/stalls-A-{number}/hold"
 PAY = "/api/events/e/holds/h{number}/pay"
 PAGE = "/events/{number}"
+MAP = "/api/events/e{number}/seats"
 
 CONNECT_TIMEOUT_S = 1
 """proxy_connect_timeout"""
@@ -112,6 +113,15 @@ class Dying(Listener):
 
 class DyingInItsHeader(Dying):
     answered = b"HTTP/1.1 201 Created\r\nContent-"
+
+
+class Hanging(Listener):
+    """Accepts, reads and says nothing, as a process does that was stopped."""
+
+    def meet(self, connection: socket.socket) -> None:
+        self.heard.append(connection.recv(65_536))
+        while connection.recv(65_536):
+            pass
 
 
 class Refusing(Listener):
@@ -207,6 +217,18 @@ def test_nothing_that_was_posted_is_sent_twice(tmp_path, well, away, path, statu
         assert max(requests_heard(well, gone).values()) == 1
         # Found out, the host is left out.
         assert {answer.status for answer in ask_many(nginx.port, "POST", path)} == {200}
+
+
+def test_a_host_that_hangs_is_found_out_by_the_seat_maps_of_open_pages(tmp_path, well):
+    with (
+        Hanging() as gone,
+        local_nginx(tmp_path, gone.address, well.address, rate=NO_ENVELOPE) as nginx,
+    ):
+        # Each map is another event's: nginx asks for all of them.
+        assert {answer.status for answer in ask_many(nginx.port, "GET", MAP)} == {200}
+        answers = ask_many(nginx.port, "POST", HOLD)
+        assert [answer.status for answer in answers] == [200] * MANY
+        assert not [heard for heard in gone.heard if heard.startswith(b"POST")]
 
 
 def test_a_refusal_is_no_reason_to_leave_a_host_out(tmp_path, well):
