@@ -9,7 +9,7 @@ LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luac
 
 .PHONY: run test test-unit coverage simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
-run: ## start TicketS on http://127.0.0.1:$PORT (8080)
+run: ## start TicketS on http://127.0.0.1:$PORT (8080); MONGODB=3, a replica set of three members
 	@ops/install.sh run
 	@exec $(PYTHON_OF_VENV) -m ops.run
 

@@ -20,7 +20,8 @@ from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.run_settings import FILE_NAME, write_run_settings
-from ops.servers import HOST, REPOSITORY, HttpServer, MongoDB, Nginx, Redis, Sandbox
+from ops.servers import HOST, REPOSITORY, HttpServer, Nginx, Sandbox
+from ops.stores import Kind, chosen_mongodb, chosen_redis, processes_of
 from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings
 from web.origins import parse_origins
@@ -45,6 +46,8 @@ RELEASE_TIMEOUT_S = 120
 WEB_STOP_TIMEOUT_S = 30
 """gunicorn's graceful_timeout, and a little."""
 WATCH_INTERVAL_S = 0.25
+START_AGAIN_AFTER_S = 20
+"""A member of a group that has ended: long enough for the others to replace it first."""
 
 SAID_OF_EVENTS = ("Left out: ", "Warning: ")
 """How the lines of ``events open`` begin that must not be buried in a log."""
@@ -54,7 +57,8 @@ class Stack:
     """All processes of TicketS on this machine, in the order in which they were started.
 
     State and logs are in ``state_dir``; another stack finds there what this one kept. What
-    ``environ`` names by REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not started.
+    ``environ`` names by REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not started. REDIS and
+    MONGODB say which kind of them is started.
     ``say`` hears what is being done. ``keep_open`` are file descriptors that each process inherits.
     ``sandbox_rate_limit`` is how many calls of one endpoint a second the payment sandbox takes,
     None for as many as come.
@@ -76,6 +80,9 @@ class Stack:
         self._keep_open = tuple(keep_open)
         self._sandbox_rate_limit = sandbox_rate_limit
         self._processes: list[Process] = []
+        self._replaceable: set[Process] = set()
+        """Members of a group, which does without any one of them."""
+        self._start_again_at_s: dict[Process, float] = {}
         self._memory_dir: Path | None = None
 
     @property
@@ -126,16 +133,33 @@ class Stack:
         self._start_nginx(port, upstream=f"{HOST}:{web_port}")
 
     def __getitem__(self, name: str) -> Process:
-        """One of them: redis, mongod, sandbox, worker, web or nginx."""
+        """One of them: redis, mongod, sandbox, worker, web or nginx; of a group redis-1 and so on,
+        sentinel-1 and mongod-1."""
         return next(process for process in self._processes if process.name == name)
 
     def watch(self) -> None:
-        """Wait for ever. Raises ProcessFailed when a process ends."""
+        """Wait for ever. Raises ProcessFailed when a process ends that no other replaces."""
         while True:
-            for process in self._processes:
-                if not process.running:
-                    raise process.failure(f"ended by itself (exit code {process.exit_code})")
+            self.look_after()
             time.sleep(WATCH_INTERVAL_S)
+
+    def look_after(self) -> None:
+        """Start members of a group again that ended a while ago. Raises ProcessFailed when another
+        process has ended."""
+        for process in self._processes:
+            if not process.running:
+                self._look_after(process)
+
+    def _look_after(self, ended: Process) -> None:
+        failure = ended.failure(f"ended by itself (exit code {ended.exit_code})")
+        if ended not in self._replaceable:
+            raise failure
+        if ended not in self._start_again_at_s:
+            self._say(f"{failure}\nIt is started again in {START_AGAIN_AFTER_S} s.")
+            self._start_again_at_s[ended] = time.monotonic() + START_AGAIN_AFTER_S
+        elif time.monotonic() > self._start_again_at_s[ended]:
+            del self._start_again_at_s[ended]
+            ended.spawn()
 
     def stop(self) -> None:
         """nginx first and the stores last, so that what is under way can end."""
@@ -160,6 +184,8 @@ class Stack:
                 "STRIPE_API_BASE is set and STRIPE_API_KEY is not: set the key of the gateway "
                 "there, or neither of them for the payment sandbox"
             )
+        chosen_redis(given)
+        chosen_mongodb(given)
         read_settings(made | given)
         read_limiter_settings(given)
 
@@ -172,21 +198,12 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         if not environment.get("REDIS_URL"):
-            redis = Redis(
-                self._state_dir / "redis", self.log_dir / "redis.log", keep_open=self._keep_open
-            )
-            self._say(f"Starting Redis on port {redis.port}")
-            self._start(redis)
-            environment["REDIS_URL"] = redis.url
+            environment["REDIS_URL"] = self._start_store(chosen_redis(environment))
+        mongodb = chosen_mongodb(environment)
         if not environment.get("MONGODB_URI"):
-            mongodb = MongoDB(
-                self._state_dir / "mongo", self.log_dir / "mongo.log", keep_open=self._keep_open
-            )
-            self._say(f"Starting MongoDB on port {mongodb.port}")
-            self._start(mongodb)
-            environment["MONGODB_URI"] = mongodb.url
+            environment["MONGODB_URI"] = self._start_store(mongodb)
         if not environment.get("STRIPE_API_KEY"):
-            ledger_path = self._state_dir / "sandbox.sqlite"
+            ledger_path = self._state_dir / mongodb.ledger
             sandbox = Sandbox(
                 ledger_path,
                 self.log_dir / "sandbox.log",
@@ -230,6 +247,18 @@ class Stack:
         )
         nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")
         self._start(nginx)
+
+    def _start_store(self, kind: Kind) -> str:
+        """Returns its URL."""
+        store = kind.make(self._state_dir / kind.folder, self.log_dir, self._keep_open)
+        processes = processes_of(store)
+        where = ", ".join(str(process.port) for process in processes)
+        self._say(f"Starting {kind.title} on port{'s' if len(processes) > 1 else ''} {where}")
+        if len(processes) > 1:
+            self._replaceable.update(processes)
+        # Before they are started: an interruption in the middle finds them here.
+        self._processes += processes
+        return store.start().url
 
     def _start(self, process: Process) -> None:
         # Before it is started: an interruption in the middle finds it here.
