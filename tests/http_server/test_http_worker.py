@@ -467,6 +467,23 @@ def test_a_stop_answers_what_runs_and_waits_for_nobody_idle(stopping):
     assert "Traceback" not in stopping.log
 
 
+def test_who_was_connected_at_the_moment_of_a_stop_is_answered():
+    """nginx may have sent a payment by then, on what the worker has not seen yet."""
+    server = worker.Server(("127.0.0.1", 0), lambda client, _: client.sendall(client.recv(100)))
+    server.start()
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(server.address, TIMEOUT_S))
+            for _ in range(3)
+        ]
+        for client in clients:
+            client.sendall(b"a payment")
+        server.close()
+        gevent.wait(timeout=PATIENCE_S)
+        for client in clients:
+            assert client.recv(100) == b"a payment"
+
+
 @pytest.mark.stack
 def test_an_idle_connection_is_not_closed_before_nginx_has_closed_it(tmp_path):
     """Otherwise a payment that nginx sends at that moment is lost."""

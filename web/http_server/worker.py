@@ -17,12 +17,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from types import FrameType
 from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
 from web.http_server.request_reader import BadRequest, Limits, Request, RequestReader
@@ -58,6 +61,17 @@ RESPONSES_A_TURN = 16
 ready would monopolise the worker, until the master considers it dead."""
 
 
+class Server(StreamServer):
+    """Accepts connections until it is closed, and then those too that the kernel has accepted."""
+
+    def close(self) -> None:
+        """Otherwise the kernel would reset them, and what was posted on them would be lost: nginx
+        has sent it as soon as it is connected, and does not send it again."""
+        while not self.full() and (arrived := self.do_read()):
+            self.do_handle(*arrived)
+        super().close()
+
+
 class HttpWorker(GeventWorker):
     """For gunicorn's setting ``worker_class``.
 
@@ -79,6 +93,8 @@ class HttpWorker(GeventWorker):
         self._connections: dict[socket.socket, RequestReader] = {}
         self._quits = False
         self._was_alive_s = time.monotonic()
+        # gunicorn only calls it.
+        self.server_class = self._server  # type: ignore[misc,assignment]
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C arrives twice, from the terminal and from the master. gunicorn would exit on each,
@@ -86,6 +102,15 @@ class HttpWorker(GeventWorker):
         if not self._quits:
             self._quits = True
             super().handle_quit(sig, frame)
+
+    def _server(self, listener: socket.socket, spawn: Pool, **given: Any) -> Server:
+        """``given`` is what gunicorn has for a WSGI server of gevent's, and TLS."""
+        tls = {"ssl_context": given["ssl_context"]} if "ssl_context" in given else {}
+        server = Server(listener, handle=partial(self.handle, listener), spawn=spawn, **tls)
+        if self.cfg.workers > 1:
+            # As gunicorn has it: otherwise one worker takes what the others have time for.
+            server.max_accept = 1
+        return server
 
     def notify(self) -> None:
         """gunicorn calls this every second, also while the worker waits for its connections to
