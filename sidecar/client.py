@@ -28,19 +28,19 @@ from sidecar.protocol import (
 from sidecar.sliding_log import NS_PER_S, Decision, Rate, SlidingLog, SlidingLogs
 
 RETRY_PAUSE_NS = 100_000_000
-"""While the limiter does not answer, one caller in this time tries again; the others count
-locally at once."""
+"""While the limiter does not respond, one caller per pause tries again; the others count locally at
+once."""
 
 MAX_REMEMBERED_DENIALS = 10_000
-"""A rate; about 4 MB. Forgetting one early costs one more question."""
+"""Per rate; about 4 MB. Forgetting one early costs one more question."""
 
 REMEMBERED_NS = NS_PER_S
-"""How long a denial is remembered that does not end sooner: then the limiter is asked again, for
-another worker may have had the client cleared."""
+"""The longest time for which a denial is remembered. After that the limiter is asked again, because
+another worker may have cleared the client."""
 
 MAX_LOCAL_CLIENTS = 50_000
-"""A rate; about 20 MB at ten requests a client. Several seconds of all that one worker can
-accept."""
+"""Per rate; about 20 MB at ten requests a client. As many as one worker can accept in several
+seconds."""
 
 Answer = TypeVar("Answer")
 
@@ -54,9 +54,9 @@ class _Denial(NamedTuple):
 
 
 class _Counter(NamedTuple):
-    """What the client keeps for one rate. ``log`` has what this worker's requests were allowed,
-    by the limiter or by the log itself. ``denials`` are by the client's key, those of several
-    requests at once by key and amount."""
+    """The state for one rate. ``log`` has this worker's accepted requests, whether the limiter or
+    the log itself accepted them. ``denials`` are by the client's key; those of several requests at
+    once by key and amount."""
 
     head_of_hit: bytes
     head_of_peek: bytes
@@ -65,14 +65,15 @@ class _Counter(NamedTuple):
 
 
 class LimiterClient:
-    """Decisions of the limiter at ``socket_path``, and of a local log while it does not answer.
+    """Gets decisions from the limiter at ``socket_path``, and from a local log while it does not
+    respond.
 
     No call waits longer than ``timeout_s`` for the limiter. A local decision knows only this
-    worker's requests, which the local log has noted all along: with n workers a client may then
+    worker's requests, which the local log records all the time: with n workers a client may then
     get n times the limit. ``fallbacks`` counts local decisions.
 
-    A denial is remembered until it ends, at most a second, so that a flood costs a dictionary
-    look-up. That is exact: nothing that happens meanwhile lets the client in sooner, but a clear.
+    A denial is remembered until it ends, at most a second, so that a flood costs one dictionary
+    look-up per request. That is exact: nothing but a clear could let the client in sooner.
 
     Safe for threads and greenlets.
     """
@@ -90,15 +91,15 @@ class LimiterClient:
 
     @property
     def answers(self) -> bool:
-        """Whether the limiter answered when it was last asked."""
+        """Whether the limiter responded last time."""
         return self._answers
 
     def check(self, key: str, rate: Rate, amount: int = 1) -> Decision:
-        """May the client ``key`` make a request now, or ``amount`` of them, all or none? Asking
-        counts as making them.
+        """May the client ``key`` make a request now, or ``amount`` of them, all or none? If so,
+        they are counted.
 
-        Raises ValueError when ``key``, ``rate`` or ``amount`` is none (protocol.encode_head,
-        encode_question), or is one rate more than MAX_RATES, and nothing else.
+        Raises ValueError when ``key``, ``rate`` or ``amount`` is invalid (protocol.encode_head,
+        encode_question) or there are more than MAX_RATES rates, and nothing else.
         """
         counter = self._counters.get(rate) or self._add_counter(rate)
         if amount == 1:
@@ -114,15 +115,15 @@ class LimiterClient:
         return decision
 
     def peek(self, key: str, rate: Rate) -> Decision:
-        """What check would say, without counting: ``remaining`` is how many requests would be
-        accepted at once, ``reset_ns`` is 0 when none was counted. Raises as check does."""
+        """What check would return, without counting: ``remaining`` is how many requests would be
+        accepted at once, ``reset_ns`` is 0 if none has been counted. Raises as check does."""
         counter = self._counters.get(rate) or self._add_counter(rate)
         decision = self._ask(counter, counter.head_of_peek, key, key)
         return decision or self._decide_locally(counter.log.peek, key)
 
     @property
     def rates(self) -> list[Rate]:
-        """All that it was asked about."""
+        """All rates that were checked so far."""
         return list(self._counters)
 
     def clear(self, key: str, rate: Rate) -> None:
@@ -142,7 +143,7 @@ class LimiterClient:
         self._have_cleared(question)
 
     def reset(self) -> None:
-        """Forget all clients at all rates, of all applications that ask this limiter. Raises as
+        """Forget all clients at all rates, for all applications that use this limiter. Raises as
         clear does."""
         with self._lock:
             self._logs.reset()
@@ -170,7 +171,8 @@ class LimiterClient:
     def _ask(
         self, counter: _Counter, head: bytes, key: str, name: str | tuple[str, int]
     ) -> Decision | None:
-        """What the limiter says, or has said under ``name``; None when it does not answer."""
+        """The limiter's decision, or a remembered denial under ``name``; None if it does not
+        respond."""
         question = encode_question(head, key)
         asked_ns = time.monotonic_ns()
         denial = counter.denials.get(name)
@@ -203,7 +205,7 @@ class LimiterClient:
             connection = self._connect()
             answer = _exchange_on(connection, question, decode, self._timeout_s)
             if answer is None and isinstance(connection.failure, ConnectionError):
-                # It was closed, as by a restart of the limiter, which may be over.
+                # The limiter closed it, perhaps for a restart that is already over.
                 connection = self._connect()
                 left_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9
                 answer = _exchange_on(connection, question, decode, left_s)
@@ -268,7 +270,7 @@ class LimiterClient:
 
 
 def _is_of(key: str, name: str | tuple[str, int]) -> bool:
-    """Whether a denial of this name is one of the client's."""
+    """Whether a denial with this name is the client's."""
     return key == (name[0] if isinstance(name, tuple) else name)
 
 

@@ -15,7 +15,7 @@ from sidecar.networks import Network
 Address = IPv4Address | IPv6Address
 
 NO_ADDRESS = "local"
-"""The key of a request that came over a Unix socket and names nobody else."""
+"""The key of a request that came over a Unix socket without a forwarded address."""
 
 MAX_ENTRIES = 16
 """How many entries are read: more proxies in a row than anybody runs."""
@@ -51,9 +51,9 @@ def client_key(
     n-th entry from the right whatever the networks of the entries; None walks past the trusted
     ones. In both cases only a trusted peer's lines are read.
 
-    When the entry that would decide is no address, or the list ends before it, the client is the
-    last hop that could be verified. A blank entry is no address either: skipping it would let a
-    proxy that writes none hand the decision to what the client wrote.
+    If the deciding entry is not an address, or the list ends before it, the client is the last hop
+    that could be verified. A blank entry is not an address either: if it were skipped, a proxy that
+    writes none would leave the decision to what the client wrote.
 
     Never raises. An IPv6 client is its /64, the smallest network that a subscriber gets (RFC 6177).
     """
@@ -64,7 +64,7 @@ def client_key(
 def client_address(
     peer: str, forwarded_for: list[str], *, trusted: tuple[Network, ...], hops: int | None
 ) -> Address | None:
-    """The address that ``client_key`` makes its key of; None where the key is ``local``."""
+    """The address from which ``client_key`` makes its key; None if the key is ``local``."""
     hop = _client_hop(peer, forwarded_for, trusted, hops)
     return None if hop is None else hop.address
 
@@ -87,17 +87,17 @@ def _client_hop(
 
 @lru_cache(maxsize=MAX_CACHED_ADDRESSES)
 def network_key(client: str) -> str | None:
-    """The network that a client is part of, ``2001:db8:1::/48``, or None where that says nothing of
-    who it is. ``client`` is what client_key gave.
+    """The network that a client is part of, ``2001:db8:1::/48``, or None if that does not identify
+    anybody. ``client`` is the result of client_key.
 
     A subscriber has up to a /48 (RFC 6177), and that is 65,536 clients. But:
 
     - IPv4 addresses are given out one by one, and neighbours are strangers.
     - NAT64 has all of IPv4 behind one prefix (RFC 6052, RFC 8215), so a /48 there is everybody.
-    - Teredo (RFC 4380) has the address of a server behind its prefix, and the sender can write any
-      there. So all of Teredo is one network.
+    - Teredo (RFC 4380) has the address of a server after its prefix, and the sender can put any
+      address there. So all of Teredo is one network.
 
-    In 6to4 (RFC 3056) a /48 is one IPv4 address, which is as it should be.
+    In 6to4 (RFC 3056) a /48 is one IPv4 address, which is right.
     """
     if ":" not in client:
         return None

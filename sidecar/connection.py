@@ -1,13 +1,13 @@
-"""One connection of a worker to the limiter, with any number of questions under way.
+"""One connection of a worker to the limiter, with any number of questions in flight.
 
-A caller hands in its question and then sleeps; one reader takes the answers, which come in the
-order of the questions, and wakes the callers. Threads by their standard names: in a gevent
-worker they are greenlets.
+A caller adds its question and sleeps; one reader receives the answers, which come in the order of
+the questions, and wakes the callers. This uses the standard threading API: in a gevent worker the
+threads are greenlets.
 
-A question is *gathered* while others are under way, *sent* when an answer to one of them has come,
-and *answered*: by the reader, or by a caller whose time is over and who finds in the socket what
-the reader of a busy process has not taken yet. Or the connection *fails*, and all who wait with it.
-Every step is one hold of the connection's lock; whoever takes the last one releases ``done``.
+A question is *gathered* while others are in flight, *sent* when an answer to one of them has
+arrived, and *answered*: by the reader, or by a caller whose time is up and who reads from the
+socket what the reader of a busy process has not received yet. Or the connection *fails*, and with
+it everything that waits. Each step holds the connection's lock; the last one releases ``done``.
 """
 
 import _thread
@@ -27,17 +27,18 @@ class Question:
 
     def __init__(self) -> None:
         self.answer: bytes | None = None
-        # A lock that somebody else releases is the cheapest thing to wait for.
+        # A lock that another caller releases is the cheapest thing to wait for.
         self.done = threading.Lock()
         self.done.acquire()
 
 
 class Connection:
-    """Safe for threads and greenlets; one that is killed while it waits leaves its answer to
-    nobody. ``failure`` is None as long as it can be used: ConnectionError when the limiter closed
-    it, as in a restart, TimeoutError and ProtocolError when asking again would be of no use.
+    """Safe for threads and greenlets; the answer of one that is killed while it waits is discarded.
+    ``failure`` is None as long as the connection can be used. It is a ConnectionError when the
+    limiter closed it, as in a restart, and a TimeoutError or ProtocolError when trying again would
+    not help.
 
-    Whoever holds the lock waits for nothing, so no greenlet can be killed there half-way.
+    The holder of the lock never waits, so no greenlet can be killed in a critical section.
     """
 
     def __init__(self, socket_path: str):
@@ -52,7 +53,7 @@ class Connection:
         try:
             self._socket.setblocking(False)
             self._socket.connect(socket_path)
-            # For the reader a second object: how long it waits belongs to the Python object.
+            # A second object for the reader: the timeout belongs to the Python object.
             waiter = self._socket.dup()
             waiter.settimeout(None)
             # Not threading.Thread: its start() waits until the thread runs.
@@ -62,11 +63,11 @@ class Connection:
             raise
 
     def ask(self, question_bytes: bytes, timeout_s: float) -> bytes | None:
-        """The answer without its line feed; None when there is none, and ``failure`` says why.
+        """The answer without its line feed; None if there is none, and ``failure`` says why.
 
-        One question without an answer in time ends the connection for all, or every caller would
-        find out for itself. An answer that is there counts, even if this process was too busy to
-        let the reader take it.
+        One question that times out ends the connection for all callers, or each would wait for its
+        own time-out. An answer that has arrived counts, even if this process was too busy for the
+        reader to receive it.
         """
         question = Question()
         with self._lock:
@@ -81,8 +82,8 @@ class Connection:
             is_gathered = bool(self._unsent)
         if self._is_over(question, timeout_s):
             return question.answer
-        # The time of one that was gathered begins when it has gone out, and if this process was too
-        # busy for that, when it notices: now.
+        # The time of a gathered question begins when it is sent, or now if this process was too
+        # busy to send it.
         if is_gathered and self._is_over(question, timeout_s):
             return question.answer
         with self._lock:
@@ -91,12 +92,12 @@ class Connection:
         return question.answer
 
     def close(self, failure: Exception) -> None:
-        """Everybody who waits goes away without an answer."""
+        """All callers that wait get no answer."""
         with self._lock:
             self._fail(failure)
 
     def _is_over(self, question: Question, timeout_s: float) -> bool:
-        """Waits until it is answered or the connection has failed; False when neither came."""
+        """Waits until it is answered or the connection has failed; False if neither happened."""
         if question.done.acquire(timeout=max(0.0, timeout_s)):
             return True
         with self._lock:
@@ -117,10 +118,10 @@ class Connection:
     # ------------------------------------------------- from here on with the lock held
 
     def _send(self) -> None:
-        """What is unsent, as far as the kernel takes it: a few hundred questions.
+        """Sends as much as the kernel takes: a few hundred questions.
 
-        A socket that is full has questions that the limiter has not read yet, so there will be an
-        answer after this, and then the rest is sent.
+        If the socket is full, the limiter has not read all questions yet, so another answer will
+        come, and then the rest is sent.
         """
         try:
             # The flag because the file description, which the waiter shares, is a blocking one.
@@ -133,7 +134,7 @@ class Connection:
         del self._unsent[:sent]
 
     def _receive(self) -> None:
-        """Hand out the answers that are there."""
+        """Distributes the answers that have arrived."""
         while self.failure is None:
             try:
                 received = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)

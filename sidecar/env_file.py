@@ -1,9 +1,9 @@
 """The ``.env`` file beside the Procfile, for processes that get no settings from elsewhere.
 
-The first process that wants settings reads it; those that it starts inherit what it found. The
-environment wins over the file, also with an empty value. The syntax is python-dotenv's, with two
-differences from its ``load_dotenv``: a line that it would skip is an error, and ``${NAME}`` is no
-reference, because a generated password may contain it.
+The first process that needs settings reads it; its child processes inherit them. The environment
+takes precedence over the file, even with an empty value. The syntax is python-dotenv's, with two
+differences from its ``load_dotenv``: a line that it would skip is an error, and ``${NAME}`` is not
+expanded, because a generated password may contain it.
 """
 
 import difflib
@@ -24,7 +24,7 @@ ENV_FILE = "ENV_FILE"
 """Names another file than ``.env``. Empty: none is read."""
 
 SIMILAR = 0.8
-"""difflib's ratio from which an unknown name is taken for a misspelt setting: REDIS_ULR has 0.89,
+"""difflib's ratio from which an unknown name counts as a misspelt setting: REDIS_ULR has 0.89,
 WEB_PORT and WEB_HOST have 0.75."""
 
 NAMES_ELSEWHERE = {
@@ -100,7 +100,7 @@ def parse(text: str, path: Path) -> dict[str, str]:
             or value is None
             or not re.fullmatch(r"[A-Za-z_]\w*", name)
         ):
-            # Not what is written there: it may be a secret.
+            # Without the line itself: it may be a secret.
             raise ValueError(
                 f"{where}: expected NAME=value. Quotes, if any, must enclose the whole value"
             )
@@ -113,7 +113,7 @@ def parse(text: str, path: Path) -> dict[str, str]:
 
 
 def _line_of(binding: Binding) -> int:
-    """Empty lines before it are part of what the parser took for it."""
+    """The parser counts empty lines before a binding as part of it."""
     text = binding.original.string
     before = text[: len(text) - len(text.lstrip())]
     return binding.original.line + len(re.findall(r"\r\n|\n|\r", before))
@@ -136,8 +136,8 @@ def _warn_of_misspelt_names(path: Path, found: dict[str, str], example: Path) ->
 
 
 def _forget_what_flask_read(environ: MutableMapping[str, str]) -> None:
-    """The ``flask`` command has by now read ``.flaskenv`` and ``.env``, from the current directory
-    or one above it, without regard to ENV_FILE. Only the kernel still knows what was there before.
+    """Undoes what the ``flask`` command has added from ``.flaskenv`` and ``.env`` in the current
+    directory or one above it, regardless of ENV_FILE. The original environment is in /proc.
     """
     if "FLASK_RUN_FROM_CLI" not in environ or environ.get("FLASK_SKIP_DOTENV"):
         return

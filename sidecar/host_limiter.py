@@ -23,8 +23,8 @@ from sidecar.sliding_log import Rate, SlidingLogs, TooManyRates
 
 
 class Kind(NamedTuple):
-    """What all questions with the same head ask; without one, for the statistics. ``answer`` takes
-    a key and a moment and gives the line that goes back when this host decides alone."""
+    """A kind of question: those with the same head. There is no head for the statistics. ``answer``
+    takes a key and a moment and returns the line to send when this host decides alone."""
 
     head: Head | None
     answer: Callable[[bytes, int], bytes]
@@ -43,7 +43,7 @@ class HostLimiter:
     shared = False
     shared_fallbacks = 0
     clears_alone = True
-    """Whether a client is forgotten when this host has forgotten it."""
+    """Whether a clear on this host is complete, because no other log counts the client."""
 
     def __init__(self, max_clients: int):
         self._logs = SlidingLogs(max_clients)
@@ -66,9 +66,9 @@ class HostLimiter:
         reply([kind.answer(key, now_ns) for kind, key in questions])
 
     def stats(self) -> dict[str, int]:
-        """``clients`` remembered; ``forgotten_early``, to keep within the bound; ``shared``,
-        whether one count of all hosts is kept and answers; ``shared_fallbacks``, decisions of
-        this host alone although one should be."""
+        """``clients`` that are remembered; ``forgotten_early``, clients evicted to stay within the
+        bound; ``shared``, whether hosts share one count and it can be reached;
+        ``shared_fallbacks``, decisions of this host alone because it could not."""
         return {
             "clients": self._logs.clients,
             "forgotten_early": self._logs.forgotten_early,

@@ -1,11 +1,11 @@
 """The sidecar as a storage of the ``limits`` library, for Flask-Limiter: ``sidecar://``.
 
-Only the moving window is there, which is the only strategy that is exact. The storage options must
-have ``limiter``, the process's LimiterClient. To count never raises what ``limits`` calls a storage
-error: while the limiter does not answer, the client counts by itself. To forget does.
+It supports only the moving window, the only strategy that is exact. The storage options must have
+``limiter``, the process's LimiterClient. Counting never raises a storage error (``base_exceptions``
+of ``limits``): while the limiter does not respond, the client counts by itself. Clearing may.
 
-``limits`` does not tell a storage its strategy or its rates before the first request.
-SidecarLimiter is a Flask-Limiter that refuses at the start what the sidecar cannot keep.
+``limits`` does not give a storage its strategy or its rates before the first request.
+SidecarLimiter is a Flask-Limiter that rejects at start what the sidecar does not support.
 """
 
 import hashlib
@@ -55,9 +55,9 @@ class SidecarStorage(Storage, MovingWindowSupport):
         return ConnectionError
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """``amount`` entries, all or none. As with other storages, more than ``limit`` are never
-        there, and none always is. Raises ConfigurationError for a rate that the limiter does not
-        take, and for an amount that is no whole number of 0 or more."""
+        """``amount`` entries, all or none. As with other storages, more than ``limit`` are always
+        refused, and 0 is always granted. Raises ConfigurationError for a rate that the limiter does
+        not accept, and for an amount that is not a whole number of 0 or more."""
         _refuse_rate(limit, expiry)
         _refuse_cost(amount)
         if amount > limit:
@@ -85,8 +85,8 @@ class SidecarStorage(Storage, MovingWindowSupport):
             self._limiter.clear(_name(key), rate)
 
     def reset(self) -> None:
-        """Forget all clients, of everybody who asks this limiter, and of all hosts where they share
-        a count. Raises ConnectionError as LimiterClient.reset does."""
+        """Forget all clients, for all applications that use this limiter, and on all hosts if they
+        share a count. Raises ConnectionError as LimiterClient.reset does."""
         self._limiter.reset()
 
     # What other strategies need.
@@ -102,10 +102,10 @@ class SidecarStorage(Storage, MovingWindowSupport):
 
 
 class SidecarLimiter(Limiter):
-    """Flask-Limiter on the sidecar, with its arguments, and ``limiter``, the process's
-    LimiterClient. Raises ConfigurationError for a strategy, rate or cost that the sidecar cannot
-    keep: when it is made, when it is given an application, and when a route is decorated. A rate or
-    cost that a function returns is looked at when a request needs it."""
+    """Flask-Limiter on the sidecar: takes Flask-Limiter's arguments, and ``limiter``, the process's
+    LimiterClient. Raises ConfigurationError for a strategy, rate or cost that the sidecar does not
+    support: when it is created, in init_app, and when a route is decorated. A rate or cost that a
+    function returns is checked when a request needs it."""
 
     def __init__(self, key_func: Callable[[], str], *, limiter: LimiterClient, **options: Any):
         if options.setdefault("strategy", STRATEGY) != STRATEGY:

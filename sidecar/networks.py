@@ -7,18 +7,18 @@ from pathlib import Path
 Network = IPv4Network | IPv6Network
 
 PRESETS_DIR = Path(__file__).with_name("proxies")
-"""One file a preset, its name the preset's."""
+"""Has one file per preset, with the preset's name."""
 
 FILE_MARK = "@"
 
 
 def parse_networks(text: str, folder: Path = Path()) -> tuple[Network, ...]:
-    """What a list names, comma-separated: ``heroku, 10.1.0.0/16, ::1, @/etc/tickets/proxies.txt``.
+    """The networks of a comma-separated list: ``heroku, 10.1.0.0/16, ::1, @/etc/proxies.txt``.
 
-    A network or a single address stands for itself, a name for a preset, and ``@`` begins the path
-    of a file with one network a line, blank lines and ``#`` comments apart. IPv4-mapped networks
-    become IPv4, as addresses do. A relative path starts from ``folder``. Raises ValueError naming
-    the bad part, also for a network that is the whole Internet: to trust it is to trust everybody.
+    An entry is a network or a single address, the name of a preset, or ``@`` and the path of a file
+    with one network per line, in which blank lines and ``#`` comments are ignored. IPv4-mapped
+    networks become IPv4, as addresses do. A relative path starts from ``folder``. Raises ValueError
+    naming the bad part, also for the whole Internet: trusting that would be trusting everybody.
     """
     parts = (part.strip() for part in text.split(","))
     return tuple(network for part in parts if part for network in _networks(part, folder))

@@ -1,4 +1,4 @@
-"""What workers and the limiter say to each other over a Unix stream socket.
+"""The protocol between workers and the limiter, over a Unix stream socket.
 
     question  hit SP LIMIT SP WINDOW_NS SP KEY LF     hit 10 1000000000 2001:db8:1:2::/64
               hit SP LIMIT SP WINDOW_NS SP AMOUNT SP KEY LF
@@ -12,23 +12,23 @@
               "cleared" LF or "failed" LF, to clear and reset
               a JSON object, LF, to stats             {"clients":1,"forgotten_early":0,...}
 
-``hit`` decides and counts, ``peek`` tells what a hit would meet, ``clear`` forgets the client at
-this rate, and ``reset`` all clients at all rates. Whoever can connect may do all of it, which is
-this user alone (``server.listen``). AMOUNT is so many requests at once, all or none, 1 to LIMIT;
-without it, 1. LIMIT and WINDOW_NS are those of ``sliding_log.Rate``; each rate has its own count.
-KEY is the client: 1 to 128 bytes, printable ASCII without spaces as ``client`` writes it, any bytes
-but space and LF as ``server`` reads it. VERDICT, REMAINING and RESET_NS are the fields of
-``sliding_log.Decision``. "failed" says that the log that hosts share was not reached: only this
-host has forgotten.
+``hit`` decides and counts, ``peek`` returns what a hit would, without counting, ``clear`` forgets
+the client at this rate, and ``reset`` all clients at all rates. There is no authorisation: only the
+limiter's own user can connect (``server.listen``). AMOUNT is the number of requests at once, all or
+none, 1 to LIMIT; the default is 1. LIMIT and WINDOW_NS are those of ``sliding_log.Rate``; each rate
+has its own count. KEY is the client: 1 to 128 bytes; ``client`` sends printable ASCII without
+spaces, ``server`` accepts any bytes but space and LF. VERDICT, REMAINING and RESET_NS are the
+fields of ``sliding_log.Decision``. "failed" means that the log that hosts share could not be
+reached: only this host has forgotten.
 
-The limiter understands a worker of a release that knew no AMOUNT, ``clear`` or ``reset``. A limiter
-of such a release understands everything else of this one, and closes the connection at these
-three, and at a window of more than an hour, so that the worker counts by itself. Whoever runs the
-limiter apart restarts it first.
+The limiter understands workers of earlier releases, without AMOUNT, ``clear`` or ``reset``. A
+limiter of such a release closes the connection when it gets one of these three, or a window of more
+than an hour, and the worker counts by itself; it understands everything else. If the limiter runs
+separately, upgrade it first.
 
 Answers come in the order of the questions, and a caller may send any number of questions before it
-reads. A line that is no question closes the connection without an answer to what was read with
-it, because after that nobody can say which answer belongs to which question.
+reads. An invalid line closes the connection without answers to what was read together with it,
+because after that it is unclear which answer belongs to which question.
 """
 
 import json
@@ -44,7 +44,7 @@ RESET = "reset"
 STATS = b"stats"
 
 MAX_KEY_BYTES = 128
-"""Three times the longest key that client_address makes."""
+"""Three times the longest key that client_address returns."""
 
 MAX_QUESTION_BYTES = (
     len(f"{CLEAR} {MAX_RATE_LIMIT} {MAX_WINDOW_NS} {MAX_RATE_LIMIT} ") + MAX_KEY_BYTES
@@ -62,7 +62,7 @@ _ANSWER = re.compile(rb"(allowed|denied) ([0-9]{1,10}) ([0-9]{1,19})")
 
 
 class ProtocolError(Exception):
-    """The other side does not keep to the protocol; the connection is of no more use."""
+    """The other side violated the protocol; the connection cannot be used any more."""
 
 
 class Head(NamedTuple):
@@ -74,17 +74,17 @@ class Head(NamedTuple):
 
 
 RESET_ALL = Head(RESET, Rate(0, 0), 1)
-"""Of a reset, which is of no rate; on the wire it is the whole question."""
+"""The head of a reset, which has no rate; the line has nothing else."""
 
 
 def is_rate(rate: Rate) -> bool:
-    """Whether the limiter takes it."""
+    """Whether the limiter accepts it."""
     return 0 < rate.limit <= MAX_RATE_LIMIT and 0 < rate.window_ns <= MAX_WINDOW_NS
 
 
 def encode_head(command: str, rate: Rate, amount: int = 1) -> bytes:
-    """What stands before the key: the same for all questions of one rate and amount. Raises
-    ValueError when they are not what the limiter takes."""
+    """The part before the key: the same for all questions with one rate and amount. Raises
+    ValueError if the limiter does not accept these."""
     if not is_rate(rate):
         raise ValueError(
             f"not a rate: {rate}; it must be 1 to {MAX_RATE_LIMIT} requests in at most a day"
@@ -96,8 +96,8 @@ def encode_head(command: str, rate: Rate, amount: int = 1) -> bytes:
 
 
 def encode_question(head: bytes, key: str) -> bytes:
-    """Raises ValueError when ``key`` is none: a line feed in it would shift every later answer
-    to the wrong client."""
+    """Raises ValueError if ``key`` is invalid: a line feed in it would assign every later answer to
+    the wrong client."""
     if not KEY.fullmatch(key):
         raise ValueError(f"not a client key: {key[:MAX_KEY_BYTES]!r}")
     return b"%b%b\n" % (head, key.encode("ascii"))
@@ -113,7 +113,7 @@ def split_lines(received: bytes) -> tuple[list[bytes], bytes]:
 
 
 def split_question(line: bytes) -> tuple[bytes, bytes]:
-    """The head, without the space after it, and the key; what has no space is a key without a
+    """The head, without the space after it, and the key; a line without a space is a key without a
     head. Raises ProtocolError."""
     head, _, key = line.rpartition(b" ")
     if not 0 < len(key) <= MAX_KEY_BYTES:

@@ -1,8 +1,8 @@
 """The limiter process: sliding logs behind a Unix socket.
 
 ``python -m sidecar.server`` alone runs it under another supervisor; SIGTERM or SIGINT ends it.
-Only its own user can connect. It has one thread and one log a rate, so of any number of requests
-at the same moment exactly as many are accepted as the rate allows.
+Only its own user can connect. It has one thread and one log per rate, so of any number of
+simultaneous requests exactly as many are accepted as the rate allows.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ BACKLOG = 1024
 """Connections that wait to be accepted: all workers at once, after a restart."""
 
 MAX_UNANSWERED = 2_000
-"""On one connection, when the answers come from another machine. More than a worker has requests;
-what is beyond stays in the socket until some are answered."""
+"""On one connection, when another machine decides. More than a worker has requests; further
+questions stay in the socket until some are answered."""
 
 logger = logging.getLogger("sidecar.server")
 
 
 class SocketInUse(Exception):
-    """Another limiter answers on the path. Two would each grant the whole rate."""
+    """Another limiter uses the path. Two would each grant the whole rate."""
 
 
 class Session(asyncio.Protocol):
-    """The limiter's end of one connection. Everything that was read together is decided at one
-    moment."""
+    """The limiter's end of one connection. All questions that were read together are decided at the
+    same moment."""
 
     def __init__(self, limiter: HostLimiter):
         self._limiter = limiter
@@ -45,7 +45,7 @@ class Session(asyncio.Protocol):
         self._may_write = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream has a Transport; uvloop's own class only does not inherit from it.
+        # A stream has a Transport, but uvloop's class does not inherit from it.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +75,8 @@ class Session(asyncio.Protocol):
             self._regulate()
 
     def _regulate(self) -> None:
-        """Whoever does not read its answers may not ask further, or they would pile up here."""
+        """Reads no more questions from a client that does not read its answers, or they would pile
+        up here."""
         if self._may_write and self._unanswered <= MAX_UNANSWERED:
             self._transport.resume_reading()
         else:
@@ -85,8 +86,8 @@ class Session(asyncio.Protocol):
 def listen(path: str) -> socket.socket:
     """A listening Unix socket that only this user can connect to.
 
-    A socket file that nobody answers on, left by a limiter that was killed, is replaced. Raises
-    SocketInUse, and OSError when the path cannot be bound.
+    A stale socket file, left by a limiter that was killed, is replaced. Raises SocketInUse, and
+    OSError when the path cannot be bound.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -99,7 +100,7 @@ def listen(path: str) -> socket.socket:
             raise SocketInUse(f"another limiter answers on {path}")
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # By umask rather than chmod, so that there is no moment at which others could connect.
+    # umask rather than chmod, so that there is no moment at which others could connect.
     umask = os.umask(0o177)
     try:
         listener.bind(path)
@@ -127,7 +128,7 @@ async def serve(listener: socket.socket, settings: Settings) -> None:
 async def start_limiter(settings: Settings) -> HostLimiter:
     if not settings.limiter_redis_url:
         return HostLimiter(settings.limiter_max_clients)
-    # Not at the top: a limiter that asks no Redis would be half as large again with redis-py.
+    # Not at the top: redis-py would make a limiter that does not need it half as large again.
     from sidecar.shared_limiter import SharedLimiter  # noqa: PLC0415
     from sidecar.shared_log import SharedLog  # noqa: PLC0415
 
@@ -137,7 +138,7 @@ async def start_limiter(settings: Settings) -> HostLimiter:
 
 
 def main() -> int:
-    """The exit code: 2 for settings that do not fit, 1 for a socket that cannot be had."""
+    """The exit code: 2 for invalid settings, 1 if the socket cannot be bound."""
     logging.basicConfig(format="limiter: %(message)s", level=logging.INFO)
     try:
         settings = read_settings()

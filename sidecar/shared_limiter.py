@@ -20,13 +20,13 @@ LEAST_TIMEOUT_S = 0.005
 """Allowance for a round trip that starts late, so that a busy host does not consider Redis dead."""
 
 RETRY_PAUSE_S = 0.1
-"""Between trials. The first comes at once: mostly a connection has broken, and no more."""
+"""Between attempts. The first is made at once: usually only the connection has broken."""
 
 logger = logging.getLogger("sidecar.shared_limiter")
 
 
 class Asked(NamedTuple):
-    """What a worker asked at one moment, or a part of that."""
+    """Questions that one worker sent together, or a part of them."""
 
     answer_by_s: float
     questions: list[Question]
@@ -34,11 +34,13 @@ class Asked(NamedTuple):
 
 
 class SharedLimiter(HostLimiter):
-    """Asks the shared log, and this host's logs while it does not answer: these run along.
+    """Decides by the shared log, or by this host's own logs while that does not respond; the own
+    logs record every decision to be ready.
 
-    One round trip is under way at a time, with all that was asked before it began. When it fails,
-    everything that waits is decided by this host, and so is what comes until a trial succeeds.
-    No question is used for a trial, so none waits for a Redis that is known not to answer.
+    One round trip is in progress at a time, with all questions that came before it began. If it
+    fails, this host decides everything that waits, and everything else until a new attempt to
+    connect succeeds. No question is used for an attempt, so none waits for a Redis that is known to
+    be down.
     """
 
     clears_alone = False
@@ -46,13 +48,13 @@ class SharedLimiter(HostLimiter):
     def __init__(self, max_clients: int, shared_log: SharedLog):
         super().__init__(max_clients)
         self._shared_log = shared_log
-        # Empty while the shared log does not answer, so answers stay in order.
+        # Empty while the shared log does not respond, so answers stay in order.
         self._waiting: deque[Asked] = deque()
         self._task: asyncio.Task[None] | None = None
         self._next_trial_s = 0.0
 
     async def start(self) -> None:
-        """Try the shared log for the first time; when it does not answer, go on trying."""
+        """Connects to the shared log; keeps trying if that fails."""
         try:
             await self._shared_log.connect()
         except Unreachable as error:
@@ -69,7 +71,7 @@ class SharedLimiter(HostLimiter):
             part = questions[first : first + MAX_BATCH]
             self._waiting.append(Asked(answer_by_s, part, reply))
         if self._task is None:
-            # It begins when the loop has read all sockets that are ready now.
+            # It runs once the loop has read all sockets that are ready now.
             self._task = asyncio.create_task(self._ask_for_all())
 
     async def _ask_for_all(self) -> None:
@@ -83,7 +85,7 @@ class SharedLimiter(HostLimiter):
             ]
             time_left_s = batch[0].answer_by_s - time.monotonic()
             if time_left_s < 0:
-                # More was asked at once than can be passed on in time.
+                # There were more questions than can be sent in time.
                 self._decide_alone(batch)
                 continue
             try:
@@ -119,7 +121,7 @@ class SharedLimiter(HostLimiter):
     def _run_along(
         self, head: Head, kind: Kind, key: bytes, now_ns: int, decision: Decision
     ) -> bytes:
-        """This host's logs learn what the shared log has decided. Returns the line to answer."""
+        """Records the shared log's decision in this host's logs. Returns the line to send."""
         command, rate, amount = head
         if command in (CLEAR, RESET):
             kind.answer(key, now_ns)

@@ -10,18 +10,18 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 _IDLE_CLIENTS_PER_DECISION = 2
-"""A decision adds one client at most: looking at two keeps up, and no decision is a slow one."""
+"""A decision adds at most one client, so checking two keeps up without making any decision slow."""
 
 NS_PER_S = 10**9
 
 MAX_RATE_LIMIT = 10_000
-"""A client is remembered with eight bytes for each request it may have in the window."""
+"""Each request in the window takes eight bytes."""
 
 MAX_WINDOW_NS = 24 * 3600 * NS_PER_S
-"""A client is remembered for the whole of it."""
+"""A client is remembered for the whole window."""
 
 MAX_RATES = 16
-"""In one process: an application has a handful, and each has a log of its own."""
+"""In one process: an application has a handful, and each has its own log."""
 
 
 class Rate(NamedTuple):
@@ -32,7 +32,7 @@ class Rate(NamedTuple):
 
     @property
     def window_s(self) -> int:
-        """Of the rates that settings can name: whole seconds."""
+        """In whole seconds, as for all rates that settings can have."""
         return self.window_ns // NS_PER_S
 
 
@@ -41,9 +41,8 @@ class TooManyRates(ValueError):
 
 
 class Decision(NamedTuple):
-    """``remaining`` is how many more requests would be accepted at once. After ``reset_ns`` it
-    is one more, or when as many as were asked for were refused, as many: exactly then they are
-    accepted."""
+    """``remaining`` is how many more requests would be accepted at once. After exactly ``reset_ns``
+    one more is accepted; after a refused request for several, all of these are."""
 
     allowed: bool
     remaining: int
@@ -51,7 +50,7 @@ class Decision(NamedTuple):
 
     @property
     def reset_s(self) -> int:
-        """In whole seconds, rounded up, as Retry-After wants it: never too early."""
+        """In whole seconds, rounded up, for Retry-After: never too early."""
         return -(-self.reset_ns // NS_PER_S)
 
 
@@ -80,12 +79,12 @@ class SlidingLog:
     def __init__(self, rate: Rate, max_clients: int):
         self._limit, self._window_ns = rate
         self._max_clients = max_clients
-        # Client to the moments of its accepted requests in the window, oldest first; clients in
-        # the order of their last one. An array has eight bytes a moment and is invisible to the
-        # garbage collector, which would otherwise stop to look at every client.
+        # Maps clients to the times of their accepted requests in the window, oldest first; clients
+        # are in the order of their last one. An array has eight bytes per time and is not tracked
+        # by the garbage collector, which would otherwise have to traverse every client.
         self._moments: OrderedDict[str | bytes, array[int]] = OrderedDict()
         self.forgotten_early = 0
-        # What a reset has taken away, and nobody has freed yet.
+        # Removed by a reset, and not freed yet.
         self._discarded: OrderedDict[str | bytes, array[int]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -94,10 +93,9 @@ class SlidingLog:
 
     def decide(self, key: str | bytes, now_ns: int, amount: int = 1) -> Decision:
         """May the client ``key`` make a request now, or ``amount`` of them, 1 to ``limit``, all or
-        none? What is accepted is logged.
+        none? Accepted requests are logged.
 
-        ``now_ns`` is a reading of one monotonic clock, never less than in the call before; so it
-        is for the other methods.
+        ``now_ns`` must come from one monotonic clock, here and in the other methods.
         """
         window_start_ns = now_ns - self._window_ns
         moments = self._moments_after(window_start_ns, key)
@@ -108,16 +106,16 @@ class SlidingLog:
         return Decision(True, free - amount, moments[0] - window_start_ns)
 
     def peek(self, key: str | bytes, now_ns: int) -> Decision:
-        """What a request of ``key`` would meet now: ``allowed`` when it would be accepted,
-        ``remaining`` how many would be at once. ``reset_ns`` is 0 when none is logged."""
+        """The state of ``key`` without a new request: ``allowed`` if one would be accepted,
+        ``remaining`` how many would be at once. ``reset_ns`` is 0 if none is logged."""
         window_start_ns = now_ns - self._window_ns
         moments = self._moments_after(window_start_ns, key)
         remaining = self._limit - len(moments)
         return Decision(remaining > 0, remaining, moments[0] - window_start_ns if moments else 0)
 
     def note(self, key: str | bytes, now_ns: int, amount: int = 1) -> None:
-        """Log requests that somebody else accepted, up to now and by a clock of its own: when
-        the log is full, they take the place of the oldest."""
+        """Log requests that another log accepted, by its own clock: if this log is full, they
+        replace the oldest."""
         moments = self._moments_after(now_ns - self._window_ns, key)
         excess = len(moments) + amount - self._limit
         if excess > 0:
@@ -129,13 +127,13 @@ class SlidingLog:
         self._moments.pop(key, None)
 
     def reset(self) -> None:
-        """Forget all clients. To free 250,000 of them would take 30 ms, in which nobody has an
-        answer, so later decisions free some each."""
+        """Forget all clients. Freeing 250,000 at once would block all decisions for 30 ms, so each
+        later decision frees one."""
         self._discarded = self._moments
         self._moments = OrderedDict()
 
     def _moments_after(self, window_start_ns: int, key: str | bytes) -> "array[int]":
-        """Of the client's log what is still in the window; not in the table when there is none."""
+        """The part of the client's log in the window; a new array, not in the table, if none is."""
         self._forget_idle(window_start_ns)
         moments = self._moments.get(key)
         if moments is None:
@@ -162,7 +160,7 @@ class SlidingLog:
                 return
             idlest = next(iter(self._moments))
             moments = self._moments[idlest]
-            # A client whose moments were cut off in a peek has none.
+            # Empty if a peek has cut off all moments.
             if moments and moments[-1] > window_start_ns:
                 return
             del self._moments[idlest]
@@ -174,7 +172,7 @@ class SlidingLog:
 
 
 class SlidingLogs:
-    """One log a rate, made when it is first asked for."""
+    """One log per rate, created on first use."""
 
     def __init__(self, max_clients: int):
         """``max_clients`` is that of each log."""

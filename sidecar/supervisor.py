@@ -1,24 +1,24 @@
 """Runs a command with a limiter beside it, and ends when the command ends. Linux only.
 
-The supervisor has no signal handlers: it blocks the signals it cares about and waits for them
-one by one, so none comes at a bad moment and none is lost.
+The supervisor has no signal handlers: it blocks the signals it needs and waits for them one by one,
+so none interrupts it at a bad moment and none is lost.
 
-**Signals.** Those that gunicorn knows are passed on to the command. One that the terminal sent
-(Ctrl-C) has already reached the command, which is in the same process group, and is not passed on
-again; the kernel marks these. A signal that somebody sends to the whole group with kill(2) cannot
-be told apart and arrives twice; gunicorn takes the second as the first. The limiter has a session
-of its own and hears none of this: it is ended last.
+**Signals.** Those that gunicorn handles are forwarded to the command. One from the terminal
+(Ctrl-C) has already reached the command, which is in the same process group, and is not forwarded;
+the kernel marks these. A signal sent to the whole group with kill(2) cannot be distinguished and
+arrives twice; gunicorn treats the second like the first. The limiter has a session of its own and
+gets none of these: it is ended last.
 
-**Death.** Children are told of the supervisor's death by the kernel (PR_SET_PDEATHSIG in prctl(2)),
-however it dies: the limiter with SIGKILL, because it has nothing to save, and the command with
-SIGTERM, because a gunicorn that is killed leaves its workers behind, holding the port, and one
-that is terminated ends them.
+**Death.** However the supervisor dies, the kernel sends its children a signal (PR_SET_PDEATHSIG in
+prctl(2)): SIGKILL to the limiter, which has nothing to save, and SIGTERM to the command, because a
+gunicorn that is killed leaves its workers behind, holding the port, and one that is terminated ends
+them.
 
-**Hanging.** The limiter is asked for its statistics once a second. One that has not answered for
-three seconds is killed, and then it has ended like any other.
+**Hanging.** The limiter is probed once a second. One that has not responded for three seconds is
+killed, and then restarted like one that crashed.
 
-**Limits.** After SIGUSR2, gunicorn's exchange of its own program, the supervisor still ends with
-the gunicorn it started. Restart the supervisor instead.
+**Limits.** After SIGUSR2, with which gunicorn upgrades itself, the supervisor still ends with the
+gunicorn it started. Restart the supervisor instead.
 """
 
 import contextlib
@@ -90,14 +90,14 @@ class CannotStart(Exception):
 
 
 class Probe:
-    """Whether the limiter answers, found out without waiting for it."""
+    """Finds out whether the limiter responds, without waiting for it."""
 
     def __init__(self, socket_path: str):
         self._socket_path = socket_path
         self._asked: socket.socket | None = None
 
     def answered(self) -> bool:
-        """Whether it has answered what it was asked in the call before. Asks again."""
+        """Whether it has responded to the previous probe. Sends the next one."""
         answered = False
         if self._asked is not None:
             with self._asked, contextlib.suppress(OSError):
@@ -202,7 +202,7 @@ class Limiter:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that ``arguments`` are. Returns the exit code that USAGE tells of."""
+    """Run the command in ``arguments``. Returns the exit code that USAGE describes."""
     logging.basicConfig(format="sidecar: %(message)s", level=logging.INFO)
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE)
@@ -224,11 +224,11 @@ def main(arguments: list[str]) -> int:
 def run(command: list[str], environ: Mapping[str, str], settings: Settings) -> int:
     """Run ``command`` with a limiter beside it until it ends. Returns its exit code.
 
-    Blocks signals for good, so the process can do nothing else afterwards but end. Raises
-    CannotStart when there is no limiter or no such command.
+    Blocks signals for good, so the process should exit afterwards. Raises CannotStart when the
+    limiter does not start or there is no such command.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED_SIGNALS)
-    # A parent that ignores SIGCHLD hands that down, and the exit code would be lost.
+    # If the parent ignores SIGCHLD, that is inherited, and the exit code would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with socket_path_of(settings) as socket_path:
         if probe(socket_path):
@@ -273,7 +273,7 @@ def start(command: list[str], environ: Mapping[str, str]) -> "subprocess.Popen[b
 def attend(command: "subprocess.Popen[bytes]", limiter: Limiter) -> int:
     """Pass signals on and keep the limiter running until the command ends.
 
-    Returns the return code as subprocess has it.
+    Returns subprocess's return code.
     """
     while command.poll() is None:
         received = signal.sigtimedwait(AWAITED_SIGNALS, limiter.supervise_once())
@@ -285,7 +285,7 @@ def attend(command: "subprocess.Popen[bytes]", limiter: Limiter) -> int:
 
 
 def probe(socket_path: str) -> bool:
-    """Whether a limiter answers there."""
+    """Whether a limiter responds there."""
     try:
         with ask(socket_path, PROBE_TIMEOUT_S) as asked:
             return bool(asked.recv(MAX_ANSWER_BYTES))
@@ -294,8 +294,8 @@ def probe(socket_path: str) -> bool:
 
 
 def ask(socket_path: str, timeout_s: float) -> socket.socket:
-    """A connection on which the limiter is to answer; no call on it takes longer than
-    ``timeout_s``. Raises OSError."""
+    """A connection on which the limiter has been asked for its statistics; no call on it takes
+    longer than ``timeout_s``. Raises OSError."""
     asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         asked.settimeout(timeout_s)
@@ -318,10 +318,10 @@ def describe_end(return_code: int) -> str:
 
 
 def child_that_dies_by(death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does between fork and exec; ``death_signal`` is sent when the supervisor dies.
+    """Returns a preexec_fn that has ``death_signal`` sent to the child when the supervisor dies.
 
-    Safe there although preexec_fn is not in general: the supervisor has one thread, so nothing
-    can be locked in the child.
+    preexec_fn is not safe in general, but here it is: the supervisor has one thread, so no lock can
+    be held in the child.
     """
     parent_pid = os.getpid()
 
