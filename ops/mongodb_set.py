@@ -1,17 +1,15 @@
 """A replica set of MongoDB on one machine, whose members can be killed, hung and started again."""
 
 import contextlib
-import os
-import signal
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
-from ops.processes import POLL_INTERVAL_S, ProcessFailed, accepts_connections
+from ops.processes import ProcessFailed, accepts_connections
+from ops.server_groups import ServerGroup
 from ops.servers import (
     HOST,
     NOT_YET_INITIALIZED,
@@ -27,7 +25,6 @@ HEARTBEATS_IN_AN_ELECTION_TIMEOUT = 5
 for a dead primary."""
 
 Client = pymongo.MongoClient[dict[str, Any]]
-Found = TypeVar("Found")
 
 
 class Member(MongoDB):
@@ -62,15 +59,8 @@ class Member(MongoDB):
         with client:
             yield client
 
-    def hang(self) -> None:
-        """It stops and keeps its connections, as on a machine that swaps or has lost its disk."""
-        os.kill(self.pid, signal.SIGSTOP)
 
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-
-class MongoReplicaSet:
+class MongoReplicaSet(ServerGroup[Member]):
     """``size`` members, each with a folder in ``state_dir`` and a log in ``log_dir``.
 
     ``election_timeout_ms`` is ``settings.electionTimeoutMillis`` of the set. ``options`` are given
@@ -89,7 +79,7 @@ class MongoReplicaSet:
         keep_open: Iterable[int] = (),
     ):
         keep_open = tuple(keep_open)
-        self.members = [
+        self.members: Sequence[Member] = [
             Member(
                 state_dir / name,
                 log_dir / f"{name}.log",
@@ -103,36 +93,15 @@ class MongoReplicaSet:
         self.url = f"mongodb://{hosts}/{database}?replicaSet={MongoDB.replica_set}"
         self._election_timeout_ms = election_timeout_ms
 
-    def start(self) -> Self:
-        """Starts all, and waits until one of them is primary and the others follow it. Raises
-        ProcessFailed; all are gone then."""
-        try:
-            for member in self.members:
-                member.spawn()
-            for member in self.members:
-                member.wait_until_ready()
-            self._configure()
-            self.wait_until_healthy()
-        except BaseException:
-            self.kill_all()
-            raise
-        return self
+    def form(self) -> None:
+        self._configure()
+        self.wait_until_whole()
 
     def stop(self) -> None:
         """The primary last: no election while they end."""
         primary = self.primary() if any(member.running for member in self.members) else None
         for member in sorted(self.members, key=lambda member: member is primary):
             member.stop()
-
-    def kill_all(self) -> None:
-        for member in self.members:
-            member.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     # ------------------------------------------------------------ roles
 
@@ -152,56 +121,12 @@ class MongoReplicaSet:
         primary = self.primary()
         return [member for member in self.members if member is not primary]
 
-    def wait_for_primary(self, other_than: Member | None = None) -> Member:
-        """Raises ProcessFailed when there is none for too long."""
-
-        def elected() -> list[Member]:
-            primary = self.primary()
-            return [] if primary is None or primary is other_than else [primary]
-
-        return self._wait_for(elected, "has no primary")[0]
-
-    def wait_until_healthy(self) -> None:
-        """Until one member is primary and all others are secondaries. Raises ProcessFailed."""
-
-        def roles() -> list[str]:
-            hellos = [_hello(member) or {} for member in self.members]
-            return [
-                "primary"
-                if hello.get("isWritablePrimary")
-                else "secondary"
-                if hello.get("secondary")
-                else "neither"
-                for hello in hellos
-            ]
-
-        expected = ["primary"] + ["secondary"] * (len(self.members) - 1)
-        self._wait_for(lambda: sorted(roles()) == expected, "is not complete")
-
-    # ------------------------------------------------------------ faults
-
-    def kill(self, member: Member) -> None:
-        """SIGKILL: its connections are reset at once."""
-        member.kill()
-
-    def hang(self, member: Member) -> None:
-        """SIGSTOP: its connections stay, and nobody answers."""
-        member.hang()
-
-    def resume(self, member: Member) -> None:
-        member.resume()
-
-    def restart(self, member: Member) -> None:
-        """Starts one that was killed, or kills it first. Waits until it answers."""
-        member.kill()
-        member.start()
-
-    def step_down(self) -> None:
-        """The primary hands over, as for a planned maintenance."""
-        primary = self.wait_for_primary()
-        with primary.client() as client:
-            # It hands over to a secondary that has everything, and waits for one.
-            client.admin.command("replSetStepDown", 60, secondaryCatchUpPeriodSecs=10)
+    def is_whole(self) -> bool:
+        """Whether one member is primary and all others are secondaries."""
+        hellos = [_hello(member) for member in self.members]
+        primaries = [hello for hello in hellos if hello and hello["isWritablePrimary"]]
+        secondaries = [hello for hello in hellos if hello and hello["secondary"]]
+        return len(primaries) == 1 and len(secondaries) == len(self.members) - 1
 
     # ------------------------------------------------------------ configuration
 
@@ -238,25 +163,10 @@ class MongoReplicaSet:
             },
         }
 
-    def _wait_for(self, condition: Callable[[], Found], otherwise: str) -> Found:
-        within_s = Member.ready_timeout_s + self._election_timeout_ms / 1000
-        deadline = time.monotonic() + within_s
-        while not (found := condition()):
-            for member in self.members:
-                if member.exit_code not in (None, -signal.SIGKILL):
-                    raise member.failure(f"ended by itself (exit code {member.exit_code})")
-            if time.monotonic() > deadline:
-                logs = self.members[0].log_path.parent
-                raise ProcessFailed(
-                    f"MongoDB's replica set {otherwise} after {within_s:.0f} s. Its logs: {logs}"
-                )
-            time.sleep(POLL_INTERVAL_S)
-        return found
-
 
 def _hello(member: Member) -> dict[str, Any] | None:
     """None when it does not answer."""
-    if not member.running:
+    if not member.running or member.hangs:
         return None
     with member.client() as client:
         try:
