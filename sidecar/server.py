@@ -18,6 +18,7 @@ import uvloop
 
 from sidecar.host_limiter import HostLimiter
 from sidecar.protocol import ProtocolError, split_lines
+from sidecar.server_urls import one_server_url
 from sidecar.settings import BadSettings, Settings, read_settings
 
 BACKLOG = 1024
@@ -132,7 +133,8 @@ async def start_limiter(settings: Settings) -> HostLimiter:
     from sidecar.shared_limiter import SharedLimiter  # noqa: PLC0415
     from sidecar.shared_log import SharedLog  # noqa: PLC0415
 
-    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(settings.limiter_redis_url))
+    url = one_server_url("LIMITER_REDIS_URL", settings.limiter_redis_url)
+    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(url))
     await limiter.start()
     return limiter
 
@@ -144,7 +146,9 @@ def main() -> int:
         settings = read_settings()
         if not settings.limiter_socket:
             raise BadSettings("LIMITER_SOCKET is required")
-    except BadSettings as error:
+        if settings.limiter_redis_url:
+            one_server_url("LIMITER_REDIS_URL", settings.limiter_redis_url)
+    except (BadSettings, ValueError) as error:
         print(f"settings: {error}", file=sys.stderr)
         return 2
     try:

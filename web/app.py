@@ -7,6 +7,7 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from sidecar.client import LimiterClient
+from sidecar.server_urls import one_server_url
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
 from web.adapters.mongodb import MongoBookingStore
@@ -52,7 +53,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     with _refusing_options("REDIS_URL"):
-        redis = RedisClient(connect(settings.redis_url))
+        redis = RedisClient(connect(one_server_url("REDIS_URL", settings.redis_url)))
     catalogue = RedisEventCatalogue(redis)
     seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):

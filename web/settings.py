@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
-from sidecar.server_urls import check_host, check_mongodb_uri, redis_servers
+from sidecar.server_urls import check_host, check_mongodb_uri, one_server_url
 from sidecar.settings import (
     BadSettings,
     check_socket_path,
@@ -191,7 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = "llhttp"
 
     def __post_init__(self) -> None:
-        redis_servers("REDIS_URL", self.redis_url)
+        one_server_url("REDIS_URL", self.redis_url)
         check_mongodb_uri("MONGODB_URI", self.mongodb_uri)
         check_socket_path("WEB_SOCKET", self.web_socket)
         if self.web_worker_class not in WORKER_CLASSES:
