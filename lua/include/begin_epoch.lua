@@ -1,5 +1,5 @@
--- `carried_over` are the ids of the holds whose payments are under way when the epoch begins. Money for
--- any other hold of a former epoch is never booked: its buyer may hear that nothing was charged.
+-- `carried_over` lists the holds whose payments are under way when the epoch begins. A payment for any
+-- other hold of an earlier epoch is never booked, so its buyer can be told that nothing was charged.
 local function begin_epoch(revision, unsure_ms, unsettled)
   redis.call('HSET', event_key, 'epoch', string.format('%06x', revision % 0x1000000),
     'unsure_until_ms', now_ms() + unsure_ms,

@@ -1,6 +1,7 @@
--- Redis may lose one key of an event and keep the others: an operator's hand, a restore of a part.
--- Returns the part of which this can be seen, or nil. A hash or a sorted set that is empty is not
--- there, so holds, their ends and their clients are counted against each other.
+-- Redis may lose one key of an event and keep the others: an operator deletes one, or a partial restore
+-- leaves one out. Returns the key that shows it, or nil. Redis deletes a hash or a sorted set that
+-- becomes empty, so a missing one proves nothing: the numbers of holds, deadlines, payments and clients
+-- are compared with each other instead.
 local function broken_part()
   if redis.call('TYPE', event_key).ok ~= 'hash' then return event_key end
   if redis.call('TYPE', seats_key).ok ~= 'string' then return seats_key end
@@ -9,7 +10,7 @@ local function broken_part()
   if is_wrong(redis.call('TYPE', due_key), 'zset') then return due_key end
   if is_wrong(redis.call('TYPE', clients_key), 'hash') then return clients_key end
   if is_wrong(redis.call('TYPE', payments_key), 'zset') then return payments_key end
-  -- An event without a journal gets another one without being built again.
+  -- A missing journal is begun again without rebuilding the event.
   if is_wrong(redis.call('TYPE', journal_key), 'stream') then return journal_key end
 
   local event = redis.call('HMGET', event_key,
@@ -19,7 +20,7 @@ local function broken_part()
   end
   if redis.call('HEXISTS', event_key, 'definition') == 0 then return event_key end
   local seats = redis.call('STRLEN', seats_key)
-  if seats ~= tonumber(event[6] or seats) then return seats_key end -- a former release has no count
+  if seats ~= tonumber(event[6] or seats) then return seats_key end -- older releases stored no count
   local holds = redis.call('HLEN', holds_key)
   if holds ~= redis.call('ZCARD', due_key) + redis.call('ZCARD', payments_key) then
     return holds_key

@@ -1,6 +1,6 @@
--- What comes before every hold: the caller must know the event as it is, the sale must be open, and
--- nobody is refused because of holds that have run out. Returns an answer that ends the call, or
--- nil, the time and the event's hold_ms and max_held.
+-- The checks before every hold: the caller's definition must be current, the sale must be open, and
+-- expired holds are swept first so that they block nobody. Returns the answer that ends the call; or
+-- nil, the time, and the event's hold_ms and max_held.
 local function admit(version, hold_id)
   local event = redis.call('HMGET', event_key,
     'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held', 'epoch')
@@ -11,11 +11,11 @@ local function admit(version, hold_id)
 
   local now = now_ms()
   local known = redis.call('HGET', holds_key, hold_id)
-  if known then -- redis-py sends a call again when its answer was lost on the way
+  if known then -- redis-py sends a call again when the reply to it was lost
     local hold = cjson.decode(known)
     return {'held', hold.deadline_ms, now, table.concat(hold.seats, ','), hold.amount_minor}
   end
-  -- Its epoch would say that it was made before a loss.
+  -- The id names an earlier epoch: its hold would look as if it had been made before the loss.
   local epoch = epoch_of(hold_id)
   if epoch and event[6] and epoch ~= event[6] then return {'event_changed'} end
   if now < tonumber(event[3]) then
@@ -25,8 +25,8 @@ local function admit(version, hold_id)
   return nil, now, tonumber(event[4]), tonumber(event[5])
 end
 
--- Writes a new hold down, or says why this client can have none. The seats are known to be free.
--- `network_max` comes with the call: an event that a former release has opened has no such field.
+-- Stores a new hold, or returns why this client can have none. The seats are known to be free.
+-- `network_max` is an argument because an event opened by an older release has no such field.
 local function claim(
   hold_id, client, network, amount_minor, positions, now, hold_ms, max_held, network_max)
   local held = tonumber(redis.call('HGET', clients_key, client) or 0)

@@ -1,5 +1,5 @@
 -- Adds to the unpaid seats of a hold's client and of its network; `seats` is negative when the hold
--- ends. Holds of IPv4 clients have no network, nor have those that a former release made.
+-- ends. Holds of IPv4 clients, and those made by an older release, have no network.
 local function count_seats(hold, seats)
   for _, counted in ipairs({hold.client, hold.network}) do
     if redis.call('HINCRBY', clients_key, counted, seats) <= 0 then

@@ -1,11 +1,11 @@
--- Forgets a hold and stops counting its seats. The seats are the caller's.
+-- Deletes a hold and stops counting its seats. The caller sets the seats themselves.
 local function end_hold(hold_id, hold)
   redis.call('HDEL', holds_key, hold_id)
   redis.call('ZREM', due_key, hold_id)
   count_seats(hold, -#hold.seats)
 end
 
--- Gives the seats of a hold back. A seat that was found sold meanwhile stays sold.
+-- Frees the seats of a hold. A seat that has turned out to be sold stays sold.
 local function free_hold(hold_id, hold, change)
   local freed = {}
   for _, position in ipairs(hold.seats) do

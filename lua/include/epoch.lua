@@ -1,7 +1,7 @@
--- An event that was rebuilt, or has lost a part of its history, begins an epoch. The ids of holds
--- end with the epoch that they were made in: `hld_<random>_<epoch>`, without one from a former
--- release. Of a hold of a former epoch that is not there nobody can say that nothing was charged
--- before `unsure_until_ms`: its payment may have had its last look at Redis before the loss, and be
--- booked after it. As long as the epoch is `unsettled` there may be money reserved for it, besides, of
--- which nobody knows yet.
+-- An event that was rebuilt, or has lost a part of its history, begins a new epoch. The id of a hold
+-- ends with the epoch it was made in: `hld_<random>_<epoch>`; ids from older releases have none.
+-- When a hold of an earlier epoch is missing, its buyer cannot be told "not charged" before
+-- `unsure_until_ms`: its payment may have read Redis for the last time before the loss, and be booked
+-- after it. While the epoch is `unsettled`, there may also be authorisations for such holds that
+-- the worker has not found yet.
 local function epoch_of(hold_id) return string.match(hold_id, '_%x+_(%x+)$') end

@@ -1,5 +1,5 @@
--- A hold as it is stored, and its JSON; nil when there is none. Holds that are waited for and not
--- there have been lost: then nobody knows what became of this one.
+-- A hold, decoded and as its stored JSON; nil when there is none. Every hold has a deadline or a
+-- payment: when the numbers differ, holds were lost, and a missing one may have been paid.
 local function find_hold(hold_id)
   local known = redis.call('HGET', holds_key, hold_id)
   if known then return cjson.decode(known), known end

@@ -1,7 +1,7 @@
--- Seats that are read first; then twice as many each time.
+-- How many seats the first read takes; each further read takes twice as many.
 local FIRST_WINDOW = 256
 
--- The part of the seat string that was read last.
+-- The part of the seat string read last.
 local window, window_start, window_finish, window_length = '', 0, 0, FIRST_WINDOW
 
 -- The first place at or after `from` with `count` free seats in a row of the string, all of them

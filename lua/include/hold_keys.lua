@@ -1,6 +1,6 @@
--- A hold remembers what became of the idempotency keys that paid nothing for it, so that the loss of a
--- receipt alone loses no answer. hold.keys has the newest last: {digest, fingerprint, outcome} of a key
--- that was refused, {digest, given_back} of one that may be used again.
+-- A hold stores the outcome of each idempotency key whose payment failed, so that losing only the
+-- receipt loses no answer. hold.keys, newest last: {digest, fingerprint, outcome} for a key
+-- that was refused, {digest, given_back} for one that may be used again.
 local ANSWERS_KEPT = 10
 
 local function recalled(hold, digest)

@@ -1,19 +1,19 @@
--- What need not be searched. The best seats go first, so the front of a section fills, and would be
--- searched in vain again and again. The event remembers how far that is, in a field such as
+-- Where a search can start. The best seats go first, so the front of a section fills up, and every
+-- search would scan it again for nothing. The event hash keeps how far it is full, in a field such as
 --   searched:<start>:2   "<freed> <position>"
--- The section that begins at start has no two free seats in a row of the string before position
--- ("searched:<start>:any": no free seat), as long as the event's `freed` is the same: it rises with
--- every seat that is freed.
+-- It means: the section that begins at start has no two adjacent free bytes in the string before
+-- position ("searched:<start>:any": no free one at all), while the event's `freed` is unchanged.
+-- `freed` grows with every seat that is freed.
 
--- A search over so many seats costs some times as much as to remember it.
+-- From this length on, a search costs several times as much as storing its result.
 local LONG_SEARCH = 2048
 
 local freed
-local long_searches = {} -- to be written down, as HSET takes them
+local long_searches = {} -- the fields to store, as HSET takes them
 
 local function search_field(start, count) return 'searched:' .. start .. ':' .. count end
 
--- Where in a section to begin the search for any free seat, and for so many in a row.
+-- Where in a section to start the search for any free seat, and for `quantity` adjacent ones.
 local function recall_searches(start, length, quantity)
   if length <= LONG_SEARCH then return start, start end
   local known = redis.call('HMGET', event_key,
@@ -26,7 +26,7 @@ local function recall_searches(start, length, quantity)
   return position_of(known[2]), position_of(known[3])
 end
 
--- The search that began at `from` found nothing before `position`.
+-- Notes that the search from `from` found nothing before `position`.
 local function note_search(start, count, from, position)
   if position - from >= LONG_SEARCH then
     long_searches[#long_searches + 1] = search_field(start, count)

@@ -1,5 +1,5 @@
--- The packed seat string: one byte a seat, '0' free, 'h' held, 'p' paying, 's' sold. A seat that it
--- does not have is none of these: the string has been lost.
+-- The packed seat string: one byte a seat, '0' free, 'h' held, 'p' paying, 's' sold. A position past
+-- its end means that the string was lost.
 local function seat_state(position)
   local state = redis.call('GETRANGE', seats_key, position, position)
   if state == '' then error('event_broken: seats') end
@@ -11,11 +11,11 @@ local function set_seats(positions, state)
     redis.call('SETRANGE', seats_key, position, state)
   end
   if state == '0' then
-    redis.call('HINCRBY', event_key, 'freed', 1) -- what hold_best remembers is out of date
+    redis.call('HINCRBY', event_key, 'freed', 1) -- the searches that hold_best stored are out of date
   end
 end
 
--- Whether one of the seats was sold to somebody else: found in MongoDB after Redis had lost it.
+-- Whether another booking has one of the seats: found in MongoDB after Redis had lost it.
 local function any_sold(positions)
   for _, position in ipairs(positions) do
     if seat_state(position) == 's' then

@@ -1,8 +1,8 @@
--- Holds swept in one call: a millisecond or two, so that nobody else waits longer than that.
+-- Holds swept in one call. They take a millisecond or two, during which Redis serves nobody else.
 local SWEEP_LIMIT = 100
 
 -- Frees holds past their deadline, oldest first. Returns how many; SWEEP_LIMIT means that there may
--- be more, and that the caller must not refuse anybody yet: what blocks them may have expired.
+-- be more, so the caller must not refuse anybody yet: the hold in the way may have expired.
 local function sweep(now)
   local expired = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, SWEEP_LIMIT)
   for _, hold_id in ipairs(expired) do

@@ -1,7 +1,8 @@
--- An unsettled epoch lasts until the worker has looked; ask again after so long.
+-- How long to wait while the epoch is unsettled, until the worker has looked through the gateway's
+-- payments.
 local UNSETTLED_MS = 30000
 
--- What to say of a hold that is not there.
+-- The answer for a hold that is missing.
 local function unknown_hold(hold_id)
   local event = redis.call('HMGET', event_key, 'epoch', 'unsure_until_ms', 'unsettled')
   if event[2] and epoch_of(hold_id) ~= event[1] then

@@ -1,26 +1,26 @@
--- limit_clients: decide which clients may make a request now, many in one round trip.
+-- limit_clients: decide for many clients at once whether each may make a request now.
 -- KEYS[1]      reset:{limiter}
---                          string, the last µs that everybody has been told to forget
+--                          string, the µs of the last reset: requests up to then do not count
 -- KEYS[n+1]    accepted:{limiter}:<limit>/<window_us>:<client>
---                          string, when the last accepted requests were: 8 bytes each, µs, oldest
---                          first; for a "reset" reset:{limiter} again
--- ARGV[3n-2]   command     "1" and more is a hit of so many requests, at most limit: it decides and
---                          counts, all or none; "peek" tells what a hit of one would meet, "clear"
---                          forgets the client, "reset" all clients
--- ARGV[3n-1]   limit       at most so many requests ...
+--                          string, the times of the last accepted requests: 8 bytes each, µs,
+--                          oldest first; for a "reset", reset:{limiter} again
+-- ARGV[3n-2]   command     a number from 1 to limit is a hit of that many requests: they are decided
+--                          and counted, all or none; "peek" decides about one and counts nothing,
+--                          "clear" forgets the client, "reset" forgets all clients
+-- ARGV[3n-1]   limit       the most requests ...
 -- ARGV[3n]     window_us   ... in any window of this length
 -- returns      a line "<verdict> <remaining> <reset_us>" for each command, joined by line feeds;
 --              verdict is "allowed" | "denied", the rest as in sidecar/sliding_log.py; to "clear" and
 --              "reset" it is "cleared 0 0"
--- Why a log and no counter: only a log is exact. Why Redis's clock: the hosts' clocks differ.
--- A client that is not heard of for a window costs nothing, its key expires.
--- The clock may be set back, or be behind after a failover. Up to a window, time stands still for
--- the client until the clock has caught up; more would lock it out, so its log is forgotten. A reset
--- that is still to come then is none: what is accepted before it would not be counted.
--- Why a reset deletes nothing: it would take as long as there are clients, and all wait meanwhile.
+-- Why a log and not a counter: only a log is exact. Why Redis's clock: the hosts' clocks differ.
+-- A client that sends nothing for a window uses no memory: its key expires.
+-- The clock may be set back, or be behind after a failover. By up to a window: time stands still for
+-- the client until the clock has caught up. By more: that would lock the client out, so its log is
+-- deleted. A reset that lies in the future is then ignored: requests before it would not be counted.
+-- Why a reset deletes nothing: that takes time in proportion to the clients, and everybody waits.
 local MOMENT = '>I8'
 local MOMENT_BYTES = 8
-local LONGEST_WINDOW_MS = 86400000 -- after which no log has anything from before a reset
+local LONGEST_WINDOW_MS = 86400000 -- by then every entry from before a reset has expired
 local reset_key = KEYS[1]
 local clock = redis.call('TIME')
 local clock_us = clock[1] * 1000000 + clock[2]
@@ -31,7 +31,7 @@ local function moment_at(moments, index)
     return (struct.unpack(MOMENT, moments, index * MOMENT_BYTES + 1))
 end
 
--- How many of the count moments are not after start_us, by bisection.
+-- How many of the `count` moments are at or before start_us, by binary search.
 local function count_until(moments, count, start_us)
     local low, high = 0, count
     while low < high do
@@ -62,7 +62,7 @@ local function decide(accepted_key, hits, limit, window_us)
     moments = string.sub(moments, gone * MOMENT_BYTES + 1)
     local leaves_next = 0
     if verdict == 'denied' then
-        leaves_next = amount - free - 1 -- not until this one is gone is there room for all of them
+        leaves_next = amount - free - 1 -- all of them fit as soon as this one has expired
     elseif hits then
         local moment = struct.pack(MOMENT, now_us)
         moments = moments .. (hits == 1 and moment or string.rep(moment, hits))
@@ -79,7 +79,7 @@ local function clear(accepted_key)
     return 'cleared 0 0'
 end
 
--- Not this µs: what was accepted in it may come after the reset.
+-- Not the current µs: a request accepted in it may come after the reset.
 local function reset()
     forgotten_us = clock_us - 1
     redis.call('SET', reset_key, string.format('%d', forgotten_us), 'PX', LONGEST_WINDOW_MS)

@@ -1,4 +1,4 @@
--- begin_payment: mark the seats of a hold as paying, or repeat the final answer of this key.
+-- begin_payment: mark the seats of a hold as paying, or repeat the final answer to this key.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -7,19 +7,19 @@
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
--- ARGV[1]  version           the definition that the caller will name the positions by
+-- ARGV[1]  version           the definition by which the caller will name the positions
 -- ARGV[2]  hold_id           the hold
--- ARGV[3]  fingerprint       digest of what is paid and how
+-- ARGV[3]  fingerprint       digest of what is paid for and how
 -- ARGV[4]  intent            who pays and how (JSON), kept until the payment has ended
--- ARGV[5]  lease_ms          after so long the worker takes the payment over
--- ARGV[6]  call_id           random; a call re-sent after a lost answer is told again that it began
--- ARGV[7]  key_digest        the key
+-- ARGV[5]  lease_ms          after this time the worker takes the payment over
+-- ARGV[6]  call_id           random; the same call sent again gets the same answer
+-- ARGV[7]  key_digest        digest of the idempotency key
 -- returns  begun hold_json
 --        | replay outcome_json
 --        | key_reused | payment_in_progress | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
--- The receipt is looked at first: a buyer who repeats a payment that went through must hear so,
--- whatever became of the hold. From here on no clock frees the seats.
+-- The receipt is read first: a buyer who repeats a payment that went through must get its receipt,
+-- whatever became of the hold. Once the seats are paying, they no longer expire.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, fingerprint, intent, lease_ms, call_id, key_digest = unpack(ARGV)

@@ -1,5 +1,5 @@
--- build_event: make an event that Redis does not know, or not all of, closed until open_event has
---   added what is sold.
+-- build_event: create an event that is missing or damaged in Redis. It stays closed until open_event
+--   has added the sold seats.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -7,22 +7,22 @@
 -- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  version           the definition's name
+-- ARGV[1]  version           identifies the definition
 -- ARGV[2]  definition        the definition (JSON)
 -- ARGV[3]  opens_at_ms       when the sale opens
 -- ARGV[4]  hold_ms           how long a hold lasts
 -- ARGV[5]  max_held          seats that one client may hold unpaid
--- ARGV[6]  seat_count        how many seats the hall has
--- ARGV[7]  payments          payments that the gateway has authorised and nobody has booked (JSON
---                            list of {hold_id, hold}): they were under way when Redis lost them
--- ARGV[8]  lease_ms          after so long the worker takes them over
--- ARGV[9]  unsure_ms         how long nobody knows what became of a hold of before
+-- ARGV[6]  seat_count        how many seats the venue has
+-- ARGV[7]  payments          payments that are authorised but not booked (JSON list of
+--                            {hold_id, hold}): they were under way when Redis lost them
+-- ARGV[8]  lease_ms          after this time the worker takes them over
+-- ARGV[9]  unsure_ms         how long the outcome of a hold that was lost stays unknown
 -- ARGV[10] unsettled         1 when there may be more such payments; 0 when these are all
--- ARGV[11] built_revision    at which revision the caller knows the event to have been built, or 0:
---                            an event of before was lost once, and does not come back
+-- ARGV[11] built_revision    the revision at which the caller knows that the event was built, or 0;
+--                            an event that is older is a lost one that has come back, and is replaced
 -- returns  built | known
--- Revisions begin at the microsecond of the building: after a loss of Redis they go on above all
--- former ones, for nobody changes an event a million times a second.
+-- The first revision is the current time in microseconds: so it is above every revision from before
+-- a loss, since an event never changes a million times a second.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
 local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms,
   unsure_ms, unsettled, built_revision = unpack(ARGV)

@@ -1,9 +1,9 @@
--- claim_lapsed_payment: take over one payment whose lease ran out, under a lease of one's own.
+-- claim_lapsed_payment: take over one payment whose lease has run out, with a new lease.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[3]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  version           the definition that the caller will name the positions by
--- ARGV[2]  lease_ms          how long nobody else will take it
+-- ARGV[1]  version           the definition by which the caller will name the positions
+-- ARGV[2]  lease_ms          for this time nobody else takes it over
 -- returns  claimed hold_id hold_json | none | event_changed | event_missing
 local event_key, holds_key, payments_key = unpack(KEYS)
 local version, lease_ms = unpack(ARGV)

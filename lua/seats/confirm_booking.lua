@@ -1,4 +1,4 @@
--- confirm_booking: the booking is in MongoDB; its seats are sold, whatever Redis thought of them.
+-- confirm_booking: mark the seats of a booking that is in MongoDB as sold, whatever their state here.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -10,11 +10,11 @@
 -- ARGV[1]  version           the definition that the positions were taken from
 -- ARGV[2]  hold_id           the hold that became the booking
 -- ARGV[3]  positions         "7,8,9"
--- ARGV[4]  fingerprint       kept with the answer
+-- ARGV[4]  fingerprint       stored with the answer
 -- ARGV[5]  receipt           the receipt (JSON), the final answer to this key
 -- ARGV[6]  receipt_ms        how long the answer is kept
 -- returns  confirmed | event_changed | event_missing
--- Repeating it changes nothing.
+-- A repeat changes nothing.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, positions, fingerprint, receipt, receipt_ms = unpack(ARGV)

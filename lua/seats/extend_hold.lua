@@ -1,16 +1,16 @@
--- extend_hold: give a hold its time once more, once.
+-- extend_hold: extend the deadline of a hold by its whole duration; works once per hold.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[3]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  version          the definition that the caller will name the positions by
+-- ARGV[1]  version          the definition by which the caller will name the positions
 -- ARGV[2]  hold_id          the hold
--- ARGV[3]  call_id          random; a call re-sent after a lost answer is told again that it did
+-- ARGV[3]  call_id          random; the same call sent again gets the same answer
 -- returns  extended hold_json now_ms
 --        | already_extended | payment_in_progress | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
--- Added to the deadline, not to now: asking early costs nobody a minute. No seat changes, so the
--- revision stays.
+-- The time is added to the deadline, not to now: asking early loses no time. No seat changes, so the
+-- revision stays the same.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id, call_id = unpack(ARGV)
 -- include clock epoch unknown_hold find_hold

@@ -7,10 +7,10 @@
 -- KEYS[6]  journal:{event}  stream of changes
 -- ARGV[1]  version          the definition that the places below were taken from
 -- ARGV[2]  hold_id          made by the caller; a repeat with the same id gets the same answer
--- ARGV[3]  client           who the seats count against
--- ARGV[4]  network          whose seats they count with besides, or ""
+-- ARGV[3]  client           the client that the seats count for
+-- ARGV[4]  network          the network that they count for too, or ""
 -- ARGV[5]  network_max      seats that one network may hold unpaid
--- ARGV[6]  amount_minor     their price
+-- ARGV[6]  amount_minor     the price of all of them
 -- ARGV[7]  quantity         how many seats
 -- ARGV[8]  start            where the section begins in the seat string
 -- ARGV[9]  length           how many seats it has
@@ -35,8 +35,8 @@ local finish = start + length
 
 -- ------------------------------------------------------------------ blocks and rows
 
--- A block is four bytes: twice where it begins, one more when a row begins there. Two rows of eight,
--- the first with an aisle in the middle:
+-- A block is a big-endian number of four bytes: twice the position where it begins, plus one when a
+-- row begins there. Two rows of eight, the first with an aisle in the middle:
 --   seats     0 1 2 3   4 5 6 7     8 9 10 11 12 13 14 15
 --   blocks    1         8          17
 -- A block ends where the next one begins, the last one where the section does.
@@ -61,13 +61,13 @@ local function block_of(position)
   return low
 end
 
--- The free run that is nearest to the middle of its row, of two the first. No earlier block of the
--- row than `block` has one.
+-- The start of the free run nearest to the middle of its row; the first one when two are as near.
+-- `block` must be the first block of the row that has such a run.
 --   seats     8 9 10 11 12 13 14 15
 --             0 0  s  0  s  0  0  s     two seats would best begin at (8 + 16 - 2) / 2 = 11:
 --             <-                        the last run that begins there or before, at 8,
---                           ->          and the first one behind, at 13, which is nearer
--- The same in each block of the row; the nearest of all is it.
+--                           ->          and the first one after it, at 13, which is nearer
+-- Each block of the row is searched in this way, and the nearest run of all is taken.
 local function nearest_to_middle(block)
   local first, last = block, block
   while not begins_row(first) do first = first - 1 end
@@ -85,7 +85,8 @@ local function nearest_to_middle(block)
     local begins, ends = block_start(index), block_start(index + 1)
     local seats = redis.call('GETRANGE', seats_key, begins, ends - 1)
     local at_ideal = math.floor(ideal) - begins + 1 -- in `seats`, counted from 1
-    -- Found from behind, in the mirror, where a run that begins at i begins at mirrored - i.
+    -- Lua cannot search backwards, so the reversed string is searched: a run that begins at i in
+    -- `seats` begins at mirrored - i there.
     local mirrored = #seats - quantity + 2
     local back = string.find(string.reverse(seats), run, math.max(1, mirrored - at_ideal), true)
     if back then consider(begins + mirrored - back - 1) end
@@ -99,7 +100,7 @@ end
 
 local any_from, run_from = recall_searches(start, length, quantity)
 
--- Seats side by side in the first row that has as many. Returns their positions, or nil.
+-- Adjacent seats in the first row that has enough of them. Returns their positions, or nil.
 local function side_by_side(first_free)
   if block_count == 0 then return nil end
   local at = find_free(quantity, math.max(first_free, run_from), finish)

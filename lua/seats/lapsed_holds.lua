@@ -1,4 +1,4 @@
--- lapsed_holds: the holds whose payment nobody has ended within its lease.
+-- lapsed_holds: list the holds whose payment has not ended within its lease.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- returns  lapsed hold_ids | event_missing

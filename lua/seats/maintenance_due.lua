@@ -1,4 +1,4 @@
--- maintenance_due: whether an event needs the worker, and what the worker has to know of it.
+-- maintenance_due: tell the worker whether an event needs its work, and what it needs to know for it.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -6,30 +6,31 @@
 -- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  seen_revision     where the caller found the event last, or ""
--- ARGV[2]  seen_change       the change of that revision
+-- ARGV[1]  seen_revision     the revision that the caller saw last, or ""
+-- ARGV[2]  seen_change       the change that led to it
 -- returns  upkeep version revision change history expired lapsed epoch settled
 --        | event_broken part | event_closed | event_missing
--- change is what raised the revision to what it is, in one line; history "goes on", or "was lost"
--- when the journal does not have what the caller saw: as many changes as were lost may have come
--- since, so the revision alone says nothing. Or the journal has more than the event: then that is
--- older. expired and lapsed count the holds past their deadline
--- and the payments past their lease. epoch is "" for an event that a former release has built; it is
--- "settled", or "unsettled" until settle_epoch is told of it.
+-- change    the change that led to the revision, in one line
+-- history   "goes on"; or "was lost" when the journal does not have the change that the caller saw, or
+--           has later ones than the event. The revision alone cannot tell: after a loss, new changes
+--           may have raised it to the same number.
+-- expired, lapsed   how many holds are past their deadline, and how many payments past their lease
+-- epoch     "" for an event built by an older release
+-- settled   "settled", or "unsettled" until settle_epoch has been called for the epoch
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
   unpack(KEYS)
 local seen_revision, seen_change = unpack(ARGV)
 -- include clock broken_part
 
--- No two histories have the same change, of the same hold and at the same millisecond, under the
--- same revision. "" when the journal has nothing there.
+-- The change of a revision in one line, "" when the journal has none. It identifies the history: no two
+-- histories have the same change, of the same hold and at the same millisecond, at one revision.
 local function change_at(revision)
   local entry = redis.call('XRANGE', journal_key, revision .. '-0', revision .. '-0')[1]
   if not entry then return '' end
   local words = {}
   for at = 1, #entry[2], 2 do
     local field = entry[2][at]
-    -- A former release wrote the map into the same entry.
+    -- Older releases wrote the map into the same entry.
     if field ~= 'map' and field ~= 'was' then words[#words + 1] = entry[2][at + 1] end
   end
   return table.concat(words, ' ')

@@ -1,5 +1,5 @@
--- open_event: bring an event up to date with its file and with the bookings in MongoDB, and open it
---   when it was rebuilt.
+-- open_event: update an event from its file and from the bookings in MongoDB, and open it if it was
+--   rebuilt.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  journal:{event}   stream of changes
@@ -8,22 +8,23 @@
 -- KEYS[6]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  from_version      the definition that the caller compared with
--- ARGV[2]  version           the new definition's name
+-- ARGV[2]  version           identifies the new definition
 -- ARGV[3]  definition        the new definition (JSON)
 -- ARGV[4]  opens_at_ms       when the sale opens
 -- ARGV[5]  hold_ms           how long a hold lasts
 -- ARGV[6]  max_held          seats that one client may hold unpaid
--- ARGV[7]  map               the new hall, a character a seat, with the seats sold in MongoDB
--- ARGV[8]  moved             the hall of from_version, a character a seat: "1" where the new
---                            definition has another seat, or none, at that position
+-- ARGV[7]  map               the seats of the new definition, one byte each: free, or sold if they
+--                            are sold in MongoDB
+-- ARGV[8]  moved             one byte for each seat of from_version: "1" where the new definition
+--                            has another seat, or none, at that position
 -- ARGV[9]  lost_revision     the highest revision of a history that Redis has lost, or 0
--- ARGV[10] unsure_ms         how long nobody knows then what became of a hold that was lost
+-- ARGV[10] unsure_ms         how long the outcome of a hold that was lost then stays unknown
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
--- A seat that is not free never changes its place and is never freed. An event that has gone back in
--- time continues at the current microsecond, or above all revisions of both histories when the clock
--- has gone back too: no revision names two maps.
--- An unpaid hold of a seat that is sold after all, to whoever holds it or to somebody else, is over.
+-- A seat that is not free never changes its position and is never freed. After a loss the revision
+-- becomes the current time in microseconds, or, if the clock was set back too, one above all revisions
+-- of both histories: no revision ever stands for two different maps.
+-- An unpaid hold ends when one of its seats turns out to be sold, to its own buyer or to another.
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key, payments_key =
   unpack(KEYS)
 local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision,

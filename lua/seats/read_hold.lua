@@ -1,13 +1,13 @@
--- read_hold: what is known of a hold now.
+-- read_hold: read a hold as it is now.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[3]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  version          the definition that the caller will name the positions by
+-- ARGV[1]  version          the definition by which the caller will name the positions
 -- ARGV[2]  hold_id          the hold
 -- returns  hold hold_json now_ms | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
--- A hold past its deadline is not found even before a sweep has freed its seats.
+-- A hold past its deadline is not found, even if no sweep has freed its seats yet.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id = unpack(ARGV)
 -- include clock epoch unknown_hold find_hold

@@ -1,11 +1,11 @@
--- read_payment: what became of the payment that an idempotency key stands for.
+-- read_payment: read the outcome of the payment that was made with an idempotency key.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[3]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- KEYS[5]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
 -- ARGV[1]  hold_id           the hold
--- ARGV[2]  key_digest        the key
+-- ARGV[2]  key_digest        digest of the idempotency key
 -- returns  replay outcome_json | paying | not_found | not_known_now unsure_ms
 --        | event_closed | event_missing
 local event_key, holds_key, due_key, payments_key, receipt_key = unpack(KEYS)

@@ -1,11 +1,11 @@
--- read_seats: the whole seat map, or that it has not changed.
+-- read_seats: read the whole seat map, unless it is still as the caller knows it.
 -- KEYS[1]  event:{event}    hash, the definition and the revision
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}      sorted set, hold_id by deadline
 -- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
--- ARGV[1]  known_revision   what the caller has already, or ""
+-- ARGV[1]  known_revision   the revision that the caller has, or ""
 -- returns  seats revision map version | unchanged revision
 --        | sweep_again | event_closed | event_missing
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)

@@ -1,4 +1,4 @@
--- release_hold: give the seats of a hold back.
+-- release_hold: end a hold and free its seats.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)

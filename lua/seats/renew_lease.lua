@@ -1,15 +1,15 @@
--- renew_lease: go on with a payment, if it is still one's own.
+-- renew_lease: extend the lease of a payment, if the caller still has it.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[3]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[4]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  hold_id           the hold
--- ARGV[2]  attempt           which payment of it
+-- ARGV[2]  attempt           the number of the payment among those of the hold
 -- ARGV[3]  begun_ms          when it was begun
--- ARGV[4]  lease_ms          after so long the worker takes the payment over
+-- ARGV[4]  lease_ms          after this time the worker takes the payment over
 -- returns  renewed | lost | event_missing
--- Lost: the worker has ended it, because this process was away for longer than its lease. Or Redis has
--- gone back to before it.
+-- lost: this process was away for longer than its lease, and the worker has ended the payment; or Redis
+-- was restored to a state before the payment.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local hold_id, attempt, begun_ms, lease_ms = unpack(ARGV)
 -- include clock find_hold is_paid_by

@@ -1,4 +1,4 @@
--- return_seats: a booking was refunded; its seats can be sold again.
+-- return_seats: put the seats of a refunded booking back on sale.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -7,12 +7,12 @@
 -- KEYS[6]  journal:{event}   stream of changes
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  version          the definition that the positions were taken from
--- ARGV[2]  hold_id          the hold that had become the booking
+-- ARGV[2]  hold_id          the hold that became the booking
 -- ARGV[3]  positions        "7,8,9": those of its seats that no other booking has
 -- returns  returned | event_changed | event_missing
--- A seat that is not sold is left as it is: it was returned before, and is somebody else's now.
--- The hold may still be there, when the sale is known from MongoDB only. Without seats it is over: who
--- ended it later would give back what is somebody else's by then.
+-- A seat that is not sold is left alone: it was returned before, and may be somebody else's by now.
+-- The hold may still exist, if only MongoDB knew of the sale. It is ended here: if it ended later, it
+-- would free seats that belong to somebody else by then.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
   unpack(KEYS)
 local version, hold_id, positions = unpack(ARGV)

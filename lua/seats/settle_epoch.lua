@@ -1,6 +1,6 @@
--- settle_epoch: no money is reserved any more for a payment of a former epoch.
+-- settle_epoch: note that no authorisation is left for a payment of an earlier epoch.
 -- KEYS[1]  event:{event}  hash, the definition and the revision
--- ARGV[1]  epoch          the epoch that it was found out for; a later one has to wait for its own
+-- ARGV[1]  epoch          the epoch that this was found for; an epoch begun since stays unsettled
 -- returns  settled | event_missing
 local event_key = unpack(KEYS)
 local epoch = unpack(ARGV)

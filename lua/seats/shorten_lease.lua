@@ -2,9 +2,9 @@
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  hold_id           the hold
--- ARGV[2]  within_ms         after so long the worker takes the payment over
+-- ARGV[2]  within_ms         after this time the worker takes the payment over
 -- returns  hurried | event_missing
--- No lease gets longer, and a payment that has ended stays so.
+-- A shorter lease stays as it is, and so does a payment that has ended.
 local event_key, payments_key = unpack(KEYS)
 local hold_id, within_ms = unpack(ARGV)
 -- include clock

@@ -1,11 +1,11 @@
--- snapshot: all that Redis knows of an event but its journal, at one moment; for the audit.
+-- snapshot: read everything of an event except its journal at one moment, for the audit.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
 -- KEYS[4]  due:{event}       sorted set, hold_id by deadline
 -- KEYS[5]  clients:{event}   hash client or network -> seats it holds unpaid
 -- KEYS[6]  payments:{event}  sorted set, hold_id of payments under way, by lease
--- ARGV[1]  version           the definition that the caller will name the positions by
+-- ARGV[1]  version           the definition by which the caller will name the positions
 -- returns  everything now_ms revision map holds due clients payments
 --        | event_changed | event_closed | event_missing
 -- The last four are flat lists: name, value, name, value.

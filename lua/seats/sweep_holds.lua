@@ -1,5 +1,5 @@
--- sweep_holds: free holds past their deadline, for the picture on the screen; every script that
---   could refuse somebody because of them does the same by itself.
+-- sweep_holds: free the seats of expired holds, so that the seat map is current. Correctness does not
+--   need it: every script that could refuse somebody because of such a hold sweeps first.
 -- KEYS[1]  event:{event}    hash, the definition and the revision
 -- KEYS[2]  seats:{event}    string, one byte a seat
 -- KEYS[3]  holds:{event}    hash hold_id -> hold (JSON)

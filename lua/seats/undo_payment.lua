@@ -1,4 +1,4 @@
--- undo_payment: the charge definitely did not happen; the hold goes on, or ends.
+-- undo_payment: end a payment that definitely charged nothing; its hold goes on, or ends.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -8,19 +8,19 @@
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- KEYS[8]  receipt:{event}:<key_digest>  string, the final answer to an idempotency key
 -- ARGV[1]  hold_id           the hold
--- ARGV[2]  attempt           which payment of it
+-- ARGV[2]  attempt           the number of the payment among those of the hold
 -- ARGV[3]  begun_ms          when it was begun
--- ARGV[4]  fingerprint       kept with the answer
--- ARGV[5]  answer            why it did not happen (JSON object), the final answer to this key; ""
+-- ARGV[4]  fingerprint       stored with the answer
+-- ARGV[5]  answer            why nothing was charged (JSON object), the final answer to this key; ""
 --                            when the key may be used again
--- ARGV[6]  card_refused      1 when the card was refused, which counts; 0 when it was not asked
--- ARGV[7]  given_back        1 when the gateway may remember a key that may be used again; or 0
--- ARGV[8]  max_refused       refused cards that end the hold
+-- ARGV[6]  card_refused      1 when the card was refused, which is counted; 0 when it was not tried
+-- ARGV[7]  given_back        1 when the gateway may know a key that may be used again; or 0
+-- ARGV[8]  max_refused       this many refused cards end the hold
 -- ARGV[9]  receipt_ms        how long the answer is kept
 -- returns  held attempts_left | freed attempts_left | not_paying | event_missing
--- attempts_left is 0 when freed, and is added to the answer that is kept. A hold whose time ran
--- out during the charge, or that has a seat sold to somebody else, is freed. Not paying: it was
--- ended before, by somebody else or by this call, sent again; the answer that was kept then stands.
+-- attempts_left is 0 when freed, and is added to the stored answer. A hold is freed when its time ran
+-- out during the charge, or when one of its seats is sold to somebody else. not_paying: the payment
+-- has ended already, by another process or by this same call sent twice; the answer stored then stays.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local hold_id, attempt, begun_ms, fingerprint, answer, card_refused, given_back, max_refused,
