@@ -18,6 +18,7 @@ import uvloop
 
 from sidecar.host_limiter import HostLimiter
 from sidecar.protocol import ProtocolError, split_lines
+from sidecar.redis_tls import tls_options
 from sidecar.server_urls import one_server_url
 from sidecar.settings import BadSettings, Settings, read_settings
 
@@ -134,7 +135,8 @@ async def start_limiter(settings: Settings) -> HostLimiter:
     from sidecar.shared_log import SharedLog  # noqa: PLC0415
 
     url = one_server_url("LIMITER_REDIS_URL", settings.limiter_redis_url)
-    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(url))
+    tls = tls_options("LIMITER_REDIS_URL", url, settings.redis_tls_ca)
+    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(url, **tls))
     await limiter.start()
     return limiter
 

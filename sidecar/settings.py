@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.env_file import add_env_file
+from sidecar.redis_tls import RedisTlsCa, check_tls_ca
 from sidecar.server_urls import redis_servers
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
@@ -38,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         str,
         Meta(description="Redis that counts for all hosts; empty: each host counts on its own"),
     ] = ""
+    redis_tls_ca: RedisTlsCa = ""
     limiter_max_clients: Annotated[
         int,
         Meta(
@@ -56,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     def __post_init__(self) -> None:
         check_socket_path("LIMITER_SOCKET", self.limiter_socket)
+        check_tls_ca("REDIS_TLS_CA", self.redis_tls_ca)
         if self.limiter_redis_url:
             redis_servers("LIMITER_REDIS_URL", self.limiter_redis_url, kinds=("server", "sentinel"))
 

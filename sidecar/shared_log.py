@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -48,12 +48,15 @@ class SharedLog:
     answer_timeout_s = 0.012
     """A worker waits 20 ms in all, and wants to hear its host's decision when there is no other."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, **options: Any):
+        """``options`` are redis-py's keyword arguments."""
         self._source = SCRIPT_PATH.read_text()
         self._digest = ""
         # No retry: it would come too late for whoever waits, and count twice. The time-outs are
         # here, because redis-py's are for each step of a call.
-        self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+        self._redis = Redis.from_url(
+            url, retry=Retry(NoBackoff(), 0), socket_timeout=None, **options
+        )
 
     async def connect(self) -> None:
         """Connect if need be, and try it out. Raises Unreachable."""

@@ -7,6 +7,7 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from sidecar.client import LimiterClient
+from sidecar.redis_tls import tls_options
 from sidecar.server_urls import one_server_url
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
@@ -53,7 +54,9 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     with _refusing_options("REDIS_URL"):
-        redis = RedisClient(connect(one_server_url("REDIS_URL", settings.redis_url)))
+        redis_url = one_server_url("REDIS_URL", settings.redis_url)
+        tls = tls_options("REDIS_URL", redis_url, settings.redis_tls_ca)
+        redis = RedisClient(connect(redis_url, **tls))
     catalogue = RedisEventCatalogue(redis)
     seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):

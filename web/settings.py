@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
+from sidecar.redis_tls import RedisTlsCa, check_tls_ca
 from sidecar.server_urls import check_host, check_mongodb_uri, one_server_url
 from sidecar.settings import (
     BadSettings,
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         str,
         Meta(description="Redis that holds seats; `maxmemory-policy` must be `noeviction`"),
     ] = "redis://127.0.0.1:6379/0"
+    redis_tls_ca: RedisTlsCa = ""
     mongodb_uri: Annotated[
         str,
         Meta(
@@ -192,6 +194,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     def __post_init__(self) -> None:
         one_server_url("REDIS_URL", self.redis_url)
+        check_tls_ca("REDIS_TLS_CA", self.redis_tls_ca)
         check_mongodb_uri("MONGODB_URI", self.mongodb_uri)
         check_socket_path("WEB_SOCKET", self.web_socket)
         if self.web_worker_class not in WORKER_CLASSES:

@@ -30,10 +30,13 @@ PAGES = (REPOSITORY / "docs/pages.md").read_text()
 
 def fields_of_settings() -> Iterator[tuple[msgspec.structs.FieldInfo, str]]:
     """All of them, with their defaults as text, empty where there is none."""
+    listed = set()
     for kind in (web.settings.Settings, sidecar.settings.Settings):
         for field in msgspec.structs.fields(kind):
-            has_default = field.default not in (msgspec.NODEFAULT, None)
-            yield field, str(field.default) if has_default else ""
+            if field.name not in listed:  # some are read by both
+                listed.add(field.name)
+                has_default = field.default not in (msgspec.NODEFAULT, None)
+                yield field, str(field.default) if has_default else ""
 
 
 def rows_of_settings() -> Iterator[str]:

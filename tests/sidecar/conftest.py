@@ -73,12 +73,19 @@ def start_host(environ) -> Iterator[Callable[..., Limiter]]:
     changes no decision, unless the time-out for Redis says otherwise."""
     started = []
 
-    def start_host(redis_url: str, redis_timeout_s: float = PATIENCE_S / 2) -> Limiter:
+    def start_host(
+        redis_url: str, redis_timeout_s: float = PATIENCE_S / 2, *, ca: str = ""
+    ) -> Limiter:
         path = f"{environ['LIMITER_SOCKET']}-{len(started)}"
         process = subprocess.Popen(
             [*python(PATIENT_LIMITER), str(redis_timeout_s)],
             cwd=ROOT,
-            env={**environ, "LIMITER_SOCKET": path, "LIMITER_REDIS_URL": redis_url},
+            env={
+                **environ,
+                "LIMITER_SOCKET": path,
+                "LIMITER_REDIS_URL": redis_url,
+                "REDIS_TLS_CA": ca,
+            },
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -47,11 +47,12 @@ until the worker has built the event again."""
 log = logging.getLogger(__name__)
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, **options: Any) -> redis.Redis:
     """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default).
-    Raises ValueError or OSError for an option of the URL that cannot be."""
+    ``options`` are its keyword arguments. Raises ValueError or OSError for an option of the URL
+    that cannot be."""
     try:
-        return _pooled(url)
+        return _pooled(url, **options)
     except redis.RedisError as error:
         raise ValueError(str(error)) from None
     except TypeError as error:
@@ -59,7 +60,7 @@ def connect(url: str) -> redis.Redis:
         raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
 
 
-def _pooled(url: str) -> redis.Redis:
+def _pooled(url: str, **options: Any) -> redis.Redis:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
@@ -68,6 +69,7 @@ def _pooled(url: str) -> redis.Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES),
         decode_responses=True,
+        **options,
     )
     # Makes no connection yet. The pool would meet a bad option at the first request only.
     pool.connection_class(**pool.connection_kwargs)
