@@ -1,5 +1,5 @@
-// Scripts without the usual mistakes, and those of the pages with nothing that the oldest browsers lack:
-// `make lint`. These browsers stand in package.json.
+// ESLint's recommended rules for all scripts, and for those of the pages also that they use nothing that
+// the oldest supported browsers lack. package.json lists these browsers.
 
 import { readFileSync } from "node:fs";
 import js from "@eslint/js";

@@ -1,5 +1,5 @@
-// What the linter has to catch. Each line here is told to be excused; `make lint` fails when there is
-// nothing to excuse, that is when the linter no longer sees the fault.
+// Faults that the linter must catch. Each is suppressed with a comment; `make lint` fails on a comment
+// that suppresses nothing, that is when the linter no longer sees the fault.
 
 const [element, list, canvas] = [document.body, [1, 2], document.createElement("canvas")];
 

@@ -1,14 +1,15 @@
-// A rule of ESLint for what eslint-plugin-compat does not see: statics such as `AbortSignal.timeout`,
-// and members of objects whose kind a linter cannot know, such as `element.ariaLabel`. It reports a name
-// that only came after the oldest browsers, wherever the web has a member of that name. One that some
+// An ESLint rule for what eslint-plugin-compat does not see: statics such as `AbortSignal.timeout`, and
+// members of objects whose type a linter cannot know, such as `element.ariaLabel`. It reports any name
+// that is a member of a web interface but of none in the oldest supported browsers. So a name that some
 // interface has had for long (`close`, `open`) is not reported.
 
 import { createRequire } from "node:module";
 
 const { api, javascript } = createRequire(import.meta.url)("@mdn/browser-compat-data");
 
-// What a page's scripts meet. With all of the web's, half of our own names would be those of something new.
-const MET =
+// The interfaces that the scripts of the pages use. With all of the web's, half of our own names would be
+// reported.
+const INTERFACES =
 	/^(HTML\w*Element|(Custom|Input|Keyboard|Mouse|PageTransition|Pointer|Submit|Touch|UI|Wheel|)Event|Abort\w+|CanvasRenderingContext2D|Document|DocumentFragment|Element|EventTarget|FormData|Headers|History|Location|MediaQueryList|Navigator|Node|Performance|Request|Response|Storage|URL|URLSearchParams|Window)$/;
 
 const MDN_NAMES = { ios_saf: "safari_ios" };
@@ -27,7 +28,7 @@ function has([browser, oldest], { support }) {
 	);
 }
 
-// Name to what lacks it: "ariaLabel" to "Element: not in firefox 91", "AbortSignal.timeout" likewise.
+// Each name with the browser that lacks it: "ariaLabel" has "Element: not in firefox 91".
 function newerNames(browserslist) {
 	const oldest = browserslist.map((one) => one.split(" >= ")).map(([name, version]) => [MDN_NAMES[name] ?? name, version]);
 	const known = new Set(Object.values(javascript.builtins).flatMap(Object.keys));
@@ -38,7 +39,7 @@ function newerNames(browserslist) {
 			const name = key.endsWith("_static") ? `${owner}.${key.replace("_static", "")}` : key;
 			const lacking = oldest.filter((browser) => !has(browser, compat)).map((browser) => browser.join(" "));
 			if (!lacking.length) known.add(name);
-			else if (MET.test(owner)) newer.set(name, `${owner}: not in ${lacking.join(", ")}`);
+			else if (INTERFACES.test(owner)) newer.set(name, `${owner}: not in ${lacking.join(", ")}`);
 		}
 	}
 	for (const name of known) newer.delete(name);

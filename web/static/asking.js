@@ -1,21 +1,21 @@
-// Questions to the server. None waits without end, whatever a filter or the network does with it.
+// Requests to the server. Each has a time limit, so that no content filter or network can hang it.
 
 const LONGEST_WAIT_MS = 30_000;
-const LONGEST_TOLD_MS = 10 * 60_000; // a timer of more than 24 days would end at once
+const LONGEST_RETRY_AFTER_MS = 10 * 60_000; // a timer of more than 24 days would fire at once
 const FIRST_WAIT_MS = 2000;
-const JITTER_MS = 800; // or all who were refused at the same moment would ask at the same moment
+const JITTER_MS = 800; // spreads the retries of browsers that were refused at the same moment
 const TIMEOUT_MS = 8000;
 const MOST_TRIES = 30; // a quarter of an hour
 
 export const jitter = (most) => Math.random() * most;
 export const pause = (ms) => new Promise((over) => setTimeout(over, ms));
 
-// Text of the server's as a document, to look something up in it.
+// The server's HTML as a document that can be searched.
 export const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
 
-// What `work` comes to, or a failure after `ms`. `work` gets the signal to stop. A timer of our own:
-// AbortSignal.timeout is too new, and what is not our browser's fetch may not heed a signal. Nor
-// is there always an AbortController: then nothing stops the work, and it is waited for no longer.
+// Resolves as `work` does, or rejects after `ms`. `work` gets a signal that is aborted then. With a
+// timer, because AbortSignal.timeout is too new, and what replaces fetch in some browsers ignores the
+// signal. Without AbortController the work goes on, but its result is ignored.
 export async function within(ms, work) {
 	const stop = window.AbortController && new AbortController();
 	let timer;
@@ -32,15 +32,15 @@ export async function within(ms, work) {
 	}
 }
 
-// How long to wait after so many failures in a row; the last `answer` may say so itself.
+// How long to wait after so many failures in a row. The Retry-After of the last `answer` wins.
 export function waitMs(failures, answer) {
-	const told = 1000 * Number(answer?.headers.get("Retry-After"));
-	const wait = told > 0 ? told * (1 + jitter(0.5)) : FIRST_WAIT_MS * 2 ** failures;
-	return Math.min(wait, told > 0 ? LONGEST_TOLD_MS : LONGEST_WAIT_MS) + jitter(JITTER_MS);
+	const retryAfter = 1000 * Number(answer?.headers.get("Retry-After"));
+	const wait = retryAfter > 0 ? retryAfter * (1 + jitter(0.5)) : FIRST_WAIT_MS * 2 ** failures;
+	return Math.min(wait, retryAfter > 0 ? LONGEST_RETRY_AFTER_MS : LONGEST_WAIT_MS) + jitter(JITTER_MS);
 }
 
-// The JSON at this address, asked for again while the server or the network is in trouble. Fails
-// when the answer is that there is none.
+// The JSON at this address, retried while the server or the network has a problem. Rejects on a 4xx
+// other than 429: a retry would get the same.
 export async function persistently(address) {
 	for (let failures = 0; failures < MOST_TRIES; failures++) {
 		let answer;

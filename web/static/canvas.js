@@ -1,23 +1,23 @@
-// The picture of a hall: draws it, moves it, and says which seat was touched.
+// The picture of a hall: draws it, zooms and pans it, and reports which seat was pressed.
 //
-// From afar it is a bitmap that is made once, where only a changed seat is painted again; near by
-// the seats in view are drawn. Both show a state by shape too, not by colour alone.
+// Zoomed out it is a bitmap that is painted once, after which only changed seats are painted again;
+// zoomed in, the visible seats are drawn. Both show a state by its shape too, not by colour alone.
 
 import { HEAD } from "./hall.js";
 
-const NEAR_PX = 10; // a seat's place, from which on seats are drawn
-const TARGET_PX = 24; // the smallest thing that may have to be hit (WCAG 2.2, 2.5.8)
+const NEAR_PX = 10; // from this size of a seat on, seats are drawn one by one
+const TARGET_PX = 24; // the smallest target for a pointer (WCAG 2.2, 2.5.8)
 const NUMBERS_PX = 21;
 const LARGEST_PX = 56;
-const FITTING_PX = 40; // a small hall is not blown up
+const FITTING_PX = 40; // a small hall is not enlarged beyond this size of a seat
 const BITMAP_PIXELS = 3e6; // bounds its memory to 12 MB
-const DRAG_PX = 7; // a finger trembles
-const MANY = 3000; // changes at once from which everything is redrawn
+const DRAG_PX = 7; // shorter movements are a press: fingers tremble
+const MANY = 3000; // with as many changes at once, everything is redrawn
 
 const COLOURS = ["surface", "ink", "quiet", "edge", "accent", "on-accent", "sold", "on-sold"];
 
-// How a seat looks near by: how far from its place's edge, by a line or filled, the colours of it and
-// of what is written on it, its number if nothing else.
+// A seat when zoomed in: its inset in units of a seat, outlined or filled, its colour, the colour of its
+// text, and the text if that is not its number.
 const NEAR = {
 	available: [0.1, "stroke", "accent", "accent"],
 	chosen: [0.06, "fill", "accent", "on-accent", "✓"],
@@ -25,7 +25,7 @@ const NEAR = {
 	sold: [0.12, "fill", "sold", "on-sold", "×"],
 };
 
-// And from afar, in parts of its place: a square, a larger one, half of one, a speck.
+// A seat when zoomed out: its colour, and the x, y, width and height of its rectangle in units of a seat.
 const FAR = {
 	available: ["accent", 0.15, 0.15, 0.7, 0.7],
 	chosen: ["ink", 0, 0, 1, 1],
@@ -35,13 +35,14 @@ const FAR = {
 
 const between = (least, value, most) => Math.min(Math.max(value, least), most);
 
-// `kindOf` says of a position which of NEAR it is; `freeIn` how many seats of a section are free.
-// `touched` gets a section and a position, -1 where seats have no numbers. `moved` hears that the view changed.
+// `kindOf(position)` is a key of NEAR, `freeIn(section)` the number of its free seats.
+// `touched(section, position)` is called when a seat is pressed; position is -1 in general admission.
+// `moved()` is called when the view changed.
 export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	const context = canvas.getContext("2d");
 	if (!context) throw new Error("this browser draws nothing");
 	const pointers = new Map();
-	let [scale, left, top] = [0, 0, 0]; // the view: a seat's place in px, and where the hall begins
+	let [scale, left, top] = [0, 0, 0]; // the view: px of a seat, and px of the hall's top left corner
 	let width, height, ratio, smallest;
 	let colours, family, bitmap, dots, cell, frame, dragged;
 
@@ -56,13 +57,13 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		if (whole) scale = smallest;
 		zoom(1);
 		if (!bitmap) repaint();
-		// Now, not with the next frame: to resize a canvas empties it.
+		// At once, not with the next frame: resizing a canvas clears it.
 		draw();
 	}
 
 	const isWhole = () => !scale || scale <= smallest * 1.001;
 
-	// By a factor, so that the point (x, y) of the canvas stays where it is.
+	// Zooms by a factor, keeping the point (x, y) of the canvas where it is.
 	function zoom(factor, x = width / 2, y = height / 2) {
 		const before = scale;
 		scale = between(smallest, scale * factor, Math.max(LARGEST_PX, smallest));
@@ -71,7 +72,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		clamp();
 	}
 
-	// Bring a place of the hall into view, at a size at which it can be touched.
+	// Brings a point of the hall into view, large enough that its seat can be pressed.
 	function reveal(x, y) {
 		const [atX, atY] = toCanvas(x, y);
 		const inside = (at, room) => at > 2 * scale && at < room - 2 * scale;
@@ -82,14 +83,14 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		clamp();
 	}
 
-	// Nothing before the first size is known.
+	// Undefined until the size of the canvas is known.
 	const toCanvas = (x, y) => width && [left + x * scale, top + y * scale, scale];
 
 	function clamp() {
 		const within = (offset, size, room) => (size <= room ? (room - size) / 2 : between(room - size, offset, 0));
 		left = within(left, hall.width * scale, width);
 		top = within(top, hall.height * scale, height);
-		// A finger moves the page while there is nothing to move here.
+		// While the whole hall is visible, a finger scrolls the page.
 		canvas.style.touchAction = isWhole() ? "pan-x pan-y" : "none";
 		drawSoon();
 		moved();
@@ -110,7 +111,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		pointers.set(pointerId, { x, y });
 		const other = [...pointers].find(([id]) => id !== pointerId)?.[1];
 		const far = (from) => Math.hypot(from.x - other.x, from.y - other.y) || 1;
-		// The picture stays below the finger that is still.
+		// Two fingers zoom; the picture stays in place under the one that does not move.
 		if (other) return zoom(far({ x, y }) / far(before), other.x, other.y);
 		left += x - before.x;
 		top += y - before.y;
@@ -129,7 +130,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	canvas.onpointercancel = ({ pointerId }) => pointers.delete(pointerId);
 
 	canvas.onwheel = (event) => {
-		// The page is scrolled past the map, until the map was chosen by a click or a key.
+		// The wheel scrolls the page, unless the map has the focus or Ctrl or ⌘ is pressed.
 		if (!event.ctrlKey && !event.metaKey && !canvas.parentElement.contains(document.activeElement)) return;
 		event.preventDefault();
 		const turned = between(-100, event.deltaY * (event.deltaMode ? 20 : 1), 100);
@@ -193,20 +194,20 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		context.font = `600 ${px}px ${family}`;
 	}
 
-	// Texts and their places in the hall. In the hall's units a letter is less than a pixel wide, and
-	// WebKitGTK rounds that before it is enlarged: so letters are drawn in the page's pixels.
+	// `texts` are [text, x, y, room?] in units of the hall. They are drawn in pixels of the page: in units
+	// of the hall a letter is less than 1 wide, which WebKitGTK rounds before it scales.
 	function write(px, colour, ...texts) {
 		context.setTransform(ratio, 0, 0, ratio, 0, 0);
 		font(px);
 		context.fillStyle = colours[colour];
 		for (const [text, x, y, room] of texts) {
-			// Isolated: it runs in the direction of its own first letter, as <bdi> has it.
+			// Isolated: its direction is that of its own first letter, as with <bdi>.
 			context.fillText(`\u2068${room ? fitting(text, room * scale) : text}\u2069`, left + x * scale, top + y * scale);
 		}
 		toHall();
 	}
 
-	// A text that is squeezed into its place cannot be read; one that is cut short can.
+	// Shortened, not squeezed as fillText's maxWidth does: that cannot be read.
 	function fitting(text, room) {
 		const widthOf = (part) => context.measureText(part).width;
 		const wide = widthOf(text);
@@ -221,7 +222,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		context.fillRect(...place);
 	}
 
-	// Above the seats; where they are too small for that upon them, in several lines.
+	// The name is above the seats, or, when zoomed out too far for that, across them in several lines.
 	function name(section) {
 		const x = section.x + section.width / 2;
 		if (section.general) return bar(section, x);
@@ -275,7 +276,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	}
 
 	function square(x, y, size) {
-		// eslint-disable-next-line newer/members -- asked whether it is there; the corners are no more than nice
+		// eslint-disable-next-line newer/members -- only where it exists; round corners are a nicety
 		if (context.roundRect) context.roundRect(x, y, size, size, 0.2);
 		else context.rect(x, y, size, size);
 	}
@@ -303,7 +304,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		dots.fillRect(x + fromX * cell, y + fromY * cell, wide * cell, tall * cell);
 	}
 
-	// One seat, and nothing beside it.
+	// Redraws one seat and nothing around it.
 	function again(position) {
 		if (scale >= NEAR_PX) {
 			box("surface", hall.x[position] - 0.5, hall.y[position] - 0.5, 1, 1);
@@ -315,7 +316,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	}
 
 	for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).onchange = repaint;
-	// At once: who called is to hear of it when the hall cannot be drawn.
+	// Not only in the observer: the caller must get the exception if the hall cannot be drawn.
 	resize();
 	new ResizeObserver(resize).observe(canvas);
 	return { changed, zoom, reveal, toCanvas };

@@ -1,11 +1,11 @@
-// The field for a card: Stripe's own, from Stripe, so that no number comes near this site. Stripe's
-// script is put into the page from here: as a part of the page one that never comes would keep this
-// one from running.
+// The card field: Stripe Elements, loaded from Stripe, so that this site never handles a card number.
+// Stripe's script is added from here: as a <script> of the page it would keep this script from running
+// for as long as it does not load.
 
 import { within } from "./asking.js";
 
 const SCRIPT = "https://js.stripe.com/v3/";
-const SHOWN_MS = 10_000; // how long the field may take; one that comes later is good, too
+const SHOWN_MS = 10_000; // when the buyer is told that the field is missing; it may still come later
 const ANSWER_MS = 20_000;
 
 const form = document.querySelector(".pay");
@@ -21,17 +21,17 @@ function load() {
 	clearTimeout(timer);
 	timer = setTimeout(missing, SHOWN_MS);
 	if (card) {
-		// The script is here, and what it put into the page is not.
+		// The script has been loaded, but its frame has not.
 		card.unmount();
 		return card.mount(place);
 	}
 	const script = document.createElement("script");
-	// Or a browser would go on waiting for the answer that does not come.
+	// Another address each time: otherwise a browser would wait for the first request, which hangs.
 	script.src = tries++ ? `${SCRIPT}?try=${tries}` : SCRIPT;
 	script.onload = show;
 	script.onerror = missing;
 	document.head.appendChild(script);
-	place.textContent = ""; // the words for when this script does not run
+	place.textContent = ""; // the text for browsers in which this script does not run
 }
 
 function show() {
@@ -43,7 +43,7 @@ function show() {
 		card.on("change", ({ error }) => tell(error?.message || ""));
 		card.mount(place);
 	} catch (failure) {
-		// Not Stripe's script: what a filter or a network has sent instead.
+		// Not Stripe's script, but something that a content filter or a network sent instead.
 		console.error(failure);
 		card = null;
 		return missing();
@@ -68,14 +68,14 @@ function tell(text) {
 	wrong.textContent = text;
 }
 
-// A frame of another site: it knows our colours only when it is told.
+// The field is a frame of another site, to which our style sheet does not apply.
 function dress() {
 	const { color, fontFamily, fontSize } = getComputedStyle(form.elements.name);
 	card?.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
 }
 
-// Before the form is sent; true when it has its card. Its own mistakes first: what is typed here
-// does not outlive this page.
+// Called before the form is sent; true when the card has been added to it. The other fields are checked
+// first: if the server refused them, the card would have to be typed again on the next page.
 async function prepare() {
 	if (form.reportValidity?.() === false) return false;
 	if (!card) {
@@ -100,7 +100,7 @@ async function prepare() {
 	return false;
 }
 
-// Where pages.js has not run; its listener, at the document, comes before this one.
+// For when pages.js has not run. Its listener, on the document, is called before this one.
 let preparing = false;
 async function send(event) {
 	if (event.target !== form || event.defaultPrevented) return;
@@ -112,7 +112,7 @@ async function send(event) {
 	if (ready) form.submit();
 }
 
-// First of all; what may be missing without harm comes last.
+// First, so that nothing below can keep the field from loading.
 load();
 again.onclick = load;
 form.prepare = prepare;

@@ -1,22 +1,22 @@
-// Where each seat stands, from what GET /api/events/{event} says. The unit is one seat's place. No
-// coordinates are known: rows are centred, sections stand in lines below the stage.
+// The position of each seat, computed from the body of GET /api/events/{event}. The unit is the size of
+// one seat. The server sends no coordinates: rows are centred, sections are in lines below the stage.
 
 const AISLE = 1.2;
-const SIDE = 1.6; // beside the longest row, for the rows' names
-export const HEAD = 2; // above the first row, for the section's name
+const SIDE = 1.6; // space beside the longest row, for the names of the rows
+export const HEAD = 2; // space above the first row, for the name of the section
 const APART = 1.2;
 
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
 const lastOf = (list) => list[list.length - 1];
-// Right-to-left names are isolated, as the server has it: row and seat stay where they are.
+// Right-to-left names are isolated, as on the server, so that row and seat keep their order around them.
 const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/.test(name) ? `\u2068${name}\u2069` : name);
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
-// As in the list: 9, 10, Z, AA.
+// Rows are sorted as in the list: 9, 10, Z, AA.
 const sortable = ({ id }) => id.replace(/\d+|\D+/g, (part) => (/\d/.test(part) ? "" : "A") + part.padStart(20, "0"));
 const naturally = (one, other) => (sortable(one) < sortable(other) ? -1 : 1);
 
-// Distances from the row's beginning. A number that is left out is a gap too: a pillar.
+// The distance of each seat from the start of its row. A missing seat number leaves a gap: a pillar.
 function placesOf({ seats }, start, aisles) {
 	const steps = seats.map((seat, at) => Math.abs(numberOf(seat) - numberOf(seats[at - 1] || "")));
 	const step = Math.min(...steps.slice(1));
@@ -28,8 +28,8 @@ function placesOf({ seats }, start, aisles) {
 	});
 }
 
-// `event` as the API has it; `aspect` is width by height of the place to show it in; with `only`
-// just that section. `aisles` are the positions of seats that have one before them.
+// `event` is the API's object; `aspect` is width divided by height of the canvas; `only` is the id of
+// the one section to lay out, if set. `aisles` is a set of the positions of seats with an aisle before.
 export function layOut(event, aspect, only, aisles) {
 	const ids = event.sections.flatMap((section) => section.rows.flatMap((row) => row.seats));
 	const positions = new Map(ids.map((id, position) => [id, position]));
@@ -46,7 +46,7 @@ export function layOut(event, aspect, only, aisles) {
 
 	function measured({ id, name, price, kind, rows }, start, size) {
 		const section = { id, name: isolated(name), price, start, size, rows: [], general: kind === "general" };
-		// A bar, large enough to be read beside what there is.
+		// A bar, whose size grows with the hall so that its text stays readable.
 		const side = Math.sqrt(ids.length);
 		if (section.general) return Object.assign(section, { width: 0.6 * side + 14, height: side / 12 + 4 });
 		let position = start;
@@ -61,8 +61,8 @@ export function layOut(event, aspect, only, aisles) {
 		return section;
 	}
 
-	// Sections of one price stand together; a long run of them, the ring of a stadium, has several
-	// lines of equal length.
+	// Sections of one price stand together. A long run of them, such as the ring of a stadium, is broken
+	// into several lines of equal length.
 	const taken = (section) => section.width + APART;
 	const area = sum(sections, (section) => taken(section) * (section.height + APART));
 	const room = Math.max(...sections.map(taken), Math.sqrt(area * aspect));
@@ -111,7 +111,7 @@ export function layOut(event, aspect, only, aisles) {
 		return `${section.name}, row ${id}, seat ${number(position)}`;
 	}
 
-	// The position with the smallest `far`; -1 when all are Infinity.
+	// The position for which `far` is smallest; -1 when it is Infinity for all.
 	function nearest({ start, size }, far) {
 		let [best, least] = [-1, Infinity];
 		for (let at = start; at < start + size; at++) {
@@ -128,8 +128,8 @@ export function layOut(event, aspect, only, aisles) {
 		return row ? nearest(row, (at) => (Math.abs(x[at] - atX) <= 0.5 ? 0 : Infinity)) : -1;
 	}
 
-	// The nearest seats in the sections of lost ones, at their price, one for each; fewer when there
-	// are not as many. `isFree` says of a position whether it can be had.
+	// For each lost seat the nearest free one in the same section, at the same price; fewer when there
+	// are not enough. `isFree(position)` tells whether a seat can be offered.
 	function insteadOf(lost, isFree) {
 		const found = [];
 		for (const gone of lost) {

@@ -1,19 +1,19 @@
-// The seats as the server has them now: asks again and again, politely.
+// Polls the server for the state of the seats: less often while the page is hidden or the sale closed.
 
 import { jitter, waitMs, within } from "./asking.js";
 
 const EVERY_MS = 2000;
-const JITTER_MS = 800; // or all who were let in at the same moment would ask at the same moment
+const JITTER_MS = 800; // spreads the requests of pages that were loaded at the same moment
 const CLOSED_MS = 15_000;
 const HIDDEN_MS = 20_000;
 const HIDDEN_STOP_MS = 5 * 60_000;
 const TIMEOUT_MS = 8000;
 
-// `heard` gets {revision, seats} when they changed since `revision`, which came with the page.
-// `opensAt` is a moment of performance.now().
-export function follow(address, revision, heard, opensAt) {
-	// The page was made at 0, or a little later.
-	let [failures, heardAt, tag] = [0, 0, `"${revision}"`];
+// Calls `onChange` with {revision, seats, …}, the body of GET /api/events/{event}/seats, whenever they
+// changed; `revision` is the one that the page shows. `opensAt` is a time of performance.now().
+export function follow(address, revision, onChange, opensAt) {
+	// The page shows the seats as they were at time 0, when its loading began, or a little later.
+	let [failures, answeredAt, tag] = [0, 0, `"${revision}"`];
 	let timer, hiddenAt, asking, stopped;
 
 	function later(ms) {
@@ -35,30 +35,31 @@ export function follow(address, revision, heard, opensAt) {
 		try {
 			news = await within(TIMEOUT_MS, async (signal) => {
 				answer = await fetch(address, {
-					// What nginx has kept of this second will do: it costs nobody behind this address a request.
+					// Accepts the answer that nginx has cached in this second. It does not count against the
+					// limit, which this client may share with others behind one address.
 					headers: { "Cache-Control": "max-age=1", "If-None-Match": tag },
-					// Or the browser would turn a 304 into the whole map again.
+					// Otherwise the browser would answer a 304 from its own cache, as a 200.
 					cache: "no-store",
 					credentials: "omit",
 					signal,
 				});
 				if (answer.status !== 200) return null;
-				const told = await answer.json();
-				if (typeof told.seats !== "string") throw new Error("no seats");
-				return told;
+				const body = await answer.json();
+				if (typeof body.seats !== "string") throw new Error("no seats");
+				return body;
 			});
 		} catch {
-			// No answer, not all of it, or somebody else's: the page of a hotel's network.
+			// No answer, a part of one, or not the server's: the login page of a hotel's network.
 			answer = null;
 		}
 		asking = false;
 		if (answer?.status !== 200 && answer?.status !== 304) return later(waitMs(failures++, answer));
 		failures = 0;
-		heardAt = performance.now();
+		answeredAt = performance.now();
 		later(usualMs() + jitter(JITTER_MS));
 		if (!news) return;
 		tag = answer.headers.get("ETag");
-		heard(news);
+		onChange(news);
 	}
 
 	function usualMs() {
@@ -79,6 +80,6 @@ export function follow(address, revision, heard, opensAt) {
 			stopped = false;
 			later(0);
 		},
-		ageMs: () => performance.now() - heardAt,
+		ageMs: () => performance.now() - answeredAt,
 	};
 }

@@ -1,12 +1,12 @@
-// What every page gets: forms that are sent once and survive a lost connection, and time that runs.
+// The script of every page: a form is sent only once and survives a lost connection, and countdowns run.
 
 import { parsed, within } from "./asking.js";
 
 const TICK_MS = 250;
-const REACHED = "/healthz"; // not limited, and costs nothing
+const REACHED = "/healthz"; // not rate limited, and cheap
 const REACHED_MS = 2000;
 const TIMEOUT_MS = 6000;
-const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
+const SENT_FOR_MS = 30_000; // after that the form can be sent again: the buyer may have pressed Stop
 const OPENING_JITTER_MS = 2000;
 const OPENING_AGAIN_MS = 5000;
 const ASLEEP_MS = 1500;
@@ -16,7 +16,7 @@ const ANNOUNCED_S = [120, 60, 30, 10];
 function asked(address, ms, headers) {
 	return within(ms, async (signal) => {
 		const answer = await fetch(address, { headers, cache: "no-store", signal });
-		// Too fast, or away.
+		// Rate limited, or the server has a problem.
 		if (answer.status === 429 || answer.status > 499) throw new Error(`${address} answered ${answer.status}`);
 		return answer.text();
 	});
@@ -52,9 +52,9 @@ function warn(within, text) {
 	within.querySelector("[data-offline]").textContent = text;
 }
 
-// A page of the browser's own about the lost connection would take away what was typed. But whether
-// there is a connection nobody knows for certain: only a browser that says by itself that there is
-// none, and does not get through either, keeps the form, and only until it is sent once more.
+// Without a connection the browser would show its own error page, and what was typed would be lost. But
+// nothing tells for certain whether there is one. So a form is kept only if the browser says that it
+// is offline and cannot reach the server either, and only once: the next press sends it anyway.
 const kept = new Set();
 async function isOffline(form) {
 	if (kept.delete(form) || navigator.onLine !== false) return false;
@@ -72,7 +72,7 @@ async function send(form) {
 		}
 		warn(form, "Your browser says that it is offline. Nothing was sent and nothing was charged. What you typed is still here: press again when you are back online.");
 	} catch (failure) {
-		// Of the script that has something to do before: without that the form would be of no use.
+		// The failure is of `prepare`: without what it does the server would refuse the form.
 		console.error(failure);
 		warn(form, "Something went wrong on this page. Nothing was sent and nothing was charged. Press again, or load the page again.");
 	}
@@ -87,26 +87,26 @@ document.addEventListener("submit", (event) => {
 	if (again || form.querySelector("[data-offline]")) event.preventDefault();
 	if (again) return;
 	sent.set(form, setTimeout(() => release(form), SENT_FOR_MS));
-	// After the browser has read the form: a disabled button is not part of it.
+	// Later, when the browser has read the form: a disabled button is not sent.
 	setTimeout(() => lock(form, sent.has(form)));
 	if (event.defaultPrevented) send(form);
 });
 
-// Back from the next page: the form is as it was left, and may be sent again.
+// When the buyer comes back with the Back button, the form is as it was left and can be sent again.
 window.addEventListener("pageshow", () => document.querySelectorAll("form[method=post]").forEach(release));
 
 // --- time
 
-// Moments are of performance.now(): it does not follow a clock that is wrong or reset.
+// All times are of performance.now(), which is not affected by a computer's clock that is wrong or set.
 const answeredAt = performance.getEntriesByType?.("navigation")[0]?.responseStart || 0;
 
 const left = document.getElementById("time-left");
 if (left) {
 	try {
-		// For maps in other tabs: seats that are taken may be in this browser's basket.
+		// For seat maps in other tabs: a seat that becomes taken may be in this browser's own basket.
 		localStorage.setItem("holds", "1");
 	} catch {
-		// Forbidden: they ask whenever seats are taken.
+		// No storage: then those maps ask the server whenever a seat becomes taken.
 	}
 	const shown = left.querySelector(".time");
 	const here = left.dataset.address;
@@ -116,8 +116,8 @@ if (left) {
 	let asking = false;
 	for (const outdated of left.querySelectorAll("[data-without-script]")) outdated.hidden = true;
 
-	// The server knows what is left. A payment that is under way is not ended by the clock: its
-	// answer is coming.
+	// Asks the server how much time is left. Not while a form is under way: a payment does not end
+	// when the time runs out, and its answer is coming.
 	const ask = async () => {
 		if (asking || sent.size) return;
 		asking = true;
@@ -129,7 +129,7 @@ if (left) {
 		} catch {
 			if (before <= 0) {
 				warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
-				// What asks by itself may be blocked; a link never is.
+				// A content filter may block requests of scripts, but not a link.
 				left.querySelector("p[data-without-script]").hidden = false;
 			}
 		}
@@ -140,7 +140,7 @@ if (left) {
 		const drift = Date.now() - performance.now() - lag;
 		lag += drift;
 		const ms = deadline - performance.now();
-		// Some computers stop this clock while they sleep.
+		// On some computers performance.now() stops during sleep.
 		if (drift > ASLEEP_MS || ms <= 0) ask();
 		if (shown.textContent !== words(ms)) shown.textContent = words(ms);
 		const passed = ANNOUNCED_S.find((s) => before > s * 1000 && ms <= s * 1000);
@@ -162,9 +162,9 @@ if (sale) {
 	const shown = sale.querySelector("[data-opens]");
 	const moment = sale.querySelector("time");
 
-	// The page itself is not loaded again: its forms are good already. But the opening may have been
-	// moved since it was made, and only the server knows. What nginx has kept of this second will do:
-	// that costs nobody behind this address a request.
+	// The page need not be loaded again, its forms work already. But the opening may have been moved
+	// since then, and only the server knows. The answer that nginx has cached in this second will do:
+	// it does not count against the limit, which this client may share with others behind one address.
 	const ask = async () => {
 		try {
 			const seats = JSON.parse(await asked(`${address}/seats`, TIMEOUT_MS, { "Cache-Control": "max-age=1" }));
@@ -181,15 +181,15 @@ if (sale) {
 		}
 	};
 
-	// The server alone knows how to write it: in the event's time zone, and in the reader's way.
+	// The text is taken from the server's page: it knows the event's time zone and the reader's language.
 	const moveTo = async (event) => {
 		const now = parsed(await asked(page, TIMEOUT_MS, { Accept: "text/html" }));
-		const told = now.querySelector("#sale time");
-		if (!told) return (sale.textContent = now.getElementById("sale").textContent);
+		const opening = now.querySelector("#sale time");
+		if (!opening) return (sale.textContent = now.getElementById("sale").textContent);
 		opensAt += Date.parse(event.sale_opens_at) - Date.parse(moment.dateTime);
 		version = event.version;
 		moment.dateTime = event.sale_opens_at;
-		moment.textContent = told.textContent;
+		moment.textContent = opening.textContent;
 		status.textContent = `The opening was moved. The sale opens in ${words(opensAt - performance.now())}.`;
 		wait(opensAt);
 	};

@@ -1,5 +1,5 @@
-// The live map on an event's pages. What is chosen is one set, whether it was chosen on the map or
-// in the list of check boxes, and both are held in the same way.
+// The live seat map on an event's pages. The map and the list of check boxes share one set of chosen
+// seats, and one way to hold them.
 
 import { parsed, pause, persistently, within } from "./asking.js";
 import { showHall } from "./canvas.js";
@@ -9,9 +9,9 @@ import { grouped, priceWriter } from "./money.js";
 
 const HOLD_TIMEOUT_MS = 15_000;
 const BASKET_TIMEOUT_MS = 4000;
-const SENT_FOR_MS = 30_000; // the buyer stopped loading, and no page came
+const SENT_FOR_MS = 30_000; // after that the buyer can press again: they may have pressed Stop
 const OLD_MS = 6000;
-const WORDS = { 0: "available", s: "sold" }; // of the API's states; the others are on hold
+const WORDS = { 0: "available", s: "sold" }; // for the API's states; "h" and "p" are "on hold"
 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const part = (name) => document.querySelector(`[data-${name}]`);
@@ -28,7 +28,7 @@ let cursor, cursorRow; // the seat that is the grid's one tab stop, and its row
 let holding = false;
 let isOutdated = false;
 let toldOffline = false;
-let unsure = []; // seats that were asked for, and no answer came
+let unsure = []; // seats whose hold got no answer: they may be held for this buyer
 
 const isFree = (position) => states[position] === "0";
 const stateOf = (position) => WORDS[states[position]] || "on hold";
@@ -42,7 +42,7 @@ const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const names = (seats) => seats.map(hall.name).join("; ");
 const price = priceWriter(format);
 
-// What was chosen, for a reload. A browser may forbid storage: then it is forgotten, no more.
+// The chosen seats, kept for a reload of the page. Where a browser forbids storage they are lost then.
 function remembered(seats) {
 	try {
 		if (seats) sessionStorage.setItem(eventId, JSON.stringify(seats));
@@ -77,7 +77,7 @@ function showStates(changed) {
 		const box = boxes.get(position);
 		if (!box) continue;
 		box.checked = chosen.has(position);
-		// Somebody else's, or it could not be chosen; one's own choice can always be undone.
+		// A seat that is not available cannot be chosen, but a chosen one can always be taken out.
 		box.disabled = !isFree(position) && !box.checked;
 		box.dataset.state = stateOf(position);
 		const label = box.parentElement.lastElementChild;
@@ -91,14 +91,14 @@ function show(view) {
 	for (const one of all("[data-view]")) set(one, "aria-pressed", one.dataset.view === view);
 }
 
-// The properties, such as element.ariaPressed, are newer than all else that is used here.
+// With setAttribute: properties such as element.ariaPressed are too new for the oldest browsers.
 function set(element, attribute, value) {
 	if (value === null) element.removeAttribute(attribute);
 	else element.setAttribute(attribute, value);
 }
 
-// --- the grid of WAI-ARIA: of its cells only the one that has the focus, or would get it, is in the
-// document. A screen reader hears where it stands of how many.
+// --- the WAI-ARIA grid for keyboards and screen readers. Only the current cell is in the document;
+// aria-rowindex and aria-rowcount (and those of columns) tell where it is in the whole.
 
 const cell = () => grid.lastElementChild.firstElementChild;
 const focusCell = () => cell().focus({ preventScroll: true });
@@ -114,7 +114,7 @@ function moveTo(row, position, focus) {
 		picture.reveal(...cursorPlace());
 		focusCell();
 	}
-	// Not before: the focus never falls out of the grid.
+	// Last, so that the focus never leaves the grid.
 	old.remove();
 	placeCursor();
 	if (focus) cell().scrollIntoView({ block: "nearest" });
@@ -149,7 +149,7 @@ function toRow(step) {
 	return [row, hall.nearestInRow(row, cursorPlace()[0])];
 }
 
-// In a stadium the next section is twenty rows away.
+// For PageUp and PageDown: in a stadium the next section is twenty rows away.
 function toSection(step) {
 	const section = at(hall.sections.indexOf(cursorRow.section) + step, hall.sections);
 	return firstOf(hall.rows.find((row) => row.section === section));
@@ -188,9 +188,9 @@ function askHowMany(section) {
 	const quantity = dialog.querySelector("select");
 	for (const option of quantity.options) option.disabled = option.value > free;
 	quantity.value = Math.min(quantity.value, free);
-	// eslint-disable-next-line newer/members -- asked whether it is there
+	// eslint-disable-next-line newer/members -- only where it exists
 	if (dialog.showModal) return dialog.showModal();
-	// Where there are no dialogs it is a part of the page.
+	// Browsers without dialogs show it as a part of the page.
 	dialog.setAttribute("open", "");
 	quantity.focus();
 }
@@ -204,7 +204,7 @@ function closeDialogs() {
 
 // --- holding
 
-// The chosen seats, or the places that a dialog asks for.
+// Holds the chosen seats, or as many places as were selected in the dialog of a section.
 async function hold(event) {
 	event?.preventDefault();
 	const places = event?.target.closest("dialog form");
@@ -222,28 +222,28 @@ function lock(locked) {
 	for (const one of all("form[method=post] [type=submit]")) one.disabled = locked;
 }
 
-// Done when the buyer can press again.
+// Resolves when the buyer may press again.
 async function send(sent, seats) {
 	fill(sent, seats);
 	try {
-		// As the page of the hold does (pages.js): another tab may hear of these seats before it is there.
+		// As the page of the hold does (pages.js): another tab may see these seats taken before it loads.
 		localStorage.setItem("holds", "1");
 	} catch {
-		// Forbidden.
+		// No storage: see inBasket().
 	}
-	let answer, told;
+	let answer, reply;
 	try {
 		const body = new URLSearchParams(new FormData(sent));
-		told = await within(HOLD_TIMEOUT_MS, async (signal) => {
+		reply = await within(HOLD_TIMEOUT_MS, async (signal) => {
 			answer = await fetch(sent.action, { method: "POST", body, headers: { Accept: "application/json" }, signal });
 			return answer.json();
 		});
-		if (answer.ok ? !told.address : !told.code) throw new Error("not an answer of ours");
+		if (answer.ok ? !reply.address : !reply.code) throw new Error("not an answer of ours");
 	} catch {
-		// Perhaps they are ours: the same form gets the same hold again.
+		// The seats may be held: sending the same form again gets the same hold.
 		unsure = seats;
 		if (navigator.onLine !== false || toldOffline) {
-			// As without a script: what a filter or a network keeps from us, the browser may get.
+			// As without scripts: a content filter that blocks fetch may let a form through.
 			sent.submit();
 			return pause(SENT_FOR_MS);
 		}
@@ -253,20 +253,20 @@ async function send(sent, seats) {
 	toldOffline = false;
 	unsure = [];
 	if (answer.ok) {
-		// They show as on hold from now on, and it is we who hold them.
+		// The next map would show them as on hold, as if somebody else had taken them.
 		live.stop();
 		for (const position of seats) chosen.delete(position);
 		showChosen(seats);
-		location.assign(told.address);
+		location.assign(reply.address);
 		await pause(SENT_FOR_MS);
 		return live.start();
 	}
-	if (told.code === "seat_taken") return lost(positionsOf(told.seats), positionsOf(told.yours));
-	const wait = Number(answer.headers.get("Retry-After")); // none, or a date, is no number of seconds
-	// Of a network that is full, nothing in the basket need be the cause.
-	const isFull = told.code === "basket_full" || (told.code === "too_many_held" && "max_held_per_client" in told);
+	if (reply.code === "seat_taken") return lost(positionsOf(reply.seats), positionsOf(reply.yours));
+	const wait = Number(answer.headers.get("Retry-After")); // falsy when absent (0) or a date (NaN)
+	// When the whole network holds too many, this basket may hold none of them: no link to it.
+	const isFull = reply.code === "basket_full" || (reply.code === "too_many_held" && "max_held_per_client" in reply);
 	tell(
-		told.code === "sale_not_open" ? "The sale has not opened yet." : told.detail || "Please load the page again.",
+		reply.code === "sale_not_open" ? "The sale has not opened yet." : reply.detail || "Please load the page again.",
 		`${wait ? `Try again in ${count(wait, "second")}. ` : ""}What you chose is kept.`,
 	);
 	if (isFull) addBasket();
@@ -282,12 +282,12 @@ function fill(sent, seats) {
 
 const positionsOf = (ids) => ids.map((id) => hall.positions.get(id));
 
-// The seats that this browser itself has by now: another tab of it held them.
+// The seats in this browser's own basket: another tab may have held them.
 async function inBasket() {
 	try {
 		if (!localStorage.getItem("holds")) return [];
 	} catch {
-		// It may not be said here whether there is anything: ask.
+		// No storage: only the server knows.
 	}
 	try {
 		const page = await within(BASKET_TIMEOUT_MS, async (signal) => (await fetch(form.dataset.basket, { signal })).text());
@@ -298,8 +298,8 @@ async function inBasket() {
 	}
 }
 
-// Seats that were chosen and are gone: name them, keep the others, offer the nearest. Those of
-// `mine` are in this browser's basket.
+// Tells the buyer which chosen seats are gone, keeps the others and offers the nearest instead. `mine`
+// are those in this browser's own basket.
 function lost(positions, mine) {
 	for (const position of positions) {
 		chosen.delete(position);
@@ -342,14 +342,14 @@ function tell(title, ...paragraphs) {
 	add("h3", title);
 	for (const text of paragraphs) if (text) add("p", text);
 	box.hidden = false;
-	// Only what answers the buyer's own press takes the focus.
+	// The message takes the focus only when it answers a press of the buyer.
 	if (holding || !chosen.size) box.scrollIntoView({ block: "nearest" });
 	if (!holding) return;
 	closeDialogs();
 	box.focus();
 }
 
-// The positions of another definition: shown on this map, they would be wrong.
+// The event's seats were changed: positions no longer mean the same seats as on this map.
 function outdated() {
 	if (isOutdated) return;
 	isOutdated = true;
@@ -359,7 +359,7 @@ function outdated() {
 	again.onclick = () => location.reload();
 }
 
-async function heard({ seats, layout }) {
+async function update({ seats, layout }) {
 	if (layout !== form.dataset.layout) return outdated();
 	const changed = [];
 	for (let seat = 0; seat < seats.length; seat++) if (states[seat] !== seats[seat]) changed.push(seat);
@@ -367,7 +367,7 @@ async function heard({ seats, layout }) {
 	if (!changed.length || !picture) return;
 	showStates(changed);
 	showCounts();
-	// While ours are being held they may show as on hold: by us.
+	// While this page's own hold is under way, its seats may already show as on hold.
 	const gone = holding ? [] : [...chosen].filter((seat) => !isFree(seat) && !unsure.includes(seat));
 	if (!gone.length) return;
 	for (const seat of gone) chosen.delete(seat);
@@ -398,13 +398,13 @@ async function begin() {
 	const working = document.activeElement?.closest("[data-list]");
 	form.hidden = false;
 	if (!canvas.clientWidth || !canvas.clientHeight) throw new Error("the map has no room");
-	heard(form.dataset);
+	update(form.dataset);
 	draw(definition);
 	listen();
 	const opensInMs = Number(part("opens-in-ms")?.dataset.opensInMs || 0);
 	const address = `/api/events/${encodeURIComponent(eventId)}/seats`;
-	live = follow(address, form.dataset.revision, guarded(heard), performance.now() + opensInMs);
-	// Who chooses in the list already goes on there.
+	live = follow(address, form.dataset.revision, guarded(update), performance.now() + opensInMs);
+	// A buyer who already uses the list stays there.
 	show(working ? "list" : "map");
 	form.dataset.ready = "";
 }
@@ -431,7 +431,7 @@ const holdForms = () => all("[data-seat-map], form[data-list], dialog form[metho
 
 function listen() {
 	for (const [position, box] of boxes) box.onchange = () => choose([position], box.checked);
-	// A drag would take the focus away from the grid, and with it the keys and the wheel.
+	// Keeps the focus in the grid: without it a drag would end the use of the keys and the wheel.
 	canvas.onmousedown = (event) => {
 		event.preventDefault();
 		focusCell();
@@ -441,7 +441,7 @@ function listen() {
 	for (const one of all("[data-view]")) one.onclick = () => show(one.dataset.view);
 	for (const one of all("[data-close]")) one.onclick = closeDialogs;
 	setInterval(showAge, 1000);
-	// Back from the page of the hold.
+	// The buyer came back from the page of the hold.
 	window.addEventListener("pageshow", ({ persisted }) => {
 		if (!persisted) return;
 		lock(false);
@@ -449,7 +449,7 @@ function listen() {
 	});
 }
 
-// --- what goes wrong in here must not stand in the way of the list
+// --- a failure of this script must leave the list usable
 
 function giveUp(failure) {
 	console.error(failure);
@@ -464,9 +464,9 @@ function giveUp(failure) {
 }
 
 function guarded(work) {
-	return async (told) => {
+	return async (argument) => {
 		try {
-			await work(told);
+			await work(argument);
 		} catch (failure) {
 			giveUp(failure);
 		}
@@ -475,7 +475,7 @@ function guarded(work) {
 
 const ours = new URL(".", import.meta.url).href;
 window.addEventListener("error", ({ filename, error }) => {
-	// The stack too: what throws may be an extension's, in the place of something that we call.
+	// The stack too: a function of the browser that an extension has replaced may throw in our calls.
 	if (error && `${filename} ${error.stack}`.includes(ours)) giveUp(error);
 });
 begin().catch(giveUp);
