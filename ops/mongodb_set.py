@@ -9,7 +9,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ops.processes import ProcessFailed, accepts_connections
-from ops.server_groups import ServerGroup
+from ops.server_groups import ServerGroup, wait_for
 from ops.servers import (
     HOST,
     NOT_YET_INITIALIZED,
@@ -17,12 +17,13 @@ from ops.servers import (
     MongoDB,
 )
 
-ELECTION_TIMEOUT_MS = 10_000
-"""MongoDB's own default: how long secondaries do not hear of the primary before they elect."""
+ELECTION_TIMEOUT_MS = 3_000
+"""How long secondaries do not hear of the primary before they elect another: what docs/deploying.md
+recommends. MongoDB's own default is 10 s."""
 
-HEARTBEATS_IN_AN_ELECTION_TIMEOUT = 5
-"""As MongoDB's defaults have it, one each 2 s of 10 s: with fewer, one that is late would be taken
-for a dead primary."""
+HEARTBEAT_MS = 2_000
+"""MongoDB's own default. With a shorter election time-out it is half of that: one heartbeat that is
+late must not be taken for a dead primary."""
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
@@ -140,18 +141,23 @@ class MongoReplicaSet(ServerGroup[Member]):
                 if error.code != NOT_YET_INITIALIZED:
                     raise ProcessFailed(f"{first.name}: {error}") from None
                 client.admin.command("replSetInitiate", self._config())
+                # By itself it would stand for election only after the election time-out.
+                wait_for(lambda: _steps_up(client), "the first primary")
                 return
             wanted = self._config()
+            wanted["settings"] = config["settings"] | wanted["settings"]
             hosts = [member["host"] for member in config["members"]]
-            if hosts != [member["host"] for member in wanted["members"]]:
+            if (
+                hosts != [member["host"] for member in wanted["members"]]
+                or config["settings"] != wanted["settings"]
+            ):
                 # The data knows the members by the ports of an earlier run. A set without its
                 # majority can only be told so by force; the others hear of it from the first.
                 wanted["version"] = config["version"] + 1
-                wanted["settings"] = config["settings"] | wanted["settings"]
                 client.admin.command("replSetReconfig", wanted, force=True)
 
     def _config(self) -> dict[str, Any]:
-        heartbeat_ms = self._election_timeout_ms // HEARTBEATS_IN_AN_ELECTION_TIMEOUT
+        heartbeat_ms = min(HEARTBEAT_MS, self._election_timeout_ms // 2)
         return {
             "_id": MongoDB.replica_set,
             "members": [
@@ -162,6 +168,14 @@ class MongoReplicaSet(ServerGroup[Member]):
                 "heartbeatIntervalMillis": heartbeat_ms,
             },
         }
+
+
+def _steps_up(client: Client) -> bool:
+    try:
+        client.admin.command("replSetStepUp")
+    except PyMongoError:
+        return False
+    return True
 
 
 def _hello(member: Member) -> dict[str, Any] | None:

@@ -3,12 +3,19 @@
 import contextlib
 from collections.abc import Iterator
 
+import pymongo
 import pytest
 from pymongo import MongoClient
 
 from ops.mongodb_set import MongoReplicaSet
 from tests.support.factories import a_booking, unique
-from web.adapters.mongodb import COLLECTION, MongoBookingStore
+from web.adapters.mongodb import (
+    COLLECTION,
+    INDEX_SEEN_FOR_S,
+    INDEX_TRUSTED_FOR_S,
+    MongoBookingStore,
+)
+from web.domain.refusals import Unavailable
 from web.ports.booking_store import Sales
 
 pytestmark = pytest.mark.stores
@@ -20,7 +27,11 @@ WEAK = "w=1&journal=false&readConcernLevel=local&readPreference=secondaryPreferr
 @pytest.fixture(scope="module")
 def replica_set(tmp_path_factory) -> Iterator[MongoReplicaSet]:
     folder = tmp_path_factory.mktemp("replica-set")
-    with MongoReplicaSet(folder / "data", folder) as running:
+    # A primary that stands alone stays primary for so long.
+    options = ("--setParameter", "enableTestCommands=1")
+    with MongoReplicaSet(
+        folder / "data", folder, election_timeout_ms=10_000, options=options
+    ) as running:
         yield running
 
 
@@ -56,7 +67,6 @@ def test_a_booking_that_no_majority_has_is_not_seen_whatever_the_uri_says(replic
         }
         refunded = alone | {"_id": unique("bkg"), "seats": ["stalls-A-3"], "status": "refunded"}
         with hung(replica_set.secondaries()):
-            # The primary does not know yet that it stands alone: an election takes ten seconds.
             bookings.insert_many([alone, refunded])
             assert bookings.find_one({"_id": alone["_id"]})
             assert store.find(alone["_id"]) is None
@@ -71,3 +81,26 @@ def test_a_booking_that_no_majority_has_is_not_seen_whatever_the_uri_says(replic
             sales = store.sales(event_id, since=known.booked_at)
             assert isinstance(sales, Sales)
             assert sales.bookings == 1
+
+
+def test_while_mongodb_does_not_answer_an_index_that_was_seen_a_moment_ago_is_good_enough(
+    replica_set, store
+):
+    store.require_index()
+    with hung(replica_set.members), pymongo.timeout(0.5):
+        store._index_seen_s -= INDEX_SEEN_FOR_S
+        store.require_index()
+        store._index_seen_s -= INDEX_TRUSTED_FOR_S
+        with pytest.raises(Unavailable):
+            store.require_index()
+
+
+def test_calls_are_repeated_after_a_lost_connection_whatever_the_uri_says(replica_set):
+    store = MongoBookingStore(f"{replica_set.url}&retryWrites=false&retryReads=false")
+    store.create_indexes()
+    booking = a_booking(unique("event"), "stalls-A-1")
+    lost = {"failCommands": ["insert", "find"], "closeConnection": True}
+    with replica_set.primary().client() as client:
+        for call in (lambda: store.insert(booking), lambda: store.find(booking.id)):
+            client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=lost)
+            assert call() == booking

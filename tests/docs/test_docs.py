@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 import sidecar.settings
 import tests.attacks
 import web.settings
+from ops.mongodb_set import ELECTION_TIMEOUT_MS
 from ops.nginx.problems import PROBLEMS
 from ops.procfile import read_procfile
 from ops.servers import REPOSITORY
@@ -96,6 +97,11 @@ def test_the_page_about_running_lists_each_command_of_ours(app):
     assert len(commands) >= 9
     for command in commands:
         assert re.search(rf"^(\S+ )+{command}\b", COMMANDS, re.MULTILINE), command
+
+
+def test_make_run_has_the_election_time_out_that_is_recommended():
+    deploying = (REPOSITORY / "docs/deploying.md").read_text()
+    assert f"electionTimeoutMillis = {ELECTION_TIMEOUT_MS}\n" in deploying
 
 
 @pytest.mark.parametrize(("page", "of_pages"), [(API, False), (PAGES, True)])

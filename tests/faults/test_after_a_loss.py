@@ -14,7 +14,7 @@ from tests.support.application import application_with
 from tests.support.factories import BUYER, a_booking, be_sure, put_on_sale, small_hall, unique
 from tests.support.redis_stores import seats_on
 from tests.support.shop import TOKENS, Shop, lose, reconciler_of, undo_payment
-from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.mongodb import CALL_TIMEOUT_S
 from web.adapters.redis.event_scripts import ASK_AGAIN_S
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
@@ -39,7 +39,7 @@ from web.use_cases.checkout import INSERT_TRIES, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
 
-INSERT_S = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
+INSERT_S = INSERT_TRIES * CALL_TIMEOUT_S
 
 
 @pytest.fixture

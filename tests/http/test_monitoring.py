@@ -12,7 +12,9 @@ from flask.testing import FlaskClient
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.support.application import application_with
+from tests.support.factories import unique
 from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S, Client, assert_problem
+from web.adapters.mongodb import MongoBookingStore
 
 TOKEN = "the-token-of-Prometheus"
 PATHS = ["/metrics", "/readyz"]
@@ -187,3 +189,17 @@ def answers_within(service: Service, status: int, seconds: float):
             return answer
         assert time.monotonic() < deadline_s, answer.text
         time.sleep(0.05)
+
+
+def test_a_host_that_reaches_no_mongodb_at_all_is_not_ready(service_with):
+    service = service_with(MONGODB_URI=f"mongodb://127.0.0.1:{free_port()}/tickets")
+    answer = service.ask("/readyz", "127.0.0.1")
+    assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+
+
+def test_a_host_whose_mongodb_has_no_unique_index_is_not_ready(mongo_server, service_with):
+    url = mongo_server.url.replace("/tickets", f"/{unique('without_index')}")
+    service = service_with(MONGODB_URI=url)
+    assert service.ask("/readyz", "127.0.0.1").status_code == 503
+    MongoBookingStore(url).create_indexes()
+    answers_within(service, 200, 2.0)

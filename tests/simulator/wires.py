@@ -11,7 +11,7 @@ from tests.simulator.gateway import PAGE_SIZE
 from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
-from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.mongodb import CALL_TIMEOUT_S
 from web.adapters.redis.client import RETRIES, SOCKET_TIMEOUT_S
 from web.adapters.stripe.connection import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable
@@ -20,7 +20,7 @@ from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 
 TIMEOUTS_S = {
     "seats": SOCKET_TIMEOUT_S * (1 + RETRIES),
-    "bookings": (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000,
+    "bookings": CALL_TIMEOUT_S,
     "gateway": READ_TIMEOUT_S,
 }
 """After so long a call has no answer."""

@@ -17,7 +17,7 @@ from redis import ResponseError
 from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, a_booking, put_on_sale, small_hall
 from tests.support.shop import TOKENS, Shop, lose
-from web.adapters.mongodb import SELECTION_TIMEOUT_MS, SOCKET_TIMEOUT_MS
+from web.adapters.mongodb import CALL_TIMEOUT_S
 from web.adapters.redis import seat_store
 from web.adapters.stripe.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from web.adapters.stripe.gateway import MAX_WAIT_S, StripeGateway
@@ -179,7 +179,19 @@ def test_a_payment_asks_nothing_more_when_its_time_is_over(shop):
     assert shop.gateway.calls == ["authorize"]
 
 
-INSERT_S = INSERT_TRIES * (SELECTION_TIMEOUT_MS + SOCKET_TIMEOUT_MS) / 1000
+def test_the_time_that_mongodb_took_before_a_payment_is_part_of_its_time(shop):
+    def slowly():
+        time.sleep(0.3)
+
+    shop.bookings.require_index = slowly
+    shop.checkout._budget_s = 0.2
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.gateway.calls == ["authorize"]
+
+
+INSERT_S = INSERT_TRIES * CALL_TIMEOUT_S
 CALL_S = MAX_WAIT_S + CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 
 

@@ -4,10 +4,11 @@ It stores bookings and nothing else, one document each, inserted once.
 """
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -31,11 +32,21 @@ from web.ports.booking_store import (
 )
 from web.utils.group_commit import Abandoned, GroupCommit
 
-SELECTION_TIMEOUT_MS = 3_000
-"""How long a call waits for a primary: an election takes one or two seconds, and after that it is
-better to ask the buyer to retry."""
+CALL_TIMEOUT_S = 4.0
+"""Of every call, with the wait for a primary and the driver's own retries: longer than a step-down
+takes (one second), and far longer than a slow disk needs. Whoever can wait for an election after a
+crash calls again."""
 
-SOCKET_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_MS = 2_000
+HEARTBEAT_MS = 1_000
+"""The driver gives up a member that has not answered for the sum of both, and breaks off the calls
+that wait for it: they go to the next primary. By default that takes half a minute."""
+
+PROBE_TIMEOUT_S = 1.0
+"""A balancer does not wait much longer for an answer."""
+
+INDEX_BUILD_TIMEOUT_S = 60.0
+"""For the indexes of a collection that has bookings already."""
 
 DEFAULT_DATABASE = "tickets"
 """Used when the URI names none."""
@@ -44,6 +55,10 @@ COLLECTION = "bookings"
 
 INDEX_SEEN_FOR_S = 5.0
 """How long the unique index is assumed to exist after a check: somebody could drop it."""
+
+INDEX_TRUSTED_FOR_S = 20.0
+"""The same while no primary can be reached: without one nobody can drop it. As long as a payment
+may wait for an election, and a little."""
 
 INSERTS_IN_A_GROUP = 100
 """Bookings written together. That takes MongoDB some milliseconds, mostly for syncing the journal
@@ -109,29 +124,41 @@ class MongoBookingStore:
     def __init__(self, uri: str):
         """Raises ValueError or OSError for an invalid option in ``uri``."""
         try:
-            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
                 uri,
                 connect=False,  # would resolve mongodb+srv:// here, which may fail
                 tz_aware=True,
-                serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
-                connectTimeoutMS=SELECTION_TIMEOUT_MS,
-                socketTimeoutMS=SOCKET_TIMEOUT_MS,
+                timeoutMS=int(CALL_TIMEOUT_S * 1000),
+                connectTimeoutMS=CONNECT_TIMEOUT_MS,
+                heartbeatFrequencyMS=HEARTBEAT_MS,
+                retryReads=True,
+                retryWrites=True,
                 uuidRepresentation="standard",
             )
-            self._collection = client.get_default_database(DEFAULT_DATABASE).get_collection(
+            database = self._client.get_default_database(DEFAULT_DATABASE)
+            self._collection = database.get_collection(
                 COLLECTION, read_preference=PRIMARY, read_concern=MAJORITY, write_concern=DURABLE
             )
         except PyMongoError as error:
             raise ValueError(str(error)) from None
-        self._index_seen_s = -INDEX_SEEN_FOR_S
+        self._index_seen_s = -math.inf
         self._inserts = GroupCommit(self._insert_all, INSERTS_IN_A_GROUP)
 
     def ping(self) -> None:
         with _reachable():
-            self._collection.database.client.admin.command("ping")
+            self._client.admin.command("ping")
+
+    def require_reachable(self) -> None:
+        # The driver watches all members, so it knows without asking.
+        if not self._client.topology_description.has_known_servers:
+            with _reachable(), pymongo.timeout(PROBE_TIMEOUT_S):
+                self._client.admin.command("ping", read_preference=ReadPreference.NEAREST)
+        if self._client.topology_description.has_writable_server():
+            with suppress(Unavailable), pymongo.timeout(PROBE_TIMEOUT_S):
+                self.require_index()
 
     def create_indexes(self) -> None:
-        with _reachable():
+        with _reachable(), pymongo.timeout(INDEX_BUILD_TIMEOUT_S):
             self._collection.create_index(
                 [("refund_under_way", 1)], partialFilterExpression={"refund_under_way": True}
             )
@@ -139,16 +166,22 @@ class MongoBookingStore:
             return self.require_index()
         except IndexMissing:
             log.info("making the unique index")
-        with _reachable():
+        with _reachable(), pymongo.timeout(INDEX_BUILD_TIMEOUT_S):
             self._collection.create_index(
                 list(SEAT_INDEX), unique=True, partialFilterExpression=BOOKED
             )
 
     def require_index(self) -> None:
-        if time.monotonic() < self._index_seen_s + INDEX_SEEN_FOR_S:
+        seen_before_s = time.monotonic() - self._index_seen_s
+        if seen_before_s < INDEX_SEEN_FOR_S:
             return
-        with _reachable():
-            indexes = self._collection.index_information().values()
+        try:
+            with _reachable():
+                indexes = self._collection.index_information().values()
+        except Unavailable:
+            if seen_before_s < INDEX_TRUSTED_FOR_S:
+                return
+            raise
         if not any(_guards_seats(index) for index in indexes):
             raise IndexMissing(
                 "MongoDB has no unique index on bookings (event, seats): run "

@@ -50,13 +50,19 @@ class BookingStore(Protocol):
 
     def ping(self) -> None: ...
 
+    def require_reachable(self) -> None:
+        """Raises Unavailable when no member of MongoDB's replica set can be reached, and
+        IndexMissing when the unique index is known to be missing. Waits for no election."""
+        ...
+
     def create_indexes(self) -> None:
         """Creates the unique index on (event, seats) and those that look-ups need, unless they
         exist."""
         ...
 
     def require_index(self) -> None:
-        """Checks that the unique index exists, unless it did a moment ago. Raises IndexMissing."""
+        """Checks that the unique index exists, unless it did a moment ago. Raises IndexMissing.
+        During an election a while ago is good enough."""
         ...
 
     def insert(self, booking: Booking) -> Booking:

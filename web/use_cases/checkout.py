@@ -82,7 +82,9 @@ returns 504. Seats that cost nothing need no authorisation: from "begun" on the 
 GATEWAY_TRIES = 2
 """Calls with the same key before the gateway's list is read instead."""
 
-INSERT_TRIES = 2
+INSERT_TRIES = 4
+"""Each has MongoDB's whole time-out, so that a payment outlasts an election, also by MongoDB's
+defaults (docs/failures.md has the seconds). With more of them nginx might not wait for the end."""
 
 BUDGET_OF_LEASE = 0.4
 FENCE_OF_LEASE = 0.6
@@ -193,11 +195,12 @@ class Checkout:
         """
         if not self._tokens.is_valid(ref):
             raise HoldNotFound
+        arrived_s = time.monotonic()
         self._bookings.require_index()
         key_digest = _digest(ref.hold_id, idempotency_key)
         fingerprint = _digest(*(sent or (buyer.payment_method, buyer.email, buyer.name)))
 
-        begun = self._begin(ref.event_id, ref.hold_id, buyer, key_digest, fingerprint)
+        begun = self._begin(ref.event_id, ref.hold_id, buyer, key_digest, fingerprint, arrived_s)
         if isinstance(begun, Paid):
             return begun
         return Paid(self._carry_out(begun), replayed=False)
@@ -302,9 +305,16 @@ class Checkout:
         )
 
     def _begin(
-        self, event_id: str, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
+        self,
+        event_id: str,
+        hold_id: str,
+        buyer: Buyer,
+        key_digest: str,
+        fingerprint: str,
+        arrived_s: float,
     ) -> _InFlight | Paid:
-        """The payment, or the earlier result for its key."""
+        """The payment, or the earlier result for its key. ``arrived_s``: since when the buyer
+        waits."""
 
         def begin(event: Event) -> PaymentAttempt | EarlierReceipt:
             return self._seats.begin_payment(event, hold_id, buyer, key_digest, fingerprint)
@@ -327,7 +337,9 @@ class Checkout:
             else:
                 if isinstance(begun, EarlierReceipt):
                     return Paid(begun.receipt, replayed=True)
-                return self._in_flight(begun, asked_s)
+                in_flight = self._in_flight(begun, asked_s)
+                in_flight.asks_until_s = arrived_s + self._budget_s
+                return in_flight
 
     def _booked_before(self, hold_id: str, key_digest: str, fingerprint: str) -> Paid | None:
         """The result for this key as the booking has it, if there is one. Raises AlreadyBooked,

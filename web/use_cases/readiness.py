@@ -1,4 +1,9 @@
-"""Whether the process can sell: its Redis knows the events, and its MongoDB has the index."""
+"""Whether a balancer should send buyers to this host: its Redis knows the events, it reaches
+MongoDB, and nothing says that the unique index is missing.
+
+While MongoDB elects a primary, or has no majority, the host stays ready. All hosts are in the same
+position then; seat maps and holds do not need MongoDB, and payments wait.
+"""
 
 import math
 import threading
@@ -36,8 +41,7 @@ class Readiness:
     def _ask(self) -> Unavailable | IndexMissing | None:
         try:
             self._catalogue.event_ids()
-            self._bookings.ping()
-            self._bookings.require_index()
+            self._bookings.require_reachable()
         except (Unavailable, IndexMissing) as failure:
             return failure
         return None
