@@ -1,5 +1,5 @@
-"""What runs beside the application. People start these modules by hand, with whatever ``python``
-there is: one that lacks our packages says so in a line."""
+"""The servers and tools that run beside the application. People start these modules by hand with
+any ``python``; if that lacks our packages, they exit with one line instead of a traceback."""
 
 import sys
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Files that somebody else may be reading."""
+"""Write files that another process may be reading."""
 
 import os
 import tempfile
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a file at once or not at all: whoever reads it meanwhile, or after a crash, finds the
-    former content or the new one. Keeps the permissions and owner of a file that is there, and a
-    link that leads to it. Raises OSError, also when something other than a file is there."""
+    """Replace a file atomically: a reader finds the old content or the new, also after a crash.
+    Keeps the permissions and owner of an existing file, and a link to it. Raises OSError, also when
+    something other than a file has this path."""
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise OSError(0, "is not a file")
@@ -29,13 +29,13 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def _take_after(target: Path, handle: int) -> None:
-    """Gives an open new file the permissions and owner of the one it replaces."""
+    """Give an open new file the permissions and owner of the file that it replaces."""
     try:
         former = target.stat()
     except FileNotFoundError:
         os.fchmod(handle, 0o666 & ~_umask())
         return
-    with suppress(PermissionError):  # Only root may give a file away; the content is right then.
+    with suppress(PermissionError):  # Only root may change the owner; the content is right anyway.
         os.fchown(handle, former.st_uid, former.st_gid)
     os.fchmod(handle, former.st_mode & 0o7777)
 
@@ -47,7 +47,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Until then a crash of the machine may bring the former file back."""
+    """Make the rename durable: until then a crash of the machine may bring the old file back."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -56,7 +56,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """All of it or nothing, for nobody else to read."""
+    """Write a file atomically, readable only by its owner (mode 0600)."""
     unfinished = path.with_suffix(".new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode=0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -10,8 +10,8 @@ TIMEOUT_S = 5
 
 
 def hold_url_of_a_free_seat(base_url: str) -> str | None:
-    """Where to POST to hold a seat that is free now: the first in layout order of the first
-    event on sale. None when nothing is for sale. Raises OSError when the API does not answer."""
+    """The URL to POST to that holds the first free seat, in layout order, of the first event on
+    sale. None when nothing is for sale. Raises OSError when the API does not answer."""
     for summary in _get(f"{base_url}/api/events")["events"]:
         event_url = f"{base_url}/api/events/{urllib.parse.quote(summary['id'])}"
         event = _get(event_url)

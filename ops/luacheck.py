@@ -1,7 +1,8 @@
-"""Look for mistakes in the Lua scripts: ``python -m ops.luacheck``.
+"""Check the Lua scripts with luacheck: ``python -m ops.luacheck``.
 
-In an included file alone everything that it takes from others would be unknown, so luacheck reads
-what Redis gets. Line numbers are those of such a script, in var/lua/, as in Redis's error messages.
+luacheck reads the scripts as Redis gets them, with their includes inserted: in an included file
+alone, everything from other files would be undefined. The reported lines are those of the assembled
+scripts in var/lua/, as in Redis's error messages.
 """
 
 import re
@@ -21,7 +22,7 @@ NOT_IN_REDIS = ("debug", "dofile", "io", "loadfile", "module", "package", "print
 
 
 def assembled() -> Iterator[Path]:
-    """The files to look at, just written."""
+    """Write the assembled scripts to FOLDER, and yield their paths."""
     for folder in sorted(LUA.iterdir()):
         if folder.name != "include":
             for name, script in read_scripts(folder).items():

@@ -1,4 +1,4 @@
-"""A replica set of MongoDB on one machine, whose members can be killed, hung and started again."""
+"""A MongoDB replica set on this machine, whose members can be killed, hung and started again."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,22 +18,21 @@ from ops.servers import (
 )
 
 ELECTION_TIMEOUT_MS = 3_000
-"""How long secondaries do not hear of the primary before they elect another: what docs/deploying.md
-recommends. MongoDB's own default is 10 s."""
+"""After this time without a heartbeat of the primary, secondaries elect another. docs/deploying.md
+recommends this; MongoDB's default is 10 s."""
 
 HEARTBEAT_MS = 2_000
-"""MongoDB's own default. With a shorter election time-out it is half of that: one heartbeat that is
-late must not be taken for a dead primary."""
+"""MongoDB's default. With a short election time-out, half of that: a single late heartbeat must not
+look like a dead primary."""
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
 
 class Member(MongoDB):
-    """One mongod of a set. Ready means that it answers; whether the set has a primary is known to
-    the set."""
+    """One mongod of a set. It is ready when it answers; the set itself waits for a primary."""
 
     ready_timeout_s = 60
-    """Three at once on a busy machine."""
+    """Three start at once, perhaps on a busy machine."""
 
     def is_ready(self) -> bool:
         if not accepts_connections(self.port, HOST):
@@ -47,7 +46,7 @@ class Member(MongoDB):
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
-        """To this member alone, whatever its role."""
+        """A client of this member alone, whatever its role."""
         timeout_ms = PROBE_TIMEOUT_S * 1000
         client: Client = pymongo.MongoClient(
             HOST,
@@ -64,8 +63,8 @@ class Member(MongoDB):
 class MongoReplicaSet(ServerGroup[Member]):
     """``size`` members, each with a folder in ``state_dir`` and a log in ``log_dir``.
 
-    ``election_timeout_ms`` is ``settings.electionTimeoutMillis`` of the set. ``options`` are given
-    to each mongod. Another set of the same folders has their data, on whatever ports.
+    ``election_timeout_ms`` is ``settings.electionTimeoutMillis`` of the set. ``options`` are
+    arguments of each mongod. A later set with the same folders has the same data, on any ports.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class MongoReplicaSet(ServerGroup[Member]):
         self.wait_until_whole()
 
     def stop(self) -> None:
-        """The primary last: no election while they end."""
+        """The primary stops last, so that there is no election meanwhile."""
         primary = self.primary() if any(member.running for member in self.members) else None
         for member in sorted(self.members, key=lambda member: member is primary):
             member.stop()
@@ -108,7 +107,7 @@ class MongoReplicaSet(ServerGroup[Member]):
 
     def primary(self) -> Member | None:
         """The member that takes writes now; None while there is none. One that was hung may still
-        believe that it does: that of the latest election counts."""
+        report that it is primary: the one of the latest election counts."""
         greetings = [(member, _hello(member)) for member in self.members]
         primaries = [
             (hello["electionId"], member)
@@ -133,7 +132,7 @@ class MongoReplicaSet(ServerGroup[Member]):
 
     def _configure(self) -> None:
         first = self.members[0]
-        # An initiate answers when all others have agreed.
+        # replSetInitiate answers when all members have agreed.
         with first.client() as client:
             try:
                 config = client.admin.command("replSetGetConfig")["config"]
@@ -141,7 +140,7 @@ class MongoReplicaSet(ServerGroup[Member]):
                 if error.code != NOT_YET_INITIALIZED:
                     raise ProcessFailed(f"{first.name}: {error}") from None
                 client.admin.command("replSetInitiate", self._config())
-                # By itself it would stand for election only after the election time-out.
+                # On its own it would call an election only after the election time-out.
                 wait_for(lambda: _steps_up(client), "the first primary")
                 return
             wanted = self._config()
@@ -151,8 +150,8 @@ class MongoReplicaSet(ServerGroup[Member]):
                 hosts != [member["host"] for member in wanted["members"]]
                 or config["settings"] != wanted["settings"]
             ):
-                # The data knows the members by the ports of an earlier run. A set without its
-                # majority can only be told so by force; the others hear of it from the first.
+                # The data has the members' ports of an earlier run. Without a majority only a
+                # forced reconfiguration is possible; the others get it from the first member.
                 wanted["version"] = config["version"] + 1
                 client.admin.command("replSetReconfig", wanted, force=True)
 
@@ -179,7 +178,7 @@ def _steps_up(client: Client) -> bool:
 
 
 def _hello(member: Member) -> dict[str, Any] | None:
-    """None when it does not answer."""
+    """The reply to ``hello``; None when the member does not answer."""
     if not member.running or member.hangs:
         return None
     with member.client() as client:

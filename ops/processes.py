@@ -1,4 +1,4 @@
-"""Child processes that are started, awaited and ended by their id, and never by a name."""
+"""Child processes: started, awaited, and ended by process id, never by name."""
 
 import contextlib
 import os
@@ -18,42 +18,41 @@ from sidecar.parent_death import die_with_parent
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_LINES = 20
 CAUSE_TAIL_LINES = 500
-"""mongod writes a hundred lines between a cause and its end."""
+"""mongod writes a hundred lines between the cause of a failure and its exit."""
 
 FREE_PORTS = range(20_000, 32_000)
-"""Below 32768, where Linux takes the ports of outgoing connections from: none of those can move
-into a server's port while the server is down between two starts."""
+"""Below 32768: from there on Linux takes the ports of outgoing connections, and one of those could
+occupy a server's port while the server is down between two starts."""
 FREE_PORT_TRIES = 100
 
 FULL_BELOW_BYTES = 64 * 1024
-"""What a process that fails for lack of space may leave behind: a file that it could not finish is
-removed, and the next one cannot be written either."""
+"""A disk with less counts as full. A process that failed for lack of space removes its unfinished
+file, so the disk may have a little room again."""
 
 
 class ProcessFailed(Exception):
     """A process did not start, did not get ready or ended by itself.
 
-    The message says why in one line, or has the last lines of its log, which is what one wants to
-    see then.
+    The message gives the cause in one line or, if that is not known, the last lines of its log.
     """
 
 
 class Process:
     """A command as a child of this process, in a session of its own.
 
-    In a session of its own it does not hear the terminal's Ctrl-C, so the parent decides in
-    which order its children end. When the parent is killed, the child gets SIGTERM; since that
-    is bound to the starting thread, start from a thread that outlives the child.
+    In a session of its own it does not get the terminal's Ctrl-C, so the parent decides in which
+    order its children end. When the parent is killed, the child gets SIGTERM; the kernel sends it
+    when the starting thread ends, so start it from a thread that outlives the child.
 
     ``env`` is the child's whole environment, by default this process's. Output and errors are
     appended to ``log_path``. ``keep_open`` are file descriptors that it inherits.
 
-    A subclass that serves something says in ``is_ready`` how to find out that it does, and in
-    ``cause_in`` what its log says about why it does not.
+    A subclass for a server overrides ``is_ready``, and ``cause_in``, which finds in the log why it
+    is not ready.
     """
 
     url = ""
-    """Where a subclass that serves something can be reached."""
+    """The address of a server."""
 
     ready_timeout_s: float = 30
     stop_timeout_s: float = 10
@@ -110,19 +109,20 @@ class Process:
                     cwd=self._cwd,
                     pass_fds=self._keep_open,
                     start_new_session=True,
-                    # Not SIGKILL: a server that is killed cannot end its own workers, and those of
-                    # nginx would keep listening.
+                    # Not SIGKILL: a killed server cannot end its own workers, and nginx's workers
+                    # would keep listening.
                     preexec_fn=partial(die_with_parent, signal.SIGTERM, os.getpid()),
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 raise ProcessFailed(f"{self.name} cannot be started: {error}") from None
 
     def is_ready(self) -> bool:
-        """Whether it serves now. Asked again and again by start(); False while it does not."""
+        """Whether it serves now. start() polls this until it is True."""
         return True
 
     def cause_in(self, log: str) -> str | None:
-        """Why it ended or is not ready, if the log has something that people need not read."""
+        """In plain words why it ended or is not ready, if ``log`` shows a known cause; else
+        None."""
         return None
 
     def wait_until_ready(self) -> None:
@@ -150,7 +150,7 @@ class Process:
             raise self.failure(f"failed (exit code {self.exit_code})")
 
     def stop(self) -> None:
-        """Ask it to end with SIGTERM, and kill what is left after ``stop_timeout_s``."""
+        """Send SIGTERM, and kill whatever is left after ``stop_timeout_s``."""
         if self.running:
             os.kill(self.pid, signal.SIGTERM)
             self.resume()
@@ -158,16 +158,16 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL for the process and all of its own children: what a power failure does."""
+        """Send SIGKILL to the process and all its children, as sudden as a power failure."""
         if self._popen is None or self._popen.returncode is not None:
             return
-        # Until it is reaped below, its process group cannot be anybody else's.
+        # Until it is reaped below, no other process group can have its id.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
 
     def hang(self) -> None:
-        """SIGSTOP: it answers nothing and keeps its connections, until resume()."""
+        """Send SIGSTOP: it answers nothing but keeps its connections, until resume()."""
         self.hangs = True
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -188,19 +188,19 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None before its end; negative: the signal that ended it."""
+        """None while it runs; negative for the signal that ended it."""
         if self._popen is None:
             return None
         if self._popen.returncode is not None:
             return self._popen.returncode
-        # Look without reaping: until kill() is done, its process id must stay its own.
+        # Look without reaping: until kill() is done, no other process may get its id.
         end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None:
             return None
         return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """The last lines that it wrote since its last start."""
+        """The last lines of its log since its last start."""
         with self.log_path.open("rb") as log:
             log.seek(self._log_start_bytes)
             tail = deque(log, maxlen=lines)
@@ -208,15 +208,15 @@ class Process:
 
     @property
     def folders(self) -> list[Path]:
-        """Where it writes."""
+        """The folders that it writes to."""
         return [self.log_path.parent]
 
     def failure(self, what: str) -> ProcessFailed:
-        """An error that says what happened to this process, and why."""
+        """The error to raise: what happened to this process, and why."""
         cause = (
             self._killed_by()
             or self.cause_in(self.log_tail(CAUSE_TAIL_LINES))
-            # On a full disk its own words may be missing, or be about something else.
+            # On a full disk its log may be missing, or blame something else.
             or full_disk(self.folders)
         )
         if cause:
@@ -231,7 +231,7 @@ class Process:
         self.stop()
 
     def _killed_by(self) -> str | None:
-        """The signal that somebody else ended it with; its log knows nothing of that."""
+        """The signal that ended it, which its log does not show."""
         if self.exit_code == -signal.SIGKILL:
             return "it was killed (SIGKILL), perhaps because the machine ran out of memory"
         if self.exit_code == -signal.SIGTERM:
@@ -239,7 +239,7 @@ class Process:
         return None
 
     def _wait(self, timeout_s: float) -> bool:
-        """Whether it ended in that time."""
+        """Returns whether it ended within that time."""
         deadline = time.monotonic() + timeout_s
         while self.running and time.monotonic() < deadline:
             time.sleep(POLL_INTERVAL_S)
@@ -247,12 +247,12 @@ class Process:
 
 
 def full_disk(folders: Iterable[Path]) -> str | None:
-    """What to say when one of these folders is on a disk where nothing can be written."""
+    """A message if one of these folders is on a disk that is full; else None."""
     for folder in folders:
         with contextlib.suppress(OSError):
             disk = os.statvfs(folder)
             blocks = disk.f_bavail if os.geteuid() else disk.f_bfree
-            # Some file systems count no files: they have 0 of 0.
+            # Some file systems do not count files: they report 0 of 0.
             if blocks * disk.f_frsize < FULL_BELOW_BYTES or (disk.f_files and not disk.f_ffree):
                 return no_space(folder)
     return None
@@ -263,7 +263,7 @@ def no_space(path: Path | str) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now. Raises OSError when a hundred tries find none."""
+    """A TCP port on which nothing listens. Raises OSError when a hundred tries find none."""
     for port in random.sample(FREE_PORTS, FREE_PORT_TRIES):
         if port_is_free(port, host):
             return port
@@ -273,7 +273,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen there. Raises PermissionError for a privileged port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: connections of a former server that linger in TIME_WAIT are no obstacle.
+        # As servers do: connections of an earlier server in TIME_WAIT must not prevent it.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -286,7 +286,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def accepts_connections(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody listens there."""
+    """Whether a server listens there."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

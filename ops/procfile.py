@@ -1,12 +1,12 @@
-"""Read the Procfile: the one place that says how the processes of TicketS are started."""
+"""Read the Procfile, the one place that defines how the processes of TicketS are started."""
 
 import re
 from pathlib import Path
 
 
 def read_procfile(path: Path) -> dict[str, str]:
-    """Name of each process to its command. Raises ValueError for a line that is neither empty,
-    a comment nor ``name: command``."""
+    """The command of each process, by name. Raises ValueError for a line that is neither empty, a
+    comment nor ``name: command``."""
     commands = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -19,6 +19,6 @@ def read_procfile(path: Path) -> dict[str, str]:
 
 
 def shell_command(command: str) -> list[str]:
-    """What runs a Procfile's command as a platform would: through the shell, which knows
-    patterns such as ``*.toml``, and in the shell's place, so that signals reach the command."""
+    """The arguments that run a Procfile's command as a platform would: in a shell, which expands
+    patterns such as ``*.toml``, and with ``exec``, so that signals reach the command itself."""
     return ["/bin/sh", "-c", f"exec {command}"]

@@ -1,4 +1,5 @@
-"""A real Redis Cluster on this machine, which can be hurt in each way that one is hurt."""
+"""A real Redis Cluster on this machine, with the faults and changes that clusters see in
+production."""
 
 import contextlib
 import time
@@ -17,15 +18,15 @@ from ops.servers import EVERYBODY, HOST, Access, Redis
 MIGRATE_TIMEOUT_MS = 5000
 
 DOUBTS = frozenset({"fail?", "fail", "handshake", "noaddr"})
-"""Flags of a member that another one cannot reach, or does not know yet."""
+"""Flags of a member that another member cannot reach, or does not know yet."""
 
 AGREEMENT_S = 10
-"""How long the members may take to agree who is a master."""
+"""How long the members may take to agree on the masters."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a member of a cluster says about itself."""
+    """A member of the cluster, as it describes itself in CLUSTER NODES."""
 
     member: Redis
     id: str
@@ -43,8 +44,8 @@ class Node:
 class RedisCluster(ServerGroup[Redis]):
     """``shards`` masters with ``replicas`` each.
 
-    A master that has not answered for ``node_timeout_ms`` is replaced by a replica. A shard that
-    nobody serves takes down its own keys only.
+    A master that has not answered for ``node_timeout_ms`` is replaced by a replica. When a shard is
+    down, only its own keys are.
     """
 
     def __init__(
@@ -87,23 +88,23 @@ class RedisCluster(ServerGroup[Redis]):
         self.url = f"{access.scheme}+cluster://{access.userinfo}{hosts}"
 
     def master_of(self, key: str) -> Redis:
-        """That of the shard which has the key. Raises ProcessFailed when nobody serves it."""
+        """The master of the shard that has the key. Raises ProcessFailed when the shard is down."""
         return self.master_of_slot(key_slot(key.encode()))
 
     def master_of_slot(self, slot: int) -> Redis:
         serving = [node for node in self._nodes() if node.serves(slot)]
         if not serving:
             raise ProcessFailed(f"No member of the Redis Cluster serves slot {slot}.")
-        # A master that was away may not know yet that another one has taken its place.
+        # A master that was down may not know yet that it has been replaced.
         return max(serving, key=lambda node: node.epoch).member
 
     def masters(self) -> list[Redis]:
-        """One a shard, in the order of their slots."""
+        """One for each shard, in the order of their slots."""
         serving = [node for node in self._nodes() if node.is_master and node.slots]
         return [node.member for node in sorted(serving, key=lambda node: node.slots[0].start)]
 
     def replica_of(self, master: Redis) -> Redis:
-        """The first. Raises ProcessFailed when there is none."""
+        """The master's first replica. Raises ProcessFailed when it has none."""
         nodes = self._nodes()
         ids = {node.id for node in nodes if node.member is master}
         for node in nodes:
@@ -112,7 +113,8 @@ class RedisCluster(ServerGroup[Redis]):
         raise ProcessFailed(f"{master.name} has no replica.")
 
     def failover(self, master: Redis) -> Redis:
-        """As planned: its replica takes over once it has everything. Returns the new master."""
+        """A planned failover: the replica takes over once it has all data. Returns the new
+        master."""
         replica = self.replica_of(master)
         with replica.client() as client:
             client.execute_command("CLUSTER FAILOVER")
@@ -125,7 +127,7 @@ class RedisCluster(ServerGroup[Redis]):
         return replica
 
     def new_master_of(self, key: str, former: Redis) -> Redis:
-        """Wait for the member that takes the place of a master which was killed, or hangs."""
+        """Wait until a killed or hung master has been replaced. Returns the new master."""
 
         def successor() -> Redis | None:
             with contextlib.suppress(ProcessFailed):
@@ -136,7 +138,8 @@ class RedisCluster(ServerGroup[Redis]):
         return wait_for(successor, f"a new master in the place of {former.name}")
 
     def move_slot(self, slot: int, target: Redis, *, pause_s: float = 0) -> None:
-        """As ``redis-cli --cluster reshard`` does, one key at a time, with a pause after each."""
+        """Move a slot as ``redis-cli --cluster reshard`` does, one key at a time, with a pause of
+        ``pause_s`` seconds after each."""
         source = self.master_of_slot(slot)
         ids = {node.member: node.id for node in self._nodes()}
         with source.client() as giving, target.client() as taking:
@@ -145,7 +148,7 @@ class RedisCluster(ServerGroup[Redis]):
             while keys := giving.execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
                 giving.execute_command("MIGRATE", *_migrate_arguments(target, keys))
                 time.sleep(pause_s)
-        # The one that gets it comes first: otherwise nobody would have it for a moment.
+        # The target first: otherwise the slot would have no owner for a moment.
         others = [master for master in self.masters() if master not in (source, target)]
         for member in (target, source, *others):
             with member.client() as client:
@@ -172,7 +175,7 @@ class RedisCluster(ServerGroup[Redis]):
         bounds = [n * REDIS_CLUSTER_HASH_SLOTS // self._shards for n in range(self._shards + 1)]
         for number, master in enumerate(self.members[: self._shards]):
             with master.client() as client:
-                # Masters of the same epoch would have to settle that first.
+                # Masters with equal epochs would first have to resolve that.
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
                 first, last = bounds[number], bounds[number + 1] - 1
                 client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
@@ -185,7 +188,7 @@ class RedisCluster(ServerGroup[Redis]):
                 client.execute_command("CLUSTER MEET", HOST, member.port, bus_port)
         wait_for(
             lambda: all(node.peers == self._addresses for node in self._nodes()),
-            "the introduction of all members of the Redis Cluster",
+            "all members of the Redis Cluster to know each other",
         )
 
     def _assign_replicas(self) -> None:
@@ -196,7 +199,7 @@ class RedisCluster(ServerGroup[Redis]):
                 client.execute_command("CLUSTER REPLICATE", ids[master])
 
     def _nodes(self) -> list[Node]:
-        """Those that can be asked."""
+        """The members that can answer now."""
         nodes = []
         for member in reachable(self.members):
             with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
@@ -230,7 +233,7 @@ def _serves(member: Redis) -> bool:
         return (
             cluster["cluster_state"] == "ok"
             and int(cluster["cluster_slots_ok"]) == REDIS_CLUSTER_HASH_SLOTS
-            # A master has no such field.
+            # Masters do not have this field.
             and client.info("replication").get("master_link_status", "up") == "up"
         )
 
@@ -242,7 +245,7 @@ def _migrate_arguments(target: Redis, keys: Sequence[str]) -> list[str | int]:
 
 
 def _set_slot(client: redis.Redis, slot: int, *change: str) -> None:
-    """After a failover some members learn later than others who is a master now."""
+    """CLUSTER SETSLOT, retried: after a failover some members learn of the new master later."""
     deadline = time.monotonic() + AGREEMENT_S
     while True:
         try:

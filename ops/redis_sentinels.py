@@ -1,4 +1,4 @@
-"""Real Redis Sentinels on this machine, with the servers that they watch over."""
+"""Real Redis Sentinels on this machine, with the servers that they monitor."""
 
 import contextlib
 import re
@@ -15,14 +15,14 @@ from ops.server_groups import ServerGroup, kept_ports, reachable, wait_for
 from ops.servers import EVERYBODY, HOST, Access, Redis, RedisProcess
 
 SERVICE = "tickets"
-"""What the Sentinels call the master and its replicas."""
+"""The name of the monitored master in the Sentinels."""
 QUORUM = 2
 SERVERS = ("redis-1", "redis-2", "redis-3")
 SENTINELS = ("sentinel-1", "sentinel-2", "sentinel-3")
 
 
 class Sentinel(RedisProcess):
-    """Keeps in ``config_path`` what it knows and what it was told."""
+    """A Sentinel, which rewrites its configuration at ``config_path`` when something changes."""
 
     def __init__(
         self,
@@ -47,11 +47,12 @@ class Sentinel(RedisProcess):
 
 
 class RedisSentinels(ServerGroup[RedisProcess]):
-    """A master, its two replicas, and three Sentinels that replace the master when it is away.
+    """A master, its two replicas, and three Sentinels that replace the master when it is down.
 
-    ``down_after_ms`` is how long it must not answer for that; ``failover_timeout_ms`` is for each
-    step, and a failed failover is tried again after twice as long. A ``state_dir`` keeps those of
-    its first start. ``access`` is that of the servers; the Sentinels have its TLS and no password.
+    The master counts as down when it has not answered for ``down_after_ms``. Each step of a
+    failover may take ``failover_timeout_ms``; a failed one is tried again after twice as long. Both
+    are stored in ``state_dir`` at its first start. ``access`` is for the servers; the Sentinels use
+    its TLS but no password.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
 
     @property
     def master(self) -> Redis:
-        """The one that most Sentinels name. Raises ProcessFailed when they do not agree."""
+        """The master according to a quorum of Sentinels. Raises ProcessFailed without one."""
         for master, sentinels in Counter(self._named_masters()).items():
             if sentinels >= QUORUM:
                 return master
@@ -116,7 +117,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         return [server for server in self.servers if server is not master]
 
     def failover(self) -> Redis:
-        """As planned, by ``SENTINEL FAILOVER``. Returns the new master."""
+        """A planned failover, by ``SENTINEL FAILOVER``. Returns the new master."""
         former = self.master
 
         def is_accepted() -> bool:
@@ -124,7 +125,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
                 try:
                     client.execute_command("SENTINEL FAILOVER", SERVICE)
                 except redis.ResponseError:
-                    # One is under way, or no replica is known to be good enough yet.
+                    # A failover is under way, or no replica is known to be suitable yet.
                     return False
             return True
 
@@ -132,10 +133,10 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         return self.new_master(former)
 
     def new_master(self, former: Redis) -> Redis:
-        """Wait for the server that takes the place of a master which was killed, or hangs."""
+        """Wait until a killed or hung master has been replaced. Returns the new master."""
 
         def successor() -> Redis | None:
-            # All that can be asked, and not most of them: a client believes the first that answers.
+            # All reachable Sentinels, not a majority: a client trusts the first that answers.
             named = set(self._named_masters())
             if len(named) != 1 or former in named:
                 return None
@@ -156,7 +157,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         )
 
     def _named_masters(self) -> list[Redis]:
-        """By each Sentinel that can be asked."""
+        """The master according to each Sentinel that answers."""
         servers = {str(server.port): server for server in self.servers}
         named = []
         for sentinel in reachable(self.sentinels):
@@ -173,8 +174,8 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         return self._state_dir / f"{name}.conf"
 
     def _write_first_configuration(self) -> None:
-        """Who replicates from whom, and whom the Sentinels know. From then on each writes down
-        what becomes of that."""
+        """Write who replicates from whom, and whom the Sentinels know. From then on each server
+        updates its own file."""
         ids = {name: secrets.token_hex(20) for name in SENTINELS}
         first, *others = self.servers
         for server in self.servers:
@@ -192,7 +193,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
                     f"sentinel auth-user {SERVICE} {self._access.username}",
                     f'sentinel auth-pass {SERVICE} "{_escaped(self._access.password)}"',
                 ]
-            # They would find each other, after some seconds.
+            # Without these lines they would need some seconds to find each other.
             lines += [
                 f"sentinel known-replica {SERVICE} {HOST} {replica.port}" for replica in others
             ]
@@ -205,7 +206,7 @@ class RedisSentinels(ServerGroup[RedisProcess]):
 
 
 def _role(server: Redis) -> str | None:
-    """None while it cannot be asked, or has not yet what its master has."""
+    """``master`` or ``replica``; None while the server does not answer, or is not in sync."""
     with server.client() as client:
         try:
             replication = client.info("replication")
@@ -227,7 +228,7 @@ def _knows_everybody(sentinel: Sentinel) -> bool:
 
 
 def _escaped(text: str) -> str:
-    """As redis.conf has it between quotation marks."""
+    """Escaped for redis.conf, where it is between quotation marks."""
     return re.sub(r'(["\\])', r"\\\1", text)
 
 

@@ -1,7 +1,7 @@
-"""What ``make run`` runs (``python -m ops.run``): the stack until Ctrl-C, with its state in
-``var/``, so that another run finds the bookings of this one.
+"""``make run`` (``python -m ops.run``): run the whole stack until Ctrl-C. Its state is in ``var/``,
+so that the next run has the bookings of this one.
 
-Settings are those of the environment and ``.env``, less what a shell has kept of a former run.
+Settings come from the environment and ``.env``, without what a shell still has from an earlier run.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ DEFAULT_PORT = 8080
 LOG_PATH = STATE_DIR / "logs" / "run.log"
 
 LOCK_TIMEOUT_S = 5
-"""Servers of a run that was killed need a moment to end."""
+"""The servers of a killed run need a moment to end."""
 LOCK_INTERVAL_S = 0.25
 
 
@@ -38,7 +38,8 @@ class CannotRun(Exception):
 
 def say(line: str = "", terminal: TextIO = sys.stdout) -> None:
     print(line, file=terminal, flush=True)
-    # A run in the background has no terminal. Before the first start there is no such folder.
+    # The log too, because a run in the background has no terminal. Before the first start its
+    # folder does not exist.
     with contextlib.suppress(OSError), LOG_PATH.open("a") as log:
         print(line, file=log)
 
@@ -63,8 +64,8 @@ def port_of_nginx() -> int:
 
 @contextlib.contextmanager
 def only_run(lock_path: Path) -> Iterator[int]:
-    """Hold the lock of this folder's state; gives its file descriptor. Raises CannotRun when
-    another run has it."""
+    """Hold the lock of this folder's state; yields its file descriptor. Raises CannotRun when
+    another run holds it."""
     lock_path.parent.mkdir(parents=True, exist_ok=True)
     with lock_path.open("a") as lock:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
@@ -102,8 +103,8 @@ def run() -> None:
         forget_run_settings(os.environ, STATE_DIR)
         environment()
         port = port_of_nginx()
-        # Whoever has the state open holds the lock too: as long as a server of a killed run is
-        # left, no other run starts a second one on the same files.
+        # Every server inherits the lock: as long as a server of a killed run is left, no other run
+        # starts a second one on the same files.
         stack = Stack(STATE_DIR, say=say, keep_open=[lock_fd])
         try:
             stack.start(port)
@@ -121,13 +122,13 @@ def run() -> None:
 
 
 def main() -> int:
-    # SIGTERM and a closed terminal stop things as Ctrl-C does; and Ctrl-C does it too when a
-    # shell script started this in the background, which ignores SIGINT.
+    # SIGTERM and a closed terminal stop everything, like Ctrl-C. SIGINT is set too: a shell script
+    # that starts this in the background makes it ignore SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         if "MAKELEVEL" in os.environ:
-            # A killed `make run` must not leave this behind.
+            # If make is killed, this must end too.
             die_with_parent(signal.SIGTERM)
         run()
     except KeyboardInterrupt:
@@ -136,7 +137,7 @@ def main() -> int:
     except BadSettings as error:
         print(f"settings: {error}", file=sys.stderr)
     except CannotRun as error:
-        # Not into the log, which may be that of another run.
+        # Not to the log, which may belong to another run.
         print(error, file=sys.stderr)
     except ProcessFailed as error:
         say(str(error), sys.stderr)
@@ -146,7 +147,7 @@ def main() -> int:
 
 
 def in_words(error: OSError) -> str:
-    """Of a file of ours that cannot be read or written."""
+    """A message for a file that cannot be read or written."""
     if error.errno == errno.ENOSPC:
         return f"{no_space(error.filename or STATE_DIR)}."
     return f"{error.filename}: {error.strerror}." if error.filename else str(error)

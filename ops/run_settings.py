@@ -1,7 +1,8 @@
-"""``var/environment``: the settings of the last ``make run``, for commands beside it.
+"""``var/environment``: the settings of the last ``make run``, for commands that use its servers.
 
-A shell can source the file, and then keeps the ports of that run when the next one has others. So
-the file also says which values ``make run`` made up: those are never taken for the user's own.
+A shell that has sourced the file still has the ports of that run when the next run has others. So
+the file also lists the values that ``make run`` generated, and those are never mistaken for the
+user's.
 """
 
 import fcntl
@@ -18,14 +19,14 @@ LOCK_NAME = "run.lock"
 FILE_NAME = "environment"
 
 MADE = "TICKETS_MADE_SETTINGS"
-"""Names and digests of the values that no user has set. Digests, because a value that the user sets
-afterwards, in the same shell, counts."""
+"""Names and digests of the generated values. With digests, because a value that the user sets later
+in the same shell is the user's."""
 
 
 def write_run_settings(
     state_dir: Path, settings: Mapping[str, str], given: Mapping[str, str]
 ) -> None:
-    """``given`` is the user's environment; what differs from it was made up."""
+    """``given`` is the user's environment; settings that differ from it count as generated."""
     made = (name for name, value in settings.items() if value != given.get(name))
     lines = {**settings, MADE: " ".join(f"{name}:{_digest(settings[name])}" for name in made)}
     write_private(
@@ -35,7 +36,7 @@ def write_run_settings(
 
 
 def read_run_settings(state_dir: Path) -> dict[str, str]:
-    """Empty when nothing has run there. Raises OSError."""
+    """The settings of the last run by name; empty when there was none. Raises OSError."""
     try:
         text = (state_dir / FILE_NAME).read_text()
     except FileNotFoundError:
@@ -45,7 +46,7 @@ def read_run_settings(state_dir: Path) -> dict[str, str]:
 
 
 def is_running(state_dir: Path) -> bool:
-    """Whether a run, or a server that a killed run left behind, has the lock of that folder."""
+    """Whether the folder's lock is held, by a run or by a server that a killed run left behind."""
     try:
         with (state_dir / LOCK_NAME).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -57,9 +58,9 @@ def is_running(state_dir: Path) -> bool:
 
 
 def forget_run_settings(environ: MutableMapping[str, str], state_dir: Path) -> None:
-    """Take out of ``environ`` what a shell has from a former run, of whichever folder. A key of the
-    payment gateway stays when the gateway's address is the user's: the key of every sandbox is the
-    same, and whoever names a sandbox gives it too."""
+    """Remove from ``environ`` the values that a shell still has from an earlier run, of any folder.
+    The key of the payment gateway stays if the gateway's address is the user's: all sandboxes have
+    the same key, so a user who names one has set it too."""
     given = dict(environ)
     for source in (given, read_run_settings(state_dir)):
         for entry in source.get(MADE, "").split():

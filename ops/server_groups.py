@@ -1,8 +1,8 @@
-"""Several servers that serve as one, as children of this process.
+"""Groups of servers that work together, as children of this process.
 
-Members keep their ports from run to run, since servers that know each other remember each other by
-address: ``ports.json`` in the state folder has them. A port that somebody else has by then is
-replaced there and in what the members remember.
+Members store each other's addresses, so they keep their ports from run to run, in ``ports.json`` in
+the state folder. A port that another program uses by then is replaced there and in the members'
+files.
 """
 
 import json
@@ -18,22 +18,22 @@ from ops.servers import HOST, Server
 PORTS_FILE = "ports.json"
 
 GROUP_TIMEOUT_S = 60
-"""For what takes a few seconds on a quiet machine."""
+"""For steps that take a few seconds on an idle machine."""
 
 Member = TypeVar("Member", bound=Server)
 Found = TypeVar("Found")
 
 
 class ServerGroup(Generic[Member]):
-    """``members`` by name. They start and stop together; each can be killed, hung and started
-    again by itself. ``url`` is what the application connects to."""
+    """Servers that start and stop together; ``group[name]`` is one of them. Each can also be
+    killed, hung and started again by itself. ``url`` is the address for the application."""
 
     url: str
     members: Sequence[Member]
 
     def start(self) -> Self:
-        """Start what does not run, and wait until the whole serves. Raises ProcessFailed; all
-        members are gone then."""
+        """Start the members that do not run, and wait until the group serves. Raises ProcessFailed,
+        after all members were killed."""
         try:
             for member in self.members:
                 if not member.running:
@@ -47,15 +47,15 @@ class ServerGroup(Generic[Member]):
         return self
 
     def form(self) -> None:
-        """Make members that have just started one. Raises ProcessFailed."""
+        """Join the members that have just started into a group. Raises ProcessFailed."""
         self.wait_until_whole()
 
     def is_whole(self) -> bool:
-        """Whether each member runs, knows its place, and has what it replicates."""
+        """Whether each member runs, has its role, and has replicated its data."""
         raise NotImplementedError
 
     def wait_until_whole(self) -> None:
-        """Raises ProcessFailed when they are not within GROUP_TIMEOUT_S."""
+        """Raises ProcessFailed when the group is not whole within GROUP_TIMEOUT_S."""
         wait_for(self.is_whole, f"{', '.join(member.name for member in self.members)} as one")
 
     def stop(self) -> None:
@@ -77,23 +77,25 @@ class ServerGroup(Generic[Member]):
 
 
 def reachable(members: Iterable[Member]) -> Iterator[Member]:
-    """Those that can be asked."""
+    """The members that can answer now."""
     return (member for member in members if member.running and not member.hangs)
 
 
 def wait_for(condition: Callable[[], Found | None], what: str) -> Found:
-    """What ``condition`` gives when that is true. Raises ProcessFailed when it takes too long."""
+    """Poll ``condition`` until it is true, and return its value. Raises ProcessFailed after
+    GROUP_TIMEOUT_S."""
     deadline = time.monotonic() + GROUP_TIMEOUT_S
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise ProcessFailed(f"Waited {GROUP_TIMEOUT_S} s in vain for {what}.")
+            raise ProcessFailed(f"Gave up after waiting {GROUP_TIMEOUT_S} s for {what}.")
         time.sleep(POLL_INTERVAL_S)
     return found
 
 
 def kept_ports(state_dir: Path, names: Sequence[str], remembered_in: str) -> dict[str, int]:
-    """A port for each name, as in the last run where nobody else has it now. ``remembered_in`` is
-    the pattern of the files below ``state_dir`` in which members note each other's addresses."""
+    """A port for each name: that of the last run, unless another program uses it now.
+    ``remembered_in`` is a pattern for the files below ``state_dir`` in which the members store each
+    other's addresses."""
     path = state_dir / PORTS_FILE
     former: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     ports: dict[str, int] = {}

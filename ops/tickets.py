@@ -1,7 +1,7 @@
-"""``./tickets COMMAND``: the application's commands, as ``flask --app wsgi COMMAND`` has them.
+"""``./tickets COMMAND``: the same commands as ``flask --app wsgi COMMAND``.
 
-While ``make run`` runs in this folder they have its settings, otherwise those of the environment
-and ``.env``, like any process. What the environment names explicitly wins over both.
+While ``make run`` runs in this folder they use its settings, otherwise those of the environment and
+``.env``, like any process. A variable that is set in the environment always wins.
 """
 
 import os
@@ -18,7 +18,7 @@ from sidecar.settings import BadSettings, environment
 from web import __version__
 
 REQUIRED = ("SECRET_KEY", "STRIPE_API_KEY")
-"""Whoever has a system of their own has set these: they have no defaults."""
+"""Settings without a default: they are set wherever TicketS runs without ``make run``."""
 
 WITHOUT_SERVERS = ["tickets", "verify"]
 
@@ -28,7 +28,7 @@ with_version = click.version_option(
 
 
 class NotRunning(Exception):
-    """There is nothing that the command could ask; the message says what to do."""
+    """There are no servers that the command could use; the message says what to do."""
 
 
 def settle_environment(
@@ -60,7 +60,8 @@ def settle_environment(
 
 
 def in_words(error: OSError) -> str:
-    """Of a file with the run's settings. They have its keys, so that nobody else may read them."""
+    """A message for a file with the settings of a run. It has secret keys, so only its owner may
+    read it."""
     if isinstance(error, PermissionError):
         return (
             f"{error.filename}: {error.strerror}; only the user who ran `make run` can use its "
@@ -71,7 +72,7 @@ def in_words(error: OSError) -> str:
 
 def main() -> None:
     if sys.argv[1:] == ["--version"]:
-        # Before there are any settings.
+        # Works without any settings.
         with_version(click.Command("tickets")).main()
     try:
         settle_environment(os.environ, STATE_DIR, sys.argv[1:])

@@ -1,1 +1,1 @@
-"""nginx's configuration: its templates, and what fills them in."""
+"""nginx's configuration: the templates, and the code that fills them in."""

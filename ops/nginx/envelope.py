@@ -1,19 +1,19 @@
-"""How often nginx lets a client ask: a coarse envelope around the application's exact limit.
+"""nginx's limits for a client: a coarse envelope around the application's exact limit.
 
 The application admits at most ``limit`` requests in any window. nginx counts with a leaky bucket:
 each request adds one, ``rate`` of them drain in a second, and above ``burst`` it refuses. A client
-that keeps the exact rule sends at most ``limit * (1 + T / window)`` requests in any stretch of T
-seconds. The network may hold some back and deliver them with later ones, at most STALL_S of
-them: what arrives in T seconds was sent in T + STALL_S. So a bucket that drains ``limit / window``
-overflows for nobody who keeps the rule when it has room for ``limit * (1 + STALL_S / window)``.
+that keeps the exact limit sends at most ``limit * (1 + T / window)`` requests in any T seconds. The
+network may delay requests by up to STALL_S and deliver them together with later ones, so those that
+arrive in T seconds were sent in T + STALL_S seconds. Therefore a bucket that drains ``limit /
+window`` a second never overflows for such a client if it holds ``limit * (1 + STALL_S / window)``.
 
-The same says how many requests can be under way at once. An answer comes within ANSWER_S, so those
-that wait for one were sent in the last ANSWER_S + STALL_S seconds: with ten a second 790. Only
+The same argument bounds the requests under way at once. An answer comes within ANSWER_S, so the
+requests without one were sent in the last ANSWER_S + STALL_S seconds: 790 at ten a second. Only
 payments can take that long, and they have a limit of their own, so there is room for bodies and
-answers on slow networks. All people behind one address, a telephone network's too, share the ten
-requests a second, and so they share this. A page comes with FILES_A_PAGE files that are not counted
-by rate; a slow network needs FILE_S for them: 1600 at once, when ten people a second come for the
-first time. The browser of one person has 6 connections, or one with some dozen requests on it.
+answers on slow networks. All people behind one address, such as a mobile network's, share the ten
+requests a second, and so they share this bound. A page loads FILES_A_PAGE files, which the rate
+does not count; on a slow network they take FILE_S: 1600 at once, when ten people a second come for
+the first time. One person's browser has 6 connections, or one with a few dozen requests on it.
 """
 
 import math
@@ -26,21 +26,21 @@ STALL_S = 3
 """A segment that is lost twice is sent again after one second and after two more (RFC 6298)."""
 
 ANSWER_S = 75
-"""nginx waits no longer for the application (proxy.conf.j2)."""
+"""How long nginx waits for the application (proxy.conf.j2)."""
 
 FILE_S = 12
-"""60 kB at 40 kbit/s, what an overcrowded mobile network leaves to each."""
+"""60 kB at 40 kbit/s, the share of one client in an overcrowded mobile network."""
 
 MAX_AT_ONCE = 65_535
-"""nginx counts no further, and does not start with a larger number."""
+"""nginx's maximum: it does not start with a larger number."""
 
 DRAIN_FACTOR = 2
-"""nginx rounds the rate down and its clock to the turn of its event loop."""
+"""A margin: nginx rounds the rate down, and its clock to the start of an event loop iteration."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """``limit`` requests in any ``window_s`` seconds is what the application counts exactly."""
+    """Around the application's exact limit of ``limit`` requests in any ``window_s`` seconds."""
 
     limit: int
     window_s: int
@@ -55,7 +55,7 @@ class Envelope:
 
     @property
     def rate_text(self) -> str:
-        """As nginx takes it: a whole number a second, or a minute when that is less than one."""
+        """In nginx's syntax: a whole number a second, or a minute if that is less than one."""
         drain_per_s = DRAIN_FACTOR * self.limit / self.window_s
         if drain_per_s >= 1:
             return f"{math.ceil(drain_per_s)}r/s"
@@ -74,13 +74,13 @@ class Envelope:
         return min(FILES_A_PAGE * self._sent_in(FILE_S + STALL_S), MAX_AT_ONCE)
 
     def _sent_in(self, seconds: float) -> int:
-        """The most requests of a client that keeps the exact rule."""
+        """The most requests of a client that keeps the exact limit."""
         return math.ceil(self.limit * (1 + seconds / self.window_s))
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """Of a refusal, like the application's (draft-ietf-httpapi-ratelimit-headers): nothing
-        left, and one more after the share of the window that one request has."""
+        """The headers of a refusal, as in the application (draft-ietf-httpapi-ratelimit-headers):
+        no request is left, and the next is allowed after ``window_s / limit`` seconds."""
         wait_s = math.ceil(self.window_s / self.limit)
         return (
             ("Retry-After", str(wait_s)),

@@ -1,7 +1,7 @@
-"""The host names and addresses that nginx is told, checked before they are in its configuration.
+"""Check the host names and addresses that go into nginx's configuration.
 
-nginx itself takes nearly anything for a name and then never matches it, and says of a bad address
-only that the host was not found.
+nginx itself accepts almost anything as a name, which then never matches, and reports a bad address
+only as a host that was not found.
 """
 
 import re
@@ -16,7 +16,8 @@ UNIX = "unix:"
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-"""Of an upstream: more than a name on the Internet may have, for a container's may have "_"."""
+"""The host of an upstream: more than names on the Internet allow, because a container's may have
+"_"."""
 
 _SOCKET_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 
@@ -148,7 +149,7 @@ def _punycode(name: str) -> str:
 
 
 def _better(name: str) -> str:
-    """What to give instead, when that is a good name."""
+    """A suggestion for the message, if ``name`` is valid; else empty."""
     with suppress(ValueError):
         return f"; give {_server_name(name)}" if name else ""
     return ""

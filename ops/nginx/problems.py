@@ -1,6 +1,6 @@
-"""The errors that nginx makes by itself, in the shape of the application's: RFC 9457 problems for
-programs, and for people a page. What the application says too has its words from there
-(web/http/problems.py, problem_words.py)."""
+"""nginx's own errors in the form of the application's: RFC 9457 problems for programs, and pages
+for people. Texts that the application has too are taken from there (web/http/problems.py,
+problem_words.py)."""
 
 import json
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ from web.http.problems import seat_taken, sold_out
 Headers = tuple[tuple[str, str], ...]
 
 PROBLEMS_PATH = "/.problems/"
-"""Where nginx keeps them; reachable for nginx itself only."""
+"""The path below which nginx has them; internal, so clients cannot request it."""
 
 PAGE_SUFFIX = ".html"
-"""Of the path of a problem as a page."""
+"""The suffix of the path of a problem's page."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``nginx_statuses`` are the numbers under which nginx knows the error: beyond the registered
-    ones its private ones, such as 494. Without any, something else decides for this problem.
-    A header's value may be a variable of nginx's, ``$allowed_methods``. ``extra`` are further
-    members; where there are some, they and ``detail`` may have variables in them. ``page`` is for
-    people; only programs meet a problem without. ``name`` is for a second problem with the same
-    code.
+    """``nginx_statuses`` are nginx's statuses for the error, including private ones such as 494;
+    without any, the configuration names the problem's path. A header's value may be a variable of
+    nginx, such as ``$allowed_methods``. ``extra`` are further members of the JSON; if there are
+    any, they and ``detail`` may contain variables. ``page`` is the text for people; without it only
+    programs can get the problem. ``name`` replaces the code in the path, for a second problem with
+    the same code.
     """
 
     code: str
@@ -70,7 +70,7 @@ class Problem:
 
 
 def of_application(problem: ApplicationProblem, headers: Headers = ()) -> Problem:
-    """One that the application makes as well, and only programs meet here."""
+    """A problem that the application has too, and that only programs can get from nginx."""
     title = HTTPStatus(problem.status).phrase
     return Problem(
         problem.code, problem.status, title, problem.detail, headers=headers, extra=problem.extra
@@ -82,24 +82,24 @@ RETRY_SOON = (("Retry-After", "1"),)
 UPSTREAM_FAILURE_STATUSES = (502, 503, 504)
 
 NEVER_HERE = {
-    **dict.fromkeys((301, 302, 303, 307, 308), "leads elsewhere; nobody reads what else it says"),
-    401: "asks for a password: auth_basic and auth_request, which are not used",
-    402: "nothing in nginx says it",
-    406: "nothing in nginx says it",
-    407: "asks for a proxy's password: nginx is no forward proxy",
-    408: "nginx hangs up on a slow client without a word",
-    409: "WebDAV, which is not used; the application's own passes as it is",
-    410: "nothing in nginx says it",
+    **dict.fromkeys((301, 302, 303, 307, 308), "a redirect, whose body nobody reads"),
+    401: "only auth_basic and auth_request answer it, which are not used",
+    402: "nothing in nginx answers it",
+    406: "nothing in nginx answers it",
+    407: "for a proxy's password: nginx is not a forward proxy",
+    408: "nginx closes the connection of a slow client without an answer",
+    409: "WebDAV, which is not used; the application's own passes unchanged",
+    410: "nothing in nginx answers it",
     411: "WebDAV, which is not used",
-    415: "WebDAV and images, which are not used; the application's own passes as it is",
-    416: "parts of an answer are not sent (client_limits.conf.j2)",
-    495: "no client is asked for a certificate",
-    496: "no client is asked for a certificate",
-    498: "nothing in nginx says it",
+    415: "WebDAV and images, which are not used; the application's own passes unchanged",
+    416: "ranges are ignored (client_limits.conf.j2)",
+    495: "client certificates are not used",
+    496: "client certificates are not used",
+    498: "nothing in nginx answers it",
     507: "WebDAV, which is not used",
 }
 """The other statuses for which nginx has a page of its own (ngx_http_special_response.c), and why
-none of these is ever seen here. Whoever uses a further module of nginx: look here first."""
+clients never get one. Check this list when you start to use another module of nginx."""
 
 UNAVAILABLE = Problem(
     "unavailable",
@@ -141,7 +141,7 @@ HTTPS_REQUIRED = Problem(
 
 CROSS_SITE_REQUEST = of_application(cross_site.REFUSED)
 
-# 403: a file that may not be read, or a link out of the folder.
+# 403: a file that nginx may not read, or a symbolic link.
 NOT_FOUND = Problem(
     "not_found",
     404,
@@ -171,10 +171,10 @@ RATE_LIMITED = Problem(
 """envelope.py has its headers."""
 
 ENVELOPE_STATUS = 471
-"""What limit_req answers where the application's own 429 must pass."""
+"""The status of limit_req where the application's own 429 must pass unchanged."""
 
 AT_ONCE_STATUS = 472
-"""What limit_conn answers."""
+"""The status of limit_conn."""
 
 TOO_MANY_AT_ONCE = Problem(
     RATE_LIMITED.code,
@@ -187,7 +187,7 @@ TOO_MANY_AT_ONCE = Problem(
 )
 """envelope.py has its headers."""
 
-# With nginx's variables for the names of what was asked for.
+# With nginx's variables for the names in the request's path.
 OWN_RATE_LIMIT: Headers = (("RateLimit", "$own_rate_limit"),)
 SEAT_TAKEN = of_application(seat_taken(["$hold_seat"]), OWN_RATE_LIMIT)
 SOLD_OUT = of_application(sold_out("$hold_section", "$hold_quantity"), OWN_RATE_LIMIT)
@@ -214,7 +214,7 @@ PROBLEMS = (
         (("Allow", "$allowed_methods"),),
         page=NOTHING_THERE,
     ),
-    # Of files and of what nginx keeps: the application takes no conditions but If-None-Match.
+    # For files and cached answers: the application supports no condition except If-None-Match.
     Problem(
         "precondition_failed",
         412,

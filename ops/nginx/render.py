@@ -60,12 +60,12 @@ WEB_DIR = Path(__file__).resolve().parent.parent.parent / "web"
 """The folder of ``static/``."""
 
 UPSTREAM_KEEPALIVE_S = 2
-"""gunicorn.conf.py's keepalive is longer. A worker that stops waits so long for nginx to close its
-idle connections (web/http_server/worker.py)."""
+"""Shorter than keepalive in gunicorn.conf.py. A worker that stops waits this long for nginx to
+close its idle connections (web/http_server/worker.py)."""
 
 UPSTREAM_MAX_FAILS = 3
 UPSTREAM_FAIL_TIMEOUT_S = 5
-"""nginx counts whole seconds, so up to one more."""
+"""Up to a second longer in practice: nginx counts whole seconds."""
 
 NEXT_UPSTREAM_TIMEOUT_S = 5
 """After this time no further host is tried for a request."""
@@ -73,28 +73,29 @@ NEXT_UPSTREAM_TIMEOUT_S = 5
 LISTEN_BACKLOG = 4096
 
 CLIENT_TIMEOUT_S = 10
-"""For a client that stops in the middle."""
+"""For a client that stops in the middle of a request or an answer."""
 
 DEFAULT_RATE = parse_rate(DEFAULT_RATE_LIMIT)
 
 KEEPALIVE_REQUESTS = 1000
-"""A browser's connection; it also bounds what one HTTP/2 connection can start."""
+"""For browsers; it also bounds how many streams an HTTP/2 connection can open."""
 PROXY_KEEPALIVE_REQUESTS = 10_000
-"""A connection that carries many buyers: a proxy in front, or a load generator. nginx frees what it
-remembers of each request's address (13 bytes) only when the connection ends."""
+"""For a connection that carries many buyers, of a proxy in front or a load generator. Bounded
+because nginx frees the memory of each request's address (13 bytes) only when the connection
+ends."""
 
 MAP_MIN_USES = 100
-"""Requests for one seat map in one second that the application answers, each with the map of that
-moment; then nginx keeps it for the others. As many as ten clients may ask."""
+"""This many requests for a seat map in one second are answered by the application, each with the
+current map; then nginx keeps the last one for the others. As many as ten clients may make."""
 
 HEROKU_SOCKET = "/tmp/nginx.socket"
-"""Where the buildpack's documents say that the application listens (WEB_SOCKET)."""
+"""Where the application listens (WEB_SOCKET), according to the buildpack's documentation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """What one rendering says to the templates, by the names that they have for it. A path may be
-    an expression that somebody else fills in."""
+    """The variables of a rendering, under their names in the templates. A path may also be an
+    expression that the platform fills in."""
 
     name: str
     http_listen: Sequence[str]
@@ -141,8 +142,8 @@ def local(
 ) -> str:
     """For one developer's machine: everything in ``state_dir``, errors to standard error.
 
-    X-Forwarded-For is believed from loopback, so that a load generator can play many clients.
-    ``listen`` and ``upstreams`` are ``host:port``. What nginx keeps is in ``cache_dir`` and in a
+    X-Forwarded-For is trusted from loopback, so that a load generator can play many clients.
+    ``listen`` and ``upstreams`` are ``host:port``. nginx's caches are in ``cache_dir`` and in a
     folder beside it; this and ``access_log`` are by default below ``state_dir``. ``rate`` is the
     application's RATE_LIMIT, ``allowed_origins`` its ALLOWED_ORIGINS, read by ``parse_origins``.
     Raises ValueError.
@@ -152,7 +153,7 @@ def local(
         Rendering(
             name="local",
             http_listen=[names.listen(listen)],
-            # The address bar's port is nginx's own here, and links have to keep it.
+            # Links must contain nginx's port, which is not the default here.
             host_header="$host:$server_port",
             trusted=_proxy_networks(["loopback"]),
             upstreams=upstreams,
@@ -166,7 +167,7 @@ def local(
             pid_path=state_dir / "nginx.pid",
             access_log=(access_log or state_dir / "access.log").resolve(),
             error_log="stderr",
-            # As root the workers stay root: nobody else may be able to enter the folder.
+            # As root, the workers stay root: other users may not be able to enter the folder.
             user="root" if os.geteuid() == 0 else None,
         )
     )
@@ -188,14 +189,15 @@ def server(
     acme_dir: Path = Path("/var/www/acme"),
     root: Path = Path("/"),
 ) -> str:
-    """For a host of its own, with Debian's user and with its folders below ``root``. Buyers reach
-    it by any of ``server_names``, and a certificate is for all of them.
+    """For a host of its own, with Debian's user, and Debian's folders below ``root``. Buyers reach
+    it by any of ``server_names``; a certificate must be valid for all of them.
 
-    With a certificate it speaks https, and http only to send buyers there; without one it speaks
-    http to the proxy in front that has the certificate, and must know that. ``trusted`` are the
-    networks of the proxies in front, or names that ``parse_networks`` knows; none when nginx is the
-    first that a buyer meets. ``hops`` is 1 to take what the proxy in front has seen for the client
-    whatever its network. Raises ValueError, also for a network that is the whole Internet.
+    With a certificate nginx serves https, and http only to redirect buyers there. Without one it
+    serves http to a proxy in front that has the certificate, and ``trusted`` must name that proxy.
+    ``trusted`` are networks of proxies in front, or names that ``parse_networks`` knows; none when
+    buyers connect to nginx directly. With ``hops=1`` the client is the address that connected to
+    the proxy in front, whatever its network. Raises ValueError, also for a network that is the
+    whole Internet.
     """
     networks = _proxy_networks(trusted, hops)
     tls = certificate is not None
@@ -208,7 +210,7 @@ def server(
         raise ValueError("give a certificate and its key, or trust the proxy in front that has one")
     for path in (certificate, certificate_key):
         if path is not None and not path.is_absolute():
-            # nginx would look for it beside its own configuration.
+            # nginx would look for it in the folder of its configuration.
             raise ValueError(f"{path}: give the full path that it has on nginx's host")
     log_dir = root / "var/log/nginx"
     return _render(
@@ -216,7 +218,7 @@ def server(
             name="server",
             http_listen=[names.listen(listen) for listen in http_listen],
             https_listen=[names.listen(listen) for listen in https_listen],
-            # nginx warns of a name that it has twice.
+            # nginx warns of a name that is listed twice.
             server_names=list(dict.fromkeys(taken)),
             host_header="$host",
             tls=tls,
@@ -232,7 +234,7 @@ def server(
             allowed_origins=allowed_origins,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS if networks else KEEPALIVE_REQUESTS,
             state_dir=root / "var/lib/nginx",
-            # In memory, and nobody but root can put a folder of that name there before nginx does.
+            # In memory, and only root can create a folder of that name there before nginx does.
             cache_dir=root / "run/tickets-kept",
             web_dir=web_dir.resolve(),
             pid_path=root / "run/nginx.pid",
@@ -250,7 +252,7 @@ def heroku(
     rate: Rate = DEFAULT_RATE,
     allowed_origins: Sequence[str] = (),
 ) -> str:
-    """``config/nginx.conf.erb`` of heroku-buildpack-nginx, which fills in what the dyno knows.
+    """``config/nginx.conf.erb`` of heroku-buildpack-nginx, which fills in the dyno's variables.
 
     ``trusted`` and ``hops`` are those of ``server``; with Cloudflare in front of the router both
     are trusted. The application listens on HEROKU_SOCKET. Raises ValueError.
@@ -269,17 +271,17 @@ def heroku(
             allowed_origins=allowed_origins,
             keepalive_requests=PROXY_KEEPALIVE_REQUESTS,
             foreground=True,
-            # A dyno sees all cores of its host, and has a share of them.
+            # Not "auto": a dyno sees all cores of its host, but has only a share of them.
             worker_processes='<%= ENV["NGINX_WORKERS"] || 4 %>',
             worker_connections='<%= ENV["NGINX_WORKER_CONNECTIONS"] || 4096 %>',
-            # As many as the platform allows.
+            # The platform's maximum.
             worker_rlimit_nofile=10_000,
             state_dir=Path("/tmp"),
             cache_dir='<%= File.writable?("/dev/shm") ? "/dev/shm" : "/tmp" %>/tickets-kept',
             # The buildpack starts nginx in the application's folder.
             web_dir="<%= Dir.pwd %>/web",
             pid_path="/tmp/nginx.pid",
-            # The buildpack hands on what is written there to the dyno's log.
+            # The buildpack copies these files to the dyno's log.
             access_log='<%= ENV["NGINX_ACCESS_LOG_PATH"] || "logs/nginx/access.log" %>',
             error_log='<%= ENV["NGINX_ERROR_LOG_PATH"] || "logs/nginx/error.log" %>',
         )
@@ -289,7 +291,7 @@ def heroku(
 def _render(rendering: Rendering) -> str:
     if not rendering.upstreams:
         raise ValueError("name at least one upstream")
-    environment = Environment(  # noqa: S701 - what it makes is no HTML; see _quoted
+    environment = Environment(  # noqa: S701 - the output is not HTML; see _quoted
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -344,7 +346,7 @@ def _render(rendering: Rendering) -> str:
 
 
 def _pages(environment: Environment) -> dict[str, object]:
-    """What makes a page of a problem, and the policy that lets it have its styles."""
+    """The function that renders a problem as a page, and the CSP that allows its style sheet."""
     style = " ".join((TEMPLATES / "problem_page.css").read_text().split())
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = environment.get_template("problem_page.html.j2")
@@ -383,14 +385,14 @@ def _proxy_networks(trusted: Sequence[str], hops: int | None = None) -> list[str
 
 
 def _is_here(upstream: str) -> bool:
-    """Whether the application believes nginx by its default."""
+    """Whether the application there trusts nginx by default, because it is on this machine."""
     if upstream.startswith(("unix:", "localhost:")):
         return True
     return is_trusted(upstream, parse_networks("loopback"))
 
 
 def _quoted(value: object) -> str:
-    """An argument in quotes; nginx has no way to write a literal dollar sign."""
+    """An argument in quotes. Raises ValueError for a dollar sign, which nginx cannot escape."""
     text = str(value)
     if "$" in text:
         raise ValueError(f"nginx cannot take a dollar sign: {text!r}")
@@ -398,7 +400,7 @@ def _quoted(value: object) -> str:
 
 
 def _quoted_words(text: str) -> str:
-    """Like _quoted, with nginx's variables in it."""
+    """Like _quoted, but may contain nginx's variables."""
     if re.search(r"['\\\n]|\$(?![a-z_])", text):
         raise ValueError(f"nginx cannot take a quote, backslash, line break or lone $: {text!r}")
     return f"'{text}'"
@@ -485,7 +487,7 @@ def main() -> None:
             said = f"{given.output}: {error.strerror}; nothing was written"
         else:
             said = f"{error.strerror}; what was printed is not whole"
-            # Python would try once more at its end, and print a traceback.
+            # Otherwise Python would flush once more at its exit, and print a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         parser.exit(1, f"{parser.prog}: {said}\n")
     for path in (vars(given).get("certificate"), vars(given).get("certificate_key")):

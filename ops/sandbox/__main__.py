@@ -1,4 +1,4 @@
-"""Run the payment sandbox; it prints with which settings the application asks it."""
+"""Run the payment sandbox. It prints the settings with which the application uses it."""
 
 from gevent import monkey
 
@@ -24,13 +24,13 @@ from ops.sandbox.rate_limit import RateLimit
 from ops.sandbox.webhooks import Webhooks
 
 STOP_TIMEOUT_S = 5
-"""Calls that were under way may end; the slowest card takes three seconds."""
+"""For calls under way to end; the slowest card takes three seconds."""
 
 KEY = f"{TEST_KEY_PREFIX}sandbox"
-"""Any key with this beginning will do."""
+"""Any key with this prefix works."""
 
 BACKLOG = 1024
-"""Connections that wait to be accepted: a sale opens with all its buyers at once."""
+"""Connections that may wait to be accepted: a sale opens with all its buyers at once."""
 
 
 def main() -> None:
@@ -45,8 +45,8 @@ def main() -> None:
         default=Path("var/sandbox.db"),
         help="SQLite file, made if missing; default %(default)s",
     )
-    parser.add_argument("--webhook-url", help="where to tell what has happened")
-    parser.add_argument("--webhook-secret", help="what the webhooks are signed with")
+    parser.add_argument("--webhook-url", help="where to send webhooks")
+    parser.add_argument("--webhook-secret", help="the secret that signs the webhooks")
     parser.add_argument(
         "--rate-limit",
         type=int,
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 class Handler(WSGIHandler):
-    """Gives the application the connection, to close it without an answer."""
+    """Gives the application the socket, so that it can close it without an answer."""
 
     def get_environ(self) -> WSGIEnvironment:
         environ = super().get_environ()
@@ -98,8 +98,8 @@ class Handler(WSGIHandler):
 
 
 class CallCounter:
-    """WSGI middleware that knows when no call is under way: the server itself either does not
-    wait for its connections when it stops, or waits for those too that clients keep for later."""
+    """WSGI middleware that knows when no call is under way. The server itself, when it stops,
+    either does not wait for its connections or also waits for idle ones."""
 
     def __init__(self, app: WSGIApplication):
         self._app = app
@@ -119,8 +119,8 @@ class CallCounter:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Connections inherit TCP_NODELAY from their listener. pywsgi sends headers and body in two
-    pieces, and without it the second waits 40 ms for the first to be acknowledged."""
+    """A listening socket whose connections inherit TCP_NODELAY: pywsgi sends headers and body
+    separately, and without it the body would wait 40 ms for an acknowledgement."""
     listener = socket.create_server((host, port), backlog=BACKLOG)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

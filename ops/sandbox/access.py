@@ -1,5 +1,5 @@
-"""What a call has to show before it is looked at: a secret test key, and an API version that
-exists. https://docs.stripe.com/api/authentication, https://docs.stripe.com/api/versioning"""
+"""The checks before every call: a secret test key, and an existing API version.
+https://docs.stripe.com/api/authentication, https://docs.stripe.com/api/versioning"""
 
 import re
 from datetime import date
@@ -9,18 +9,18 @@ from flask import request
 from ops.sandbox.errors import ApiError, invalid_request
 
 API_VERSION = "2026-10-28.endive"
-"""The one that the sandbox speaks, whichever version is asked for."""
+"""The version of all answers, whichever one is requested."""
 
 TEST_KEY_PREFIX = "sk_test_"
 PUBLISHABLE_KEY_PREFIX = "pk_"
 
 SHOWN_OF_KEY = 4
-"""Characters of a wrong key that its error ends with, as at Stripe: enough to know which key it
-was, not enough to use it."""
+"""How many last characters of a wrong key its error shows, as at Stripe: enough to recognise the
+key, not enough to use it."""
 
 _VERSION = re.compile(r"(\d{4}-\d\d-\d\d)\.[a-z]+")
-"""A day and the name of a major release. Stripe also takes its versions of before October 2024,
-which are a day alone; the sandbox does not, for it has none of their answers."""
+"""A day and the name of a major release. Stripe also accepts versions before October 2024, which
+are only a day; the sandbox does not, since it does not have their answers."""
 
 
 def require_test_key() -> None:
@@ -46,7 +46,7 @@ def require_test_key() -> None:
 
 
 def asked_version() -> str:
-    """Raises ApiError when the header Stripe-Version names none."""
+    """The API version of the request. Raises ApiError when Stripe-Version is not a version."""
     asked = request.headers.get("Stripe-Version", API_VERSION)
     match = _VERSION.fullmatch(asked)
     if match is None or not _is_day(match[1]):

@@ -1,4 +1,4 @@
-"""The HTTP side: what a call is given and what it is sent back."""
+"""The HTTP calls: their routes, parameters and answers."""
 
 import contextlib
 import secrets
@@ -38,15 +38,15 @@ REFUNDS = "/v1/refunds"
 
 OF_INTENT = ("latest_charge", "payment_method")
 OF_REFUND = ("charge", "payment_intent")
-"""What can be shown whole."""
+"""The fields that can be expanded."""
 
 DEFAULT_PAGE = 10
 MAX_PAGE = 100
 MAX_BODY_BYTES = 64 * 1024
-"""Fifty metadata values of full length and everything else fit in it."""
+"""Enough for fifty metadata values of maximum length and everything else."""
 
 CONNECTION = "ops.sandbox.connection"
-"""Where the server puts the socket of a request into its WSGI environment."""
+"""The key of a request's socket in its WSGI environment."""
 
 
 def create_app(
@@ -74,19 +74,20 @@ def create_app(
     app.register_blueprint(control_calls(faults))
     app.before_request(begin_call)
     app.register_error_handler(ApiError, lambda error: deliver(error.answer()))
-    app.register_error_handler(Dropped, hang_up)
+    app.register_error_handler(Dropped, close_connection)
     app.register_error_handler(HTTPException, lambda error: deliver(_http_error(error)))
     return app
 
 
-_TOLD_WHEN_CONFIRMED = {
+_EVENT_WHEN_CONFIRMED = {
     "requires_capture": "payment_intent.amount_capturable_updated",
     "succeeded": "payment_intent.succeeded",
 }
 
 
 class PaymentIntents:
-    """Each call validates, then executes; an effect checks everything before it writes."""
+    """Each call validates its parameters, then executes an effect, which checks before it
+    writes."""
 
     def __init__(self, ledger: Ledger, calls: Calls):
         self._ledger = ledger
@@ -138,8 +139,8 @@ class PaymentIntents:
         self._save(intent, payment_method)
         if declined:
             return declined.answer((Event("payment_intent.payment_failed", intent),))
-        told = _TOLD_WHEN_CONFIRMED.get(intent["status"])
-        events = (Event(told, intent),) if told else ()
+        event_type = _EVENT_WHEN_CONFIRMED.get(intent["status"])
+        events = (Event(event_type, intent),) if event_type else ()
         return json_answer(200, self._shown(intent, expands), events)
 
     def capture(self, intent_id: str) -> Answer:
@@ -199,7 +200,7 @@ class PaymentIntents:
         return self._ledger.payment_method(given, _now_s()) if given else None
 
     def _takes_s(self, given: str | None) -> float:
-        """How long charging takes, in seconds; nothing when it will be refused."""
+        """How long the charge takes, in seconds; 0 when it will be refused."""
         try:
             payment_method = self._payment_method(given)
         except ApiError:
@@ -270,7 +271,7 @@ class Refunds:
 
 
 def begin_call() -> None:
-    """Raises ApiError when the call need not be looked at."""
+    """Check the key and the version. Raises ApiError."""
     g.request_id = f"req_{secrets.token_hex(7)}"
     g.api_version = API_VERSION
     if not request.path.startswith(f"{CONTROL_PREFIX}/"):
@@ -278,9 +279,9 @@ def begin_call() -> None:
         g.api_version = asked_version()
 
 
-def hang_up(_: Dropped) -> Response:
-    """Close the connection; the response goes nowhere."""
-    # Whoever waited may have closed it first.
+def close_connection(_: Dropped) -> Response:
+    """Close the connection without an answer; the response that Flask needs is never sent."""
+    # The client may have closed it first.
     with contextlib.suppress(OSError):
         request.environ[CONNECTION].shutdown(socket.SHUT_RDWR)
     return Response(status=500)
@@ -301,8 +302,8 @@ def _list_answer(url: str, data: list[Intent] | list[Refund], has_more: bool) ->
 def _read_expansion(
     parameters: Parameters, expandable: tuple[str, ...], *, of_list: bool = False
 ) -> set[str]:
-    """Which fields are to be shown whole: https://docs.stripe.com/api/expanding_objects. Raises
-    ApiError for anything else."""
+    """The fields to expand: https://docs.stripe.com/api/expanding_objects. Raises ApiError for a
+    field that cannot be expanded."""
     wanted = parameters.array("expand") or ()
     prefix = "data." if of_list else ""
     for name in wanted:
@@ -330,7 +331,7 @@ def _read_window(parameters: Parameters) -> Window:
 
 
 def _read_created(parameters: Parameters) -> dict[str, int]:
-    """One moment, or bounds."""
+    """The bounds of ``created``, which may also be one exact time."""
     bounds = parameters.group("created") if parameters.has_fields("created") else None
     if bounds is None:
         moment_s = parameters.integer("created")

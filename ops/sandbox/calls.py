@@ -1,11 +1,11 @@
-"""The four steps of a call, around what the views do, and the faults at each of them."""
+"""The four steps of every call, with the faults that are injected between them."""
 
 from collections.abc import Callable
 
 from flask import Response, g, request
 
 from ops.sandbox.errors import Answer
-from ops.sandbox.faults import Faults, Operation, delay_s, spoilt
+from ops.sandbox.faults import Faults, Operation, delay_s, with_kept_error
 from ops.sandbox.idempotency import Executor, Identity
 from ops.sandbox.ledger import Ledger
 from ops.sandbox.rate_limit import RateLimit
@@ -22,7 +22,7 @@ class Calls:
         self._webhooks = webhooks
 
     def view(self, operation: Operation, call: Callable[..., Answer]) -> Callable[..., Response]:
-        """The view that makes the call, with whatever is to go wrong with it."""
+        """The Flask view of the call, with the rate limit and the injected faults."""
 
         def view(**arguments: str) -> Response:
             self._rate_limit.take(operation)
@@ -32,14 +32,14 @@ class Calls:
         return view
 
     def change(self, effect: Callable[[], Answer], takes_s: float = 0.0) -> Answer:
-        """Wait, then commit the effect, once for each idempotency key; tell the webhook of it.
-        Raises ApiError."""
+        """Wait ``takes_s`` seconds, then commit the effect, once for each idempotency key, and
+        publish its events. Raises ApiError."""
         key = request.headers.get("Idempotency-Key")
         identity = None
         if key is not None:
             identity = Identity.of(key, request.path, list(request.form.items(True)))
         answer = self._executor.execute(
-            identity, spoilt(g.fault, effect), takes_s + delay_s(g.fault)
+            identity, with_kept_error(g.fault, effect), takes_s + delay_s(g.fault)
         )
         if self._webhooks:
             self._webhooks.publish(answer.events, key)
@@ -47,11 +47,11 @@ class Calls:
 
     def read(self, effect: Callable[[], Answer]) -> Answer:
         """For a call that changes nothing. Raises ApiError."""
-        return self._executor.execute(None, spoilt(g.fault, effect), delay_s(g.fault))
+        return self._executor.execute(None, with_kept_error(g.fault, effect), delay_s(g.fault))
 
 
 def deliver(answer: Answer) -> Response:
-    """The last step of every call: what the answer tells is committed by now."""
+    """The last step of every call: send an answer whose effect is committed."""
     response = Response(answer.body, answer.status, mimetype="application/json")
     response.headers["Request-Id"] = g.request_id
     response.headers["Stripe-Version"] = g.api_version

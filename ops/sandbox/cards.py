@@ -18,8 +18,8 @@ class Decline:
 
 @dataclass(frozen=True)
 class Card:
-    """A card is charged, declined, or first needs its owner to confirm. ``takes_s`` is how long
-    its bank thinks about it, in seconds; ``refund_status`` is the status of a new refund."""
+    """A card is charged, declined, or needs its owner's confirmation first. ``takes_s`` is how long
+    its bank takes, in seconds; ``refund_status`` is the status of a new refund."""
 
     decline: Decline | None = None
     needs_owner: bool = False
@@ -69,7 +69,7 @@ CARDS = {
     "pm_card_diners": APPROVED,
     "pm_card_jcb": APPROVED,
     "pm_card_unionpay": APPROVED,
-    # 3-D Secure is there but not asked for.
+    # 3-D Secure is supported but not required.
     "pm_card_threeDSecureOptional": APPROVED,
     "pm_card_amex_threeDSecureNotSupported": APPROVED,
     # At Stripe its refund succeeds later.
@@ -84,13 +84,13 @@ CARDS = {
     "pm_card_chargeDeclinedProcessingError": BANK_FAILED,
     "pm_card_chargeCustomerFail": GENERIC,
     "pm_card_radarBlock": FRAUDULENT,
-    # Names that Stripe documented before and still takes.
+    # Older names that Stripe still accepts.
     "pm_card_chargeDeclined": GENERIC,
     "pm_card_chargeDeclinedInsufficientFunds": NO_FUNDS,
     "pm_card_chargeDeclinedLostCard": LOST,
     "pm_card_chargeDeclinedStolenCard": STOLEN,
     "pm_card_chargeDeclinedFraudulent": FRAUDULENT,
-    # What follows the owner's confirmation never comes: there is no page to confirm on.
+    # These stay at the owner's confirmation, because there is no page for it.
     "pm_card_authenticationRequired": NEEDS_OWNER,
     "pm_card_authenticationRequiredOnSetup": NEEDS_OWNER,
     "pm_card_authenticationRequiredSetupForOffSession": NEEDS_OWNER,
@@ -99,6 +99,6 @@ CARDS = {
     "pm_card_threeDSecure2Required": NEEDS_OWNER,
     "pm_card_threeDSecureRequiredChargeDeclined": NEEDS_OWNER,
     "pm_card_threeDSecureRequiredProcessingError": NEEDS_OWNER,
-    # Not Stripe's.
+    # The sandbox's own.
     "pm_sandbox_slow": Card(takes_s=SLOW_BANK_S),
 }

@@ -1,8 +1,8 @@
 """Charges, which are shown only as the expanded ``latest_charge`` of a PaymentIntent and in
 webhooks: https://docs.stripe.com/api/charges/object.
 
-Everything that a charge says follows from its intent and from what was refunded, so nothing of it
-is kept.
+All fields of a charge follow from its intent and from the sum of its refunds, so charges are not
+stored.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ Charge = dict[str, Any]
 
 
 def latest_charge_of(intent: Intent, refunded_minor: int) -> Charge | None:
-    """None when the card was not charged yet; else as charge_of."""
+    """As charge_of; None when the card was not charged yet."""
     return None if intent["latest_charge"] is None else charge_of(intent, refunded_minor)
 
 
@@ -22,8 +22,8 @@ def charge_of(intent: Intent, refunded_minor: int) -> Charge:
     """The latest charge of an intent that has one. ``refunded_minor`` is the sum of the intent's
     refunds.
 
-    Money that was reserved and let go counts as refunded too, as it does at Stripe: the charge of
-    a cancelled intent is ``refunded`` and not ``captured``.
+    A released authorisation counts as refunded too, as it does at Stripe: the charge of a cancelled
+    intent is ``refunded`` and not ``captured``.
     """
     error = intent["last_payment_error"]
     failed = error is not None

@@ -1,9 +1,9 @@
-"""The sandbox's own calls, for whoever tests against it; no key is needed.
+"""The sandbox's own calls, for tests; they need no key.
 
     PUT    /_sandbox/faults  {"faults": [{"operation": "capture", "kind": "drop_after",
-                                          "calls": 1}]}     plan these instead of those before
+                                          "calls": 1}]}     replace the faults
     GET    /_sandbox/faults                                 how many times each has happened
-    DELETE /_sandbox/faults                                 behave again
+    DELETE /_sandbox/faults                                 remove all faults
 
 All answer ``{"faults": [...]}``, each as it was planned and with ``happened``.
 """

@@ -13,7 +13,7 @@ ErrorType = Literal["api_error", "card_error", "idempotency_error", "invalid_req
 
 @dataclass(frozen=True)
 class Event:
-    """What a webhook tells: ``subject`` is the intent or charge as the call left it."""
+    """The content of a webhook: ``subject`` is the intent or charge as the call left it."""
 
     type: str
     subject: dict[str, Any]
@@ -22,8 +22,8 @@ class Event:
 @dataclass(frozen=True)
 class Answer:
     """A status and the exact bytes of a JSON body, so that a replay repeats both. ``events`` are
-    what the call has caused; a replay causes none. ``headers`` are further ones, and only of
-    answers that no key keeps."""
+    those that the call caused; a replay causes none. ``headers`` are further headers, which only
+    answers have that are not stored under a key."""
 
     status: int
     body: bytes
@@ -56,8 +56,8 @@ class ApiError(Exception):
         if self.param:
             error["param"] = self.param
         if self.status != 401:
-            # Who has not said which account is meant has no log either. As at Stripe it is the
-            # log of the request that was carried out, also when its answer is repeated.
+            # Without a key there is no account, and no log. As at Stripe, a repeated answer has the
+            # log of the request that was carried out.
             error["request_log_url"] = (
                 f"https://dashboard.stripe.com/test/logs/{g.request_id}?t={int(time.time())}"
             )
@@ -65,12 +65,12 @@ class ApiError(Exception):
 
 
 def doc_url(code: str) -> str:
-    """Where Stripe explains an error code."""
+    """Stripe's page about an error code."""
     return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
 
 
 def answer_of(call: Callable[[], Answer]) -> Answer:
-    """What the call answers, also when it refuses."""
+    """The call's answer, also when it raises ApiError."""
     try:
         return call()
     except ApiError as error:

@@ -1,22 +1,22 @@
-"""What goes wrong on demand, call by call.
+"""Faults that tests can inject, call by call.
 
-A fault is planned for an operation and taken by the next calls of it. Where in a call it strikes
-is named after the steps in the package's docstring:
+A fault is planned for an operation, and applied to the next calls of it. The steps below are those
+in the package's docstring:
 
 =============  =====================================================================
-error_before   500 before step 1: nothing is done
-error_after    500 in step 4 although it is done; the key keeps the true answer
-error_kept     500 in step 3 although it is done; the key keeps the 500, as it does at
+error_before   500 before step 1: there is no effect
+error_after    500 in step 4, after the effect; the true answer is stored under the key
+error_kept     500 in step 3, after the effect; the 500 is stored under the key, as at
                Stripe: https://docs.stripe.com/api/idempotent_requests
 rate_limited   429 before step 1: too many calls
-lock_timeout   429 before step 1: another call has the same object
+lock_timeout   429 before step 1: another call uses the same object
 drop_before    the connection is closed before step 1
-drop_after     the connection is closed in step 4: it is done, and nobody is told
-slow_before    step 2 takes ``seconds`` more; the effect comes although nobody may wait any more
+drop_after     the connection is closed in step 4, after the effect
+slow_before    step 2 takes ``seconds`` longer; the effect comes even if the client has left
 slow_after     step 4 begins ``seconds`` later
-hang_before    silence before step 1, until the faults are cleared; then drop_before
-hang_after     silence in step 4, until the faults are cleared; then drop_after
-duplicate      the request arrives twice, as from a proxy that sends it again; the second
+hang_before    no answer before step 1, until the faults are cleared; then drop_before
+hang_after     no answer in step 4, until the faults are cleared; then drop_after
+duplicate      the request is executed twice, as when a proxy sends it again; the second
                answer is delivered
 =============  =====================================================================
 """
@@ -51,7 +51,7 @@ Kind = Literal[
 ]
 
 MAX_SECONDS = 600
-"""Of a slow call; longer is what hanging is for."""
+"""Of a slow call; for longer ones there are the hang faults."""
 
 
 class Dropped(Exception):
@@ -59,8 +59,8 @@ class Dropped(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong with the next ``calls`` calls of an operation, None for all of them until
-    the faults are cleared. ``seconds`` is how slow a slow call is."""
+    """A fault of the next ``calls`` calls of an operation, None for all calls until the faults are
+    cleared. ``seconds`` is for slow faults."""
 
     operation: Operation | Literal["any"]
     kind: Kind
@@ -79,20 +79,20 @@ class _Plan:
 
 
 class Faults:
-    """The faults that are planned, in order: a call takes the first that is for it and not used
-    up, and no other. They are gone when the process ends."""
+    """The planned faults, in order: a call gets the first one for its operation that is not used
+    up, and no other. They are kept in memory only."""
 
     def __init__(self) -> None:
         self._plans: list[_Plan] = []
         self._cleared = threading.Event()
 
     def plan(self, faults: Sequence[Fault]) -> None:
-        """Instead of those that were planned before, which are cleared."""
+        """Replace the planned faults; the former ones are cleared."""
         self.clear()
         self._plans = [_Plan(fault) for fault in faults]
 
     def clear(self) -> None:
-        """Calls that hang end without an answer."""
+        """Remove all faults. Calls that hang end without an answer."""
         self._plans = []
         self._cleared.set()
         self._cleared = threading.Event()
@@ -110,7 +110,7 @@ class Faults:
         return None
 
     def around(self, fault: Fault | None, call: Callable[[], Answer]) -> Answer:
-        """The answer to deliver for ``call``, with what goes wrong before and after it. Raises
+        """Make the call with the fault before or after it, and return the answer to deliver. Raises
         Dropped."""
         kind = fault and fault.kind
         if kind == "error_before":
@@ -146,16 +146,16 @@ def delay_s(fault: Fault | None) -> float:
     return fault.seconds if fault and fault.kind == "slow_before" else 0.0
 
 
-def spoilt(fault: Fault | None, effect: Callable[[], Answer]) -> Callable[[], Answer]:
-    """The effect as step 3 is to have it."""
+def with_kept_error(fault: Fault | None, effect: Callable[[], Answer]) -> Callable[[], Answer]:
+    """The effect for step 3; for ``error_kept``, with the 500 in the place of its answer."""
     if fault is None or fault.kind != "error_kept":
         return effect
 
-    def spoil() -> Answer:
+    def failing() -> Answer:
         error = _server_error().answer()
         return replace(answer_of(effect), status=error.status, body=error.body)
 
-    return spoil
+    return failing
 
 
 def _server_error() -> ApiError:

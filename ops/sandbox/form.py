@@ -20,10 +20,10 @@ MAX_METADATA_VALUE = 500
 
 
 def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Nested dicts of strings. A list (``types[]=card`` or ``types[0]=card``) is a dict by
-    position, ``{"0": "card"}``. Of a name that comes twice the last counts.
+    """Nested dicts of strings. A list (``types[]=card`` or ``types[0]=card``) becomes a dict by
+    position, ``{"0": "card"}``. If a name occurs twice, the last value counts.
 
-    Raises ApiError when a name is no name, or is both a value and a group.
+    Raises ApiError for an invalid name, and for a name that is both a value and a group.
     """
     decoded: dict[str, Any] = {}
     for name, value in pairs:
@@ -43,9 +43,8 @@ def decode(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 class Parameters:
-    """The parameters of one call. Each is taken once; what is left when everything that the call
-    knows was taken is unknown to it. ``group`` is the name of the parameter that these are fields
-    of."""
+    """The parameters of one call. A call takes each parameter that it knows once, and then refuses
+    what is left. ``group`` is the name of the parameter whose fields these are."""
 
     def __init__(self, values: dict[str, Any], group: str = ""):
         self._values = values
@@ -54,7 +53,7 @@ class Parameters:
     def text(
         self, name: str, choices: Sequence[str] = (), *, can_be_unset: bool = False
     ) -> str | None:
-        """None when it is not given, or given empty although it ``can_be_unset`` like that."""
+        """None when it is not given, or, if ``can_be_unset``, when it is empty. Raises ApiError."""
         value, full_name = self._values.pop(name, None), self._full(name)
         if value is None:
             return None
@@ -119,7 +118,7 @@ class Parameters:
         return list(values.values())
 
     def metadata(self) -> dict[str, str]:
-        """https://docs.stripe.com/api/metadata: an empty value is none."""
+        """https://docs.stripe.com/api/metadata; entries with an empty value are left out."""
         metadata = self._values.pop("metadata", "") or {}
         if not isinstance(metadata, dict) or any(isinstance(v, dict) for v in metadata.values()):
             raise invalid_request("Invalid object", param="metadata")
@@ -157,7 +156,7 @@ class Parameters:
 
     def require_no_more(self, of_stripe: type | None = None) -> None:
         """Raises ApiError for parameters that were not taken. ``of_stripe`` is the SDK's type of
-        what Stripe takes: of that the sandbox says that it is missing here."""
+        all parameters of the call; for one of those the error says that the sandbox lacks it."""
         if not self._values:
             return
         known = names_of(of_stripe) if of_stripe else frozenset()
@@ -188,8 +187,8 @@ class Parameters:
 
 
 def names_of(of_stripe: type) -> frozenset[str]:
-    """The parameters that a call takes at Stripe. ``of_stripe`` is the SDK's type of them, which
-    also has the options of a request."""
+    """The names of the parameters that a call has at Stripe. ``of_stripe`` is the SDK's type of
+    them, without the request options that it also contains."""
     return frozenset(of_stripe.__annotations__) - frozenset(stripe.RequestOptions.__annotations__)
 
 

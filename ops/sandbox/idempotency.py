@@ -1,6 +1,6 @@
-"""One effect for one idempotency key: https://docs.stripe.com/api/idempotent_requests.
+"""At most one effect for an idempotency key: https://docs.stripe.com/api/idempotent_requests.
 
-Keys are kept for as long as the ledger is; Stripe forgets them after 24 hours or later.
+Keys are kept for as long as the ledger exists; Stripe may remove them after 24 hours.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ MAX_KEY_LENGTH = 255
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes two requests the same one: key, endpoint and parameters."""
+    """Two requests are the same if they have the same key, endpoint and parameters."""
 
     key: str
     endpoint: str
@@ -41,10 +41,10 @@ class Identity:
 
 
 class Executor:
-    """Carries out the calls that change something.
+    """Executes the calls that change something.
 
-    Which keys are under way is known to memory only. In the ledger it would outlive a process
-    that was killed, and the key would be under way for ever.
+    Which keys are under way is stored only in memory: in the ledger it would outlive a killed
+    process, and the key would be under way for ever.
     """
 
     def __init__(self, ledger: Ledger):
@@ -55,10 +55,10 @@ class Executor:
         self, identity: Identity | None, effect: Callable[[], Answer], takes_s: float = 0.0
     ) -> Answer:
         """Wait ``takes_s`` seconds, then commit the effect and its answer together; or repeat the
-        answer that the key got before. An ApiError of the effect is an answer too, and must be
-        raised before the effect has written anything.
+        answer that the key got before. An ApiError of the effect is an answer too; the effect must
+        raise it before it writes anything.
 
-        Raises ApiError, which is not kept, when the key is under way or belongs to another
+        Raises ApiError, which is not stored, when the key is under way or was used for another
         request.
         """
         if identity is None:

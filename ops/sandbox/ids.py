@@ -4,5 +4,5 @@ import secrets
 
 
 def new_id(prefix: str) -> str:
-    """``pi_`` and 24 characters, say."""
+    """The prefix, ``_`` and 24 hexadecimal digits: ``pi_4f…``."""
     return f"{prefix}_{secrets.token_hex(12)}"

@@ -1,8 +1,8 @@
-"""What may be said of a PaymentIntent when it is created or confirmed.
+"""The parameters for creating and confirming a PaymentIntent.
 
-Which parameters exist, and their values, are those of the SDK's version of the API. Some are known
-and change nothing here, because there is neither a customer nor a page of a bank:
-``use_stripe_sdk``, ``setup_future_usage``, ``confirmation_method``.
+Their names and values are those of the SDK's version of the API. Some are accepted but have no
+effect here, because there are no customers and no pages of banks: ``use_stripe_sdk``,
+``setup_future_usage``, ``confirmation_method``.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 CONFIRMATION_METHODS = ("automatic", "manual")
 FUTURE_USAGES = ("off_session", "on_session")
 DESCRIPTIVE = ("description", "receipt_email", "statement_descriptor_suffix")
-"""Parameters that are kept and change nothing."""
+"""Parameters that are stored and have no effect."""
 
 ONLY_WITH_CONFIRM = ("error_on_requires_action", "return_url")
 
@@ -29,12 +29,12 @@ METHOD_CHOICES = (
     "excluded_payment_method_types",
     "payment_method_configuration",
 )
-"""Ways to say which payment methods there are; an intent takes one of them.
+"""Alternative ways to choose the allowed payment methods; an intent may have one of them.
 https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter"""
 
 
 def _values_of(annotation: Any) -> tuple[str, ...]:
-    """Of the Literals anywhere in a type."""
+    """The values of all Literals in a type."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     return tuple(value for part in get_args(annotation) for value in _values_of(part))
@@ -43,14 +43,14 @@ def _values_of(annotation: Any) -> tuple[str, ...]:
 METHOD_TYPES = _values_of(PaymentIntentCreateParams.__annotations__["allowed_payment_method_types"])
 """``acss_debit`` and so on, as the SDK declares them."""
 
-HERE = ("card",)
-"""The types of payment methods that the sandbox has activated."""
+ACTIVE_TYPES = ("card",)
+"""The types of payment methods that are activated in the sandbox."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How to charge. ``payment_method`` is the id of one, the name of a test card, or None for the
-    one that the intent has."""
+    """How to charge. ``payment_method`` is an id, the name of a test card, or None for the payment
+    method of the intent."""
 
     payment_method: str | None
     fails_if_owner_needed: bool
@@ -60,8 +60,8 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Automatic:
-    """The parameter automatic_payment_methods. When it is not enabled only cards are taken, which
-    ask for no ``return_url``."""
+    """The parameter automatic_payment_methods. If it is not enabled, only cards are accepted, which
+    need no ``return_url``."""
 
     enabled: bool = True
     redirects: str = "always"
@@ -69,7 +69,7 @@ class Automatic:
 
 @dataclass(frozen=True)
 class Creation:
-    """What a new intent is made of; ``confirmation`` is None when it is not charged yet.
+    """The parameters of a new intent. ``confirmation`` is None when it is not charged yet,
     ``automatic`` is None when ``allowed_types`` are given instead."""
 
     amount_minor: int
@@ -119,7 +119,7 @@ def read_creation(parameters: Parameters) -> Creation:
         descriptive={name: parameters.text(name) for name in DESCRIPTIVE},
     )
     parameters.require_no_more(PaymentIntentCreateParams)
-    if not set(HERE) & set(HERE if allowed_types is None else allowed_types):
+    if not set(ACTIVE_TYPES) & set(ACTIVE_TYPES if allowed_types is None else allowed_types):
         raise invalid_request(
             "No valid payment method types for this Payment Intent. Please ensure that you have "
             "activated payment methods compatible with your chosen currency in your dashboard "
@@ -158,7 +158,8 @@ def _read_automatic(parameters: Parameters) -> Automatic:
 
 
 def _require_chargeable(amount_minor: int, currency: str) -> None:
-    """By the shop's own table: https://docs.stripe.com/currencies. Raises ApiError."""
+    """Checks the amount with the shop's own table of currencies
+    (https://docs.stripe.com/currencies). Raises ApiError."""
     rules = CURRENCIES.get(currency.upper())
     if rules is None:
         known = ", ".join(CURRENCIES).lower()

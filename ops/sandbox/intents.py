@@ -1,4 +1,4 @@
-"""The life of a PaymentIntent: https://docs.stripe.com/payments/paymentintents/lifecycle.
+"""The life cycle of a PaymentIntent: https://docs.stripe.com/payments/paymentintents/lifecycle.
 
 An intent is a dict with the fields of Stripe's object. The functions here change it in place,
 and raise ApiError before they have changed anything.
@@ -10,7 +10,7 @@ from typing import Any
 from ops.sandbox.cards import Decline
 from ops.sandbox.errors import ApiError, doc_url, invalid_request
 from ops.sandbox.ids import new_id
-from ops.sandbox.intent_parameters import HERE, Confirmation, Creation
+from ops.sandbox.intent_parameters import ACTIVE_TYPES, Confirmation, Creation
 from ops.sandbox.payment_methods import PaymentMethod
 
 Intent = dict[str, Any]
@@ -25,7 +25,7 @@ _CANCELABLE = (
     "processing",
 )
 _CONFIRMABLE = ("requires_confirmation", "requires_action")
-"""Besides one that waits for the payment method that comes with its confirmation."""
+"""Besides ``requires_payment_method``, when the confirmation brings the payment method."""
 
 _NEEDS_OWNER = Decline(
     "authentication_required",
@@ -36,7 +36,7 @@ _NEEDS_OWNER = Decline(
 
 
 def create(creation: Creation, payment_method: PaymentMethod | None, created_s: int) -> Intent:
-    """Not charged yet. ``created_s`` is in seconds of Unix time."""
+    """A new intent, not charged yet. ``created_s`` is Unix time in seconds."""
     if payment_method:
         payment_method.require_unused()
     automatic = creation.automatic and {
@@ -66,7 +66,7 @@ def create(creation: Creation, payment_method: PaymentMethod | None, created_s: 
         "metadata": creation.metadata,
         "next_action": None,
         "payment_method": payment_method and payment_method.id,
-        "payment_method_types": list(HERE),
+        "payment_method_types": list(ACTIVE_TYPES),
         "setup_future_usage": creation.future_usage,
         "status": "requires_confirmation" if payment_method else "requires_payment_method",
         **creation.descriptive,
@@ -74,10 +74,10 @@ def create(creation: Creation, payment_method: PaymentMethod | None, created_s: 
 
 
 def completed(intent: Intent) -> Intent:
-    """One that may have been stored by an earlier release, with the fields that it had not yet."""
+    """A stored intent with all fields: those stored by an older release lack some."""
     error = intent["last_payment_error"]
     if error is not None:
-        # Which one was declined was not kept.
+        # Older releases did not store which payment method was declined.
         error = {"doc_url": doc_url(error["code"]), "payment_method": None, **error}
     return {
         "allowed_payment_method_types": None,
@@ -97,7 +97,7 @@ def nothing_to_charge(intent: Intent) -> ApiError:
 
 
 def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
-    """Raises ApiError when nothing can be charged for the intent any more, or with nothing."""
+    """Raises ApiError when the intent cannot be charged any more, or has no payment method."""
     status = intent["status"]
     if status == "succeeded":
         raise _unexpected_state(
@@ -134,7 +134,8 @@ def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
 def confirm(
     intent: Intent, confirmation: Confirmation, payment_method: PaymentMethod
 ) -> ApiError | None:
-    """Charge the card. Returns the decline: the intent has changed then too, and is in it."""
+    """Charge the card. Returns the decline, if any; the intent has changed then too, and the error
+    contains it."""
     payment_method.require_unused()
     automatic = intent["automatic_payment_methods"]
     may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
@@ -172,7 +173,7 @@ def confirm(
 
 
 def capture(intent: Intent, amount_minor: int | None) -> None:
-    """Take the reserved money, all of it or ``amount_minor``; the rest is let go."""
+    """Capture the authorisation, all of it or ``amount_minor``; the rest is released."""
     if intent["status"] == "succeeded":
         raise _unexpected_state(
             intent,
@@ -205,7 +206,7 @@ def capture(intent: Intent, amount_minor: int | None) -> None:
 
 
 def cancel(intent: Intent, reason: str | None, canceled_s: int) -> None:
-    """Let the reserved money go. ``canceled_s`` is in seconds of Unix time."""
+    """Release the authorisation. ``canceled_s`` is Unix time in seconds."""
     if intent["status"] not in _CANCELABLE:
         raise _unexpected_state(
             intent,

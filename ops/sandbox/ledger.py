@@ -1,5 +1,5 @@
-"""What the sandbox remembers, in SQLite: PaymentIntents, PaymentMethods, refunds, and the answers
-to idempotency keys."""
+"""The sandbox's database, in SQLite: PaymentIntents, PaymentMethods, refunds, and the answers to
+idempotency keys."""
 
 import json
 import sqlite3
@@ -61,8 +61,8 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class Window:
-    """Which part of the list to read. ``created`` maps gt, gte, lt and lte to seconds of Unix
-    time; at most one of ``starting_after`` and ``ending_before`` is the id of an object in it."""
+    """A page of a list. ``created`` maps gt, gte, lt and lte to Unix time in seconds; at most one
+    of ``starting_after`` and ``ending_before`` is set, to the id of an object in the list."""
 
     limit: int
     created: dict[str, int]
@@ -71,8 +71,8 @@ class Window:
 
 
 class Ledger:
-    """One connection, used by one operating-system thread. A transaction never waits for
-    anything, so that greenlets cannot meet inside one."""
+    """One connection, used by one operating-system thread. No transaction yields to another
+    greenlet, so two greenlets are never in one at the same time."""
 
     def __init__(self, path: Path):
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -96,7 +96,7 @@ class Ledger:
         self._connection.execute("COMMIT")
 
     def intent(self, intent_id: str, param: str = "intent", status: int = 404) -> Intent:
-        """Raises ApiError when there is none: ``status``, and ``param`` is to blame."""
+        """Raises ApiError, with ``status`` and ``param``, when there is no such intent."""
         row = self._connection.execute(
             "SELECT body FROM intents WHERE id = ?", (intent_id,)
         ).fetchone()
@@ -105,7 +105,7 @@ class Ledger:
         return completed(json.loads(row[0]))
 
     def save(self, intent: Intent) -> None:
-        """Add the intent, or replace what is known of it."""
+        """Insert or update the intent."""
         self._connection.execute(
             "INSERT INTO intents (id, created, body) VALUES (?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
@@ -126,7 +126,7 @@ class Ledger:
         return PaymentMethod(method_id, card_name, created_s, bool(is_used))
 
     def save_payment_method(self, payment_method: PaymentMethod) -> None:
-        """Add it, or replace what is known of it."""
+        """Insert or update the payment method."""
         self._connection.execute(
             "INSERT INTO payment_methods (id, card, created, used) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET used = excluded.used",
@@ -166,7 +166,7 @@ class Ledger:
         return [completed(intent) for intent in found], has_more
 
     def refunds(self, window: Window, intent_id: str | None) -> tuple[list[Refund], bool]:
-        """As ``intents``; None means those of all intents."""
+        """As ``intents``; ``intent_id`` None means the refunds of all intents."""
         if intent_id is None:
             return self._page("refunds", "refund", window, ["TRUE"], [])
         return self._page("refunds", "refund", window, ["intent_id = ?"], [intent_id])
@@ -185,7 +185,7 @@ class Ledger:
             values += self._place(table, noun, window.ending_before, "ending_before")
         order = "ASC" if window.ending_before else "DESC"
         rows = self._connection.execute(
-            # Each part is a text of this module, with a ? for what was asked.
+            # All parts of the statement are from this module; values are parameters.
             f"SELECT body FROM {table} WHERE {' AND '.join(conditions)}"  # noqa: S608
             f" ORDER BY created {order}, position {order} LIMIT ?",
             (*values, window.limit + 1),

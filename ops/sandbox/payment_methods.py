@@ -1,8 +1,8 @@
 """PaymentMethods: https://docs.stripe.com/api/payment_methods/object.
 
-The name of a test card, like ``pm_card_visa``, stands for a new PaymentMethod each time it is
-given, as at Stripe. The sandbox has no customers, so a PaymentMethod is for one charge: once it
-was charged, also in vain, it may not be used again.
+As at Stripe, the name of a test card, such as ``pm_card_visa``, creates a new PaymentMethod each
+time it is used. The sandbox has no customers, so a PaymentMethod is for one charge: after that,
+even a declined one, it cannot be used again.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _OTHER_BRANDS = {
     "jcb": "jcb",
     "unionpay": "unionpay",
 }
-"""By what follows ``pm_card_``; all other test cards are Visa's."""
+"""By the word after ``pm_card_``; all other test cards are Visa's."""
 
 
 @dataclass
 class PaymentMethod:
-    """``card_name`` is the test card that it is of; ``is_used`` when it was charged."""
+    """``card_name`` is its test card; ``is_used`` is True once it was charged."""
 
     id: str
     card_name: str
@@ -45,7 +45,7 @@ class PaymentMethod:
             raise _used_before()
 
     def shown(self) -> dict[str, Any]:
-        """As Stripe's object; of the card only the brand."""
+        """Stripe's object; of the card it has only the brand."""
         brand = _OTHER_BRANDS.get(self.card_name.removeprefix("pm_card_").split("_")[0], "visa")
         return {
             "id": self.id,
@@ -62,7 +62,7 @@ class PaymentMethod:
 
 
 def no_billing_details() -> dict[str, Any]:
-    """What Stripe shows when it was told nothing of the buyer: no test card comes with any."""
+    """Stripe's object without any details: test cards have none."""
     address = ("city", "country", "line1", "line2", "postal_code", "state")
     return {
         "address": dict.fromkeys(address),

@@ -1,9 +1,9 @@
-"""Stripe's limit on calls: so many a second to one endpoint, 25 unless an account was given more.
+"""Stripe's rate limit for the calls of one endpoint: 25 a second by default.
 https://docs.stripe.com/rate-limits
 
-Here an endpoint is an Operation, as at Stripe: all retrievals are one, whichever intent they ask
-for. Stripe also has a limit for all calls of an account together, 100 a second live and 25 in a
-sandbox of theirs, which is not here.
+As at Stripe, an endpoint is an Operation: the retrievals of all intents count together. Stripe's
+limit for all calls of an account together, 100 a second live and 25 in Stripe's own sandboxes, is
+not implemented.
 """
 
 import time
@@ -16,15 +16,15 @@ WINDOW_S = 1.0
 
 
 class RateLimit:
-    """``calls_per_s`` of one operation in any second; None for no limit. A refused call does not
-    count."""
+    """Allows ``calls_per_s`` calls of an operation in any second; None means no limit. Refused
+    calls do not count."""
 
     def __init__(self, calls_per_s: int | None = None):
         self._calls_per_s = calls_per_s
         self._taken_s: dict[Operation, deque[float]] = defaultdict(deque)
 
     def take(self, operation: Operation) -> None:
-        """Raises ApiError when there was room for no more."""
+        """Count a call. Raises ApiError when the limit is reached."""
         if self._calls_per_s is None:
             return
         taken_s, now_s = self._taken_s[operation], time.monotonic()

@@ -1,4 +1,4 @@
-"""Refunds of what was captured, all of it or a part: https://docs.stripe.com/api/refunds."""
+"""Refunds of captured payments, in whole or in part: https://docs.stripe.com/api/refunds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +60,9 @@ def require_captured(intent: Intent) -> None:
 def create(
     creation: RefundCreation, intent: Intent, card: Card, refunded_minor: int, created_s: int
 ) -> Refund:
-    """Give money back. ``card`` is the one that it came from, ``refunded_minor`` the sum of the
-    refunds before; ``created_s`` is in seconds of Unix time. Raises ApiError when there is less
-    to give back."""
+    """A new refund. ``card`` is the card that was charged, ``refunded_minor`` the sum of the
+    earlier refunds; ``created_s`` is Unix time in seconds. Raises ApiError when less than the
+    amount is left."""
     left_minor = intent["amount_received"] - refunded_minor
     if not left_minor:
         message = f"Charge {intent['latest_charge']} has already been refunded."

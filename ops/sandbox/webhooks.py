@@ -1,7 +1,7 @@
-"""Webhooks: what has happened, told to one URL and signed.
+"""Webhooks: signed events, sent to one URL.
 
-As at Stripe they come late, twice, in any order or not at all; unlike there, those that were not
-delivered when the process ends are lost. https://docs.stripe.com/webhooks
+As at Stripe they may come late, twice, in any order or not at all; unlike there, those that are
+undelivered when the process ends are lost. https://docs.stripe.com/webhooks
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from ops.sandbox.errors import Event
 from ops.sandbox.ids import new_id
 
 MAX_WAITING = 1000
-"""Events. A receiver that is gone must not fill the memory; beyond that they are lost."""
+"""Further events are dropped, so that a receiver that is down does not fill the memory."""
 
 DELIVERERS = 4
-"""Deliveries at the same time: enough to keep up with a sale, few enough not to be its load."""
+"""Concurrent deliveries: enough to keep up with a sale, too few to overload the receiver."""
 
 TIMEOUT_S = 5.0
 RETRY_AFTER_S = (0.5, 2.0, 8.0)
-"""Waits between the tries: long enough to live through a restart of the receiver. Stripe tries
-for three days."""
+"""Waits between attempts: together long enough for a restart of the receiver. Stripe retries for
+three days."""
 
 
 class Webhooks:
-    """Delivers in the background."""
+    """Delivers events in background threads."""
 
     def __init__(self, url: str, secret: str):
         self._url = url
@@ -62,7 +62,7 @@ class Webhooks:
 
     def _deliver_all(self) -> None:
         with requests.Session() as session:
-            # A proxy or a ~/.netrc of this machine is not meant for it.
+            # Ignores this machine's proxy and ~/.netrc.
             session.trust_env = False
             while True:
                 kind, payload = self._waiting.get()
