@@ -1,8 +1,8 @@
-"""The web processes' metrics, for Prometheus."""
+"""The metrics of the web processes, and of a worker, for Prometheus."""
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from flask import Flask, Response, g, request
@@ -13,8 +13,9 @@ from prometheus_client import (
     Counter,
     Histogram,
     generate_latest,
+    start_http_server,
 )
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -50,6 +51,13 @@ LIMITER_STATS = {
     "forgotten_early": "Clients that the limiter evicted for lack of room: LIMITER_MAX_CLIENTS.",
     "shared": "1 while the limiter shares its counts with other hosts.",
     "shared_fallbacks": "Requests that the limiter decided for its host alone: no Redis.",
+}
+
+WORKER_STATS = {
+    "rounds_total": "Rounds that this worker has completed.",
+    "last_round_timestamp_seconds": "When this worker completed its last round, in Unix time.",
+    "repairs_total": "Repairs that this worker has made, by kind.",
+    "failures_total": "Repairs and looks of this worker that failed; the log says why.",
 }
 
 
@@ -106,3 +114,38 @@ def render_metrics(limiter_stats: Mapping[str, int]) -> Response:
         registry.register(REGISTRY)
     registry.register(_LimiterStats(limiter_stats))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class WorkerStats(Collector):
+    """What one worker has done, at the time of collection. ``repairs`` counts them by kind."""
+
+    def __init__(self, repairs: Mapping[str, int], failures: Callable[[], int]):
+        self._repairs = repairs
+        self._failures = failures
+        self._rounds = 0
+        self._last_round_s = 0.0
+
+    def count_round(self) -> None:
+        self._rounds += 1
+        self._last_round_s = time.time()
+
+    def serve(self, host: str, port: int) -> None:
+        """In a thread that ends with the process. Raises OSError."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        registry.register(GATEWAY_FAILURES)
+        start_http_server(port, host, registry)
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        yield CounterMetricFamily(*_described("rounds_total"), self._rounds)
+        last_round = _described("last_round_timestamp_seconds")
+        yield GaugeMetricFamily(*last_round, self._last_round_s)
+        repairs = CounterMetricFamily(*_described("repairs_total"), labels=["kind"])
+        for kind, number in dict(self._repairs).items():
+            repairs.add_metric([kind.replace(" ", "_")], number)
+        yield repairs
+        yield CounterMetricFamily(*_described("failures_total"), self._failures())
+
+
+def _described(name: str) -> tuple[str, str]:
+    return f"tickets_worker_{name}", WORKER_STATS[name]

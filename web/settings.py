@@ -191,6 +191,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             "gunicorn's own `gevent`"
         ),
     ] = "llhttp"
+    worker_metrics_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="port on which `worker` serves its metrics; empty: it serves none"),
+    ] = None
+    worker_metrics_host: Annotated[
+        str,
+        Meta(description="address for it; whoever reaches it may read them"),
+    ] = "127.0.0.1"
 
     def __post_init__(self) -> None:
         one_server_url("REDIS_URL", self.redis_url)

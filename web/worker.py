@@ -3,12 +3,16 @@
 import signal
 import time
 
+from sidecar.settings import BadSettings
 from web.adapters.event_files import EventFolder
+from web.metrics import WorkerStats
 from web.services import Services
+from web.settings import Settings
 from web.use_cases.reconciliation import Reconciler
 
 ROUND_S = 1.0
-"""Time between rounds: an expired hold's seats show as free within a second."""
+"""From the beginning of a round to that of the next: an expired hold's seats show as free within a
+second. A round that took longer is followed by the next at once."""
 
 STOP_POLL_S = 0.05
 
@@ -44,7 +48,8 @@ class Stop:
 
 def run_worker(services: Services, stop: Stop, *, forever: bool, dry_run: bool) -> Reconciler:
     """Runs until ``stop`` is requested; without ``forever`` only until nothing is left to do.
-    Returns the Reconciler, which has recorded what was done and what could not be done."""
+    Returns the Reconciler, which has recorded what was done and what could not be done. Raises
+    BadSettings."""
     folder = EventFolder(services.settings.events_path)
     reconciler = Reconciler(
         services.catalogue,
@@ -58,12 +63,30 @@ def run_worker(services: Services, stop: Stop, *, forever: bool, dry_run: bool) 
         stop.is_requested,
         goes_on=forever,
     )
+    stats = WorkerStats(reconciler.repairs, lambda: reconciler.not_done)
+    if forever:
+        _serve(stats, services.settings)
     while not stop.is_requested():
+        began_s = time.monotonic()
         with reconciler.isolate_failure("event files"):
             reconciler.declare(folder.events())
         reconciler.round()
+        stats.count_round()
         if forever:
-            stop.wait(ROUND_S)
+            stop.wait(began_s + ROUND_S - time.monotonic())
         elif not reconciler.has_more:
             break
+    reconciler.give_back()
     return reconciler
+
+
+def _serve(stats: WorkerStats, settings: Settings) -> None:
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    if port is None:
+        return
+    try:
+        stats.serve(host, port)
+    except OSError as error:
+        raise BadSettings(
+            f"WORKER_METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"
+        ) from None

@@ -1,6 +1,6 @@
 """A checkout on real stores whose parts can be made to fail, and those who look after it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tests.support.factories import BUYER, lose_event, unique
@@ -104,16 +104,17 @@ def undo_payment(shop: Shop) -> None:
 
 def reconciler_of(shop: Shop, **options) -> Reconciler:
     """For which a payment of this second is one that nobody works on any more."""
-    return Reconciler(
+    reconciler = Reconciler(
         shop.catalogue,
         shop.seats,
         shop.bookings,
         shop.gateway,
         shop.checkout,
         [shop.event],
-        lease_s=-1,
         **options,
     )
+    reconciler._settles_after = timedelta(seconds=-2)
+    return reconciler
 
 
 class OnlyThisEvent:

@@ -686,6 +686,100 @@ def test_two_workers_at_once_do_no_harm(shop):
     assert shop.charges() == ["captured"]
 
 
+@pytest.fixture
+def lapsed(shop) -> list[str]:
+    """Of more payments than a worker claims when there are others, the holds."""
+    hold_ids = []
+    for number in range(1, reconciliation.FEWEST_CLAIMED + 3):
+        if hold_ids:
+            shop.hold_again(f"stalls-B-{number}")
+        hold_ids.append(shop.hold.id)
+        pay_until(shop, "authorize")
+    shop.let_leases_run_out()
+    return hold_ids
+
+
+def claimed(shop) -> set[str]:
+    return set(under_way(shop)) - set(shop.seats._target.lapsed_holds(shop.event.id))
+
+
+def under_way(shop) -> list[str]:
+    return shop.redis.zrange(f"payments:{{{shop.event.id}}}", 0, -1)
+
+
+def test_a_pile_of_payments_does_not_keep_a_worker_from_anything_else(
+    shop, reconciler, lapsed, monkeypatch, seats
+):
+    monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    other = small_hall()
+    put_on_sale(seats, other)
+    reconciler.declare([shop.event, other])
+    reconciler.round()
+    assert reconciler.has_more
+    lose_event(shop.redis, other.id)
+    reconciler.round()
+    assert reconciler.repairs == {"ended": 2, "reopened": 1}
+    while reconciler.has_more:
+        reconciler.round()
+    assert reconciler.repairs["ended"] == len(lapsed)
+
+
+def test_no_event_waits_for_all_payments_of_another(
+    shop, reconciler, lapsed, monkeypatch, seats, bookings
+):
+    monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    other = small_hall()
+    put_on_sale(seats, other)
+    neighbour = Shop(other, seats, bookings, shop.gateway._target)
+    pay_until(neighbour, "authorize")
+    neighbour.let_leases_run_out()
+    reconciler.round()
+    reconciler.round()
+    assert {len(under_way(shop)), len(under_way(neighbour))} == {len(lapsed) - 1, 0}
+
+
+def test_what_a_worker_is_slow_to_end_is_left_to_others_after_a_lease(shop, lapsed, monkeypatch):
+    slow, other = reconciler_of(shop), reconciler_of(shop)
+    slow._lease_s = 0.0
+    monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    slow.round()  # reads the list for longer than its lease, as it were
+    shop.let_leases_run_out()
+    monkeypatch.undo()
+    other.round()
+    slow.round()
+    assert (slow.repairs["ended"], other.repairs["ended"]) == (0, len(lapsed))
+
+
+def test_what_another_worker_has_ended_meanwhile_is_left_out(shop, reconciler, lapsed):
+    find_all = shop.gateway._target.find_all
+
+    def meanwhile_another_ends_them(*arguments):
+        del shop.gateway.find_all
+        shop.let_leases_run_out()
+        other = reconciler_of(shop)
+        other.round()
+        assert other.repairs["ended"] == len(lapsed)
+        return find_all(*arguments)
+
+    shop.gateway.find_all = meanwhile_another_ends_them
+    reconciler.round()
+    assert not reconciler.repairs
+
+
+def test_a_worker_that_is_asked_to_stop_leaves_its_payments_to_others_at_once(
+    shop, lapsed, monkeypatch
+):
+    monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    stopping, other = reconciler_of(shop), reconciler_of(shop)
+    stopping.round()
+    assert len(claimed(shop)) == reconciliation.FEWEST_CLAIMED - 1
+    stopping.give_back()
+    assert not claimed(shop)
+    monkeypatch.undo()
+    other.round()
+    assert other.repairs["ended"] == len(lapsed) - 1
+
+
 def test_a_round_goes_on_after_what_cannot_be_repaired_now(shop, reconciler):
     pay_until(shop, "insert", "bookings", after=False)
     shop.let_leases_run_out()

@@ -11,6 +11,7 @@ import click
 import msgspec
 from flask.cli import AppGroup, with_appcontext
 
+from sidecar.settings import BadSettings
 from web.adapters.event_files import (
     is_hidden,
     printable,
@@ -353,7 +354,10 @@ def reconcile_command(forever: bool, dry_run: bool) -> None:
         parts.check_at_start()
     stop = Stop()
     stop.listen()
-    reconciler = run_worker(parts, stop, forever=forever, dry_run=dry_run)
+    try:
+        reconciler = run_worker(parts, stop, forever=forever, dry_run=dry_run)
+    except BadSettings as error:
+        raise click.ClickException(str(error)) from None
     for kind, number in sorted(reconciler.repairs.items()):
         click.echo(f"{kind}: {number}")
     if reconciler.not_done and not forever:

@@ -6,12 +6,11 @@ It compares Redis, MongoDB and the gateway in rounds, and has repaired what does
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from web.domain.events import Event, SeatState
 from web.domain.refusals import Refusal
@@ -46,9 +45,16 @@ COMPARING_S = 0.25
 list. The others wait for the next round: a thousand events are many seconds' work, and so are the
 pages of a sale; expired holds and events that Redis has lost wait for the end of a round."""
 
-CLAIMED_AT_ONCE = 50
-"""Lapsed payments that are looked up in one reading of the gateway's list, which in a sale grows by
-a page a second; few enough to be ended within a lease."""
+ENDING_S = 2.0
+"""How long a round ends lapsed payments, one at least, each of which takes a few calls to the
+gateway. The next round continues: expired holds and events that Redis has lost wait for it."""
+
+MOST_CLAIMED = 20
+FEWEST_CLAIMED = 5
+"""Lapsed payments that are claimed together, and looked up in one reading of the gateway's list,
+which in a sale grows by a page a second. A worker claims at most half of what has lapsed, so that
+another one gets its share, and no more than it can end within a lease. Fewer are not worth a
+reading of their own."""
 
 SETTLED_LEASES = 2
 """After so many leases nobody is at work on a payment any more."""
@@ -86,6 +92,19 @@ class _Unsettled:
     since: timedelta
 
 
+@dataclass
+class _Claims:
+    """Lapsed payments that are this worker's until ``until_s`` on the monotonic clock:
+    then another may claim them. ``charges`` has what the gateway's list has of them, by key."""
+
+    payments: deque[PaymentAttempt] = field(default_factory=deque)
+    charges: Mapping[str, GatewayPayment] = field(default_factory=dict)
+    until_s: float = 0.0
+
+    def are_over(self) -> bool:
+        return time.monotonic() >= self.until_s
+
+
 class Reconciler:
     """``declared`` are the events of the files; Redis may have forgotten them. One that was never
     on sale is not opened while Redis knows what is. With ``dry_run``
@@ -107,6 +126,7 @@ class Reconciler:
     ):
         """``stopped`` is asked between two repairs. ``goes_on``: whether rounds follow each other,
         so that one can leave something to the next."""
+        self._lease_s = lease_s
         self._settles_after = timedelta(seconds=SETTLED_LEASES * lease_s)
         self._catalogue = catalogue
         self._seats = seats
@@ -126,6 +146,8 @@ class Reconciler:
         self._gateway_since: datetime | None = None
         self._next_gateway_look = _NEVER
         self._ledger: GatewayLedger | None = None
+        self._lapsed: dict[str, int] = {}
+        self._claims = _Claims()
         self._compared: dict[str, _Comparison] = {}
         self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
@@ -152,10 +174,12 @@ class Reconciler:
             self._look_for_another_redis()
             upkeep = self._seats.maintenance_due(self._event_ids(), self._seen)
             under_way = UnderWay(self._gateway)
+            self._lapsed.clear()
             for event_id, needed in upkeep.items():
                 with self.isolate_failure(event_id):
                     self._mend_event(now, event_id, needed, under_way)
             self._compare_with_bookings(now, upkeep)
+            self._end_lapsed_payments()
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
             with self.isolate_failure("refunds"):
@@ -247,7 +271,7 @@ class Reconciler:
         if upkeep.expired_holds and not self._repairs.dry_run:
             self._seats.sweep_holds(event_id)
         if upkeep.lapsed_payments:
-            self._end_lapsed_payments(event_id)
+            self._lapsed[event_id] = upkeep.lapsed_payments
 
     def _note_epoch(self, now: timedelta, event_id: str, epoch: str) -> None:
         known = self._unsettled.get(event_id)
@@ -349,22 +373,61 @@ class Reconciler:
 
     # ------------------------------------------------------------ payments
 
-    def _end_lapsed_payments(self, event_id: str) -> None:
+    def _end_lapsed_payments(self) -> None:
+        """Those of all events, for a while."""
         if self._repairs.dry_run:
-            for hold_id in self._seats.lapsed_holds(event_id):
-                self._repairs.say_lapsed(hold_id)
+            for event_id in self._lapsed:
+                for hold_id in self._seats.lapsed_holds(event_id):
+                    self._repairs.say_lapsed(hold_id)
             return
-        while claimed := list(islice(self._claim_lapsed(event_id), CLAIMED_AT_ONCE)):
-            charges = self._charges_for(claimed)
-            for payment in claimed:
-                with self.isolate_failure(payment.gateway_key):
-                    self._repairs.end_payment(payment, charges)
+        until_s = time.monotonic() + ENDING_S
+        while not self._stopped() and (self._claims.payments or self._claim()):
+            if self._claims.are_over():
+                # This worker stood still, or was slow: another one may be working on them.
+                self._claims.payments.clear()
+                continue
+            payment = self._claims.payments.popleft()
+            with self.isolate_failure(payment.gateway_key):
+                self._repairs.end_payment(payment, self._claims.charges)
+            if time.monotonic() >= until_s:
+                self.has_more = True
+                return
 
-    def _claim_lapsed(self, event_id: str) -> Iterator[PaymentAttempt]:
-        while not self._stopped() and (
-            payment := with_event(self._catalogue, event_id, self._seats.claim_lapsed_payment)
-        ):
-            yield payment
+    def _claim(self) -> bool:
+        """This worker's share of what has lapsed. Whether there was anything."""
+        share = min(max(sum(self._lapsed.values()) // 2, FEWEST_CLAIMED), MOST_CLAIMED)
+        claimed = self._claim_in_turn(share)
+        if not claimed:
+            return False
+        charges = self._charges_for(claimed)
+        # Those that others have ended meanwhile are left out. The rest gets a lease from now on,
+        # however long it took to read the list.
+        self._claims = _Claims(charges=charges, until_s=time.monotonic() + self._lease_s)
+        for payment in claimed:
+            with self.isolate_failure(payment.gateway_key):
+                if self._seats.renew_lease(payment):
+                    self._claims.payments.append(payment)
+        return bool(self._claims.payments)
+
+    def _claim_in_turn(self, most: int) -> list[PaymentAttempt]:
+        """One of each event in turn, so that no event waits for all payments of another."""
+        claimed: list[PaymentAttempt] = []
+        event_ids = deque(self._lapsed)
+        while event_ids and len(claimed) < most and not self._stopped():
+            event_id = event_ids.popleft()
+            with self.isolate_failure(event_id):
+                claim = self._seats.claim_lapsed_payment
+                if payment := with_event(self._catalogue, event_id, claim):
+                    claimed.append(payment)
+                    event_ids.append(event_id)
+        return claimed
+
+    def give_back(self) -> None:
+        """Leaves what this worker has claimed, and not begun to end, to others at once."""
+        while self._claims.payments and not self._claims.are_over():
+            payment = self._claims.payments.popleft()
+            with self.isolate_failure(payment.gateway_key):
+                self._seats.shorten_lease(payment.event_id, payment.hold_id, within_ms=0)
 
     def _charges_for(self, payments: Sequence[PaymentAttempt]) -> dict[str, GatewayPayment]:
         """What the gateway has of those that are not booked, in one reading of its list."""
