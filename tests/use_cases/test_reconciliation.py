@@ -25,6 +25,7 @@ from web.ports.booking_store import IndexMissing
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.use_cases import gateway_ledger, opening, reconciliation
 from web.use_cases.reconciliation import Reconciler
+from web.use_cases.refunds import Refunds
 
 
 @pytest.fixture(autouse=True)
@@ -287,6 +288,40 @@ def test_a_long_list_of_payments_is_compared_in_several_rounds(shop, reconciler,
     while reconciler.has_more:  # payments of other tests; a test has an end
         reconciler.round()
     assert shop.gateway.calls.count("list") == 1
+
+
+def reserve_for_nothing(shop) -> None:
+    pay_until(shop, "authorize")
+    undo_payment(shop)
+
+
+def break_off_refund(shop) -> None:
+    booking_id = shop.pay().receipt.booking_id
+    shop.gateway.fail("refund", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        Refunds(shop.catalogue, shop.seats, shop.bookings, shop.gateway).refund(booking_id)
+    shop.gateway.heal()
+
+
+@pytest.mark.parametrize(
+    ("breaks_off", "kind"), [(reserve_for_nothing, "voided"), (break_off_refund, "refund ended")]
+)
+def test_money_that_has_to_move_does_not_keep_a_worker_from_anything_else(
+    shop, reconciler, monkeypatch, breaks_off, kind
+):
+    for seat in ("stalls-B-1", "stalls-B-2", "stalls-B-3"):
+        if seat != "stalls-B-1":
+            shop.hold_again(seat)
+        breaks_off(shop)
+    monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    ended = []
+    for _ in range(3):
+        reconciler.round()
+        ended.append(reconciler.repairs[kind])
+    assert ended == [1, 2, 3]
+    while reconciler.has_more:
+        reconciler.round()
+    assert reconciler.repairs == {kind: 3}
 
 
 def test_an_event_is_opened_again_without_the_gateway_and_late_payments_are_void(

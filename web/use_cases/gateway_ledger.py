@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -40,14 +41,21 @@ class GatewayLedger:
     unsettled: Mapping[str, str]
     opened_at: datetime
     payments: Iterator[GatewayPayment]
+    _settled: deque[tuple[GatewayPayment, Booking | None]] = field(
+        default_factory=deque, init=False
+    )
     _unclear: set[str] = field(default_factory=set, init=False)
 
-    def compare(self, until_s: float) -> bool:
-        """As many pages as there is time for, one at least; ``until_s`` is on the monotonic clock.
-        Whether that was the last one. Raises GatewayError when a page cannot be read."""
-        while page := list(islice(self.payments, LEDGER_PAGE)):
-            self._compare_page(page)
-            if time.monotonic() > until_s:
+    def compare(self, reads_until_s: float, repairs_until_s: float) -> bool:
+        """For a while: what was read is repaired until the one moment, and the next page is read
+        until the other; both are on the monotonic clock. One page or one repair at least. Whether
+        that was all. Raises GatewayError when a page cannot be read."""
+        while self._settled or self._read_page():
+            while self._settled:
+                self._compare_next()
+                if time.monotonic() > repairs_until_s:
+                    return False
+            if time.monotonic() > reads_until_s:
                 return False
         if not self.repairs.dry_run:
             for event_id in sorted(self.unsettled.keys() - self._unclear):
@@ -55,7 +63,11 @@ class GatewayLedger:
                     self.seats.settle_epoch(event_id, self.unsettled[event_id])
         return True
 
-    def _compare_page(self, page: Sequence[GatewayPayment]) -> None:
+    def _read_page(self) -> bool:
+        """Whether there was another one."""
+        page = list(islice(self.payments, LEDGER_PAGE))
+        if not page:
+            return False
         now = self.gateway.now()
         settled = [
             payment
@@ -63,15 +75,18 @@ class GatewayLedger:
             if now - payment.created > self.settles_after and "booking_id" in payment.metadata
         ]
         bookings = self.bookings.find_all(p.metadata["booking_id"] for p in settled)
-        for payment in settled:
-            booking = bookings.get(payment.metadata["booking_id"])
-            if booking and booking.payment_id != payment.payment_id:
-                booking = None
-            failures = self.repairs.not_done
-            with self.repairs.isolate_failure(payment.payment_id):
-                self._compare(payment, booking)
-            if self.repairs.not_done > failures and not booking:
-                self._unclear.add(payment.metadata["event"])
+        self._settled.extend((p, bookings.get(p.metadata["booking_id"])) for p in settled)
+        return True
+
+    def _compare_next(self) -> None:
+        payment, booking = self._settled.popleft()
+        if booking and booking.payment_id != payment.payment_id:
+            booking = None
+        failures = self.repairs.not_done
+        with self.repairs.isolate_failure(payment.payment_id):
+            self._compare(payment, booking)
+        if self.repairs.not_done > failures and not booking:
+            self._unclear.add(payment.metadata["event"])
 
     def _compare(self, payment: GatewayPayment, booking: Booking | None) -> None:
         payment_id, status = payment.payment_id, payment.status

@@ -47,7 +47,8 @@ pages of a sale; expired holds and events that Redis has lost wait for the end o
 
 ENDING_S = 2.0
 """How long a round ends lapsed payments, one at least, each of which takes a few calls to the
-gateway. The next round continues: expired holds and events that Redis has lost wait for it."""
+gateway; the same for refunds, and for what was wrong in the gateway's list. The next round
+continues: expired holds and events that Redis has lost wait for it."""
 
 MOST_CLAIMED = 20
 FEWEST_CLAIMED = 5
@@ -148,6 +149,7 @@ class Reconciler:
         self._ledger: GatewayLedger | None = None
         self._lapsed: dict[str, int] = {}
         self._claims = _Claims()
+        self._refunds: deque[str] = deque()
         self._compared: dict[str, _Comparison] = {}
         self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
@@ -183,9 +185,10 @@ class Reconciler:
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
             with self.isolate_failure("refunds"):
-                self._end_refunds()
+                self._refunds = deque(found.id for found in self._bookings.unfinished_refunds())
             with self.isolate_failure("gateway"):
                 self._ledger = self._open_ledger(now)
+        self._end_refunds()
         if self._ledger:
             with self.isolate_failure("gateway"):
                 self._compare_with_gateway(self._ledger)
@@ -441,9 +444,15 @@ class Reconciler:
         return self._gateway.find_all([payment.gateway_key for payment in unbooked], since)
 
     def _end_refunds(self) -> None:
-        for booking in self._bookings.unfinished_refunds():
-            with self.isolate_failure(booking.id):
-                self._repairs.end_refund(booking.id, "it was begun and broke off")
+        """For a while; the next round continues."""
+        until_s = time.monotonic() + ENDING_S
+        while self._refunds and not self._stopped():
+            booking_id = self._refunds.popleft()
+            with self.isolate_failure(booking_id):
+                self._repairs.end_refund(booking_id, "it was begun and broke off")
+            if self._refunds and time.monotonic() >= until_s:
+                self.has_more = True
+                return
 
     def _open_ledger(self, now: timedelta) -> GatewayLedger:
         opened_at = self._gateway.now()
@@ -467,7 +476,8 @@ class Reconciler:
         """A part of it; the next round goes on. When a page cannot be read, the list is read from
         its beginning at its next turn."""
         self._ledger = None
-        if ledger.compare(time.monotonic() + COMPARING_S):
+        now_s = time.monotonic()
+        if ledger.compare(now_s + COMPARING_S, now_s + ENDING_S):
             self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
         else:
             self._ledger, self.has_more = ledger, True
