@@ -9,6 +9,7 @@ from pymongo import MongoClient
 
 from ops.mongodb_set import MongoReplicaSet
 from tests.support.factories import a_booking, unique
+from tests.support.waiting import eventually
 from web.adapters.mongodb import (
     COLLECTION,
     INDEX_SEEN_FOR_S,
@@ -93,6 +94,21 @@ def test_while_mongodb_does_not_answer_an_index_that_was_seen_a_moment_ago_is_go
         store._index_seen_s -= INDEX_TRUSTED_FOR_S
         with pytest.raises(Unavailable):
             store.require_index()
+
+
+def test_members_that_all_hang_are_out_of_reach_within_seconds(replica_set, store):
+    store.require_reachable()
+    with hung(replica_set.members):
+        eventually(lambda: not is_reachable(store), "members out of reach", 10)
+    eventually(lambda: is_reachable(store), "members within reach")
+
+
+def is_reachable(store) -> bool:
+    try:
+        store.require_reachable()
+    except Unavailable:
+        return False
+    return True
 
 
 def test_calls_are_repeated_after_a_lost_connection_whatever_the_uri_says(replica_set):

@@ -4,27 +4,14 @@ after the other that breaks. ``docs/failures.md`` says what each means to a buye
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pymongo
 import pytest
-import redis
 
-from ops.processes import free_port
-from ops.servers import MongoDB, Redis, Sandbox
-from ops.stack import SANDBOX_API_KEY, Stack
-from tests.faults.crowd import Crowd, Told
-from tests.faults.event_file import write_event_file
-from tests.support.commands import flask
-from tests.support.environment import inherited
+from ops.servers import MongoDB
+from tests.faults.breakable_site import WAITS_S, BreakableSite, breakable_site
 from tests.support.factories import put_on_sale, small_hall
-from tests.support.http_client import Client
-from tests.support.processes import children_of
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import seats_on
 from tests.support.shop import Shop, lose, problems
@@ -34,22 +21,7 @@ from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import HoldExpired, PaymentPending, Refusal
 from web.use_cases.opening import Opening
 
-EVENT = "faults"
-CAPACITY = 5000
 LEASE_S = 3
-HOLD_S = 60
-
-LOAD = 10
-"""Sales before a fault and after it."""
-
-QUIET_S = 30.0
-"""In which everything has been repaired."""
-
-SETTLED_S = 2 * LEASE_S + 1.0
-"""After which the worker compares the gateway's payments with the bookings, when it is asked."""
-
-WAITS_S = 20.0
-"""For what comes by itself while a crowd buys."""
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -57,133 +29,12 @@ pytestmark = pytest.mark.timeout(300)
 """More than all that a test here waits for in turn: what did not come says so first."""
 
 
-@dataclass(frozen=True)
-class BreakableSite:
-    """A whole TicketS, whose parts may be broken one by one."""
-
-    redis: Redis
-    mongo: MongoDB
-    sandbox: Sandbox
-    stack: Stack
-    redis_client: redis.Redis
-    collection: pymongo.collection.Collection
-
-    @contextmanager
-    def crowd(self, *sections: str) -> Iterator[Crowd]:
-        """Buyers at work while the block runs. At its end everybody has a final answer, and what
-        they were told is compared with what is there."""
-        crowd = Crowd(self.stack["nginx"].url, EVENT, sections or ("stalls", "free"))
-        with crowd.buying():
-            crowd.await_bookings(LOAD)
-            yield crowd
-            crowd.await_bookings(LOAD)
-        self.assert_nothing_is_lost(crowd.told)
-
-    def assert_nothing_is_lost(self, told: Told) -> None:
-        print(
-            os.environ.get("PYTEST_CURRENT_TEST"),
-            dict(told.answers),
-            dict(told.refused_holds),
-            len(told.receipts),
-            len(told.not_charged),
-        )
-        assert not told.unanswered, told.answers
-        self.await_clean_audit()
-        booked = {document["hold_id"]: document for document in self.collection.find()}
-        assert told.receipts.keys() <= booked.keys(), "a buyer has a receipt for nothing"
-        for hold_id, receipt in told.receipts.items():
-            stored = booked[hold_id]
-            for field in ("event", "seats", "amount", "currency", "payment_id"):
-                assert receipt[field] == stored.get(field)
-        assert not told.not_charged & booked.keys(), "a buyer was told that nothing was charged"
-        seats = Counter(seat for booking in booked.values() for seat in booking["seats"])
-        assert set(seats.values()) <= {1}, "a seat was sold twice"
-        assert self.captured() == {
-            hold_id: booking["amount"] for hold_id, booking in booked.items() if booking["amount"]
-        }
-
-    def captured(self) -> dict[str, int]:
-        """The money taken for each hold. No attempt may have reserved any twice."""
-        gateway = StripeGateway(SANDBOX_API_KEY, self.sandbox.url)
-        payments = list(gateway.list(datetime.now(UTC) - timedelta(hours=1)))
-        assert set(Counter(payment.key for payment in payments).values()) <= {1}
-        captured: Counter[str] = Counter()
-        for payment in payments:
-            if payment.status == "captured":
-                captured[payment.metadata["hold_id"]] += payment.amount_minor
-        return captured
-
-    def await_clean_audit(self) -> None:
-        began_s = time.monotonic()
-        while (audited := self.flask("audit")).returncode:
-            late_s = time.monotonic() - began_s
-            assert late_s < QUIET_S, audited.stdout + audited.stderr
-            if late_s > SETTLED_S:
-                # The worker compares with the gateway at its start, and then every 30 s.
-                self.flask("reconcile")
-            time.sleep(0.5)
-
-    def flask(self, *arguments: str | Path):
-        return flask(self.stack.environment, *arguments)
-
-    def web_workers(self) -> list[int]:
-        """The ids of gunicorn's worker processes."""
-        sidecar = self.stack["web"].pid
-        (master,) = (pid for pid in children_of(sidecar) if "gunicorn" in command_of(pid))
-        return children_of(master)
-
-    def await_payment_under_way(self) -> None:
-        eventually(
-            lambda: self.redis_client.zcard(f"payments:{{{EVENT}}}"),
-            "a payment under way",
-            WAITS_S,
-        )
-
-    def await_charge_under_way(self) -> None:
-        """While the gateway is slow. A payment may be one of free seats, about which nobody has to
-        ask it afterwards."""
-        eventually(lambda: self.sandbox.faults()[0]["happened"], "a charge under way", WAITS_S)
-
-    def client(self) -> Client:
-        return Client(self.stack["nginx"].url, EVENT)
-
-
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[BreakableSite]:
     folder = tmp_path_factory.mktemp("faults")
-    event_file = write_event_file(folder / "events", EVENT, CAPACITY, HOLD_S)
-    with (
-        Redis(folder / "redis", folder / "redis.log") as redis_server,
-        MongoDB(folder / "mongo", folder / "mongod.log") as mongo,
-        Sandbox(folder / "ledger.db", folder / "sandbox.log") as sandbox,
-    ):
-        environ = inherited() | {
-            "REDIS_URL": redis_server.url,
-            "MONGODB_URI": mongo.url,
-            "STRIPE_API_KEY": SANDBOX_API_KEY,
-            "STRIPE_API_BASE": sandbox.url,
-            "PAYMENT_LEASE_S": str(LEASE_S),
-            "EVENTS_DIR": str(event_file.parent),
-        }
-        stack = Stack(folder / "stack", environ)
-        try:
-            stack.start(free_port())
-            opened = flask(stack.environment, "events", "open", event_file)
-            assert opened.returncode == 0, opened.stderr
-            yield BreakableSite(
-                redis_server,
-                mongo,
-                sandbox,
-                stack,
-                redis.Redis.from_url(redis_server.url),
-                pymongo.MongoClient(mongo.url).tickets.bookings,
-            )
-        finally:
-            stack.stop()
+    mongo = MongoDB(folder / "mongo", folder / "mongod.log")
+    with breakable_site(folder, mongo, LEASE_S) as running:
+        yield running
 
 
 # ---------------------------------------------------------------- Redis

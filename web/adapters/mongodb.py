@@ -39,8 +39,8 @@ crash calls again."""
 
 CONNECT_TIMEOUT_MS = 2_000
 HEARTBEAT_MS = 1_000
-"""The driver gives up a member that has not answered for the sum of both, and breaks off the calls
-that wait for it: they go to the next primary. By default that takes half a minute."""
+"""The driver gives up a member that has not answered for the sum of both: calls that wait for it
+break off, and a host that has lost its network knows it. By default that takes half a minute."""
 
 PROBE_TIMEOUT_S = 1.0
 """A balancer does not wait much longer for an answer."""
