@@ -23,9 +23,9 @@ from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.client import connect
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 pytest_plugins = ["tests.support.kinds", "tests.support.order", "tests.support.sometimes"]

@@ -8,15 +8,16 @@ from flask import Flask
 
 from sidecar.client import LimiterClient
 from sidecar.redis_tls import tls_options
-from sidecar.server_urls import one_server_url
+from sidecar.server_urls import redis_servers
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.audited_seats import RedisAuditedSeats
-from web.adapters.redis.client import RedisClient, connect
+from web.adapters.redis.client import RedisClient
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.servers import servers_of
 from web.adapters.stripe.gateway import StripeGateway
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
@@ -54,9 +55,9 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     BadSettings for an address with options that the client library refuses."""
     tokens = HoldTokens(settings.secret_key, settings.former_secret_keys)
     with _refusing_options("REDIS_URL"):
-        redis_url = one_server_url("REDIS_URL", settings.redis_url)
-        tls = tls_options("REDIS_URL", redis_url, settings.redis_tls_ca)
-        redis = RedisClient(connect(redis_url, **tls))
+        named = redis_servers("REDIS_URL", settings.redis_url)
+        tls = tls_options("REDIS_URL", named.server_url, settings.redis_tls_ca)
+        redis = RedisClient(servers_of(named, tls, settings.redis_wait_replicas))
     catalogue = RedisEventCatalogue(redis)
     seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):

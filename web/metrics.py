@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 from flask import Flask, Response, g, request
@@ -46,6 +46,14 @@ LIMITER_FALLBACKS = Counter(
     "Requests that a worker decided on its own: the sidecar did not respond.",
 )
 
+RedisReach = Mapping[str, tuple[bool, Sequence[str]]]
+"""By address of a server of Redis: whether it takes writes, and the ids of its events. The address
+is empty for events of which no server is known."""
+
+REDIS_STATS = {
+    "redis_up": "1 while this server of Redis takes writes; events of no known server have none.",
+    "event_reachable": "1 while the server of Redis that has this event takes writes.",
+}
 LIMITER_STATS = {
     "clients": "Clients that the limiter of this host is tracking.",
     "forgotten_early": "Clients that the limiter evicted for lack of room: LIMITER_MAX_CLIENTS.",
@@ -105,14 +113,36 @@ class _LimiterStats(Collector):
                 yield GaugeMetricFamily(f"tickets_limiter_{name}", LIMITER_STATS[name], value)
 
 
-def render_metrics(limiter_stats: Mapping[str, int]) -> Response:
-    """The metrics of all workers of this host, if gunicorn runs them, and of its limiter."""
+class _RedisStats(Collector):
+    """From which servers this host can sell, and which events, at the time of collection."""
+
+    def __init__(self, servers: RedisReach):
+        self._servers = servers
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        up, reachable = (
+            GaugeMetricFamily(f"tickets_{name}", text, labels=labels)
+            for (name, text), labels in zip(
+                REDIS_STATS.items(), (["server"], ["event", "server"]), strict=True
+            )
+        )
+        for address, (takes_writes, event_ids) in self._servers.items():
+            up.add_metric([address], takes_writes)
+            for event_id in event_ids:
+                reachable.add_metric([event_id, address], takes_writes)
+        yield from (up, reachable)
+
+
+def render_metrics(limiter_stats: Mapping[str, int], redis: RedisReach) -> Response:
+    """The metrics of all workers of this host, if gunicorn runs them, of its limiter, and of the
+    servers of Redis as this host reaches them."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)
     else:
         registry.register(REGISTRY)
     registry.register(_LimiterStats(limiter_stats))
+    registry.register(_RedisStats(redis))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

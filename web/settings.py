@@ -18,7 +18,7 @@ from msgspec import Meta
 from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
 from sidecar.redis_tls import RedisTlsCa, check_tls_ca
-from sidecar.server_urls import check_host, check_mongodb_uri, one_server_url
+from sidecar.server_urls import check_host, check_mongodb_uri, redis_servers
 from sidecar.settings import (
     BadSettings,
     check_socket_path,
@@ -65,6 +65,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(description="Redis that holds seats; `maxmemory-policy` must be `noeviction`"),
     ] = "redis://127.0.0.1:6379/0"
     redis_tls_ca: RedisTlsCa = ""
+    redis_wait_replicas: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=16,
+            description="replicas of Redis that must confirm a hold before the buyer hears of it",
+        ),
+    ] = 0
     mongodb_uri: Annotated[
         str,
         Meta(
@@ -201,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = "127.0.0.1"
 
     def __post_init__(self) -> None:
-        one_server_url("REDIS_URL", self.redis_url)
+        redis_servers("REDIS_URL", self.redis_url)
         check_tls_ca("REDIS_TLS_CA", self.redis_tls_ca)
         check_mongodb_uri("MONGODB_URI", self.mongodb_uri)
         check_socket_path("WEB_SOCKET", self.web_socket)

@@ -20,8 +20,8 @@ from tests.support.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import audited, seats_on
 from tests.support.shop import TOKENS
-from web.adapters.redis.client import connect
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import connect
 from web.domain.refusals import (
     EarlierRefusal,
     NotKnownNow,

@@ -14,6 +14,7 @@ from tests.support.factories import (
     two_halves,
     unique,
 )
+from tests.support.redis_stores import commands_of
 from tests.support.shop import TOKENS
 from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
 from web.domain.sales import Booking, booking_id_of
@@ -68,9 +69,10 @@ def end_by_booking(seats, event, hold):
 
 def end_by_time(seats, event, hold):
     key = f"{{{event.id}}}"
-    stored = json.loads(seats._client.commands.hget(f"holds:{key}", hold.id)) | {"deadline_ms": 1}
-    seats._client.commands.hset(f"holds:{key}", hold.id, json.dumps(stored))
-    seats._client.commands.zadd(f"due:{key}", {hold.id: 1})
+    commands = commands_of(seats, event.id)
+    stored = json.loads(commands.hget(f"holds:{key}", hold.id)) | {"deadline_ms": 1}
+    commands.hset(f"holds:{key}", hold.id, json.dumps(stored))
+    commands.zadd(f"due:{key}", {hold.id: 1})
     seats.sweep_holds(event.id)
 
 

@@ -18,7 +18,7 @@ from tests.support.factories import BUYER, put_on_sale, small_hall, unique
 from tests.support.http_client import Client
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import seats_on
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.domain.events import Event
 from web.domain.refusals import HoldExpired, Refusal, SeatTaken
 from web.domain.sales import PaymentAttempt, booking_id_of

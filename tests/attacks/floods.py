@@ -31,7 +31,7 @@ from tests.support.factories import put_on_sale
 from tests.support.http_client import Client
 from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 CLIENTS = 4

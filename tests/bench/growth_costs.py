@@ -22,7 +22,7 @@ from tests.support.application import application_with
 from tests.support.factories import BUYER, a_booking, numbers, put_on_sale, unique
 from tests.support.redis_stores import audited, seats_on
 from web.adapters.mongodb import MongoBookingStore, _document
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.domain.events import Event, Row, Section
 from web.domain.refusals import SeatTaken, SoldOut
 from web.domain.sales import Booking, Hold, PaymentAttempt, booking_id_of

@@ -16,9 +16,9 @@ from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.redis_stores import seats_on
-from web.adapters.redis.client import connect
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
+from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 INTRODUCTIONS = 8

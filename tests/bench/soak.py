@@ -31,7 +31,7 @@ from tests.support.factories import put_on_sale, two_halves
 from tests.support.machine import circumstances
 from tests.support.parameters import BadParameter, read_parameters
 from tests.support.redis_stores import seats_on
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 
 SAMPLE_S = 15
 HOLD_MS = 10_000

@@ -21,8 +21,8 @@ from tests.bench.wrk import CONNECTIONS, Surprise, buyers, wrk
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.redis_stores import seats_on
-from web.adapters.redis.client import connect
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import connect
 from web.settings import WORKER_CLASSES
 
 ROUNDS = 7

@@ -17,7 +17,7 @@ from tests.support.environment import inherited
 from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 
 FOLDER = REPOSITORY / "docs/screenshots"
 GALLERY = REPOSITORY / "docs/screenshots.md"

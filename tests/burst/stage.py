@@ -23,7 +23,7 @@ from tests.support.environment import inherited
 from tests.support.redis_stores import audited, seats_on
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.domain.refusals import Refusal

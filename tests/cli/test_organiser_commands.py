@@ -403,7 +403,10 @@ def test_an_audit_with_a_difference_exits_with_1_whatever_else_is_away(environme
 @pytest.mark.parametrize(
     ("away", "says"),
     [
-        ({"REDIS_URL": "redis"}, "not done: events: the seat store (Redis) cannot be reached\n"),
+        (
+            {"REDIS_URL": "redis"},
+            "not done: the list of events: the seat store (Redis) cannot be reached\n",
+        ),
         ({"MONGODB_URI": "mongodb"}, ": the booking store (MongoDB) cannot be reached\n"),
         ({"STRIPE_API_BASE": "http"}, "not done: gateway: no connection to the payment gateway"),
     ],

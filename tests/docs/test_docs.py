@@ -19,7 +19,7 @@ from ops.servers import REPOSITORY
 from tests.support.application import application_with
 from tests.support.descriptions import description_of
 from web import __version__
-from web.metrics import LIMITER_STATS, WORKER_STATS
+from web.metrics import LIMITER_STATS, REDIS_STATS, WORKER_STATS
 
 README = (REPOSITORY / "README.md").read_text()
 SETTINGS = (REPOSITORY / "docs/settings.md").read_text()
@@ -73,6 +73,7 @@ def test_the_page_about_monitoring_lists_exactly_the_metrics_there_are():
         if metric.name.startswith("tickets_")
     }
     described |= {f"tickets_limiter_{name}": text for name, text in LIMITER_STATS.items()}
+    described |= {f"tickets_{name}": text for name, text in REDIS_STATS.items()}
     described |= {f"tickets_worker_{name}": text for name, text in WORKER_STATS.items()}
     rows = [f"| `{name}` | {text} |" for name, text in described.items()]
     table = re.search(r"\| metric \| what \|\n\|---\|---\|\n((?:\|.*\n)+)", MONITORING)

@@ -16,7 +16,7 @@ from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import seats_on
 from tests.support.shop import Shop, lose, problems
 from tests.support.waiting import eventually
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import HoldExpired, PaymentPending, Refusal
 from web.use_cases.opening import Opening

@@ -15,7 +15,7 @@ from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import seats_on
 from tests.support.shop import Shop, undo_payment
-from web.adapters.redis.client import connect
+from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.signing.shop_tags import shop_tag
 

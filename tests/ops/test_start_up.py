@@ -371,13 +371,6 @@ URLS_THAT_CANNOT_BE_READ = [
 ]
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://u:precious@a,b/shop", "redis+cluster://a,b"])
-def test_sentinels_and_a_cluster_are_refused_by_name_as_long_as_there_is_no_client_for_them(url):
-    with pytest.raises(BadSettings, match=r"^REDIS_URL must name one server: ") as refused:
-        read_settings(REQUIRED | {"REDIS_URL": url})
-    assert "cious" not in str(refused.value)
-
-
 def test_a_redis_may_be_named_as_valkeys_tools_name_it(application, redis_server):
     client = application(REDIS_URL=redis_server.url.replace("redis://", "valkey://"))
     assert client.get("/api/events").status_code == 200

@@ -4,12 +4,11 @@ import re
 
 import pytest
 
-from ops.processes import free_port
 from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
 from tests.support.commands import flask
 from tests.support.factories import a_booking
-from web.adapters.redis.client import connect
+from tests.support.redis_stores import lead_nowhere
 from web.signing.ticket_codes import BadCode, TicketCodes
 
 SECRET = "a secret key of tests"
@@ -34,8 +33,7 @@ def test_its_address_opens_it_anywhere(stack, receipt):
 def test_it_is_there_while_redis_is_not(application, receipt, stack):
     browser = application(SECRET_KEY=stack.environment["SECRET_KEY"], RATE_LIMIT="1000/second")
     assert browser.get(receipt.address).status_code == 200
-    nowhere = connect(f"redis://127.0.0.1:{free_port()}/0")
-    browser.application.extensions["services"].seats._client.commands = nowhere
+    lead_nowhere(browser.application.extensions["services"].seats)
     assert "We are back in a moment" in browser.get("/", headers=HTML).text
     assert "You are in" in browser.get(receipt.address).text
 

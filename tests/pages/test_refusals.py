@@ -14,7 +14,7 @@ from tests.pages.conftest import BUYER
 from tests.support.factories import BUYER as PAYER
 from tests.support.factories import STALLS, a_booking, be_sure, lose_event, put_on_sale, small_hall
 from tests.support.http_client import PROBLEM_TYPE
-from web.adapters.redis.client import connect
+from tests.support.redis_stores import lead_nowhere
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.use_cases.opening import Opening
 
@@ -397,9 +397,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
     hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
     key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
-    browser.application.extensions["services"].seats._client.commands = connect(
-        f"redis://127.0.0.1:{free_port()}/0"
-    )
+    lead_nowhere(browser.application.extensions["services"].seats)
     form = {"csrf_token": csrf_token_in(hold.text), "key": key, "payment_method": "pm_card_visa"}
 
     refused = browser.post(f"{hold.request.path}/{sent}", data=form | BUYER, headers=HTML)
@@ -415,9 +413,7 @@ def test_a_form_of_a_hold_that_could_not_be_shown_again_leads_back_to_it(
 def test_while_a_part_restarts_a_page_says_what_is_known_to_be_true(application, address):
     browser = application(RATE_LIMIT="1000/second")
     secret = csrf_token_in(browser.get(address, headers=HTML).text)
-    browser.application.extensions["services"].seats._client.commands = connect(
-        f"redis://127.0.0.1:{free_port()}/0"
-    )
+    lead_nowhere(browser.application.extensions["services"].seats)
     form = {"csrf_token": secret, "seats": "stalls-A-1"}
     sent = browser.post(f"{address}/holds", data=form, headers=HTML)
     assert (sent.status_code, "nothing was charged by it" in sent.text) == (503, True)

@@ -82,7 +82,7 @@ class _ClockedClient(redis.Redis):
         return _Pipeline(self)
 
     def info(self, section: str) -> dict[str, object]:
-        return {"run_id": str(self.run)}
+        return {"master_replid": str(self.run)}
 
     def time(self) -> tuple[int, int]:
         return _told(self.now_s())

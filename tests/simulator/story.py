@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tests.simulator.words import call_in_words
 
 QUIET = frozenset(
-    "cached_event current_event event_ids maintenance_due require_index server_run "
+    "cached_event current_event event_ids maintenance_due require_index histories "
     "sweep_holds revision exists unfinished_refunds currencies create_indexes "
     "read_seats now epoch current_epoch".split()
 )

@@ -12,14 +12,14 @@ from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwic
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
 from web.adapters.mongodb import CALL_TIMEOUT_S
-from web.adapters.redis.client import RETRIES, SOCKET_TIMEOUT_S
+from web.adapters.redis.shard import SOCKET_TIMEOUT_S
 from web.adapters.stripe.connection import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 
 TIMEOUTS_S = {
-    "seats": SOCKET_TIMEOUT_S * (1 + RETRIES),
+    "seats": SOCKET_TIMEOUT_S,
     "bookings": CALL_TIMEOUT_S,
     "gateway": READ_TIMEOUT_S,
 }

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import redis
 
+from tests.support.redis_stores import commands_of
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event, Row, Section
 from web.domain.sales import Booking, Buyer, booking_id_of
@@ -133,7 +134,7 @@ def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -
     seats._catalogue.add([event.id])
     seats.build_event(event, payments=[])
     seats.open_event(event, sold=sold)
-    be_sure(seats._client.commands, event.id)
+    be_sure(commands_of(seats, event.id), event.id)
 
 
 def be_sure(client: redis.Redis, event_id: str) -> None:

@@ -6,8 +6,8 @@ import redis
 
 from tests.support.redis_stores import seats_on
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.client import connect
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import connect
 
 REDIS_DATABASE = "/1"
 MONGODB_DATABASE = "/private"

@@ -7,13 +7,14 @@ whole suite has passed. tests/conftest.py imports the hooks.
 
 import re
 import sys
+from collections.abc import Sequence
 
 import pytest
 import requests
 
 from tests.support.lua_headers import SCRIPTS, returned_by_header
-from web.adapters.redis.client import RedisClient
 from web.adapters.redis.scripts import ScriptCall
+from web.adapters.redis.shard import Shard
 from web.domain.refusals import Refusal
 
 answers: set[tuple[str, str]] = set()
@@ -49,16 +50,16 @@ def code_of(refusal: type[Refusal]) -> str:
 
 
 def _count_answers_of_scripts() -> None:
-    send = RedisClient._send
+    send = Shard.send
 
-    def counted(client: RedisClient, calls: list[ScriptCall]) -> list[list | Exception]:
-        given = send(client, calls)
+    def counted(shard: Shard, calls: Sequence[ScriptCall]) -> list[list | Exception]:
+        given = send(shard, calls)
         for call, answer in zip(calls, given, strict=True):
             if isinstance(answer, list):
                 answers.add((call.script.name, answer[0]))
         return given
 
-    RedisClient._send = counted
+    Shard.send = counted
 
 
 def _count_refusals() -> None:

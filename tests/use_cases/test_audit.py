@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.factories import a_booking, put_on_sale, unique
-from tests.support.redis_stores import audited, seats_on
+from tests.support.redis_stores import audited, commands_of, seats_on
 from tests.support.shop import Shop, problems, stores_of
-from web.adapters.redis.client import connect
 from web.adapters.redis.scripts import read_scripts
+from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.journal import JournalBroken
 from web.domain.refusals import PaymentPending, Unavailable
@@ -149,7 +149,7 @@ def test_a_journal_whose_front_was_cut_off_still_leads_to_the_map(long_sale, eve
 
 
 def test_a_map_in_the_journal_that_its_changes_do_not_lead_to_is_found(long_sale, event):
-    journal, client = f"journal:{{{event.id}}}", long_sale._client.commands
+    journal, client = f"journal:{{{event.id}}}", commands_of(long_sale, event.id)
     (last,) = [e for e in client.xrevrange(journal, count=150) if e[1]["change"] == "map"][:1]
     entries = client.xrange(journal)
     client.delete(journal)
@@ -213,7 +213,7 @@ def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
     checks = audit(*stores_of(shop), DownGateway())
     told = [check.not_looked_at for check in checks]
     assert told.count("the gateway is down") >= 1
-    assert told.count("the seat store (Redis) cannot be reached") >= 4
+    assert told.count(f"{shop.event.id}: the seat store (Redis) cannot be reached") >= 4
     assert not any(check.problems for check in checks)
     assert len([finding for check in checks for finding in check.findings]) >= 5
 

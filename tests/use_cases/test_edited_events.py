@@ -10,8 +10,8 @@ import pytest
 from tests.support.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
 from tests.support.redis_stores import seats_on
 from tests.support.shop import TOKENS
-from web.adapters.redis.client import connect
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import connect
 from web.domain.events import Row, Section
 from web.domain.refusals import (
     InvalidRequest,

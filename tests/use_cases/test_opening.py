@@ -17,11 +17,13 @@ from tests.support.factories import (
     small_hall,
     unique,
 )
-from tests.support.redis_stores import audited
+from tests.support.redis_stores import audited, commands_of
 from tests.support.shop import Faulty
-from web.adapters.redis.client import RedisClient, connect
+from web.adapters.redis.client import RedisClient
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY, RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.servers import OneServer
+from web.adapters.redis.shard import Shard, connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Row
 from web.domain.refusals import EventChanged, EventNotFound, HoldExpired, SeatTaken, Unavailable
@@ -38,7 +40,7 @@ def opening(seats, catalogue, bookings, sandbox):
 def hall(opening, seats):
     made = small_hall()
     opening.open_events([made])
-    be_sure(seats._client.commands, made.id)
+    be_sure(commands_of(seats, made.id), made.id)
     return made
 
 
@@ -259,10 +261,10 @@ def test_an_event_that_this_process_knew_is_never_not_found(seats, catalogue, ha
     "answer", ["MISCONF Redis is configured to", "BUSY Redis is busy", "ERR a mistake in a script"]
 )
 def test_a_redis_that_cannot_serve_now_is_unavailable(seats, hall, monkeypatch, answer):
-    def refuse(_):
+    def refuse(*_):
         raise redis.ResponseError(answer)
 
-    monkeypatch.setattr(seats._client._calls, "call", refuse)
+    monkeypatch.setattr(Shard, "call", refuse)
     expected = Unavailable if answer.startswith(("MISCONF", "BUSY")) else redis.ResponseError
     with pytest.raises(expected):
         seats.read_seats(hall.id)
@@ -309,7 +311,7 @@ def test_two_processes_that_open_at_once_agree(
             return event
 
     renamed = replace(hall, name="The last word")
-    client = RedisClient(connect(private_redis_url))
+    client = RedisClient(OneServer(Shard(connect(private_redis_url))))
     interrupted = Interrupted(client)
     opening = Opening(interrupted, RedisSeatStore(client, interrupted), bookings, opening._gateway)
     assert opening.open_events([renamed]) == {hall.id: True}
@@ -383,7 +385,7 @@ def test_all_events_on_sale_are_asked_for_together(
     raw_redis.delete(f"event:{{{lost.id}}}")
     ids = [hall.id, lost.id, others[0].id, others[1].id]
     names = ["A small evening", "A small evening", "Another name"]
-    assert [event.name for event in catalogue.current_events(ids)] == names
+    assert [event.name for event in catalogue.current_events(ids).values()] == names
     monkeypatch.setattr(catalogue, "current_event", None)
     ids.remove(lost.id)
-    assert [event.name for event in catalogue.current_events(ids)] == names
+    assert [event.name for event in catalogue.current_events(ids).values()] == names

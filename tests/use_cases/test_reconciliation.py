@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
+from tests.support.redis_stores import commands_of
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.adapters import mongodb as booking_store
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
@@ -413,7 +414,7 @@ def test_a_redis_that_was_started_again_may_have_gone_back_to_just_what_was_seen
         raw_redis.restore(key, 0, value)
     reconciler.round()
     assert (shop.state(), revision(shop)) == ("h", seen), "nothing tells"
-    shop.seats.server_run = lambda: "another run"
+    shop.seats.histories = lambda event_ids: dict.fromkeys(event_ids, "another")
     reconciler.round()
     assert shop.state() == "s" and revision(shop) > seen
     assert reconciler.repairs["reopened"] == 1
@@ -870,7 +871,7 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
     assert any("sold_seats" not in calls_of_a_round(shop, reconciler) for _ in rounds)
     assert calls_of_a_round(shop, reconciler) == [
         "event_ids",
-        "server_run",
+        "histories",
         "maintenance_due",
         "require_index",
     ]
@@ -878,7 +879,7 @@ def test_a_round_over_a_hundred_quiet_events_asks_as_often_as_over_one(
 
 def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbours, monkeypatch):
     trips = []
-    commands = seats._client.commands
+    commands = commands_of(seats)
     pipeline = commands.pipeline
     monkeypatch.setattr(
         commands, "pipeline", lambda **options: trips.append(options) or pipeline(**options)

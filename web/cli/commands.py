@@ -98,10 +98,13 @@ def _out_of_reach(error: Unavailable) -> str:
         return f"cannot reach {_bare(parts.settings.mongodb_uri)}; is MONGODB_URI right?"
     if error.part != SEAT_STORE:
         return str(error)
-    try:
-        parts.seats.ping()
-    except Unavailable:
+    servers = parts.catalogue.servers()
+    away = [server for server in servers if server.failure and not server.failure.answer]
+    if len(away) == len(servers):
         return f"cannot reach {_bare(parts.settings.redis_url)}; is REDIS_URL right?"
+    if away and not error.answer:
+        addresses = ", ".join(server.address for server in away)
+        return f"cannot reach {addresses} of {_bare(parts.settings.redis_url)}"
     if error.answer:
         return f"Redis answers and refuses the call: {error.answer}"
     return (
@@ -235,17 +238,23 @@ def _warn(event: Event) -> None:
 @_plain_errors()
 def list_events_command() -> None:
     """Print the events on sale: state, seats, opening."""
-    catalogue, seats = services().catalogue, services().seats
-    ids, now = catalogue.event_ids(), seats.now()
-    events = {event.id: event for event in catalogue.current_events(ids)}
-    rows: list[tuple[str, ...]] = [LIST_TITLES]
-    for event_id in ids:
-        try:
-            rows.append(listed(events[event_id], seats.read_seats(event_id).seats, now))
-        except (KeyError, Unavailable):
-            rows.append((event_id, "lost by Redis; the worker reopens it", *[""] * 5))
+    catalogue = services().catalogue
+    ids = catalogue.event_ids()
+    events = catalogue.current_events(ids)
+    rows = [LIST_TITLES, *(_row(event_id, events.get(event_id)) for event_id in ids)]
     for line in table(rows, right=LIST_NUMBERS):
         click.echo(line)
+
+
+def _row(event_id: str, event: Event | Unavailable | None) -> tuple[str, ...]:
+    """``event`` as ``current_events`` returns it."""
+    if isinstance(event, Unavailable):
+        return (event_id, "its Redis cannot be reached", *[""] * 5)
+    seats = services().seats
+    if event:
+        with suppress(Unavailable):
+            return listed(event, seats.read_seats(event_id).seats, seats.now(event_id))
+    return (event_id, "lost by Redis; the worker reopens it", *[""] * 5)
 
 
 @events_cli.command("show")
@@ -255,7 +264,7 @@ def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
     parts = services()
     report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
-    for line in reported(report, parts.seats.now()):
+    for line in reported(report, parts.seats.now(event_id)):
         click.echo(line)
 
 

@@ -1,11 +1,14 @@
 """Routes for load balancers and Prometheus, not for buyers."""
 
+from collections.abc import Iterable
+
 from flask import Blueprint, Response, request
 
 from web.http.fast_path import FastPath, FastRequest
 from web.http.monitoring import IS_ADMITTED, monitoring
 from web.http.responses import ApiResponse
-from web.metrics import render_metrics
+from web.metrics import RedisReach, render_metrics
+from web.ports.event_catalogue import StoreServer
 from web.services import services
 
 health = Blueprint("health", __name__)
@@ -31,4 +34,9 @@ def readyz() -> Response:
 def metrics() -> Response:
     if not request.environ.get(IS_ADMITTED):
         return monitoring().refuse(request.environ)
-    return render_metrics(services().limiter.stats())
+    parts = services()
+    return render_metrics(parts.limiter.stats(), _reach(parts.readiness.servers()))
+
+
+def _reach(servers: Iterable[StoreServer]) -> RedisReach:
+    return {server.address: (server.failure is None, server.event_ids) for server in servers}

@@ -48,5 +48,6 @@ class AuditedSeats(Protocol):
         ...
 
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
-        """All receipts stored as the final responses to idempotency keys."""
+        """All receipts stored as the final responses to idempotency keys. Raises Unavailable after
+        those that can be read."""
         ...

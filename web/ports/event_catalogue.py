@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from web.domain.events import Event
+from web.domain.refusals import Unavailable
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,16 @@ class Epoch:
         """Whether a payment for this hold can have been in progress in this epoch. Buyers of all
         other holds may have been told that nothing was charged."""
         return not self.name or hold_id in self.carried_over or hold_id.endswith(f"_{self.name}")
+
+
+@dataclass(frozen=True)
+class StoreServer:
+    """One of the servers that the store consists of, with the events that it has. ``address`` is
+    "" for events that no server is known to have; ``failure`` is None while it takes writes."""
+
+    address: str
+    event_ids: tuple[str, ...]
+    failure: Unavailable | None
 
 
 class EventCatalogue(Protocol):
@@ -44,18 +55,26 @@ class EventCatalogue(Protocol):
         """The ids on sale, sorted."""
         ...
 
+    def last_event_ids(self) -> list[str]:
+        """The same. While they cannot be read, those that this process has read last."""
+        ...
+
     def cached_event(self, event_id: str) -> Event:
         """The definition this process used last. The steps of SeatStore notice when it is out of
         date, so the hot path need not check."""
+        ...
+
+    def last_event(self, event_id: str) -> Event | None:
+        """The same, if this process has one. Asks nothing."""
         ...
 
     def current_event(self, event_id: str) -> Event:
         """The definition that is on sale now."""
         ...
 
-    def current_events(self, event_ids: Sequence[str]) -> list[Event]:
-        """The definitions that are on sale now, in one round trip. An event that Redis has lost is
-        left out."""
+    def current_events(self, event_ids: Sequence[str]) -> dict[str, Event | Unavailable]:
+        """The definitions that are on sale now, in one round trip to each server. An event that
+        Redis has lost is left out."""
         ...
 
     def epoch(self, event: Event) -> str:
@@ -67,4 +86,9 @@ class EventCatalogue(Protocol):
 
     def current_epoch(self, event_id: str) -> Epoch:
         """The current epoch, read from the store; ``epoch`` is what this process saw last."""
+        ...
+
+    def servers(self) -> list[StoreServer]:
+        """Which servers there are, as far as they have events on sale or the list of them; each is
+        asked whether it takes writes. Never raises Unavailable."""
         ...

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from web.domain.events import Event, Section
-from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken
+from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken, Unavailable
 from web.domain.sales import Booking, Buyer, Hold, PaymentAttempt, Receipt
 from web.ports.booking_store import UnsafeToSell
 
@@ -99,11 +99,9 @@ class SeatStore(Protocol):
     outcome raise NotKnownNow when Redis has just lost the hold together with its event, which was
     rebuilt since: the hold's payment may still be booked."""
 
-    def ping(self) -> None: ...
-
-    def now(self) -> datetime:
-        """The time by Redis's clock, in UTC: what a payment's ``begun_at`` and a booking's
-        ``booked_at`` are compared with. This machine's clock may be wrong by hours."""
+    def now(self, event_id: str) -> datetime:
+        """The time by the clock of the event's Redis, in UTC: what a payment's ``begun_at`` and a
+        booking's ``booked_at`` are compared with. This machine's clock may be wrong by hours."""
         ...
 
     def require_kept_keys(self) -> None:
@@ -112,9 +110,10 @@ class SeatStore(Protocol):
 
     def maintenance_due(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
-    ) -> dict[str, Upkeep | Broken | None]:
-        """By event, in one round trip; None for one that does not exist or is not open. One that
-        cannot be read is left out. ``seen`` has the moment at which the caller last saw each."""
+    ) -> dict[str, Upkeep | Broken | Unavailable | None]:
+        """By event, in one round trip to each server; None for one that does not exist or is not
+        open. One that cannot be read is left out. ``seen`` has the moment at which the caller last
+        saw each."""
         ...
 
     def revision(self, event_id: str) -> int | None:
@@ -141,9 +140,10 @@ class SeatStore(Protocol):
         such a hold may be told that nothing was charged."""
         ...
 
-    def server_run(self) -> str:
-        """Identifies the running server: changes when Redis is restarted or a replica takes over;
-        "" when Redis does not say."""
+    def histories(self, event_ids: Sequence[str]) -> dict[str, str]:
+        """Identifies, by event, the history of writes that its server continues: another one when
+        the server is restarted, a replica takes over, or the event is on another server; "" when
+        Redis does not say. An event whose server cannot be reached is left out."""
         ...
 
     def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:

@@ -41,8 +41,17 @@ class BoxOffice:
         self._tokens = tokens
 
     def events(self) -> list[Event]:
-        """Those on sale. One that Redis has lost is left out until it is back."""
-        return self._catalogue.current_events(self._catalogue.event_ids())
+        """Those on sale. One that Redis has lost is left out until it is back. While some servers
+        of Redis cannot be reached, their events are as this process saw them last."""
+        found = self._catalogue.current_events(self._catalogue.last_event_ids())
+        away = [event for event in found.values() if isinstance(event, Unavailable)]
+        if away and len(away) == len(found):
+            raise away[0]
+        listed = (
+            self._catalogue.last_event(event_id) if isinstance(event, Unavailable) else event
+            for event_id, event in found.items()
+        )
+        return [event for event in listed if event]
 
     def event(self, event_id: str) -> Event:
         return self._catalogue.current_event(event_id)

@@ -245,7 +245,7 @@ class Checkout:
                     return "undone: nothing was charged"
                 in_flight = self._in_flight(payment, time.monotonic(), gateway_payment)
                 self._check_own(in_flight)
-                booking = self._book(in_flight, self._seats.now())
+                booking = self._book(in_flight, self._seats.now(payment.event_id))
             except PaymentDeclined as declined:
                 self._seats.undo_payment(payment, declined)
                 return "undone: the card was refused"
@@ -283,7 +283,7 @@ class Checkout:
             except KeyUsed:
                 # Again, by the gateway's own clock: that of Redis may be far ahead of it.
                 found = self._gateway.find(key, self._gateway.now() - UNDER_WAY)
-                if found is None and self._seats.now() - begun_at < UNDER_WAY:
+                if found is None and self._seats.now(payment.event_id) - begun_at < UNDER_WAY:
                     raise PaymentPending(payment.key_digest) from None
         return found and _reserved(payment, found)
 

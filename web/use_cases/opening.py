@@ -147,13 +147,13 @@ class Opening:
         sold = self._bookings.sold_seats(event.id)
         if lost := [seat for seat in sold if seat not in event.positions]:
             raise OpeningRefused(
-                f"{event.id}: the file no longer has seats that are sold: {_some(lost)}"
+                f"{event.id}: the file no longer has seats that are sold: {some(lost)}"
             )
         currencies = self._bookings.currencies(event.id)
         if currencies and event.currency not in currencies:
             raise OpeningRefused(
                 f"{event.id}: the currency cannot change to {event.currency}, because "
-                f"seats are sold in {' and '.join(sorted(currencies))}: {_some(sold)}; "
+                f"seats are sold in {' and '.join(sorted(currencies))}: {some(sold)}; "
                 "sell in another currency under another id"
             )
         return sold
@@ -194,14 +194,14 @@ def _moves(event: Event, before: Event, seats: Sequence[str]) -> OpeningRefused:
     if event.currency != before.currency:
         return OpeningRefused(
             f"{event.id}: the currency cannot change from {before.currency} to {event.currency} "
-            f"while seats are held or sold: {_some(seats)}; open it again when they are available"
+            f"while seats are held or sold: {some(seats)}; open it again when they are available"
         )
     return OpeningRefused(
         f"{event.id}: the file would renumber or drop seats that are held or sold: "
-        f"{_some(seats)}; add new seats at the end of the file"
+        f"{some(seats)}; add new seats at the end of the file"
     )
 
 
-def _some(seats: Sequence[str]) -> str:
+def some(seats: Sequence[str]) -> str:
     more = len(seats) - NAMED_SEATS
     return ", ".join(seats[:NAMED_SEATS]) + (f" and {more} more" if more > 0 else "")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from web.domain.events import Event, SeatState
-from web.domain.refusals import Refusal
+from web.domain.refusals import Refusal, Unavailable
 from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
 from web.ports.event_catalogue import Epoch, EventCatalogue
@@ -22,7 +22,7 @@ from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.gateway_ledger import GatewayLedger
-from web.use_cases.opening import UnderWay
+from web.use_cases.opening import UnderWay, some
 from web.use_cases.repairs import Repairs
 
 GATEWAY_EVERY = timedelta(seconds=30)
@@ -141,7 +141,7 @@ class Reconciler:
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
         self._epochs: dict[str, Epoch] = {}
-        self._server_run = ""
+        self._histories: dict[str, str] = {}
         self._may_have_gone_back: set[str] = set()
         self._unsettled: dict[str, _Unsettled] = {}
         self._gateway_since: datetime | None = None
@@ -173,8 +173,9 @@ class Reconciler:
         with self.isolate_failure("unique index"):
             self._check_index()
         with self.isolate_failure("events"):
-            self._look_for_another_redis()
-            upkeep = self._seats.maintenance_due(self._event_ids(), self._seen)
+            event_ids = self._event_ids()
+            self._look_for_another_redis(event_ids)
+            upkeep = self._within_reach(self._seats.maintenance_due(event_ids, self._seen))
             under_way = UnderWay(self._gateway)
             self._lapsed.clear()
             for event_id, needed in upkeep.items():
@@ -195,13 +196,28 @@ class Reconciler:
 
     # ------------------------------------------------------------ events
 
-    def _look_for_another_redis(self) -> None:
+    def _look_for_another_redis(self, event_ids: Sequence[str]) -> None:
         """One that was started again, or a replica that took over, may have gone back to just what
         was seen last, which nothing in an event tells."""
-        run = self._seats.server_run()
-        if run != self._server_run and self._server_run:
-            self._may_have_gone_back |= self._seen.keys()
-        self._server_run = run
+        for event_id, history in self._seats.histories(event_ids).items():
+            if self._histories.get(event_id, history) != history and event_id in self._seen:
+                self._may_have_gone_back.add(event_id)
+            self._histories[event_id] = history
+
+    def _within_reach(
+        self, upkeep: Mapping[str, Upkeep | Broken | Unavailable | None]
+    ) -> dict[str, Upkeep | Broken | None]:
+        """Without the events whose Redis cannot be reached. Their time comes when it can."""
+        reached: dict[str, Upkeep | Broken | None] = {}
+        away: dict[str, Unavailable] = {}
+        for event_id, needed in upkeep.items():
+            if isinstance(needed, Unavailable):
+                away[event_id] = needed
+            else:
+                reached[event_id] = needed
+        if away:
+            self._repairs.leave(some(list(away)), next(iter(away.values())))
+        return reached
 
     def _check_index(self) -> None:
         try:
@@ -214,9 +230,10 @@ class Reconciler:
         """All that are or should be on sale; makes sure that they are listed."""
         try:
             listed = set(self._catalogue.event_ids())
-        except Refusal:
-            if self._catalogue.exists():
-                raise  # It was away for a moment, and has lost nothing.
+        except Unavailable as unavailable:
+            if not self._list_is_lost():
+                self._repairs.leave("the list of events", unavailable)
+                return sorted(self._on_sale)
             listed, missing = set(), self._declared.keys() | self._on_sale.keys()
         else:
             missing = self._on_sale.keys() - listed
@@ -225,6 +242,13 @@ class Reconciler:
             with self.isolate_failure("events"):
                 self._repairs.add_to_catalogue(missing)
         return sorted(listed | missing)
+
+    def _list_is_lost(self) -> bool:
+        """False while it cannot be reached."""
+        try:
+            return not self._catalogue.exists()
+        except Unavailable:
+            return False
 
     def _sold_before(self, event_ids: set[str]) -> set[str]:
         """Those that have bookings, so that Redis has lost them, of ``event_ids`` that it does not
@@ -294,8 +318,8 @@ class Reconciler:
             since = self._missing_since.setdefault(event_id, now)
             if now - since < OPENING_PATIENCE:
                 return
-            if built := self._catalogue.current_events([event_id]):
-                self._on_sale[event_id] = built[0]
+            if isinstance(built := self._catalogue.current_events([event_id]).get(event_id), Event):
+                self._on_sale[event_id] = built
                 return self._reopen(event_id, "it was built, and not opened", under_way)
             log.error("%s: it is listed, not in Redis, and has no file", event_id)
             self._missing_since[event_id] = _LATER_THAN_ALL

@@ -153,14 +153,18 @@ class Repairs:
         try:
             yield
         except (Refusal, GatewayError, OpeningRefused, EventChanged) as error:
-            self.not_done += 1
-            if self._goes_on:
-                log.warning("%s: %s; trying again in the next round", subject, error)
-            else:
-                log.warning("not done: %s: %s", subject, error)
+            self.leave(subject, error)
         except Exception:
             self.not_done += 1
             log.exception("not done: %s: unexpected", subject)
+
+    def leave(self, subject: str, reason: Exception) -> None:
+        """For the next round, if there is one."""
+        self.not_done += 1
+        if self._goes_on:
+            log.warning("%s: %s; trying again in the next round", subject, reason)
+        else:
+            log.warning("not done: %s: %s", subject, reason)
 
     def _repair(self, kind: str, subject: str, reason: str, act: Callable[[], str | None]) -> None:
         """``act`` returns what it did when the kind does not say it."""

@@ -44,7 +44,7 @@ def report_sale(
             seats.newest_changes(event, CHANGES_SHOWN),
         ),
     )
-    this_minute = seats.now().replace(second=0, microsecond=0)
+    this_minute = seats.now(event_id).replace(second=0, microsecond=0)
     minutes = [this_minute - timedelta(minutes=ago) for ago in reversed(range(MINUTES_SHOWN))]
     sales = bookings.sales(event_id, since=minutes[0])
     sold_in = {sale.minute: sale for sale in sales.minutes}

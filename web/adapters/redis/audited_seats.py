@@ -1,14 +1,17 @@
 """Redis: what only the audit reads."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 from web.adapters.redis import records
-from web.adapters.redis.client import RedisClient, reachable
+from web.adapters.redis.client import RedisClient, RedisCommands
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.event_scripts import EventScripts
+from web.adapters.redis.shard import Shard
 from web.domain.events import Event
 from web.domain.journal import JournalReplay
+from web.domain.refusals import Unavailable
 from web.domain.sales import Receipt
 from web.ports.audited_seats import EventState
 from web.ports.seat_store import SeatMap
@@ -42,12 +45,13 @@ class RedisAuditedSeats:
     def replay_journal(self, event_id: str, up_to_revision: int) -> SeatMap:
         replay, start = JournalReplay(), "-"
         key = records.key("journal", event_id)
+
+        def read(commands: RedisCommands) -> list[tuple[str, dict[str, str]]]:
+            entries = commands.xrange(key, start, str(up_to_revision), JOURNAL_PAGE)
+            return cast(list[tuple[str, dict[str, str]]], entries)
+
         while True:
-            with reachable():
-                entries = cast(
-                    list[tuple[str, dict[str, str]]],
-                    self._client.commands.xrange(key, start, str(up_to_revision), JOURNAL_PAGE),
-                )
+            entries = self._client.ask(event_id, read)
             for entry_id, entry in entries:
                 records.replay_entry(replay, entry_id, entry)
             if len(entries) < JOURNAL_PAGE:
@@ -56,17 +60,31 @@ class RedisAuditedSeats:
 
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
         wanted = set(event_ids)
+        away = None
+        for shard in self._client.shards():
+            try:
+                for answer_json in self._kept_answers(shard):
+                    if receipt := records.receipt_in(answer_json, wanted):
+                        yield receipt
+            except Unavailable as unavailable:
+                away = unavailable
+        if away:
+            raise away
+
+    def _kept_answers(self, shard: Shard) -> Iterator[str]:
         cursor = None
         while cursor != 0:
-            with reachable():
-                cursor, keys = self._client.commands.scan(cursor or 0, "receipt:{*}:*", SCAN_PAGE)
-                pipeline = self._client.commands.pipeline(transaction=False)
-                for key in keys:
-                    pipeline.get(key)
-                kept = pipeline.execute()
-            for answer_json in filter(None, kept):
-                if receipt := records.receipt_in(answer_json, wanted):
-                    yield receipt
+            cursor, answers = self._client.ask_shard(shard, partial(_kept, cursor or 0))
+            yield from filter(None, answers)
+
+
+def _kept(cursor: int, commands: RedisCommands) -> tuple[int, list[str | None]]:
+    """The next page's cursor, which is 0 after the last, and the answers on this one (JSON)."""
+    following, keys = commands.scan(cursor, "receipt:{*}:*", SCAN_PAGE)
+    pipeline = commands.pipeline(transaction=False)
+    for key in keys:
+        pipeline.get(key)
+    return following, pipeline.execute()
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

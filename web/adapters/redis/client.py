@@ -1,43 +1,48 @@
-"""Redis: the connections of a process, the sending of scripts, and what counts as unavailable. The
-only module that knows redis-py; the stores beside it share one client."""
+"""Redis: what the stores beside it share. They name keys and scripts; here each call goes to the
+server that has the key, is tried again where that helps, and gets its outcome."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError, WatchError
-from redis.retry import Retry
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+    WatchError,
+)
 
-from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
+from web.adapters.redis.scripts import LuaScript, read_scripts
+from web.adapters.redis.servers import Servers
+from web.adapters.redis.shard import CALLS_IN_A_GROUP, Answer, NotReplicated, Shard
 from web.domain.refusals import Unavailable
 from web.ports.seat_store import SEAT_STORE
-from web.utils.group_commit import Abandoned, GroupCommit
+from web.utils.group_commit import Abandoned
 
-POOL_SIZE = 100
-"""Connections a process holds at most; further callers wait for one."""
+PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Before each further try, where another try can succeed: keys have moved, or are being moved."""
 
-POOL_WAIT_S = 2.0
-SOCKET_TIMEOUT_S = 2.0
-CONNECT_TIMEOUT_S = 1.0
-RETRIES = 2
-"""Scripts may be sent again, because each takes an id that makes a repeat harmless."""
-
-CALLS_IN_A_GROUP = 64
-"""Calls sent together: Redis is busy with so many scripts for two or three milliseconds."""
-
-_UNREACHABLE = (
+_AWAY = (
     Abandoned,
+    NotReplicated,
     redis.ConnectionError,
     redis.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
 )
-_NOT_NOW = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+_NOT_NOW = ("BUSY", "MISCONF", "NOREPLICAS")
 """Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
 
 _BROKEN = ("WRONGTYPE", "event_broken")
@@ -46,72 +51,25 @@ until the worker has built the event again."""
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 
-def connect(url: str, **options: Any) -> redis.Redis:
-    """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default).
-    ``options`` are its keyword arguments. Raises ValueError or OSError for an option of the URL
-    that cannot be."""
-    try:
-        return _pooled(url, **options)
-    except redis.RedisError as error:
-        raise ValueError(str(error)) from None
-    except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
+RedisCommands = redis.Redis
+"""What the stores send commands by, within ``ask``. It decodes what Redis answers, which redis-py's
+types do not know."""
 
 
-def _pooled(url: str, **options: Any) -> redis.Redis:
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        max_connections=POOL_SIZE,
-        timeout=POOL_WAIT_S,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES),
-        decode_responses=True,
-        **options,
-    )
-    # Makes no connection yet. The pool would meet a bad option at the first request only.
-    pool.connection_class(**pool.connection_kwargs)
-    return redis.Redis(connection_pool=pool)
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Around commands: raises Unavailable when Redis cannot serve now. Any other error is a bug."""
-    try:
-        yield
-    except (redis.RedisError, Abandoned) as error:
-        if not _is_away(error):
-            raise
-        log.warning("redis: %s", error)
-        raise _unavailable(error) from error
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether it says that Redis cannot serve now; any other is a bug."""
-    text = str(error)
-    return (
-        isinstance(error, _UNREACHABLE)
-        or text.startswith(_NOT_NOW)
-        or any(word in text for word in _BROKEN)
-    )
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    """Of an error that says that Redis is away. A disk or a memory that is full, for example, keeps
-    it from writing and not from reading: its own words say so."""
-    return Unavailable(SEAT_STORE, answer=str(error) if isinstance(error, ResponseError) else None)
+class Unconfirmed(Unavailable):
+    """Redis has done it, and too few of its replicas have confirmed it: a failover may undo it."""
 
 
 class RedisClient:
-    """``commands`` are redis-py's, for use within ``reachable``; they decode what Redis answers,
-    which redis-py's types do not know. The methods raise Unavailable themselves."""
+    """A ``tag`` says where a key is: it is the id of the event whose key it is, or the whole key
+    if it is no event's. All methods raise Unavailable when Redis cannot serve now; any other error
+    is a bug. What they are given to do must bear to be done twice."""
 
-    def __init__(self, commands: redis.Redis, scripts: Mapping[str, LuaScript] | None = None):
-        self.commands = commands
+    def __init__(self, servers: Servers, scripts: Mapping[str, LuaScript] | None = None):
+        self._servers = servers
         self._scripts = scripts or read_scripts()
-        self._calls = GroupCommit(self._send, CALLS_IN_A_GROUP)
 
     def run(
         self,
@@ -122,58 +80,174 @@ class RedisClient:
     ) -> list[Any]:
         """A script's answer. Calls that wait at the same moment go out together."""
         call = self._scripts[name].call(event_id, key_digest, arguments)
-        with reachable():
-            return self._calls.call(call)
+        return self._try(event_id, lambda shard: shard.call(call))
 
     def run_for_each(
         self, name: str, arguments: Mapping[str, Mapping[str, str | int | bytes]]
-    ) -> dict[str, list[Any]]:
+    ) -> dict[str, list[Any] | Unavailable]:
         """A script's answers, by event; ``arguments`` are its own for each. Takes few round trips.
         An event on which the script fails is left out: it must not shut the events beside it."""
         script = self._scripts[name]
-        calls = [script.call(event_id, "", given) for event_id, given in arguments.items()]
-        answers = []
-        with reachable():
-            for first in range(0, len(calls), CALLS_IN_A_GROUP):
-                answers += self._send(calls[first : first + CALLS_IN_A_GROUP])
-        answered = {}
-        for event_id, answer in zip(arguments, answers, strict=True):
-            if not isinstance(answer, Exception):
-                answered[event_id] = answer
-            elif _is_away(answer):
-                raise _unavailable(answer) from answer
-            else:
-                log.error("%s: %s", event_id, answer)
-        return answered
 
-    def delete_if(self, key: str, value: str) -> None:
+        def send(shard: Shard, event_ids: Sequence[str]) -> list[Answer]:
+            calls = [script.call(event_id, "", arguments[event_id]) for event_id in event_ids]
+            return [
+                answer
+                for first in range(0, len(calls), CALLS_IN_A_GROUP)
+                for answer in shard.send(calls[first : first + CALLS_IN_A_GROUP])
+            ]
+
+        return self._try_each(arguments, send)
+
+    def ask(self, tag: str, act: Callable[[RedisCommands], Result]) -> Result:
+        """The result of ``act``, which is given the commands of the server that has the key."""
+        return self._try(tag, lambda shard: shard.ask(act))
+
+    def ask_for_each(
+        self, tags: Iterable[str], act: Callable[[RedisCommands, Sequence[str]], Sequence[Result]]
+    ) -> dict[str, Result | Unavailable]:
+        """The results of ``act``, by tag. It is called once for each server, with its tags, and
+        returns a result for each."""
+        return self._try_each(
+            tags, lambda shard, members: shard.ask(lambda commands: act(commands, members))
+        )
+
+    def shards(self) -> Sequence[Shard]:
+        """All servers that take writes."""
+        try:
+            return self._servers.all()
+        except redis.RedisError as error:
+            raise _refusal(error) from error
+
+    def ask_shard(self, shard: Shard, act: Callable[[RedisCommands], Result]) -> Result:
+        """The result of ``act`` on this server, whichever keys it has."""
+        try:
+            return shard.ask(act)
+        except redis.RedisError as error:
+            raise _refusal(error) from error
+
+    def address_of(self, tag: str) -> str:
+        """Of the server that has the key."""
+        return self._try(tag, lambda shard: shard.address)
+
+    def delete_if(self, tag: str, key: str, value: str) -> None:
         """Deletes the key, unless it has another value by then."""
-        with reachable(), self.commands.pipeline() as pipeline, suppress(WatchError):
-            pipeline.watch(key)
-            if pipeline.get(key) == value:
-                pipeline.multi()
-                pipeline.delete(key)
-                pipeline.execute()
 
-    def info(self, section: str) -> dict[str, Any]:
-        """Of the server. Unlike CONFIG, providers allow it. Empty for a user that may not."""
-        with reachable(), suppress(NoPermissionError):
-            return self.commands.info(section)
-        return {}
+        def delete(commands: RedisCommands) -> None:
+            with commands.pipeline() as pipeline, suppress(WatchError):
+                pipeline.watch(key)
+                if pipeline.get(key) == value:
+                    pipeline.multi()
+                    pipeline.delete(key)
+                    pipeline.execute()
 
-    def _send(self, calls: list[ScriptCall]) -> list[list[Any] | Exception]:
-        """All in one round trip, and another one for what Redis has not loaded: with the scripts
-        themselves, because others may empty Redis's cache of scripts at any moment."""
-        pipeline = self.commands.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.script.keys), *call.arguments)
-        answers: list[list[Any] | Exception] = pipeline.execute(raise_on_error=False)
-        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            for n in unknown:
-                script, arguments = calls[n]
-                pipeline.eval(script.source, len(script.keys), *arguments)
-            again = pipeline.execute(raise_on_error=False)
-            for n, answer in zip(unknown, again, strict=True):
-                answers[n] = answer
-        return answers
+        self.ask(tag, delete)
+
+    def _try(self, tag: str, act: Callable[[Shard], Result]) -> Result:
+        tries = 0
+        while True:
+            shard = None
+            try:
+                shard = self._servers.of(tag)
+                return act(shard)
+            except (redis.RedisError, Abandoned) as error:
+                tries += 1
+                if not self._can_try_again(error, tag, shard, tries):
+                    raise _refusal(error) from error
+            time.sleep(PAUSES_S[tries - 1])
+
+    def _try_each(
+        self,
+        tags: Iterable[str],
+        act: Callable[[Shard, Sequence[str]], Sequence[Result | Exception]],
+    ) -> dict[str, Result | Unavailable]:
+        tags = list(dict.fromkeys(tags))
+        outcomes: dict[str, Result | Exception] = {}
+        pending, tries = tags, 0
+        while pending:
+            again: list[str] = []
+            tries += 1
+            for shard, members in self._by_shard(pending, outcomes).items():
+                try:
+                    answers = act(shard, members)
+                except (redis.RedisError, Abandoned) as error:
+                    answers = [error] * len(members)
+                for tag, answer in zip(members, answers, strict=True):
+                    outcomes[tag] = answer
+                    if isinstance(answer, Exception) and self._can_try_again(
+                        answer, tag, shard, tries
+                    ):
+                        again.append(tag)
+            if again:
+                time.sleep(PAUSES_S[tries - 1])
+            pending = again
+        return dict(_understood({tag: outcomes[tag] for tag in tags}))
+
+    def _by_shard(
+        self, tags: Iterable[str], outcomes: dict[str, Result | Exception]
+    ) -> dict[Shard, list[str]]:
+        """Those of whom no server is known get that as their outcome."""
+        members: dict[Shard, list[str]] = {}
+        for tag in tags:
+            try:
+                members.setdefault(self._servers.of(tag), []).append(tag)
+            except redis.RedisError as error:
+                outcomes[tag] = error
+        return members
+
+    def _can_try_again(self, error: Exception, tag: str, shard: Shard | None, tries: int) -> bool:
+        return (
+            shard is not None
+            and tries <= len(PAUSES_S)
+            and self._servers.can_try_again(error, tag, shard, tries)
+        )
+
+
+def _understood(
+    outcomes: Mapping[str, Result | Exception],
+) -> Iterator[tuple[str, Result | Unavailable]]:
+    """Without the bugs, which go to the log. So does what is unavailable, once for each error."""
+    logged = set()
+    for tag, outcome in outcomes.items():
+        if not isinstance(outcome, Exception):
+            yield tag, outcome
+        elif _is_away(outcome):
+            if str(outcome) not in logged:
+                log.warning("redis: %s", outcome)
+                logged.add(str(outcome))
+            yield tag, _unavailable(outcome)
+        else:
+            log.error("%s: %s", tag, outcome)
+
+
+def _refusal(error: Exception) -> Unavailable:
+    """Of an error that says that Redis cannot serve now. Raises any other."""
+    if not _is_away(error):
+        raise error
+    log.warning("redis: %s", error)
+    return _unavailable(error)
+
+
+def _is_away(error: Exception) -> bool:
+    text = str(error)
+    return (
+        isinstance(error, _AWAY)
+        or text.startswith(_NOT_NOW)
+        or any(word in text for word in _BROKEN)
+    )
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    """A disk or a memory that is full, for example, keeps Redis from writing and not from reading:
+    its own words say so."""
+    text = str(error)
+    if isinstance(error, NotReplicated):
+        return Unconfirmed(SEAT_STORE, answer=text)
+    return Unavailable(SEAT_STORE, answer=text if isinstance(error, ResponseError) else None)
+
+
+def server_info(commands: RedisCommands, section: str) -> dict[str, Any]:
+    """Unlike CONFIG, providers allow it. Empty for a user that may not."""
+    with suppress(NoPermissionError):
+        return commands.info(section)
+    return {}

@@ -1,16 +1,18 @@
 """Redis: which events there are, and how they are defined."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import cast
+from contextlib import suppress
+from typing import Any, cast
 
 import msgspec
 
-from web.adapters.redis.client import RedisClient, reachable
+from web.adapters.redis.client import RedisClient, RedisCommands
 from web.adapters.redis.records import key
 from web.domain.events import Event
 from web.domain.refusals import EventChanged, EventNotFound, Unavailable
-from web.ports.event_catalogue import Epoch
+from web.ports.event_catalogue import Epoch, StoreServer
 from web.ports.seat_store import SEAT_STORE
 from web.utils.group_commit import GroupCommit
 from web.utils.lru_cache import LRUCache
@@ -21,6 +23,9 @@ in it says nothing."""
 
 NO_EVENT = ""
 """Is in that set, too: a shop without events is not a Redis that has lost them."""
+
+NOT_AN_EVENT = " "
+"""Is never in that set."""
 
 LOOKS_IN_A_GROUP = 64
 """Events that callers look for at the same moment, asked for together."""
@@ -37,51 +42,67 @@ class RedisEventCatalogue:
 
     def __init__(self, client: RedisClient):
         self._client = client
-        self._looks = GroupCommit(self._look, LOOKS_IN_A_GROUP)
+        self._looks: dict[str, GroupCommit[str, Event | None]] = {}
         self._events: LRUCache[Event] = LRUCache(EVENTS_REMEMBERED)
         self._epochs: LRUCache[str] = LRUCache(EVENTS_REMEMBERED)
         self._unreadable: set[str] = set()
+        self._last_ids: list[str] | None = None
 
     def add(self, event_ids: Iterable[str]) -> None:
-        commands = self._client.commands
-        with reachable():
+        members = [*event_ids, NO_EVENT]
+
+        def add(commands: RedisCommands) -> None:
             if commands.type(CATALOGUE_KEY) != "set":
                 commands.delete(CATALOGUE_KEY)
-            commands.sadd(CATALOGUE_KEY, *event_ids, NO_EVENT)
+            commands.sadd(CATALOGUE_KEY, *members)
+
+        self._client.ask(CATALOGUE_KEY, add)
 
     def exists(self) -> bool:
-        with reachable():
-            return self._client.commands.type(CATALOGUE_KEY) == "set"
+        return self._client.ask(
+            CATALOGUE_KEY, lambda commands: commands.type(CATALOGUE_KEY) == "set"
+        )
 
     def event_ids(self) -> list[str]:
-        with reachable():
-            ids = cast(set[str], self._client.commands.smembers(CATALOGUE_KEY))
+        ids = self._client.ask(
+            CATALOGUE_KEY, lambda commands: cast(set[str], commands.smembers(CATALOGUE_KEY))
+        )
         if not ids:
             raise Unavailable(SEAT_STORE)
-        return sorted(ids - {NO_EVENT})
+        self._last_ids = sorted(ids - {NO_EVENT})
+        return self._last_ids
+
+    def last_event_ids(self) -> list[str]:
+        try:
+            return self.event_ids()
+        except Unavailable:
+            if self._last_ids is None:
+                raise
+            return self._last_ids
 
     def cached_event(self, event_id: str) -> Event:
-        return self._events.get(event_id) or self.current_event(event_id)
+        return self.last_event(event_id) or self.current_event(event_id)
+
+    def last_event(self, event_id: str) -> Event | None:
+        return self._events.get(event_id)
 
     def current_event(self, event_id: str) -> Event:
-        with reachable():
-            event = self._looks.call(event_id)
+        event = self._looks_beside(event_id).call(event_id)
         if event is None:
             raise self.missing(event_id)
         return event
 
-    def current_events(self, event_ids: Sequence[str]) -> list[Event]:
-        with reachable():
-            return [event for event in self._look(event_ids) if event]
+    def current_events(self, event_ids: Sequence[str]) -> dict[str, Event | Unavailable]:
+        return {event_id: event for event_id, event in self._look(event_ids).items() if event}
 
     def epoch(self, event: Event) -> str:
         return self._epochs.get(event.id) or ""
 
     def current_epoch(self, event_id: str) -> Epoch:
         names = ("version", "epoch", "carried_over", "built_revision")
-        with reachable():
-            found = self._fields_of([event_id], *names)
-        version, name, carried_over, built_revision = found[event_id]
+        version, name, carried_over, built_revision = self._client.ask(
+            event_id, lambda commands: _fields(commands, event_id, names)
+        )
         if version is None:
             raise self.missing(event_id)
         return Epoch(name or "", frozenset((carried_over or "").split()), int(built_revision or 0))
@@ -91,11 +112,14 @@ class RedisEventCatalogue:
         knows what it has, and only of an event that this process has never seen."""
         if self._events.get(event_id):
             return Unavailable(SEAT_STORE)
-        with reachable():
-            pipeline = self._client.commands.pipeline(transaction=False)
+
+        def look(commands: RedisCommands) -> list[Any]:
+            pipeline = commands.pipeline(transaction=False)
             pipeline.exists(CATALOGUE_KEY)
             pipeline.sismember(CATALOGUE_KEY, event_id)
-            known, listed = pipeline.execute()
+            return pipeline.execute()
+
+        known, listed = self._client.ask(CATALOGUE_KEY, look)
         if known and (not listed or event_id == NO_EVENT):
             return EventNotFound(event_id)
         return Unavailable(SEAT_STORE)
@@ -105,20 +129,71 @@ class RedisEventCatalogue:
         self._events.forget(event_id)
         return EventChanged(event_id)
 
-    def _look(self, event_ids: Sequence[str]) -> list[Event | None]:
-        """The definitions of now, each asked for once; None for one that Redis does not have."""
-        found = self._fields_of(event_ids, "version", "epoch")
-        outdated = [
-            event_id
-            for event_id, (version, _) in found.items()
-            if (known := self._events.get(event_id)) is None or known.version != version
+    def servers(self) -> list[StoreServer]:
+        tags = [CATALOGUE_KEY]
+        with suppress(Unavailable):
+            tags += self.last_event_ids()
+        outcomes = self._client.ask_for_each(tags, _probe)
+        tags_at: dict[str, list[str]] = defaultdict(list)
+        for tag in tags:
+            tags_at[self._address_of(tag)].append(tag)
+        return [
+            StoreServer(
+                address,
+                tuple(tag for tag in members if tag != CATALOGUE_KEY),
+                failure=next(
+                    (f for tag in members if isinstance(f := outcomes.get(tag), Unavailable)), None
+                ),
+            )
+            for address, members in tags_at.items()
         ]
-        events = {event_id: self._events.get(event_id) for event_id in found}
-        for event_id, (definition,) in self._fields_of(outdated, "definition").items():
-            events[event_id] = self._decoded(event_id, definition) if definition else None
-        for event_id, (_, epoch) in found.items():
+
+    def _address_of(self, tag: str) -> str:
+        try:
+            return self._client.address_of(tag)
+        except Unavailable:
+            return ""
+
+    def _looks_beside(self, event_id: str) -> GroupCommit[str, Event | None]:
+        """Looks for events of the same server share a round trip. Those of other servers need not
+        wait for one that hangs."""
+        address = self._client.address_of(event_id)
+        looks = self._looks.get(address)
+        if looks is None:
+            looks = self._looks.setdefault(
+                address, GroupCommit(self._look_for_all, LOOKS_IN_A_GROUP)
+            )
+        return looks
+
+    def _look_for_all(self, event_ids: Sequence[str]) -> list[Event | Exception | None]:
+        found = self._look(event_ids)
+        return [found.get(event_id) for event_id in event_ids]
+
+    def _look(self, event_ids: Iterable[str]) -> dict[str, Event | Unavailable | None]:
+        """The current definitions, each asked for once; None for one that Redis does not have."""
+        found = self._fields_of(event_ids, "version", "epoch")
+        events: dict[str, Event | Unavailable | None] = {}
+        outdated = []
+        for event_id, fields in found.items():
+            if isinstance(fields, Unavailable):
+                events[event_id] = fields
+                continue
+            version, epoch = fields
             self._epochs.put(event_id, epoch or "")
-        return [events[event_id] for event_id in event_ids]
+            known = self._events.get(event_id)
+            if known is not None and known.version == version:
+                events[event_id] = known
+            elif version is None:
+                events[event_id] = None
+            else:
+                outdated.append(event_id)
+        for event_id, fields in self._fields_of(outdated, "definition").items():
+            if isinstance(fields, Unavailable):
+                events[event_id] = fields
+            else:
+                (definition,) = fields
+                events[event_id] = self._decoded(event_id, definition) if definition else None
+        return events
 
     def _decoded(self, event_id: str, definition: str) -> Event | None:
         """None, and a line in the log, for a definition that no release of this one can have
@@ -134,9 +209,27 @@ class RedisEventCatalogue:
         self._events.put(event_id, event)
         return event
 
-    def _fields_of(self, event_ids: Iterable[str], *fields: str) -> dict[str, list[str | None]]:
-        event_ids = dict.fromkeys(event_ids)
-        pipeline = self._client.commands.pipeline(transaction=False)
-        for event_id in event_ids:
-            pipeline.hmget(key("event", event_id), fields)
-        return dict(zip(event_ids, pipeline.execute(), strict=True))
+    def _fields_of(
+        self, event_ids: Iterable[str], *fields: str
+    ) -> dict[str, list[str | None] | Unavailable]:
+        def read(commands: RedisCommands, members: Sequence[str]) -> list[list[str | None]]:
+            pipeline = commands.pipeline(transaction=False)
+            for event_id in members:
+                pipeline.hmget(key("event", event_id), fields)
+            return pipeline.execute(raise_on_error=False)
+
+        return self._client.ask_for_each(event_ids, read)
+
+
+def _fields(commands: RedisCommands, event_id: str, names: Sequence[str]) -> Sequence[str | None]:
+    return cast(Sequence[str | None], commands.hmget(key("event", event_id), list(names)))
+
+
+def _probe(commands: RedisCommands, tags: Sequence[str]) -> list[None]:
+    """A command that changes nothing, and that only a server which takes writes agrees to."""
+    event_ids = [tag for tag in tags if tag != CATALOGUE_KEY]
+    if event_ids:
+        commands.delete(key("event", event_ids[0], "none"))
+    else:
+        commands.srem(CATALOGUE_KEY, NOT_AN_EVENT)
+    return [None] * len(tags)

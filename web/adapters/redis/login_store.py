@@ -6,7 +6,7 @@ is over: on every worker and host at once, and also when Redis has lost it.
 
 from typing import cast
 
-from web.adapters.redis.client import RedisClient, reachable
+from web.adapters.redis.client import RedisClient
 
 KEY = "login:"
 
@@ -19,13 +19,13 @@ class RedisLoginStore:
 
     def begin(self, login_id: str, proof: str, lifetime_s: int) -> None:
         """``proof`` is given back by proof_of, until the lifetime is over or the login is ended."""
-        with reachable():
-            self._client.commands.set(KEY + login_id, proof, ex=lifetime_s)
+        key = KEY + login_id
+        self._client.ask(key, lambda commands: commands.set(key, proof, ex=lifetime_s))
 
     def proof_of(self, login_id: str) -> str | None:
-        with reachable():
-            return cast(str | None, self._client.commands.get(KEY + login_id))
+        key = KEY + login_id
+        return self._client.ask(key, lambda commands: cast(str | None, commands.get(key)))
 
     def end(self, login_id: str) -> None:
-        with reachable():
-            self._client.commands.delete(KEY + login_id)
+        key = KEY + login_id
+        self._client.ask(key, lambda commands: commands.delete(key))

@@ -3,14 +3,16 @@
 import secrets
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from web.adapters.redis import records
-from web.adapters.redis.client import RedisClient, reachable
+from web.adapters.redis.client import RedisClient, RedisCommands, Unconfirmed, server_info
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.event_scripts import EventScripts
 from web.domain.events import Event, SeatState, Section, moved_seats
@@ -22,11 +24,13 @@ from web.domain.refusals import (
     PaymentDeclined,
     PaymentInProgress,
     PaymentNotFound,
+    Refusal,
     SaleNotOpen,
     SeatTaken,
     SoldOut,
     TooManyHeld,
     TooManyHeldByNetwork,
+    Unavailable,
 )
 from web.domain.sales import (
     DEFAULT_LEASE_S,
@@ -73,55 +77,43 @@ class RedisSeatStore:
         self._lease_ms = round(lease_s * 1000)
         self._blocks: WeakKeyDictionary[Event, dict[str, bytes]] = WeakKeyDictionary()
 
-    def ping(self) -> None:
-        with reachable():
-            self._client.commands.ping()
-
-    def now(self) -> datetime:
-        with reachable():
-            seconds, microseconds = self._client.commands.time()
+    def now(self, event_id: str) -> datetime:
+        seconds, microseconds = self._client.ask(event_id, lambda commands: commands.time())
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
-    def server_run(self) -> str:
-        run_id: str = self._client.info("server").get("run_id", "")
-        return run_id
+    def histories(self, event_ids: Sequence[str]) -> dict[str, str]:
+        def read(commands: RedisCommands, members: Sequence[str]) -> list[str]:
+            return [server_info(commands, "replication").get("master_replid", "")] * len(members)
+
+        found = self._client.ask_for_each(event_ids, read)
+        return {event_id: of for event_id, of in found.items() if isinstance(of, str)}
 
     def require_kept_keys(self) -> None:
-        memory = self._client.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if memory.get("maxmemory") and policy != "noeviction":
-            raise KeysAreEvicted(
-                f"Redis has maxmemory-policy {policy}: with a full memory it throws keys away, "
-                "holds and answers to payments among them; set it to noeviction"
-            )
+        for shard in self._client.shards():
+            memory: dict[str, Any] = {}
+            with suppress(Unavailable):
+                memory = self._client.ask_shard(shard, partial(server_info, section="memory"))
+            policy = memory.get("maxmemory_policy", "noeviction")
+            if memory.get("maxmemory") and policy != "noeviction":
+                raise KeysAreEvicted(
+                    f"Redis has maxmemory-policy {policy} at {shard.address}: with a full memory "
+                    "it throws keys away, holds and answers to payments among them; set it to "
+                    "noeviction"
+                )
 
     # ------------------------------------------------------------ events
 
     def maintenance_due(
         self, event_ids: Sequence[str], seen: Mapping[str, Moment]
-    ) -> dict[str, Upkeep | Broken | None]:
+    ) -> dict[str, Upkeep | Broken | Unavailable | None]:
         asked = {event_id: _seen(seen.get(event_id)) for event_id in event_ids}
-        upkeep: dict[str, Upkeep | Broken | None] = {}
-        for event_id, answer in self._client.run_for_each("maintenance_due", asked).items():
-            outcome, *values = answer
-            upkeep[event_id] = None
-            if outcome == "event_broken":
-                upkeep[event_id] = Broken(*values)
-            if outcome == "upkeep":
-                version, revision, change, history, expired, lapsed, epoch, settled = values
-                upkeep[event_id] = Upkeep(
-                    version=version,
-                    moment=Moment(int(revision), change),
-                    history_lost=history == "was lost",
-                    expired_holds=expired,
-                    lapsed_payments=lapsed,
-                    epoch=epoch,
-                    is_unsettled=settled == "unsettled",
-                )
-        return upkeep
+        answers = self._client.run_for_each("maintenance_due", asked)
+        return {event_id: _upkeep(answer) for event_id, answer in answers.items()}
 
     def revision(self, event_id: str) -> int | None:
         upkeep = self.maintenance_due([event_id], {}).get(event_id)
+        if isinstance(upkeep, Unavailable):
+            raise upkeep
         return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
     def build_event(
@@ -186,29 +178,32 @@ class RedisSeatStore:
         return seat_map
 
     def newest_changes(self, event: Event, count: int) -> list[Change]:
-        with reachable():
-            pipeline = self._client.commands.pipeline(transaction=True)
+        def read(commands: RedisCommands) -> list[Any]:
+            pipeline = commands.pipeline(transaction=True)
             pipeline.hget(records.key("event", event.id), "version")
             journal = records.key("journal", event.id)
             pipeline.xrevrange(journal, count=2 * count)  # each may have its map
-            version, entries = pipeline.execute()
+            return pipeline.execute()
+
+        version, entries = self._client.ask(event.id, read)
         self._scripts.check_version(event, version)
         return records.changes_in(event, entries)[:count]
 
     # ------------------------------------------------------------ forms
 
     def hold_of_form(self, event_id: str, form: str) -> str | None:
-        with reachable():
-            return cast(str | None, self._client.commands.get(records.key("form", event_id, form)))
+        key = records.key("form", event_id, form)
+        return self._client.ask(event_id, lambda commands: cast(str | None, commands.get(key)))
 
     def remember_form(self, event_id: str, form: str, hold_id: str) -> str:
-        with reachable():
-            key = records.key("form", event_id, form)
-            first = self._client.commands.set(key, hold_id, nx=True, get=True, px=FORM_MS)
+        key = records.key("form", event_id, form)
+        first = self._client.ask(
+            event_id, lambda commands: commands.set(key, hold_id, nx=True, get=True, px=FORM_MS)
+        )
         return cast(str | None, first) or hold_id
 
     def forget_form(self, event_id: str, form: str, hold_id: str) -> None:
-        self._client.delete_if(records.key("form", event_id, form), hold_id)
+        self._client.delete_if(event_id, records.key("form", event_id, form), hold_id)
 
     # ------------------------------------------------------------ holds
 
@@ -220,11 +215,10 @@ class RedisSeatStore:
         positions: Sequence[int],
         network: str = "",
     ) -> Hold:
-        outcome, values = self._scripts.run(
+        outcome, values = self._make_hold(
             "hold_seats",
-            event.id,
-            version=event.version,
-            hold_id=hold_id,
+            event,
+            hold_id,
             client=client,
             network=network,
             network_max=event.network_max,
@@ -245,11 +239,10 @@ class RedisSeatStore:
         network: str = "",
     ) -> Hold:
         span = event.spans[section.id]
-        outcome, values = self._scripts.run(
+        outcome, values = self._make_hold(
             "hold_best",
-            event.id,
-            version=event.version,
-            hold_id=hold_id,
+            event,
+            hold_id,
             client=client,
             network=network,
             network_max=event.network_max,
@@ -411,6 +404,19 @@ class RedisSeatStore:
             )
         return packed[section.id]
 
+    def _make_hold(
+        self, script: str, event: Event, hold_id: str, /, **arguments: str | int | bytes
+    ) -> tuple[str, list[Any]]:
+        try:
+            return self._scripts.run(
+                script, event.id, version=event.version, hold_id=hold_id, **arguments
+            )
+        except Unconfirmed:
+            # Nobody will hear of it: the buyer tries again, and should find the seats free.
+            with suppress(Refusal):
+                self.release_hold(event.id, hold_id)
+            raise
+
     def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list[Any]) -> Hold:
         if outcome == "sale_not_open":
             raise SaleNotOpen(wait_ms=values[0])
@@ -419,6 +425,26 @@ class RedisSeatStore:
         if outcome == "too_many_held_by_network":
             raise TooManyHeldByNetwork(held=values[0], limit=event.network_max)
         return records.new_hold(event, hold_id, values)
+
+
+def _upkeep(answer: list[Any] | Unavailable) -> Upkeep | Broken | Unavailable | None:
+    if isinstance(answer, Unavailable):
+        return answer
+    outcome, *values = answer
+    if outcome == "event_broken":
+        return Broken(*values)
+    if outcome != "upkeep":
+        return None
+    version, revision, change, history, expired, lapsed, epoch, settled = values
+    return Upkeep(
+        version=version,
+        moment=Moment(int(revision), change),
+        history_lost=history == "was lost",
+        expired_holds=expired,
+        lapsed_payments=lapsed,
+        epoch=epoch,
+        is_unsettled=settled == "unsettled",
+    )
 
 
 def _seat_map(revision: str, seats: str, version: str) -> SeatMap:

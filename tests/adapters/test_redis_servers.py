@@ -1,0 +1,269 @@
+"""The seat store on a Redis Cluster and behind Sentinels: what fails there takes down its own
+events only, and these come back without help."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from ops.redis_cluster import RedisCluster
+from ops.redis_sentinels import RedisSentinels
+from ops.server_groups import ServerGroup
+from ops.servers import Redis
+from sidecar.server_urls import redis_servers
+from tests.support.factories import a_booking, put_on_sale, small_hall, unique
+from tests.support.meanwhile import meanwhile
+from tests.support.redis_stores import audited, commands_of, seats_on
+from tests.support.waiting import eventually
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.servers import servers_of
+from web.domain.events import Event
+from web.domain.refusals import SeatTaken, Unavailable
+
+pytestmark = pytest.mark.stores
+
+TIMEOUT_S = 30
+
+
+def store_at(url: str, replicas: int = 0) -> RedisSeatStore:
+    """As a process of its own has it."""
+    return seats_on(servers_of(redis_servers("REDIS_URL", url), {}, replicas))
+
+
+def hold(seats: RedisSeatStore, event: Event, seat: int = 0) -> str:
+    """Returns the hold's id."""
+    return seats.hold_seats(event, unique("hld"), unique("client"), [seat]).id
+
+
+def hold_and_release(seats: RedisSeatStore, event: Event) -> None:
+    seats.release_hold(event.id, hold(seats, event))
+
+
+def takes_holds(seats: RedisSeatStore, event: Event) -> bool:
+    with contextlib.suppress(Unavailable):
+        hold_and_release(seats, event)
+        return True
+    return False
+
+
+def is_swept(seats: RedisSeatStore, event: Event) -> bool:
+    with contextlib.suppress(Unavailable):
+        seats.sweep_holds(event.id)
+        return True
+    return False
+
+
+def mend(group: ServerGroup) -> None:
+    for member in group.members:
+        if member.hangs:
+            member.resume()
+    group.start()
+
+
+def is_replica(server: Redis) -> bool:
+    # At that moment it closes all connections.
+    with contextlib.suppress(redis.ConnectionError), server.client() as client:
+        return client.info("replication")["role"] == "slave"
+    return False
+
+
+def port_of(seats: RedisSeatStore, event: Event) -> int:
+    return commands_of(seats, event.id).connection_pool.connection_kwargs["port"]
+
+
+# ---------------------------------------------------------------- Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[RedisCluster]:
+    folder: Path = tmp_path_factory.mktemp("cluster")
+    with RedisCluster(folder / "state", folder, node_timeout_ms=1000) as running:
+        yield running
+
+
+@pytest.fixture
+def whole(cluster) -> Iterator[RedisCluster]:
+    """With all members again afterwards."""
+    yield cluster
+    mend(cluster)
+
+
+@pytest.fixture
+def seats(cluster) -> RedisSeatStore:
+    return store_at(cluster.url)
+
+
+def events_on(cluster: RedisCluster, seats: RedisSeatStore) -> dict[Redis, Event]:
+    """One on sale on each master."""
+    events: dict[Redis, Event] = {}
+    while len(events) < len(cluster.masters()):
+        event = small_hall()
+        if events.setdefault(cluster.master_of(f"seats:{{{event.id}}}"), event) is event:
+            put_on_sale(seats, event)
+    return events
+
+
+def test_events_of_all_shards_are_sold_listed_and_kept_up(cluster, seats):
+    events = events_on(cluster, seats)
+    ids = [event.id for event in events.values()]
+    for event in events.values():
+        hold_id = hold(seats, event)
+        with pytest.raises(SeatTaken):
+            hold(seats, event)
+        assert seats.read_hold(event, hold_id)
+        assert seats.newest_changes(event, 1)[0].hold_id == hold_id
+        assert seats.remember_form(event.id, "form", hold_id) == hold_id
+        seats.forget_form(event.id, "form", hold_id)
+        assert seats.hold_of_form(event.id, "form") is None
+    assert set(ids) <= set(seats._catalogue.event_ids())
+    assert [event.id for event in seats._catalogue.current_events(ids).values()] == ids
+    upkeep = seats.maintenance_due(ids, {})
+    assert [upkeep[event.id].version for event in events.values()] == [
+        event.version for event in events.values()
+    ]
+    histories = seats.histories(ids)
+    assert len(set(histories.values())) == len(histories) == len(ids)
+    assert {server.address for server in seats._catalogue.servers() if not server.failure} == {
+        f"127.0.0.1:{master.port}" for master in cluster.masters()
+    }
+
+
+def test_receipts_of_all_shards_are_audited(cluster, seats):
+    bookings = []
+    for event in events_on(cluster, seats).values():
+        bookings.append(a_booking(event.id, event.seats[0]))
+        seats.confirm_booking(event, bookings[-1])
+    found = audited(seats).receipts([booking.event_id for booking in bookings])
+    assert {receipt.booking_id for receipt in found} == {booking.id for booking in bookings}
+
+
+@pytest.mark.parametrize("hurt", ["kill", "hang"])
+def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_takes_over(
+    whole, seats, hurt
+):
+    events = events_on(whole, seats)
+    away, *_ = events
+    others = [event for master, event in events.items() if master is not away]
+    for event in events.values():
+        hold_and_release(seats, event)
+    getattr(away, hurt)()
+    ids = [event.id for event in events.values()]
+    upkeep = seats.maintenance_due(ids, {})
+    assert [e for e in ids if isinstance(upkeep[e], Unavailable)] == [events[away].id]
+    for event in others:
+        hold_and_release(seats, event)
+    found = seats._catalogue.current_events(ids)
+    assert [e for e in ids if isinstance(found[e], Unavailable)] in ([], [events[away].id])
+    eventually(lambda: takes_holds(seats, events[away]), "a hold after the failover", TIMEOUT_S)
+
+
+def test_without_the_shard_that_has_the_list_the_events_of_the_others_are_sold(whole, seats):
+    events = events_on(whole, seats)
+    lists = whole.master_of(CATALOGUE_KEY)
+    known = set(seats._catalogue.event_ids())
+    lists.kill()
+    for master, event in events.items():
+        if master is not lists:
+            assert seats._catalogue.current_event(event.id).id == event.id
+            hold_and_release(seats, event)
+    assert set(seats._catalogue.last_event_ids()) == known
+    with pytest.raises(Unavailable):
+        store_at(whole.url)._catalogue.last_event_ids()
+    # That an event is unknown cannot be said now.
+    with pytest.raises(Unavailable):
+        seats._catalogue.current_event(unique("unknown"))
+    whole.new_master_of(CATALOGUE_KEY, lists)
+
+
+def test_a_planned_failover_refuses_nobody(whole, seats):
+    (master, event), *_ = events_on(whole, seats).items()
+    outcomes: list[bool] = []
+    with meanwhile(lambda: outcomes.append(takes_holds(seats, event)), every_s=0.001):
+        successor = whole.failover(master)
+        done = len(outcomes)
+        eventually(lambda: len(outcomes) > done + 20, "holds after the failover")
+    assert all(outcomes)
+    assert port_of(seats, event) == successor.port
+
+
+def test_a_slot_that_moves_in_mid_sale_refuses_nobody(whole, seats):
+    events = events_on(whole, seats)
+    (_, event), (taking, _), *_ = events.items()
+    outcomes: list[bool] = []
+    with meanwhile(lambda: outcomes.append(takes_holds(seats, event)), every_s=0.001):
+        whole.move_slot(key_slot(event.id.encode()), taking)
+        done = len(outcomes)
+        eventually(lambda: len(outcomes) > done + 20, "holds after the move")
+    assert all(outcomes)
+    assert port_of(seats, event) == taking.port
+
+
+def test_while_a_slot_takes_long_to_move_its_events_are_unavailable(whole, seats):
+    events = events_on(whole, seats)
+    (_, event), (taking, _), *_ = events.items()
+    outcomes: list[bool] = []
+    with meanwhile(lambda: outcomes.append(is_swept(seats, event)), every_s=0.001):
+        whole.move_slot(key_slot(event.id.encode()), taking, pause_s=0.5)
+        eventually(lambda: outcomes[-1:] == [True], "a call after the move")
+    assert False in outcomes
+
+
+# ---------------------------------------------------------------- Sentinel
+
+
+@pytest.fixture(scope="module")
+def sentinels(tmp_path_factory) -> Iterator[RedisSentinels]:
+    folder: Path = tmp_path_factory.mktemp("sentinels")
+    with RedisSentinels(
+        folder / "state", folder, down_after_ms=1000, failover_timeout_ms=1000
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def watched(sentinels) -> Iterator[RedisSentinels]:
+    """With all members running again afterwards. There are replicas enough for two failovers: that
+    a former master is a replica again takes the Sentinels ten seconds."""
+    yield sentinels
+    for member in sentinels.members:
+        if member.hangs:
+            member.resume()
+        if not member.running:
+            member.start()
+
+
+def test_without_any_sentinel_the_known_master_goes_on(watched):
+    seats, event = store_at(watched.url), small_hall()
+    put_on_sale(seats, event)
+    for sentinel in watched.sentinels:
+        sentinel.kill()
+    hold_and_release(seats, event)
+    with pytest.raises(Unavailable):
+        store_at(watched.url)._catalogue.event_ids()
+
+
+def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):
+    """The former master takes writes until it hears of it, seconds later. They would be lost."""
+    seats, event = store_at(watched.url), small_hall()
+    put_on_sale(seats, event)
+    former = watched.master
+    hold_and_release(seats, event)
+    watched.failover()
+    eventually(lambda: port_of(seats, event) != former.port, "the new master", within_s=2)
+    held = hold(seats, event)
+    eventually(lambda: is_replica(former), "the former master as a replica", TIMEOUT_S)
+    assert store_at(watched.url).read_hold(event, held)
+
+
+@pytest.mark.parametrize("hurt", ["kill", "hang"])
+def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
+    seats, event = store_at(watched.url), small_hall()
+    put_on_sale(seats, event)
+    hold_and_release(seats, event)
+    watched.sentinels[0].hang()
+    getattr(watched.master, hurt)()
+    eventually(lambda: takes_holds(seats, event), "a hold after the failover", TIMEOUT_S)

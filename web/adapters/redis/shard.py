@@ -1,0 +1,183 @@
+"""Redis: one server that takes writes. Its connections, and the sending of scripts."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.client import Pipeline
+from redis.connection import parse_url
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from web.adapters.redis.scripts import ScriptCall
+from web.utils.group_commit import GroupCommit
+
+Address = tuple[str, int]
+"""Host and port."""
+
+POOL_SIZE = 100
+"""Connections a process has to a server at most; further callers wait for one."""
+
+POOL_WAIT_S = 2.0
+SOCKET_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 1.0
+QUESTION_TIMEOUT_S = 0.3
+RETRIES = 2
+"""After a broken connection, not after a time-out. Scripts may be sent again, because each takes an
+id that makes a repeat harmless."""
+
+CALLS_IN_A_GROUP = 64
+"""Calls sent together: Redis is busy with so many scripts for two or three milliseconds."""
+
+SILENT_S = 1.0
+"""How long a server that did not answer in time is not asked again: a caller learns at once what it
+would learn after SOCKET_TIMEOUT_S, and the callers of other servers do not wait for this one."""
+
+BROKEN_S = 0.1
+"""The same for a server to which there is no connection."""
+
+RECONNECT_EVERY_S = 0.1
+
+PROMISES = {"hold_seats": "held", "hold_best": "held", "extend_hold": "extended"}
+"""Scripts whose outcome a buyer relies on, with that outcome."""
+
+WAIT_MS = 200
+"""How long replicas may take to confirm them."""
+
+Answer = list[Any] | Exception
+Result = TypeVar("Result")
+
+
+class NotReplicated(redis.RedisError):
+    """Done, but too few replicas have confirmed it: a failover may undo it."""
+
+
+def connect(url: str, address: Address | None = None, **options: Any) -> redis.Redis:
+    """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default); at
+    another ``address`` than the URL's if one is given. The URL's own options win over ``options``.
+    Raises ValueError or OSError for an option of the URL that cannot be."""
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES, (redis.ConnectionError,))
+    waiting = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": CONNECT_TIMEOUT_S}
+    return _client(waiting | {"retry": retry} | options | _of_url(url, address))
+
+
+def connect_impatiently(url: str, address: Address, **options: Any) -> redis.Redis:
+    """For a question that another server can answer as well. Here ``options`` win over those of the
+    URL; None takes one out."""
+    options |= {
+        "socket_timeout": QUESTION_TIMEOUT_S,
+        "socket_connect_timeout": QUESTION_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    return _client(_of_url(url, address) | options)
+
+
+def _of_url(url: str, address: Address | None) -> dict[str, Any]:
+    options: dict[str, Any] = parse_url(url)
+    if address:
+        options["host"], options["port"] = address
+    return options
+
+
+def _client(options: Mapping[str, Any]) -> redis.Redis:
+    given = {name: value for name, value in options.items() if value is not None}
+    waiting = {"max_connections": POOL_SIZE, "timeout": POOL_WAIT_S, "decode_responses": True}
+    try:
+        pool = redis.BlockingConnectionPool(**(waiting | given))
+        # Makes no connection yet. The pool would meet a bad option at the first request only.
+        pool.connection_class(**pool.connection_kwargs)
+    except redis.RedisError as error:
+        raise ValueError(str(error)) from None
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
+    return redis.Redis(connection_pool=pool)
+
+
+class Shard:
+    """``replicas`` is how many must confirm each of PROMISES. The methods that send something raise
+    redis.RedisError."""
+
+    def __init__(self, commands: redis.Redis, replicas: int = 0):
+        self.commands = commands
+        self._replicas = replicas
+        self._calls = GroupCommit(self.send, CALLS_IN_A_GROUP)
+        self._silent_until_s = -math.inf
+        self._reconnected_s = -math.inf
+
+    @property
+    def address(self) -> str:
+        """``host:port``, or the path of a Unix socket."""
+        options = self.commands.connection_pool.connection_kwargs
+        if "path" in options:
+            return str(options["path"])
+        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+    def call(self, call: ScriptCall) -> list[Any]:
+        """A script's answer. Calls that wait at the same moment go out together. Raises Abandoned,
+        too."""
+        return self._calls.call(call)
+
+    def send(self, calls: Sequence[ScriptCall]) -> list[Answer]:
+        """Their answers, in order, each a list or the error that it ended with. One round trip for
+        up to CALLS_IN_A_GROUP calls."""
+        return self.ask(lambda commands: self._sent(commands, calls))
+
+    def ask(self, act: Callable[[redis.Redis], Result]) -> Result:
+        """The result of ``act``, which sends commands."""
+        if time.monotonic() < self._silent_until_s:
+            raise redis.ConnectionError(f"{self.address} did not answer a moment ago")
+        try:
+            return act(self.commands)
+        except redis.TimeoutError:
+            self._silent_until_s = time.monotonic() + SILENT_S
+            raise
+        except redis.ConnectionError as error:
+            if isinstance(error.__context__, OSError):  # and not that all connections are in use
+                self._silent_until_s = time.monotonic() + BROKEN_S
+            raise
+
+    def reconnect(self) -> None:
+        """The next command finds out anew where the URL's name leads: after a failover the server
+        behind the present connections may take no writes any more."""
+        if time.monotonic() >= self._reconnected_s + RECONNECT_EVERY_S:
+            self._reconnected_s = time.monotonic()
+            self.commands.connection_pool.disconnect(inuse_connections=False)
+
+    def _sent(self, commands: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
+        """For what Redis has not loaded there is another round trip, with the scripts themselves,
+        because others may empty Redis's cache of scripts at any moment."""
+        pipeline = commands.pipeline(transaction=False)
+        for call in calls:
+            pipeline.evalsha(call.script.sha, len(call.script.keys), *call.arguments)
+        answers = self._executed(pipeline, calls)
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            for n in unknown:
+                script, arguments = calls[n]
+                pipeline.eval(script.source, len(script.keys), *arguments)
+            again = self._executed(pipeline, [calls[n] for n in unknown])
+            for n, answer in zip(unknown, again, strict=True):
+                answers[n] = answer
+        return answers
+
+    def _executed(self, pipeline: Pipeline, calls: Sequence[ScriptCall]) -> list[Answer]:
+        """Executes what is in the pipeline, which are ``calls``."""
+        if not self._replicas or not any(call.script.name in PROMISES for call in calls):
+            answers: list[Answer] = pipeline.execute(raise_on_error=False)
+            return answers
+        # Of this connection: it waits for what was written just now, and for nothing that is later.
+        pipeline.execute_command("WAIT", self._replicas, WAIT_MS)
+        *answers, confirmed = pipeline.execute(raise_on_error=False)
+        if isinstance(confirmed, Exception) or confirmed < self._replicas:
+            lost = NotReplicated(
+                f"{confirmed} of {self._replicas} replicas confirmed it within {WAIT_MS} ms"
+            )
+            for n, (call, answer) in enumerate(zip(calls, answers, strict=True)):
+                if isinstance(answer, list) and answer[0] == PROMISES.get(call.script.name):
+                    answers[n] = lost
+        return answers
