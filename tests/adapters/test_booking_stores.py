@@ -1,24 +1,48 @@
-"""What a booking store does, for MongoDB and for the one of the simulator alike."""
+"""What a booking store does, for MongoDB, with and without users and TLS, and for the one of the
+simulator alike."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pymongo
 import pytest
+from pymongo.errors import OperationFailure
 
 from tests.simulator.bookings import SimulatedBookings
 from tests.support.factories import a_booking, unique
+from tests.support.guarded_mongodb import GuardedMongoDB, documented_actions
 from web.adapters.mongodb import MongoBookingStore
-from web.domain.refusals import SeatTaken
-from web.ports.booking_store import MinuteOfSales, Sales
+from web.domain.refusals import SeatTaken, Unavailable
+from web.ports.booking_store import InsertUnknown, MinuteOfSales, Sales
+
+pytestmark = pytest.mark.stores
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["MongoDB", "simulated"])
-def store(request, mongo_server):
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory) -> Iterator[GuardedMongoDB]:
+    with GuardedMongoDB(tmp_path_factory.mktemp("guarded")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def least_privileged(guarded) -> MongoBookingStore:
+    """With what docs/deploying.md says that it needs."""
+    return MongoBookingStore(guarded.url_for(documented_actions()))
+
+
+@pytest.fixture(params=["MongoDB", "MongoDB with users and TLS", "simulated"])
+def store(request):
     if request.param == "simulated":
         return SimulatedBookings()
-    store = MongoBookingStore(mongo_server.url.replace("/tickets", "/booking_stores"))
+    if request.param == "MongoDB":
+        url = request.getfixturevalue("mongo_server").url
+        store = MongoBookingStore(url.replace("/tickets", "/booking_stores"))
+    else:
+        store = request.getfixturevalue("least_privileged")
     store.create_indexes()
     return store
 
@@ -133,3 +157,46 @@ def test_nothing_keeps_a_store_with_its_index_from_selling(store):
     store.ping()
     store.create_indexes()
     store.require_index()
+    store.require_reachable()
+
+
+@pytest.mark.parametrize("without", documented_actions())
+def test_a_user_of_mongodb_who_may_do_less_than_documented_cannot_run_the_shop(guarded, without):
+    MongoBookingStore(guarded.url_for(documented_actions())).create_indexes()
+    may_less = [action for action in documented_actions() if action != without]
+    store = MongoBookingStore(guarded.url_for(may_less))
+    with pytest.raises((Unavailable, InsertUnknown)) as refused:
+        sell_and_refund(store)
+    assert "not authorized on tickets to execute command" in str(refused.value.__cause__)
+
+
+def sell_and_refund(store) -> None:
+    store.create_indexes()
+    booking = store.insert(a_booking(unique("event"), "stalls-A-1"))
+    store.find(booking.id)
+    store.begin_refund(booking.id)
+
+
+def test_nothing_but_selling_and_refunding_can_be_done_with_what_is_documented(guarded):
+    with pymongo.MongoClient(guarded.url_for(documented_actions())) as client:
+        for forbidden, *arguments in (
+            (client.tickets.something_else.find_one,),
+            (client.admin.system.users.find_one,),
+            (client.tickets.bookings.delete_many, {}),
+            (client.tickets.bookings.drop_index, "event_1_seats_1"),
+        ):
+            with pytest.raises(OperationFailure, match="not authorized"):
+                forbidden(*arguments)
+
+
+def test_a_user_whom_mongodb_does_not_let_in_does_not_reach_it(guarded):
+    store = MongoBookingStore(guarded.url_for(documented_actions()).replace("://shop", "://nobody"))
+    for _ in range(2):  # The second time it knows the members.
+        with pytest.raises(Unavailable):
+            store.require_reachable()
+
+
+def test_a_mongodb_whose_certificate_nobody_vouches_for_is_not_believed(guarded):
+    url = guarded.url_for(documented_actions())
+    with pytest.raises(Unavailable):
+        MongoBookingStore(re.sub("&tlsCAFile=.*", "", url)).require_reachable()

@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from bson import SON
 from mongoengine import BooleanField, DateTimeField, IntField, ListField, StringField
 from mongoengine.queryset import QuerySet
 from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import BulkWriteError, PyMongoError, WriteError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 from pymongo.read_concern import ReadConcern
 
 from web.domain.refusals import SeatTaken, Unavailable
@@ -154,8 +154,12 @@ class MongoBookingStore:
             with _reachable(), pymongo.timeout(PROBE_TIMEOUT_S):
                 self._client.admin.command("ping", read_preference=ReadPreference.NEAREST)
         if self._client.topology_description.has_writable_server():
-            with suppress(Unavailable), pymongo.timeout(PROBE_TIMEOUT_S):
-                self.require_index()
+            try:
+                with pymongo.timeout(PROBE_TIMEOUT_S):
+                    self.require_index()
+            except Unavailable as error:
+                if _is_refusal(error.__cause__):
+                    raise
 
     def create_indexes(self) -> None:
         with _reachable(), pymongo.timeout(INDEX_BUILD_TIMEOUT_S):
@@ -178,10 +182,10 @@ class MongoBookingStore:
         try:
             with _reachable():
                 indexes = self._collection.index_information().values()
-        except Unavailable:
-            if seen_before_s < INDEX_TRUSTED_FOR_S:
-                return
-            raise
+        except Unavailable as error:
+            if seen_before_s > INDEX_TRUSTED_FOR_S or _is_refusal(error.__cause__):
+                raise
+            return
         if not any(_guards_seats(index) for index in indexes):
             raise IndexMissing(
                 "MongoDB has no unique index on bookings (event, seats): run "
@@ -313,6 +317,11 @@ def _guards_seats(index: Mapping[str, Any]) -> bool:
     """Whether this index keeps a seat from being in two bookings."""
     covers = index.get("partialFilterExpression", BOOKED) == BOOKED
     return tuple(index["key"]) == SEAT_INDEX and bool(index.get("unique")) and covers
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether MongoDB responded that it will not do this, for example because of the password."""
+    return isinstance(error, OperationFailure) and not error.timeout
 
 
 def _cause_of(error: Exception) -> str:

@@ -51,8 +51,9 @@ class BookingStore(Protocol):
     def ping(self) -> None: ...
 
     def require_reachable(self) -> None:
-        """Raises Unavailable when no member of MongoDB's replica set can be reached, and
-        IndexMissing when the unique index is known to be missing. Waits for no election."""
+        """Raises Unavailable when no member of MongoDB's replica set can be reached, or the primary
+        does not let us in, and IndexMissing when the unique index is known to be missing. Waits for
+        no election."""
         ...
 
     def create_indexes(self) -> None:
