@@ -7,18 +7,18 @@ from tests.support.local_server import LocalServer, QuietHandler
 
 class OtherWebsite(LocalServer):
     """Any path is an empty page, and ``/redirect?to=URL`` leads there with method and body.
-    ``heard`` has the path and the headers of each request."""
+    ``received`` has the path and the headers of each request."""
 
     def __init__(self) -> None:
         super().__init__(Handler)
-        self.heard: list[tuple[str, dict[str, str]]] = []
+        self.received: list[tuple[str, dict[str, str]]] = []
 
 
 class Handler(QuietHandler):
     server: OtherWebsite
 
     def answer(self) -> None:
-        self.server.heard.append((self.path, dict(self.headers)))
+        self.server.received.append((self.path, dict(self.headers)))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         asked = urlsplit(self.path)
         if asked.path == "/redirect":

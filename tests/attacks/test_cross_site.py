@@ -270,8 +270,8 @@ def test_what_a_browser_fetches_ahead_for_a_page_is_refused(browser, other_websi
     page.goto(other_website.url.replace("127.0.0.1", "evil.localhost"))
     with OtherWebsite() as shop:
         page.evaluate(FETCHES_AHEAD, f"{shop.url}/basket")
-        eventually(lambda: len(shop.heard) == 20, "twenty pages")
-        for path, headers in shop.heard:
+        eventually(lambda: len(shop.received) == 20, "twenty pages")
+        for path, headers in shop.received:
             assert is_cross_site(create_environ(path, headers=headers)), headers
     page.close()
 

@@ -77,11 +77,11 @@ def broken_application(answer: bytes | None) -> Iterator[tuple[str, list[float]]
 
 @pytest.mark.parametrize("clients", [4, 40])
 def test_the_application_is_asked_once_a_second_however_many_ask(nginx, upstream, clients):
-    upstream.heard.clear()
+    upstream.received.clear()
     statuses = flood(nginx.port, "/healthz?a=b", clients)
     assert set(statuses) == {200}
-    assert 2 <= len(upstream.heard) <= SECONDS_TOUCHED
-    assert set(upstream.heard) == {("GET", "/healthz")}
+    assert 2 <= len(upstream.received) <= SECONDS_TOUCHED
+    assert set(upstream.received) == {("GET", "/healthz")}
 
 
 def test_nobody_waits_for_the_answer_of_a_healthy_application(nginx):
@@ -96,7 +96,7 @@ def test_nobody_waits_for_the_answer_of_a_healthy_application(nginx):
 
 def test_an_answer_is_a_second_old_at_most(tmp_path, upstream):
     with local_nginx(tmp_path, upstream.address) as nginx:
-        with upstream.telling(500):
+        with upstream.replying(500):
             time.sleep(1.1)
             assert ask(nginx.port, "GET", "/healthz").status == 500
         time.sleep(1.1)
@@ -156,20 +156,20 @@ def test_nothing_of_the_first_to_ask_is_in_what_everybody_hears(nginx, upstream,
     time.sleep(1.1)  # What was kept of the test before is over.
     body = b"x" * int(headers.get("Content_Length", 0)) or None
     ask(nginx.port, "GET", "/healthz?a=b", body, **headers)
-    heard = json.loads(ask(nginx.port, "GET", "/healthz").body)
-    assert heard["path"] == "/healthz"
-    assert heard["body_bytes"] == 0
-    assert heard["headers"].pop("X-Request-Id")
-    assert heard["headers"] == {"Host": "localhost"}
+    received = json.loads(ask(nginx.port, "GET", "/healthz").body)
+    assert received["path"] == "/healthz"
+    assert received["body_bytes"] == 0
+    assert received["headers"].pop("X-Request-Id")
+    assert received["headers"] == {"Host": "localhost"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_another_method_does_not_reach_the_application(nginx, upstream, method):
-    upstream.heard.clear()
+    upstream.received.clear()
     answer = ask(nginx.port, method, "/healthz", b"x")
     assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD"
-    assert upstream.heard == []
+    assert upstream.received == []
 
 
 def test_head_is_get_without_the_body(nginx):
@@ -186,10 +186,10 @@ def test_a_balancer_that_knows_no_name_hears_the_same(root, upstream):
         http_listen=[f"{HOST}:{port}"],
     )
     with running_nginx(config, root, port):
-        upstream.heard.clear()
+        upstream.received.clear()
         statuses = flood(port, "/healthz", Host="10.0.0.7")
         assert set(statuses) == {200}
-        assert len(upstream.heard) <= SECONDS_TOUCHED
+        assert len(upstream.received) <= SECONDS_TOUCHED
 
 
 def test_a_balancer_that_knows_no_name_hears_of_an_application_that_is_away(root):

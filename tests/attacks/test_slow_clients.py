@@ -83,7 +83,7 @@ def refused(connections: list[socket.socket]) -> int:
     ],
 )
 def test_a_client_keeps_a_bounded_number_of_slow_bodies_open(nginx, upstream, method, path):
-    upstream.heard.clear()
+    upstream.received.clear()
     with slow_requests(nginx, AT_ONCE + 5, method, path, "203.0.113.1", SLOW_BODY) as slow:
         eventually(lambda: refused(slow) == 5 or None, "five are refused")
         answer = ask(nginx.port, method, path, X_Forwarded_For="203.0.113.1")
@@ -91,7 +91,7 @@ def test_a_client_keeps_a_bounded_number_of_slow_bodies_open(nginx, upstream, me
         assert "under way" in problem["detail"]
         assert answer.headers["Retry-After"] == "1"
         assert answer.headers["RateLimit-Policy"] and answer.headers["RateLimit"]
-        assert upstream.heard == []
+        assert upstream.received == []
         # Others do not notice.
         assert ask(nginx.port, method, path, X_Forwarded_For="203.0.113.2").status == 200
         # Nor do those who ask for a file, or whether the shop can be reached.

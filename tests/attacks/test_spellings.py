@@ -130,9 +130,9 @@ def test_a_number_has_one_spelling_too(url, keeping, upstream, event, quantity):
     answer = sent(url, "POST", path)
     assert (answer.status, answer.json["code"]) == (422, "invalid_request")
     # nginx keeps no refusal of it.
-    with upstream.telling(KEPT_STATUS) as heard:
+    with upstream.replying(KEPT_STATUS) as received:
         ask_in_turn(keeping.port, ("POST", path), ("POST", path))
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 def test_a_redirect_keeps_the_query_and_stays_on_this_host(url):
@@ -196,16 +196,16 @@ def test_a_browser_gets_a_page(url):
 def test_a_kept_refusal_is_neither_passed_by_nor_made_by_another_spelling(keeping, upstream, call):
     plain = call.format(event=unique("event"))
     others = [*equivalents(plain), *nowheres(plain)]
-    with upstream.telling(201) as heard:
+    with upstream.replying(201) as received:
         ask_in_turn(keeping.port, ("POST", plain))
         for other in others:
             assert ask(keeping.port, "POST", other).status in (308, 404)
-    assert heard == [("POST", plain)]
-    with upstream.telling(KEPT_STATUS) as heard:
+    assert received == [("POST", plain)]
+    with upstream.replying(KEPT_STATUS) as received:
         ask_in_turn(keeping.port, *(("POST", other) for other in others[:4]), ("POST", plain))
         for other in others:
             assert ask(keeping.port, "POST", other).status in (308, 404)
-    assert heard == [("POST", plain)]
+    assert received == [("POST", plain)]
 
 
 # ---------------------------------------------------------------- http where there is only https
@@ -223,7 +223,7 @@ def test_by_http_another_spelling_is_no_way_to_the_application(root, upstream):
     )
     call = "/api/events/e/holds"
     with running_nginx(config, root, port):
-        upstream.heard.clear()
+        upstream.received.clear()
         for path in (call, "/basket"):
             http = {"Host": name, "X_Forwarded_Proto": "http"}
             for other in equivalents(path):
@@ -232,11 +232,11 @@ def test_by_http_another_spelling_is_no_way_to_the_application(root, upstream):
             for other in nowheres(path):
                 assert_problem(ask(port, "POST", other, **http), 404, "not_found")
         assert_problem(ask(port, "POST", call, **http), 403, "https_required")
-        assert upstream.heard == []
+        assert upstream.received == []
         https = {"Host": name, "X_Forwarded_Proto": "https"}
         for path in ("/receipts/.eJy-_x.Ab_c-9~", "/a.b/c", "/", "/x//", "/?a=//b/../c%41"):
-            heard = json.loads(ask(port, "GET", path, **https).body)
-            assert heard["path"] == path
+            received = json.loads(ask(port, "GET", path, **https).body)
+            assert received["path"] == path
 
 
 def test_an_address_in_absolute_form_is_spelled_in_one_way_too(url, stack):

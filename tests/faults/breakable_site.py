@@ -1,4 +1,4 @@
-"""A whole TicketS on real processes, whose parts can be broken one by one."""
+"""A complete TicketS on real processes, whose parts can be broken one by one."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from ops.mongodb_set import MongoReplicaSet
 from ops.processes import free_port
 from ops.servers import MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY, Stack
-from tests.faults.crowd import Crowd, Told
+from tests.faults.crowd import Crowd, Outcomes
 from tests.faults.event_file import write_event_file
 from tests.support.commands import flask
 from tests.support.environment import inherited
@@ -30,18 +30,18 @@ CAPACITY = 5000
 HOLD_S = 60
 
 LOAD = 10
-"""Sales before a fault and after it."""
+"""How many sales to wait for before a fault, and after it."""
 
 QUIET_S = 30.0
-"""In which everything has been repaired."""
+"""Within this time everything must be repaired."""
 
 WAITS_S = 20.0
-"""For what comes by itself while a crowd buys."""
+"""How long to wait for events that a buying crowd causes."""
 
 
 @dataclass(frozen=True)
 class BreakableSite:
-    """A whole TicketS, whose parts may be broken one by one."""
+    """``lease_s`` is its PAYMENT_LEASE_S."""
 
     redis: Redis
     mongo: MongoDB | MongoReplicaSet
@@ -53,32 +53,32 @@ class BreakableSite:
 
     @contextmanager
     def crowd(self, *sections: str) -> Iterator[Crowd]:
-        """Buyers at work while the block runs. At its end everybody has a final answer, and what
-        they were told is compared with what is there."""
+        """Buyers buy while the block runs. At its end each has a final answer, and the answers are
+        compared with the bookings, the payments and the audit."""
         crowd = Crowd(self.stack["nginx"].url, EVENT, sections or ("stalls", "free"))
         with crowd.buying():
             crowd.await_bookings(LOAD)
             yield crowd
             crowd.await_bookings(LOAD)
-        self.assert_nothing_is_lost(crowd.told)
+        self.assert_nothing_is_lost(crowd.outcomes)
 
-    def assert_nothing_is_lost(self, told: Told) -> None:
+    def assert_nothing_is_lost(self, outcomes: Outcomes) -> None:
         print(
             os.environ.get("PYTEST_CURRENT_TEST"),
-            dict(told.answers),
-            dict(told.refused_holds),
-            len(told.receipts),
-            len(told.not_charged),
+            dict(outcomes.answers),
+            dict(outcomes.refused_holds),
+            len(outcomes.receipts),
+            len(outcomes.not_charged),
         )
-        assert not told.unanswered, told.answers
+        assert not outcomes.unanswered, outcomes.answers
         self.await_clean_audit()
         booked = {document["hold_id"]: document for document in self.collection.find()}
-        assert told.receipts.keys() <= booked.keys(), "a buyer has a receipt for nothing"
-        for hold_id, receipt in told.receipts.items():
+        assert outcomes.receipts.keys() <= booked.keys(), "a buyer has a receipt for nothing"
+        for hold_id, receipt in outcomes.receipts.items():
             stored = booked[hold_id]
             for field in ("event", "seats", "amount", "currency", "payment_id"):
                 assert receipt[field] == stored.get(field)
-        assert not told.not_charged & booked.keys(), "a buyer was told that nothing was charged"
+        assert not outcomes.not_charged & booked.keys(), "a buyer was told that nothing was charged"
         seats = Counter(seat for booking in booked.values() for seat in booking["seats"])
         assert set(seats.values()) <= {1}, "a seat was sold twice"
         assert self.captured() == {
@@ -86,7 +86,7 @@ class BreakableSite:
         }
 
     def captured(self) -> dict[str, int]:
-        """The money taken for each hold. No attempt may have reserved any twice."""
+        """The amount captured for each hold. No key may have been authorised twice."""
         gateway = StripeGateway(SANDBOX_API_KEY, self.sandbox.url)
         payments = list(gateway.list(datetime.now(UTC) - timedelta(hours=1)))
         assert set(Counter(payment.key for payment in payments).values()) <= {1}
@@ -111,7 +111,7 @@ class BreakableSite:
         return flask(self.stack.environment, *arguments)
 
     def web_workers(self) -> list[int]:
-        """The ids of gunicorn's worker processes."""
+        """The process ids of gunicorn's workers."""
         sidecar = self.stack["web"].pid
         (master,) = (pid for pid in children_of(sidecar) if "gunicorn" in command_of(pid))
         return children_of(master)
@@ -124,8 +124,7 @@ class BreakableSite:
         )
 
     def await_charge_under_way(self) -> None:
-        """While the gateway is slow. A payment may be one of free seats, about which nobody has to
-        ask it afterwards."""
+        """Wait for a payment that the slow gateway is charging, not one for free seats."""
         eventually(lambda: self.sandbox.faults()[0]["happened"], "a charge under way", WAITS_S)
 
     def client(self) -> Client:
@@ -140,7 +139,7 @@ def command_of(pid: int) -> str:
 def breakable_site(
     folder: Path, mongo: MongoDB | MongoReplicaSet, lease_s: float
 ) -> Iterator[BreakableSite]:
-    """With ``mongo``, which is started here."""
+    """A site with ``mongo``, which is started and stopped here."""
     event_file = write_event_file(folder / "events", EVENT, CAPACITY, HOLD_S)
     with (
         Redis(folder / "redis", folder / "redis.log") as redis_server,

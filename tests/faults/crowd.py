@@ -1,4 +1,4 @@
-"""Buyers who buy over and over while things break, and what they were told."""
+"""Buyers who keep buying while things break, and the answers that they got."""
 
 import random
 import threading
@@ -15,11 +15,11 @@ from tests.support.http_client import Client, bearer
 
 BUYERS = 6
 PAUSE_S = 0.1
-"""Between two purchases of a buyer: enough load for every fault to meet payments under way, and
+"""Between two purchases of a buyer: enough load that every fault hits payments under way, and
 little enough to audit."""
 
 PATIENCE_S = 40.0
-"""How long a buyer asks for a final answer."""
+"""How long a buyer keeps asking for a final answer."""
 
 RETRY_S = 0.3
 
@@ -27,11 +27,11 @@ DECLINED_CARD = "pm_card_visa_chargeDeclined"
 
 
 @dataclass
-class Told:
-    """What the buyers of one crowd heard. ``receipts`` are those of a 201 or 200, by hold;
+class Outcomes:
+    """The answers to the buyers of one crowd. ``receipts`` are those of a 201 or 200, by hold;
     ``not_charged`` are the holds whose payment ended with "nothing was charged"; ``unanswered``
-    those of which nobody could say in time what became of them. ``answers`` counts all answers
-    to payments."""
+    are those without a final answer in time. ``answers`` counts all answers to payments,
+    ``refused_holds`` the refusals of holds."""
 
     receipts: dict[str, dict] = field(default_factory=dict)
     not_charged: set[str] = field(default_factory=set)
@@ -41,34 +41,34 @@ class Told:
 
 
 class Crowd:
-    """``BUYERS`` threads. Each purchase has an address of its own."""
+    """``BUYERS`` threads that buy. Each purchase comes from another address."""
 
     def __init__(self, url: str, event_id: str, sections: Sequence[str]):
-        """``sections`` are those they buy from."""
+        """``sections`` are the ids of the sections from which they buy."""
         self._url, self._event_id, self._sections = url, event_id, sections
         self._over = threading.Event()
         self._purchases = count()
-        self.told = Told()
+        self.outcomes = Outcomes()
 
     @contextmanager
-    def buying(self) -> Iterator[Told]:
-        """While the block runs, and until the last of them knows how it ended."""
+    def buying(self) -> Iterator[Outcomes]:
+        """Buyers buy while the block runs; at its end, waits until each has a final answer."""
         threads = [threading.Thread(target=self._buy_over_and_over) for _ in range(BUYERS)]
         for thread in threads:
             thread.start()
         try:
-            yield self.told
+            yield self.outcomes
         finally:
             self._over.set()
             for thread in threads:
                 thread.join()
 
     def await_bookings(self, more: int, timeout_s: float = 20.0) -> None:
-        """Until so many more sales were made."""
-        wanted = len(self.told.receipts) + more
+        """Wait until ``more`` further sales were made."""
+        wanted = len(self.outcomes.receipts) + more
         deadline = time.monotonic() + timeout_s
-        while len(self.told.receipts) < wanted:
-            assert time.monotonic() < deadline, f"the sale does not go on: {self.told.answers}"
+        while len(self.outcomes.receipts) < wanted:
+            assert time.monotonic() < deadline, f"the sale does not go on: {self.outcomes.answers}"
             time.sleep(0.05)
 
     def _buy_over_and_over(self) -> None:
@@ -82,27 +82,27 @@ class Crowd:
         try:
             held = client.hold_best(choose.choice(self._sections), choose.randint(1, 3))
         except requests.RequestException:
-            self.told.refused_holds["nothing"] += 1
+            self.outcomes.refused_holds["nothing"] += 1
             return
         if held.status_code != 201:
-            self.told.refused_holds[_said(held)] += 1
+            self.outcomes.refused_holds[_said(held)] += 1
             return
         hold = held.json()
         card = DECLINED_CARD if choose.random() < 0.1 else "pm_card_visa"
         outcome = self._final_answer(client, hold, key, card)
         hold_id = hold["hold_id"]
         if outcome is None:
-            self.told.unanswered.add(hold_id)
+            self.outcomes.unanswered.add(hold_id)
         elif outcome.status_code in (200, 201):
-            self.told.receipts[hold_id] = outcome.json()
+            self.outcomes.receipts[hold_id] = outcome.json()
         else:
-            self.told.not_charged.add(hold_id)
+            self.outcomes.not_charged.add(hold_id)
 
     def _final_answer(
         self, client: Client, hold: dict, key: str, card: str
     ) -> requests.Response | None:
-        """As the contract has it: repeat with the same key until the outcome is known, and ask
-        where a 202 says."""
+        """As the API demands: repeat with the same key until the outcome is known, and after a 202
+        ask at its Location."""
         deadline = time.monotonic() + PATIENCE_S
         location = None
         while time.monotonic() < deadline:
@@ -112,9 +112,9 @@ class Crowd:
                 else:
                     answer = client.pay(hold, key, card)
             except requests.RequestException:
-                self.told.answers["nothing"] += 1
+                self.outcomes.answers["nothing"] += 1
             else:
-                self.told.answers[_said(answer)] += 1
+                self.outcomes.answers[_said(answer)] += 1
                 if answer.status_code == 202:
                     location = answer.headers["Location"]
                 elif _is_final(answer):

@@ -50,7 +50,9 @@ def test_redis_killed_and_started_again_from_its_append_only_file(site):
 def test_redis_loses_everything_and_the_sale_goes_on_by_itself(site):
     with site.crowd() as crowd:
         site.await_payment_under_way()
-        sold = {seat for receipt in list(crowd.told.receipts.values()) for seat in receipt["seats"]}
+        sold = {
+            seat for receipt in list(crowd.outcomes.receipts.values()) for seat in receipt["seats"]
+        }
         site.redis_client.flushall()
         answers = await_map(site)
         assert set(answers[:-1]) <= {503}, "it is not there, and not empty"
@@ -80,7 +82,7 @@ def test_redis_forgets_the_scripts(site):
         for _ in range(5):
             site.redis_client.script_flush()
             crowd.await_bookings(1)
-    assert set(crowd.told.answers) <= {"201 booked", "402 payment_declined"}, "nobody noticed"
+    assert set(crowd.outcomes.answers) <= {"201 booked", "402 payment_declined"}, "nobody noticed"
 
 
 def test_redis_out_of_memory_refuses_and_loses_nothing(site):
@@ -88,11 +90,13 @@ def test_redis_out_of_memory_refuses_and_loses_nothing(site):
         site.redis_client.config_set("maxmemory", 1)
         try:
             eventually(
-                lambda: crowd.told.refused_holds["503 unavailable"] > 5, "refused holds", WAITS_S
+                lambda: crowd.outcomes.refused_holds["503 unavailable"] > 5,
+                "refused holds",
+                WAITS_S,
             )
         finally:
             site.redis_client.config_set("maxmemory", 0)
-    assert set(crowd.told.refused_holds) <= {"503 unavailable"}
+    assert set(crowd.outcomes.refused_holds) <= {"503 unavailable"}
 
 
 # ---------------------------------------------------------------- MongoDB
@@ -120,7 +124,9 @@ def test_mongodbs_primary_steps_down(site):
 def test_the_gateway_is_down_for_a_while(site):
     with site.crowd() as crowd:
         site.sandbox.kill()
-        eventually(lambda: crowd.told.answers["503 unavailable"] > 5, "refused payments", WAITS_S)
+        eventually(
+            lambda: crowd.outcomes.answers["503 unavailable"] > 5, "refused payments", WAITS_S
+        )
         site.sandbox.start()
 
 
@@ -154,7 +160,7 @@ def test_the_gateway_has_no_time_for_a_while(site, kind):
             eventually(lambda: site.sandbox.faults()[0]["happened"] >= 10, "ten calls", WAITS_S)
         finally:
             site.sandbox.set_faults()
-    assert "503 unavailable" not in crowd.told.answers, "all payments waited for it"
+    assert "503 unavailable" not in crowd.outcomes.answers, "all payments waited for it"
 
 
 # ---------------------------------------------------------------- processes
@@ -187,7 +193,7 @@ def test_the_application_is_stopped_in_mid_burst_and_started_again(site):
         site.stack["web"].stop()
         assert site.stack["web"].exit_code == 0
         site.stack["web"].start()
-    assert "202 paying" not in crowd.told.answers, "what was under way has ended"
+    assert "202 paying" not in crowd.outcomes.answers, "what was under way has ended"
 
 
 @contextmanager

@@ -55,10 +55,12 @@ class Hosts:
                 crowd.await_bookings(SALES, timeout_s=60)
         booked = {found["hold_id"]: found for found in self.collection.find({"event": EVENT})}
         for crowd in crowds:
-            print(dict(crowd.told.answers), dict(crowd.told.refused_holds))
-            assert not crowd.told.unanswered, crowd.told.answers
-            assert crowd.told.receipts.keys() <= booked.keys(), "a receipt for nothing"
-            assert not crowd.told.not_charged & booked.keys(), "charged against the buyer's answer"
+            print(dict(crowd.outcomes.answers), dict(crowd.outcomes.refused_holds))
+            assert not crowd.outcomes.unanswered, crowd.outcomes.answers
+            assert crowd.outcomes.receipts.keys() <= booked.keys(), "a receipt for nothing"
+            assert not crowd.outcomes.not_charged & booked.keys(), (
+                "charged against the buyer's answer"
+            )
         seats = Counter(seat for booking in booked.values() for seat in booking["seats"])
         assert set(seats.values()) == {1}, "a seat was sold twice"
 
@@ -107,8 +109,8 @@ def test_hosts_are_restarted_one_after_the_other_in_mid_burst(hosts):
             assert web.exit_code == 0
             web.start()
     for crowd in crowds:
-        assert crowd.told.answers.keys() <= AS_EVER
-        assert not crowd.told.refused_holds
+        assert crowd.outcomes.answers.keys() <= AS_EVER
+        assert not crowd.outcomes.refused_holds
 
 
 def test_gunicorns_load_the_code_again_in_mid_burst(hosts):
@@ -119,8 +121,8 @@ def test_gunicorns_load_the_code_again_in_mid_burst(hosts):
             eventually(lambda web=web, before=before: before - set(family(web.pid)), "new workers")
             web.wait_until_ready()
     for crowd in crowds:
-        assert crowd.told.answers.keys() <= AS_EVER
-        assert not crowd.told.refused_holds
+        assert crowd.outcomes.answers.keys() <= AS_EVER
+        assert not crowd.outcomes.refused_holds
 
 
 def test_a_host_is_killed_in_mid_burst(hosts):
@@ -128,10 +130,10 @@ def test_a_host_is_killed_in_mid_burst(hosts):
         hosts.webs[0].kill()
     hosts.webs[0].start()
     for crowd in crowds:
-        assert crowd.told.refused_holds.keys() <= {"503 unavailable"}
+        assert crowd.outcomes.refused_holds.keys() <= {"503 unavailable"}
         # At most what each buyer was asking it for at that moment.
-        assert crowd.told.answers["504 outcome_unknown"] <= BUYERS
-        assert crowd.told.refused_holds["503 unavailable"] <= BUYERS
+        assert crowd.outcomes.answers["504 outcome_unknown"] <= BUYERS
+        assert crowd.outcomes.refused_holds["503 unavailable"] <= BUYERS
 
 
 def test_a_host_that_hangs_in_mid_burst_is_left_out(hosts):

@@ -57,7 +57,7 @@ class Site:
         with self.looking() as looks, self.whole.crowd("stalls") as crowd:
             yield crowd, looks
         assert looks.keys() == {"map: 200", "ready: 200"}
-        assert not crowd.told.refused_holds
+        assert not crowd.outcomes.refused_holds
         self.members.wait_until_whole()
 
     @contextmanager
@@ -117,7 +117,7 @@ def test_nobody_notices_that_mongodbs_primary_steps_down(site):
         with site.primary().client() as client:
             client.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=10)
         crowd.await_bookings(1)
-    assert crowd.told.answers.keys() <= AS_EVER
+    assert crowd.outcomes.answers.keys() <= AS_EVER
 
 
 def test_buyers_wait_when_mongodbs_primary_is_killed(site):
@@ -127,7 +127,7 @@ def test_buyers_wait_when_mongodbs_primary_is_killed(site):
         site.await_another_primary(primary)
         crowd.await_bookings(1)
         primary.start()
-    assert crowd.told.answers.keys() <= AS_EVER
+    assert crowd.outcomes.answers.keys() <= AS_EVER
 
 
 def test_mongodbs_primary_hangs_and_comes_back(site):
@@ -139,7 +139,7 @@ def test_mongodbs_primary_hangs_and_comes_back(site):
             crowd.await_bookings(1)
         finally:
             primary.resume()
-    assert crowd.told.answers.keys() <= AS_EVER | PAID_LATER
+    assert crowd.outcomes.answers.keys() <= AS_EVER | PAID_LATER
 
 
 def test_mongodb_loses_its_majority_and_gets_it_back(site):
@@ -155,7 +155,7 @@ def test_mongodb_loses_its_majority_and_gets_it_back(site):
         lost[0].start()
         crowd.await_bookings(1)
         lost[1].start()
-    assert crowd.told.answers.keys() <= AS_EVER | PAID_LATER
+    assert crowd.outcomes.answers.keys() <= AS_EVER | PAID_LATER
 
 
 def test_a_booking_that_no_majority_had_is_made_again_after_a_crash_and_no_receipt_is_lost(site):

@@ -69,9 +69,9 @@ def to_the_application(client: FlaskClient, sent: Sent):
 
 @pytest.mark.parametrize("sent", REFUSED, ids=str)
 def test_nginx_refuses_what_another_website_sends_and_asks_nobody(nginx, upstream, sent):
-    upstream.heard = []
+    upstream.received = []
     assert_problem(through_nginx(nginx, sent), 403, "cross_site_request")
-    assert upstream.heard == []
+    assert upstream.received == []
 
 
 @pytest.mark.parametrize("sent", REFUSED, ids=str)
@@ -128,11 +128,11 @@ def test_a_refusal_costs_the_visitor_none_of_its_requests(client, nginx):
 
 def test_a_preflight_costs_none_either(client, nginx, upstream):
     headers = {"Host": HOST, "Origin": ALLOWED, "Access-Control-Request-Method": "POST"}
-    upstream.heard = []
+    upstream.received = []
     for _ in range(30):
         assert client.options(HOLD, headers=headers).status_code == 204
         assert ask(nginx.port, "OPTIONS", HOLD, **headers).status == 204
-    assert upstream.heard == []
+    assert upstream.received == []
     own = client.get(EVENTS, headers={"X-Forwarded-For": "203.0.113.77"})
     assert own.headers["RateLimit"].startswith('"client";r=9;')
 
@@ -140,12 +140,12 @@ def test_a_preflight_costs_none_either(client, nginx, upstream):
 @pytest.mark.parametrize("path", [HOLD, BEST])
 def test_a_kept_refusal_is_no_answer_to_another_website(nginx, upstream, path):
     path = path.replace("/e/", f"/{unique('event')}/")
-    with upstream.telling(KEPT_STATUS) as heard:
+    with upstream.replying(KEPT_STATUS) as received:
         (kept,) = ask_in_turn(nginx.port, ("POST", path))
         assert kept.status == 409
         evil = ask(nginx.port, "POST", path, Origin=EVIL, Sec_Fetch_Site="cross-site")
     assert_problem(evil, 403, "cross_site_request")
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 # ---------------------------------------------------------------- CORS
@@ -209,7 +209,7 @@ def test_others_get_no_header_that_lets_them_read(client, origin):
 
 def test_nginx_says_itself_who_may_read_whatever_the_application_says(nginx, upstream):
     theirs = {"Access-Control-Allow-Origin": "https://other.example", "Vary": "Origin"}
-    with upstream.telling(200, lambda: theirs):
+    with upstream.replying(200, lambda: theirs):
         assert allowed_origin(ask(nginx.port, "GET", EVENTS)) is None
         answer = ask(nginx.port, "GET", EVENTS, Origin=ALLOWED)
     assert answer.headers.get_all("Access-Control-Allow-Origin") == [ALLOWED]
@@ -232,12 +232,12 @@ def test_what_nginx_keeps_is_read_by_each_allowed_origin_and_by_no_other(
     askers = [None, ALLOWED, "http://localhost:3000", None]
     answers = []
     wait_for_time(0.7)
-    with upstream.telling(status, lambda: {"Vary": "Origin", **headers}) as heard:
+    with upstream.replying(status, lambda: {"Vary": "Origin", **headers}) as received:
         for origin in askers:
             named = {"Origin": origin} if origin else {}
             answers.append(ask(nginx.port, method, path, Cache_Control="max-age=1", **named))
             time.sleep(KEEPING_S)
-    assert len(heard) == 1, "kept"
+    assert len(received) == 1, "kept"
     assert [allowed_origin(answer) for answer in answers] == askers
     for answer in answers:
         assert "Origin" in varies(answer)

@@ -37,22 +37,22 @@ def test_locally_a_load_generator_on_loopback_names_the_client(nginx, forwarded_
 
 def test_other_claims_of_proxies_do_not_get_through(nginx):
     claims = {"Forwarded": "for=1.2.3.4", "X_Real_IP": "1.2.3.4", "X_Forwarded_Host": "evil"}
-    heard = json.loads(ask(nginx.port, "GET", "/echo", **claims).body)["headers"]
-    assert not heard.keys() & {"Forwarded", "X-Real-IP", "X-Forwarded-Host"}
+    received = json.loads(ask(nginx.port, "GET", "/echo", **claims).body)["headers"]
+    assert not received.keys() & {"Forwarded", "X-Real-IP", "X-Forwarded-Host"}
 
 
 def test_a_link_keeps_the_port_of_the_address_bar(nginx):
-    heard = json.loads(ask(nginx.port, "GET", "/echo").body)["headers"]
-    assert heard["Host"] == f"127.0.0.1:{nginx.port}"
+    received = json.loads(ask(nginx.port, "GET", "/echo").body)["headers"]
+    assert received["Host"] == f"127.0.0.1:{nginx.port}"
 
 
 def test_a_harmless_request_id_is_passed_on_and_another_is_replaced(nginx):
-    def heard(request_id: str) -> str:
+    def received(request_id: str) -> str:
         echo = json.loads(ask(nginx.port, "GET", "/echo", X_Request_Id=request_id).body)
         return echo["headers"]["X-Request-Id"]
 
-    assert heard("buyer-42.attempt_1") == "buyer-42.attempt_1"
-    replaced = [heard('"},{"forged":"log line') for _ in range(3)]
+    assert received("buyer-42.attempt_1") == "buyer-42.attempt_1"
+    replaced = [received('"},{"forged":"log line') for _ in range(3)]
     assert all(re.fullmatch(r"[0-9.]+-[0-9]+-[0-9]+", request_id) for request_id in replaced)
     assert len(set(replaced)) == 3
 
@@ -148,7 +148,7 @@ def test_another_answer_that_was_lost_is_unavailable(nginx, method):
 def test_a_client_that_stops_in_the_middle_is_hung_up_on(tmp_path, upstream):
     in_its_header = b"GET /echo HTTP/1.1\r\nHost:"
     in_its_body = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
-    heard_before = len(upstream.heard)
+    received_before = len(upstream.received)
     with (
         local_nginx(tmp_path, upstream.address, client_timeout_s=1) as nginx,
         contextlib.ExitStack() as connections,
@@ -163,16 +163,16 @@ def test_a_client_that_stops_in_the_middle_is_hung_up_on(tmp_path, upstream):
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
             assert 0.9 < time.monotonic() - began < 6
-    assert len(upstream.heard) == heard_before
+    assert len(upstream.received) == received_before
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"), [("https", "https"), ("http", "http"), ("ftp", "http"), (None, "http")]
+    ("said", "received"), [("https", "https"), ("http", "http"), ("ftp", "http"), (None, "http")]
 )
-def test_a_trusted_proxy_says_whether_the_buyer_came_by_https(nginx, said, heard):
+def test_a_trusted_proxy_says_whether_the_buyer_came_by_https(nginx, said, received):
     headers = {"X_Forwarded_Proto": said} if said else {}
     echo = json.loads(ask(nginx.port, "GET", "/echo", **headers).body)
-    assert echo["headers"]["X-Forwarded-Proto"] == heard
+    assert echo["headers"]["X-Forwarded-Proto"] == received
 
 
 def test_a_large_answer_is_compressed_also_behind_a_proxy(nginx):
@@ -219,7 +219,7 @@ def test_of_what_nginx_says_no_to_by_itself_the_log_has_a_sample_that_adds_up(
     connection = http.client.HTTPConnection(HOST, nginx.port)
     last_id = f"after-{clients}-clients"
     with (
-        upstream.telling(KEPT_STATUS) as heard,
+        upstream.replying(KEPT_STATUS) as received,
         contextlib.closing(connection),
     ):
         for number in range(4000):
@@ -234,6 +234,6 @@ def test_of_what_nginx_says_no_to_by_itself_the_log_has_a_sample_that_adds_up(
     by_itself = [entry for entry in entries if entry[field] == value]
     assert {entry["sampled"] for entry in by_itself} == {100}
     # Each question to the application has its line.
-    assert len(entries) - len(by_itself) == len(heard)
+    assert len(entries) - len(by_itself) == len(received)
     # Of forty that are expected, four standard deviations more or less.
     assert 15 <= len(by_itself) <= 65

@@ -17,11 +17,11 @@ def path() -> str:
 
 def heard_of(nginx, upstream, paths: list[str], cache_control: str) -> list[str]:
     """What the application hears when these are asked for, one after the other."""
-    with upstream.telling(200, lambda: {"Cache-Control": cache_control}) as heard:
+    with upstream.replying(200, lambda: {"Cache-Control": cache_control}) as received:
         for path in paths:
             ask(nginx.port, "GET", path)
             time.sleep(KEEPING_S)
-    return [path for _, path in heard]
+    return [path for _, path in received]
 
 
 def test_what_may_be_kept_for_ever_is_asked_for_once(nginx, upstream, path):
@@ -34,12 +34,12 @@ def test_browsers_that_take_gzip_share_one_copy_however_they_say_so(nginx, upstr
     kept = {"Cache-Control": IMMUTABLE, "Vary": "Accept-Encoding"}
     accepted = ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip", "br;q=1.0, gzip;q=0.8"]
     plain = ["", "identity", "br", "gzip;q=0", "gzip; q=0.0, br", "*"]
-    with upstream.telling(200, lambda: kept) as heard:
+    with upstream.replying(200, lambda: kept) as received:
         for encodings in (accepted, plain):
             for encoding in encodings:
                 ask(nginx.port, "GET", path, Accept_Encoding=encoding)
                 time.sleep(KEEPING_S)
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 def test_what_may_change_is_asked_for_each_time(nginx, upstream, path):
@@ -53,7 +53,7 @@ def test_an_event_is_asked_for_without_its_version_each_time(nginx, upstream, pa
 
 def test_nobody_hears_what_is_left_of_anothers_limit(nginx, upstream, path):
     kept = {"Cache-Control": IMMUTABLE, "RateLimit": '"client";r=7;t=1'}
-    with upstream.telling(200, lambda: kept):
+    with upstream.replying(200, lambda: kept):
         first = ask(nginx.port, "GET", path)
         time.sleep(KEEPING_S)
         second = ask(nginx.port, "GET", path)
@@ -63,8 +63,8 @@ def test_nobody_hears_what_is_left_of_anothers_limit(nginx, upstream, path):
 
 @pytest.mark.parametrize("status", [404, 429, 503])
 def test_a_refusal_is_not_kept(nginx, upstream, path, status):
-    with upstream.telling(status) as heard:
+    with upstream.replying(status) as received:
         for _ in range(3):
             ask(nginx.port, "GET", path)
             time.sleep(KEEPING_S)
-    assert len(heard) == 3
+    assert len(received) == 3

@@ -120,14 +120,14 @@ def test_a_client_that_keeps_the_rule_is_never_refused(statuses):
 def test_a_hundred_at_once_are_too_many_and_the_application_does_not_hear_of_them(
     nginx, upstream, statuses
 ):
-    upstream.heard.clear()
+    upstream.received.clear()
     began_s = time.monotonic()
     answers = statuses(100, "203.0.113.2")
     # Those that drain meanwhile, too: at most twenty in a second.
     drained = 20 * (time.monotonic() - began_s)
     assert 41 <= answers.count(200) <= 42 + drained
     assert answers.count(200) + answers.count(429) == 100
-    assert len(upstream.heard) == answers.count(200)
+    assert len(upstream.received) == answers.count(200)
 
 
 def test_a_refusal_says_what_the_applications_says(nginx, statuses):

@@ -46,7 +46,7 @@ class Listener:
         self._socket = socket.create_server((HOST, 0), backlog=backlog)
         self.port = self._socket.getsockname()[1]
         self.address = f"{HOST}:{self.port}"
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -106,7 +106,7 @@ class Dying(Listener):
     answered = b""
 
     def meet(self, connection: socket.socket) -> None:
-        self.heard.append(connection.recv(65_536))
+        self.received.append(connection.recv(65_536))
         connection.sendall(self.answered)
         connection.close()
 
@@ -119,7 +119,7 @@ class Hanging(Listener):
     """Accepts, reads and says nothing, as a process does that was stopped."""
 
     def meet(self, connection: socket.socket) -> None:
-        self.heard.append(connection.recv(65_536))
+        self.received.append(connection.recv(65_536))
         while connection.recv(65_536):
             pass
 
@@ -128,7 +128,7 @@ class Refusing(Listener):
     """Nobody listens there."""
 
     def __init__(self) -> None:
-        self.heard = []
+        self.received = []
         self.port = free_port()
         self.address = f"{HOST}:{self.port}"
 
@@ -153,11 +153,13 @@ def ask_many(port: int, method: str, path: str) -> list[http.client.HTTPResponse
 
 
 def requests_heard(*hosts: Upstream | Listener) -> Counter[str]:
-    """How often each request was heard, all hosts together."""
+    """How often each request was received, all hosts together."""
     paths: Counter[str] = Counter()
     for host in hosts:
-        for heard in host.heard:
-            paths[heard[1] if isinstance(heard, tuple) else heard.decode().split(" ")[1]] += 1
+        for received in host.received:
+            paths[
+                received[1] if isinstance(received, tuple) else received.decode().split(" ")[1]
+            ] += 1
     return paths
 
 
@@ -170,8 +172,8 @@ def test_a_host_that_cannot_be_reached_costs_nobody_anything(tmp_path, well, awa
         for method, path in (("POST", PAY), ("POST", HOLD), ("GET", PAGE)):
             answers = ask_many(nginx.port, method, path)
             assert [answer.status for answer in answers] == [200] * MANY
-        heard = requests_heard(well, gone)
-        assert (len(heard), max(heard.values())) == (3 * MANY, 1)
+        received = requests_heard(well, gone)
+        assert (len(received), max(received.values())) == (3 * MANY, 1)
 
 
 def test_only_now_and_then_a_buyer_waits_for_a_host_that_does_not_answer(tmp_path, well):
@@ -228,14 +230,14 @@ def test_a_host_that_hangs_is_found_out_by_the_seat_maps_of_open_pages(tmp_path,
         assert {answer.status for answer in ask_many(nginx.port, "GET", MAP)} == {200}
         answers = ask_many(nginx.port, "POST", HOLD)
         assert [answer.status for answer in answers] == [200] * MANY
-        assert not [heard for heard in gone.heard if heard.startswith(b"POST")]
+        assert not [received for received in gone.received if received.startswith(b"POST")]
 
 
 def test_a_refusal_is_no_reason_to_leave_a_host_out(tmp_path, well):
     with Upstream() as other, local_nginx(tmp_path, well.address, other.address) as nginx:
         for _ in range(10):
             assert ask(nginx.port, "GET", "/refused/503").status == 503
-        assert len(well.heard) == len(other.heard) == 5
+        assert len(well.received) == len(other.received) == 5
 
 
 @pytest.mark.parametrize("away", [Swallowing, Refusing])
@@ -274,8 +276,8 @@ def test_a_host_that_is_back_gets_its_share_again(tmp_path, well, monkeypatch):
         with Upstream(gone.port) as back:
 
             def has_its_share() -> bool:
-                well.heard, back.heard = [], []
+                well.received, back.received = [], []
                 ask_many(nginx.port, "GET", PAGE)
-                return len(back.heard) == len(well.heard)
+                return len(back.received) == len(well.received)
 
             eventually(has_its_share, "half of the requests")

@@ -385,9 +385,9 @@ def tls_server(upstream, root, certificate) -> Iterator[TlsServer]:
 def test_a_server_speaks_https_and_believes_nobody(tls_server):
     claims = {"X_Forwarded_For": "203.0.113.7", "X_Forwarded_Proto": "http"}
     answer = tls_server.ask("GET", "/echo", **claims)
-    heard = json.loads(answer.body)["headers"]
-    assert (heard["X-Forwarded-For"], heard["X-Forwarded-Proto"]) == ("127.0.0.1", "https")
-    assert heard["Host"] == NAME
+    received = json.loads(answer.body)["headers"]
+    assert (received["X-Forwarded-For"], received["X-Forwarded-Proto"]) == ("127.0.0.1", "https")
+    assert received["Host"] == NAME
     assert answer.headers["Strict-Transport-Security"] == "max-age=63072000"
 
 
@@ -397,13 +397,13 @@ def test_every_answer_of_a_server_keeps_browsers_on_https(tls_server):
 
 
 def test_pages_go_from_http_to_https_and_calls_are_refused(tls_server, upstream):
-    upstream.heard.clear()
+    upstream.received.clear()
     for method, path in [("GET", "/?a=b"), ("POST", "/events/e?c=d")]:
         answer = ask(tls_server.http, method, path, Host=NAME)
         assert (answer.status, answer.headers["Location"]) == (308, f"https://{NAME}{path}")
     refused = ask(tls_server.http, "POST", "/api/events/e/holds/h/pay", Host=NAME)
     assert_problem(refused, 403, "https_required")
-    assert upstream.heard == []
+    assert upstream.received == []
 
 
 def test_a_certificate_authority_finds_its_challenge(tls_server):

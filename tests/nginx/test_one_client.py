@@ -50,8 +50,8 @@ def key_of_both(url: str, lines: list[str]) -> str:
     ).replace(b"Host: tickets.example\r\n", b"Host: tickets.example.com\r\n")
     (answer,) = exchange(url, request)
     assert answer.status == 200, answer
-    heard = answer.json["headers"]["X-Forwarded-For"]
-    return client_key(HOST, [heard], trusted=parse_networks("loopback"), hops=None)
+    received = answer.json["headers"]["X-Forwarded-For"]
+    return client_key(HOST, [received], trusted=parse_networks("loopback"), hops=None)
 
 
 READ_OTHERWISE = {

@@ -1,4 +1,4 @@
-"""The application in this process, made as ``wsgi.py`` makes it."""
+"""The application in this process, created as in ``wsgi.py``."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""An upstream that answers as it is told, nginx in front of it, and ways to ask nginx."""
+"""An upstream whose answers a test chooses, nginx in front of it, and ways to send it requests."""
 
 import contextlib
 import http.client
@@ -19,15 +19,15 @@ from tests.support.local_server import LocalServer, QuietHandler
 PROBLEM_TYPE = "application/problem+json"
 
 NO_ENVELOPE = parse_rate("10000/second")
-"""So that one address can ask for a whole crowd; the envelope has tests of its own."""
+"""High, so that one address can play a whole crowd; the envelope has its own tests."""
 
 KEEPING_S = 0.03
-"""nginx names the file of an answer just after the answer went out; a client may be faster."""
+"""nginx stores an answer in its cache just after sending it; a test must not be faster."""
 
 
 @dataclass
-class Told:
-    """What the upstream answers to everything: ``headers`` are made for each response."""
+class Reply:
+    """The upstream's answer to every request; ``headers`` is called for each response."""
 
     status: int
     headers: Callable[[], dict[str, str]] = field(default=dict)
@@ -35,36 +35,37 @@ class Told:
 
 
 class Upstream(LocalServer):
-    """``heard`` has the method and the path of each request, as they came. Without ``told`` it
-    echoes a request as JSON; on some paths it does what they say."""
+    """``received`` has the method and the path of each request, as they came. Without ``reply`` it
+    echoes a request as JSON, except on the paths ``/dropped``, ``/refused/STATUS`` and
+    ``/large``."""
 
-    told: Told | None = None
+    reply: Reply | None = None
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(Handler, port)
-        self.heard: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
 
     @contextlib.contextmanager
-    def telling(
-        self, status: int, headers: Callable[[], dict[str, str]] = dict, **told: str
+    def replying(
+        self, status: int, headers: Callable[[], dict[str, str]] = dict, **fields: str
     ) -> Iterator[list[tuple[str, str]]]:
-        """Answers so for a while; gives what is heard meanwhile."""
-        self.told, self.heard = Told(status, headers, **told), []
+        """Answer every request like this inside the block; yields the list of these requests."""
+        self.reply, self.received = Reply(status, headers, **fields), []
         try:
-            yield self.heard
+            yield self.received
         finally:
-            self.told = None
+            self.reply = None
 
 
 class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
-    """An answer is one write: in two, the second waits for the client's delayed acknowledgement."""
+    """An answer is one write: a second one would wait for the client's delayed acknowledgement."""
     server: Upstream
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.heard.append((self.command, self.path))
+        self.server.received.append((self.command, self.path))
         if self.path.startswith("/dropped"):
             self.close_connection = True
             return
@@ -75,9 +76,9 @@ class Handler(QuietHandler):
             answer = {"code": "of_the_application"}
         if self.path.startswith("/large"):
             answer = {"seats": "0" * 50_000}
-        if told := self.server.told:
-            status, content_type, headers = told.status, PROBLEM_TYPE, told.headers()
-            answer = {"code": told.code}
+        if reply := self.server.reply:
+            status, content_type, headers = reply.status, PROBLEM_TYPE, reply.headers()
+            answer = {"code": reply.code}
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Type", content_type)
@@ -160,13 +161,13 @@ def assert_problem(response, status: int, code: str) -> dict:
 
 
 def wait_for_time(needed_s: float) -> None:
-    """Until so much of a second is left that nginx's clock shows the same one meanwhile."""
+    """Wait until at least ``needed_s`` of the current second is left, by nginx's clock."""
     while time.time() % 1 > 1 - needed_s:
         time.sleep(0.01)
 
 
 def ask_in_turn(port: int, *requests: tuple[str, str], **headers: str) -> list:
-    """The same second sees all of them, each when nginx has done with the one before."""
+    """Send the requests one after the other within the same second."""
     wait_for_time(0.5)
     answers = []
     for method, path in requests:

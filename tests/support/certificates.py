@@ -1,4 +1,4 @@
-"""Certificates of an authority of our own, as many hosts of Redis and MongoDB have them."""
+"""Certificates of a private authority, as many providers of Redis and MongoDB have them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ops.servers import HOST, Certificates
 
 
 def issue_certificates(folder: Path) -> Certificates:
-    """Of a server on loopback, in ``folder``."""
+    """An authority and a certificate for a server on loopback, written to ``folder``."""
     authority = trustme.CA()
     server = authority.issue_cert(HOST, "localhost")
     certificates = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")

@@ -1,4 +1,4 @@
-"""A copy of the project as somebody has it who cloned it, and `make run` in it."""
+"""A copy of the project as in a fresh clone, and `make run` in it."""
 
 import shutil
 import signal
@@ -12,7 +12,7 @@ from tests.support.environment import inherited
 
 
 def make_clone(folder: Path) -> Path:
-    """The files of the repository, those that git ignores left out."""
+    """Copy the files of the repository, without those that git ignores."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -63,7 +63,7 @@ class MakeRun:
 
 
 def running_in(folder: Path) -> list[str]:
-    """Commands of processes that have it as their working folder or in their command."""
+    """The commands of all processes whose working directory or command line has this folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

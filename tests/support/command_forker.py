@@ -17,7 +17,7 @@ from tests.support.commands import TIMEOUT_S
 
 
 def become(call: dict) -> None:
-    """The command: what ``python -m flask --app wsgi`` does with these arguments."""
+    """Run ``python -m flask --app wsgi`` with these arguments, and exit."""
     for number, path in enumerate((os.devnull, call["stdout"], call["stderr"])):
         file = os.open(path, os.O_RDWR)
         os.dup2(file, number)

@@ -17,10 +17,10 @@ _one_at_a_time = threading.Lock()
 
 
 def flask(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.CompletedProcess:
-    """A command, to its end. The exit code is the caller's to judge.
+    """Run a command to its end; the caller checks the exit code.
 
-    Its process is forked from one that has imported the application already, which is most of
-    what a command takes.
+    It is forked from a process that has imported the application already, because the import takes
+    most of a command's time.
     """
     with (
         _one_at_a_time,
@@ -45,7 +45,7 @@ def flask(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.
 def flask_in_new_process(
     environment: Mapping[str, str], *arguments: str | Path
 ) -> subprocess.CompletedProcess:
-    """The same as operators start it."""
+    """Run a command as operators do, in a new process."""
     return subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
         env=environment,
@@ -58,7 +58,7 @@ def flask_in_new_process(
 
 @cache
 def _forker() -> subprocess.Popen:
-    """It ends with this process, which closes its standard input then."""
+    """The process to fork from. It ends with this one, which then closes its standard input."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.command_forker"],
         cwd=REPOSITORY,

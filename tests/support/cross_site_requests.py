@@ -43,23 +43,23 @@ class Sent(NamedTuple):
 
 
 REFUSED = [
-    # A script's fetch in mode no-cors, and sendBeacon: the call that needs no body.
+    # A script's fetch in mode no-cors, and sendBeacon: the calls that need no body.
     Sent("POST", HOLD, "cross-site", "no-cors", "empty", EVIL),
     Sent("POST", BEST, "cross-site", "no-cors", "empty", EVIL),
     Sent("POST", HOLD, "cross-site", "no-cors", "empty", "null"),
     Sent("POST", HOLD, "cross-site", "cors", "empty", EVIL),
-    # Another port, or a neighbour below the same domain.
+    # Another port, or another subdomain of the same domain.
     Sent("POST", HOLD, "same-site", "no-cors", "empty", f"{OURS}:8443"),
     Sent("POST", HOLD, "same-site", "no-cors", "empty", "https://www.example.org"),
-    # A form, sent in the window or in a frame.
+    # A form, submitted in the window or in a frame.
     Sent("POST", HOLD, "cross-site", "navigate", "document", EVIL),
     Sent("POST", f"{EVENTS}/e/holds", "cross-site", "navigate", "iframe", "null"),
     Sent("POST", f"{EVENTS}/e/holds/h/pay", "cross-site", "navigate", "document", EVIL),
-    # What a page cannot send without asking, should it come all the same.
+    # Requests that need a preflight, in case one comes without it.
     Sent("DELETE", f"{EVENTS}/e/holds/h", "cross-site", "cors", "empty", EVIL),
     Sent("PUT", f"{EVENTS}/e", "cross-site", "cors", "empty", EVIL),
     Sent("PATCH", f"{EVENTS}/e", "cross-site"),
-    # Browsers before Fetch Metadata, and every browser that asks by http.
+    # Browsers before Fetch Metadata, and all browsers over http.
     Sent("POST", HOLD, origin=EVIL),
     Sent("POST", HOLD, origin="null"),
     Sent("POST", HOLD, origin=f"{OURS}:8443"),
@@ -67,9 +67,9 @@ REFUSED = [
     Sent("POST", HOLD, origin=f"https://evil.example/{HOST}"),
     Sent("POST", HOLD, origin=HOST),
     Sent("DELETE", f"{EVENTS}/e/holds/h", origin=EVIL),
-    # A value that no browser knows yet.
+    # A value that no browser sends yet.
     Sent("POST", HOLD, "somewhere"),
-    # Fetched again and again, these would use up the limit of the visitor.
+    # Fetched repeatedly, these would use up the visitor's rate limit.
     Sent("GET", EVENTS, "cross-site", "no-cors", "empty"),
     Sent("GET", EVENTS, "cross-site", "cors", "empty", EVIL),
     Sent("OPTIONS", HOLD, "cross-site", "cors", "empty", EVIL),
@@ -81,10 +81,10 @@ REFUSED = [
     Sent("POST", FORM, "cross-site", "no-cors", "empty", EVIL),
     Sent("POST", FORM, "cross-site", "navigate", "iframe", EVIL),
     Sent("GET", "/nothing/here", "cross-site", "no-cors", "image"),
-    # Pages that another website has Chromium fetch ahead: it says "none".
+    # Pages that another website makes Chromium prefetch, with Sec-Fetch-Site "none".
     Sent("GET", PAGE, "none", "navigate", "document", purpose="prefetch"),
     Sent("GET", PAGE, "none", "navigate", "document", purpose="prefetch;prerender"),
-    # An allowed origin may call the API, and nothing else.
+    # An allowed origin may only call the API.
     Sent("POST", FORM, "cross-site", "no-cors", "empty", ALLOWED),
     Sent("POST", HOLD, "cross-site", "no-cors", "empty", f"{ALLOWED}.evil.example"),
     Sent("POST", HOLD, "cross-site", "no-cors", "empty", ALLOWED.replace("https", "http")),
@@ -101,24 +101,24 @@ TAKEN = [
     Sent("POST", FORM, "same-origin", "cors", "empty", OURS),
     Sent("POST", FORM, "same-origin", "navigate", "document", OURS),
     Sent("GET", f"{EVENTS}/e/seats", "same-origin", "cors", "empty"),
-    # Behind a proxy that changes the host's name, the browser knows better.
+    # Behind a proxy that changes Host, Sec-Fetch-Site is right.
     Sent("POST", HOLD, "same-origin", "cors", "empty", "https://front.example"),
     Sent("POST", HOLD, "none", origin=EVIL),
-    # Browsers before Fetch Metadata; the proxy in front may have taken TLS off.
+    # Browsers before Fetch Metadata; the proxy in front may have terminated TLS.
     Sent("POST", HOLD, origin=OURS),
     Sent("POST", HOLD, origin=f"http://{HOST}"),
     Sent("POST", FORM, origin=OURS),
-    # A form of ours whose origin an extension hides: its token says that it is ours.
+    # A form of ours whose origin an extension hides: its CSRF token proves that it is ours.
     Sent("POST", FORM, origin="null"),
     Sent("POST", FORM, "same-origin", "navigate", "document", "null"),
-    # A link, a search engine's hit, a bookmark, an address that was typed.
+    # A link, a search result, a bookmark, an address that was typed.
     Sent("GET", PAGE, "cross-site", "navigate", "document"),
     Sent("GET", PAGE, "same-site", "navigate", "document"),
     Sent("GET", PAGE, "none", "navigate", "document"),
     Sent("GET", EVENTS, "cross-site", "navigate", "document"),
-    # A form of another site, which has no token of ours: the page says so.
+    # A form of another site, which has no CSRF token: the page refuses it.
     Sent("POST", FORM, "cross-site", "navigate", "document", EVIL),
-    # Pictures in a mail, and whoever says less than browsers do.
+    # Images in an email, and clients that send fewer headers than browsers do.
     Sent("GET", "/static/page.css", "cross-site", "no-cors", "style"),
     Sent("GET", "/static/page.css", "none", "navigate", "document", purpose="prefetch"),
     Sent("GET", EVENTS, "cross-site"),

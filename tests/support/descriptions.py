@@ -1,4 +1,4 @@
-"""What fields of msgspec structs say of themselves, which documents repeat."""
+"""The descriptions of fields of msgspec structs, which documentation repeats."""
 
 from typing import get_args, get_origin
 

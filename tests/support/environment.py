@@ -1,12 +1,12 @@
-"""What servers under test get of the environment that a test runs in."""
+"""The part of a test's environment that servers under test inherit."""
 
 import os
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
-"""The last is how `make coverage` reaches the processes that tests start."""
+"""The last one makes `make coverage` cover the processes that tests start."""
 
 NO_ENV_FILE = {"ENV_FILE": "", "FLASK_SKIP_DOTENV": "1"}
-"""Neither we nor Flask read a `.env`: that of a developer is not meant for a test."""
+"""So that neither we nor Flask read a developer's `.env`."""
 
 
 def inherited(*more: str) -> dict[str, str]:

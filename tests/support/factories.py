@@ -1,4 +1,4 @@
-"""Events and buyers for tests. Every event has an id of its own, so tests can share servers."""
+"""Events and buyers for tests. Every event has a unique id, so that tests can share servers."""
 
 import itertools
 import os
@@ -96,7 +96,8 @@ def small_hall(**changes) -> Event:
 
 
 def two_halves(name: str, seats: int, **changes) -> Event:
-    """For load: general admission, ``seats`` of the section "paid" and as many of "free"."""
+    """An event for load: general admission, ``seats`` seats each in the sections "paid" and
+    "free"."""
     rows = (Row("GA", (numbers(1, seats),)),)
     sections = (
         Section("paid", "Paid", "general", 2500, rows),
@@ -106,7 +107,7 @@ def two_halves(name: str, seats: int, **changes) -> Event:
 
 
 def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Booking:
-    """Of somebody else, of this moment."""
+    """A booking by somebody else, made now."""
     hold_id = unique("hld")
     return Booking(
         id=booking_id_of(hold_id),
@@ -125,12 +126,12 @@ def a_booking(event_id: str, *seats: str, payment_id: str | None = None) -> Book
 
 
 def lose_event(client: redis.Redis, event_id: str) -> None:
-    """As when Redis forgets it."""
+    """Delete the event's keys, as if Redis had lost it."""
     client.delete(*client.keys(f"*{{{event_id}}}*"))
 
 
 def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:
-    """Without files and bookings, and as if that was long ago."""
+    """Build and open the event directly, as if that had happened long ago."""
     seats._catalogue.add([event.id])
     seats.build_event(event, payments=[])
     seats.open_event(event, sold=sold)
@@ -138,5 +139,5 @@ def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -
 
 
 def be_sure(client: redis.Redis, event_id: str) -> None:
-    """Time passes after an event was built: no payment of before can be booked any more."""
+    """Make the event's epoch old, so that no payment from before it can be booked any more."""
     client.hset(f"event:{{{event_id}}}", "unsure_until_ms", 0)

@@ -1,4 +1,4 @@
-"""A buyer's HTTP client: knows the contract and nothing of the application's code."""
+"""A buyer's HTTP client. It uses only the HTTP contract, none of the application's code."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ TIMEOUT_S = 15
 
 
 class Client(requests.Session):
-    """A client with an address of its own, as a load generator has behind the local nginx."""
+    """A client with an address of its own, given to the local nginx as a load generator does."""
 
     def __init__(self, base_url: str, event_id: str, address: str | None = None):
         super().__init__()
@@ -26,7 +26,7 @@ class Client(requests.Session):
         self._event_path = f"/api/events/{event_id}"
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """``path`` from the event on when it does not begin with a slash."""
+        """``path`` is relative to the event when it does not begin with a slash."""
         if not path.startswith("/"):
             path = f"{self._event_path}/{path}".rstrip("/")
         options.setdefault("timeout", TIMEOUT_S)
@@ -42,7 +42,7 @@ class Client(requests.Session):
         return self.call("POST", f"sections/{section}/best/{quantity}/hold")
 
     def held(self, *seats: str) -> dict:
-        """A hold that must succeed."""
+        """Hold these seats; fails the test if that is refused."""
         answer = self.hold_seats(*seats)
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -74,7 +74,7 @@ def bearer(hold: dict) -> dict[str, str]:
 
 
 def answers_of_application(web_url: str) -> float:
-    """How many requests it has answered so far, all workers together."""
+    """How many requests the application has answered so far, in all workers."""
     metrics = requests.get(f"{web_url}/metrics", timeout=TIMEOUT_S).text
     return sum(
         map(float, re.findall(r"^tickets_answers_total\{.*\} (\S+)$", metrics, re.MULTILINE))
@@ -82,7 +82,7 @@ def answers_of_application(web_url: str) -> float:
 
 
 def assert_problem(answer: requests.Response, status: int, code: str) -> dict:
-    """The answer is a problem of RFC 9457 with our ``code``; returns it."""
+    """Assert that the answer is an RFC 9457 problem with this ``code``, and return the problem."""
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM_TYPE), (
         answer.text
     )

@@ -1,4 +1,4 @@
-"""A gunicorn with an application of a few lines, and what to ask it over raw sockets."""
+"""A gunicorn with a small test application, and requests to it over raw sockets."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ from tests.support.raw_http import Answer, _answers, exchange, request_bytes
 
 PATIENCE_S = 10
 TIMEOUT_S = 0.8
-"""The server's, for a request and for an answer."""
+"""The server's time-outs, for a request and for an answer."""
 KEEPALIVE_S = 1
 CONNECTIONS = 20
 FIELD_BYTES = 16 * 1024
@@ -92,7 +92,7 @@ def ask(server: Server, path: str, *lines: str, method: str = "GET", body: bytes
 
 
 def answers_to(server: Server, sent: bytes) -> list[Answer]:
-    """Those to all of it, when the last request ends the connection."""
+    """All answers to the bytes ``sent``, whose last request must end the connection."""
     with server.connect() as client:
         client.sendall(sent)
         return list(_answers(until_closed(client)))

@@ -1,4 +1,4 @@
-"""A WSGI application that does to its server what an application can do, by the path asked for."""
+"""A WSGI application that does whatever applications may do to a server, chosen by the path."""
 
 import json
 import sys
@@ -8,14 +8,14 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import gevent
 
 HUGE_BYTES = 64 * 1024 * 1024
-"""More than the kernel takes for a client that does not read."""
+"""More than the kernel buffers for a client that does not read."""
 SLOW_S = 1.5
 
 closed: list[str] = []
 
 
 class Chunks:
-    """An iterable that has to be closed. Breaks in the middle when told so."""
+    """An iterable that must be closed. It can be made to fail in the middle."""
 
     def __init__(self, *, broken: bool):
         self._broken = broken
@@ -38,7 +38,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 def count_bytes(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """As an application with a limit does: it looks at the length and reads nothing."""
+    """Like an application with a size limit: it uses Content-Length and does not read the body."""
     start_response("413 TOO LARGE", [])
     return [environ["CONTENT_LENGTH"].encode()]
 

@@ -1,5 +1,5 @@
-"""The mark of a test says what it needs: `stack`, `stores` or `unit`. Its fixtures decide,
-and those that they use in turn; a module that starts servers by hand has a ``pytestmark``.
+"""Mark each test by what it needs: `stack`, `stores` or `unit`. The mark follows from its fixtures,
+direct and indirect; a module that starts servers by hand has a ``pytestmark``.
 
 A `unit` test that starts a process fails, so that `make test-unit` needs no server.
 """
@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 STACK_ROOMS = frozenset({"attacks", "browser", "faults", "nginx", "ops"})
-"""Folders of tests that start what they need by hand, or are too slow for a quick run."""
+"""Folders whose tests start their servers by hand, or are too slow for a quick run."""
 
 STACK = frozenset(
     """
@@ -19,14 +19,14 @@ STACK = frozenset(
     stopping
     """.split()
 )
-"""Fixtures that are other processes: of TicketS, nginx, the payment sandbox, a browser."""
+"""Fixtures that start processes of TicketS, nginx, the payment sandbox or a browser."""
 
 STORES = frozenset({"redis_server", "mongo_server", "own_redis", "memory"})
-"""Fixtures that are a Redis or a MongoDB."""
+"""Fixtures that start a Redis or a MongoDB."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Not even imported when nothing in it is wanted: that takes longer than the tests."""
+    """Do not import modules of which no test is selected: that takes longer than unit tests."""
     unit_alone = config.getoption("markexpr") == "unit"
     return True if unit_alone and collection_path.name in STACK_ROOMS else None
 

@@ -1,4 +1,4 @@
-"""A worker of the tests of exactness: asks limiters for many clients and tells what was answered.
+"""A worker for the tests of exactness: asks limiters for many clients and prints their answers.
 
     python -m gevent.monkey --module tests.support.limit_worker SECONDS SEED RATE SOCKET...
 
@@ -20,16 +20,16 @@ from sidecar.sliding_log import Decision, Rate
 
 CLIENTS = 2000
 BURSTS = 300
-"""Under way or in preparation at a time, each of any client."""
+"""Concurrent requests, each of a random client."""
 
 GREEDY = 10
-"""Clients that all workers have in common: each asks again as soon as it was told that it may."""
+"""Clients of all workers: each asks again as soon as the limiter said it may."""
 
 POLITE = 10
-"""Of this worker alone: each asks as often as the rule allows, as far as it can know."""
+"""Clients of this worker alone: each asks as often as the limit allows, as far as it knows."""
 
 PATIENCE_S = 2.0
-"""How busy the machine is changes no count."""
+"""Long, so that a busy machine does not change the counts."""
 
 
 class Worker:
@@ -46,7 +46,7 @@ class Worker:
         return sum(limiter.fallbacks for limiter in self._limiters)
 
     def work(self, seconds: float) -> None:
-        """What is under way at the end is not told of."""
+        """Requests under way at the end are not reported."""
         greenlets = [gevent.spawn(self._burst) for _ in range(BURSTS)]
         greenlets += [gevent.spawn(self._be_greedy, f"greedy-{n}") for n in range(GREEDY)]
         greenlets += [
@@ -87,7 +87,7 @@ class Worker:
 
 
 def sleep_until(moment_ns: int) -> None:
-    """Not a moment less: a sleep may end a little early."""
+    """Never returns early, which a single sleep may do."""
     while (left_ns := moment_ns - time.monotonic_ns()) > 0:
         gevent.sleep(left_ns / 1e9)
 

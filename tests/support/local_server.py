@@ -7,7 +7,7 @@ from typing import Self
 from ops.servers import HOST
 
 END_POLL_S = 0.01
-"""Default half a second, in which the end of each server would be waited for."""
+"""Short, because each server waits this long at its end; default half a second."""
 
 
 class QuietHandler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What the Lua scripts say of themselves."""
+"""The Lua scripts' headers."""
 
 import re
 
@@ -12,6 +12,6 @@ def text_of(name: str) -> str:
 
 
 def returned_by_header(name: str) -> set[str]:
-    """The first words of all answers that the header lists."""
+    """The first words of all return values that the header lists."""
     returns = re.search(r"^-- returns((?:.*\n)(?:--\s+\|.*\n)*)", text_of(name), re.MULTILINE)[1]
     return {answer.split()[0] for answer in returns.replace("--", "").split("|")}

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""The machine on which figures were measured."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ SERVERS = {"nginx": ("nginx", "-v"), "redis-server": ("redis-server", "--version
 
 
 def circumstances() -> dict[str, object]:
-    """What a kept measurement begins with."""
+    """The first fields of a stored measurement."""
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name to version, of what a request meets on its way."""
+    """The versions, by name, of the programs and libraries that handle a request."""
     path = os.environ["PATH"] + ":/usr/sbin"
     servers = {}
     for name, command in SERVERS.items():

@@ -1,4 +1,4 @@
-"""Something that goes on while something else is done."""
+"""Repeat an action in the background."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(act: Callable[[], object], every_s: float) -> Iterator[None]:
-    """Acts again and again while the block runs, in a thread of its own; first after a pause."""
+    """Call ``act`` every ``every_s`` seconds, in a thread, while the block runs; first after a
+    pause."""
     over = threading.Event()
 
     def go_on() -> None:

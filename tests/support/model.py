@@ -1,4 +1,4 @@
-"""The rules of a sale, told as simply as can be, to compare with what Redis does."""
+"""A model of a sale, as simple as possible, to compare with Redis."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -90,14 +90,15 @@ class Model:
         return free[:quantity] if len(free) >= quantity else None
 
     def lose(self, made: set[str], unsure_ms: int) -> None:
-        """Redis forgets all but what MongoDB knows, and all holds that were ever ``made``."""
+        """Redis loses everything; the bookings come back from MongoDB. ``made`` are all holds
+        ever."""
         for hold_id in list(self.holds):
             self.free(hold_id)
         self.lost = made
         self.unsure_until_ms = self.now_ms + unsure_ms
 
     def is_unsure(self, hold_id: str) -> bool:
-        """Whether nobody can say that nothing came of it."""
+        """Whether it is unknown what became of the hold."""
         return hold_id in self.lost and self.now_ms < self.unsure_until_ms
 
     def begin(self, hold_id: str) -> type | None:

@@ -4,7 +4,7 @@ from sidecar.sliding_log import Decision, Rate
 
 
 class NoLimit:
-    """In the place of the application's limiter: everybody may, always."""
+    """Replaces the application's limiter and allows everything."""
 
     fallbacks = 0
 
@@ -13,5 +13,5 @@ class NoLimit:
 
 
 def lift_limit(app: Flask) -> None:
-    """Nothing is limited any more."""
+    """Switch off the application's rate limits."""
     app.wsgi_app.app._limiter = NoLimit()

@@ -16,11 +16,13 @@ LONGEST_FILES = """
     ops/test_honcho.py sidecar/test_limit_exactness.py faults/test_wrong_clocks.py
     faults/test_points.py ops/test_parameters.py sidecar/test_env_file.py
 """.split()
-"""As ``--durations`` shows. Workers take them first, so that in the end none is left with one."""
+"""According to ``--durations``. Workers take them first, so that no long file is left for the
+end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's files come in a row: so a worker starts Chromium once for all of them."""
+    """Keep the browser's files together, so that one worker starts Chromium once for all of
+    them."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         rank = {f"tests/{name}": number for number, name in enumerate(LONGEST_FILES)}
 

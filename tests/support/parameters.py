@@ -1,7 +1,7 @@
 """Parameters of ``make burst`` and the like: ``make burst BOTS=5`` or ``BOTS=5 make burst``.
 
-They are checked before anything starts, and one that nobody reads is refused: a run that takes
-minutes and ignores what was asked for is worse than none.
+They are checked before anything starts, and unknown ones are refused: a run of several minutes must
+not ignore a parameter.
 """
 
 import re
@@ -17,13 +17,13 @@ INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
 """Variables that make itself reads, or ops/install.sh."""
 
 MISSPELT = 0.8
-"""How much alike two names are of which one is probably the other misspelt."""
+"""The similarity from which on a name counts as another one misspelt."""
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class BadParameter(Exception):
-    """The message says which parameter, and what it may be."""
+    """The message names the parameter and its allowed values."""
 
 
 def read_parameters(

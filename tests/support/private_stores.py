@@ -1,5 +1,5 @@
-"""``seats`` and ``bookings`` that no worker of another test looks after: for the rooms whose tests
-leave payments unfinished on purpose. A module begins with empty ones, whichever ran before."""
+"""``seats`` and ``bookings`` on which no other test's worker runs, for tests that leave payments
+unfinished on purpose. They are empty at the start of each module."""
 
 import pytest
 import redis
@@ -20,7 +20,7 @@ def private_redis_url(redis_server) -> str:
 
 @pytest.fixture(scope="module")
 def raw_redis(private_redis_url) -> redis.Redis:
-    """Bytes in and out, for DUMP and RESTORE."""
+    """A client that returns bytes, for DUMP and RESTORE."""
     client = redis.Redis.from_url(private_redis_url)
     client.flushdb()
     return client

@@ -1,4 +1,4 @@
-"""HTTP by hand, for what no client library would send, and for many requests at once."""
+"""HTTP over sockets, for requests that no client library would send, and for many at once."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 15
 SILENCE_BEFORE_S = 10.0
-"""How long a first answer is awaited: much longer than a busy machine takes."""
+"""How long to wait for the first answer: much longer than a busy machine takes."""
 SILENCE_AFTER_S = 0.3
-"""How long a further answer is awaited on a connection that is kept."""
+"""How long to wait for further answers on a connection that stays open."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Answer:
 
 
 def request_bytes(method: str, path: str, *lines: str, body: bytes = b"") -> bytes:
-    """A request with just these header lines, and a Host."""
+    """A request with only these header lines, and Host."""
     head = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: tickets.example", *lines))
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
@@ -45,8 +45,8 @@ def exchange(
     """Send bytes on one connection and read all answers, until it is closed or falls silent.
     ``source`` is the address of this machine to connect from, if any will not do.
 
-    The connection is not half-closed when all is sent: nginx would take that for a client that
-    went away."""
+    The connection is not half-closed after sending: to nginx that means that the client has
+    left."""
     address = urlsplit(url)
     received = bytearray()
     where, here = (address.hostname, address.port), (source, 0) if source else None
@@ -61,7 +61,8 @@ def exchange(
 
 
 class Received(io.BytesIO):
-    """What http.client wants of a socket and its file, and which survives the first answer."""
+    """The parts of a socket that http.client needs, which it cannot close after the first
+    answer."""
 
     def makefile(self, _mode: str) -> "Received":
         return self
@@ -79,8 +80,8 @@ def _answers(received: bytes) -> Iterator[Answer]:
 
 
 class Connection:
-    """A kept connection of an asyncio client: a request, its answer, the next. When the server ends
-    it, as nginx does after so many requests, another takes its place."""
+    """A keep-alive connection of an asyncio client, for one request at a time. It reconnects when
+    the server closes it, as nginx does after a number of requests."""
 
     def __init__(self, url: str):
         address = urlsplit(url)

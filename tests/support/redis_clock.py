@@ -1,7 +1,7 @@
-"""A Redis clock that stands still until a test moves it.
+"""A Redis clock that a test sets.
 
-The scripts are the real ones, but where they ask Redis for the time they read it from the event's
-own hash instead. Opening an event keeps Redis's clock: there is no hash to read from yet.
+The scripts are the real ones, except that they read the time from the event's hash instead of
+asking Redis. Opening an event still uses Redis's clock, because the hash does not exist yet.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Redis's stores as a process of its own has them."""
+"""The Redis stores as each process creates them."""
 
 from collections.abc import Mapping
 
@@ -20,8 +20,8 @@ def seats_on(
     lease_s: float = DEFAULT_LEASE_S,
     scripts: Mapping[str, LuaScript] | None = None,
 ) -> RedisSeatStore:
-    """With a catalogue of its own that remembers nothing yet. ``servers`` may be one, by the client
-    for it."""
+    """A seat store with a new catalogue, whose cache is empty. ``servers`` may also be the client of
+    a single server."""
     if isinstance(servers, redis.Redis):
         servers = OneServer(Shard(servers))
     client = RedisClient(servers, scripts)
@@ -29,15 +29,15 @@ def seats_on(
 
 
 def audited(seats: RedisSeatStore) -> RedisAuditedSeats:
-    """What the audit reads of the same store."""
+    """The audit's view of the same store."""
     return RedisAuditedSeats(seats._client, seats._catalogue)
 
 
 def commands_of(seats: RedisSeatStore, event_id: str = "") -> redis.Redis:
-    """The commands of the server that has the event's keys, or of the only one."""
+    """A client of the server that has the event's keys, or of the only server."""
     return seats._client._servers.of(event_id).commands
 
 
 def lead_nowhere(seats: RedisSeatStore) -> None:
-    """From now on the store of this process finds no Redis."""
+    """Make the store of this process unable to reach Redis."""
     seats._client._servers = OneServer(Shard(connect(f"redis://127.0.0.1:{free_port()}/0")))

@@ -1,4 +1,4 @@
-"""A checkout on real stores whose parts can be made to fail, and those who look after it."""
+"""A checkout on real stores whose parts can be made to fail, with its worker and its audit."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -70,7 +70,7 @@ class Shop:
         return self.bookings._target.find(booking_id_of(self.hold.id))
 
     def charges(self) -> list[str]:
-        """What became of each payment for this hold at the gateway."""
+        """The status at the gateway of each payment for this hold."""
         event_payments = self.gateway._target.list(self.began)
         return [p.status for p in event_payments if p.metadata["hold_id"] == self.hold.id]
 
@@ -84,26 +84,26 @@ class Shop:
             self.redis.zadd(payments, {hold_id: 0})
 
     def work(self):
-        """A round of the worker after the lease."""
+        """Run one round of the worker, after all leases have run out."""
         self.let_leases_run_out()
         while payment := self.seats._target.claim_lapsed_payment(self.event):
             self.checkout.resume(payment)
 
 
 def lose(shop: Shop) -> None:
-    """Redis forgets the event."""
+    """Delete the event from Redis."""
     lose_event(shop.redis, shop.event.id)
 
 
 def undo_payment(shop: Shop) -> None:
-    """As if Redis had never heard of it."""
+    """Undo the payment in Redis, as if it had never begun there."""
     shop.let_leases_run_out()
     payment = shop.seats._target.claim_lapsed_payment(shop.event)
     shop.seats._target.undo_payment(payment, None)
 
 
 def reconciler_of(shop: Shop, **options) -> Reconciler:
-    """For which a payment of this second is one that nobody works on any more."""
+    """A reconciler that treats even a payment from this second as abandoned."""
     reconciler = Reconciler(
         shop.catalogue,
         shop.seats,
@@ -118,7 +118,7 @@ def reconciler_of(shop: Shop, **options) -> Reconciler:
 
 
 class OnlyThisEvent:
-    """A store that has no other event, so that other tests' are not audited."""
+    """A store that shows only this event, so that those of other tests are not audited."""
 
     def __init__(self, store, event_id):
         self._store, self._event_id = store, event_id
@@ -134,13 +134,13 @@ class OnlyThisEvent:
 
 
 def stores_of(shop: Shop) -> tuple:
-    """What the audit looks into."""
+    """The stores that the audit compares."""
     only_its = partial(OnlyThisEvent, event_id=shop.event.id)
     return only_its(shop.catalogue), shop.audited_seats, only_its(shop.bookings)
 
 
 def problems(shop: Shop) -> str:
-    """All that the audit finds wrong with the shop's event."""
+    """Everything that the audit finds wrong with the shop's event."""
     shop.gateway.list = lambda since: (
         payment
         for payment in shop.gateway._target.list(since)

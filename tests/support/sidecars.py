@@ -1,4 +1,4 @@
-"""Sidecars as the tests of the limiter start them: real processes on real Unix sockets."""
+"""Sidecars for the tests of the limiter: real processes on real Unix sockets."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 5.0
 START_UP_S = 60
-"""Enough for a machine that is busy with other things: the command imports gevent, too."""
+"""Enough on a busy machine; the command imports gevent too."""
 LIMIT = 10
 RATE = Rate(LIMIT, 3600 * 10**9)
-"""Its window is longer than any test, so that how quick the machine is changes no count."""
+"""The window is longer than any test, so that the machine's speed does not change the counts."""
 
 
 def python(code: str) -> list[str]:
@@ -65,14 +65,14 @@ def is_limiter(pid: int) -> bool:
 
 
 class Limiter:
-    """A limiter process; with a Redis one of several hosts'."""
+    """A limiter process; with a Redis it shares its counts, like one of several hosts."""
 
     def __init__(self, process: subprocess.Popen, socket_path: str):
         self.process = process
         self.socket_path = socket_path
 
     def client(self, timeout_s: float = PATIENCE_S) -> LimiterClient:
-        """How busy the machine is changes no decision, unless the time-out says otherwise."""
+        """With a long time-out by default, so that a busy machine does not change decisions."""
         return LimiterClient(self.socket_path, timeout_s=timeout_s)
 
 
@@ -80,7 +80,7 @@ class Sidecar(Limiter):
     """``python -m sidecar COMMAND`` with its two children."""
 
     def child(self, *, limiter: bool) -> int:
-        """Its pid, once it has been started."""
+        """The command's process id, once it has been started."""
 
         def found():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -105,8 +105,8 @@ def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProc
 
 @contextlib.contextmanager
 def a_limiter_that(answer: Callable[[bytes], Decision | bytes]) -> Iterator[str]:
-    """A limiter in this process that answers a client's key as the test says; with no bytes it
-    closes the connection."""
+    """A limiter in this process that sends ``answer(key)`` to a client; if that is empty, it closes
+    the connection."""
     path = f"\0tickets-test-{os.getpid()}-{time.monotonic_ns()}"
 
     def serve(connection: socket.socket) -> None:

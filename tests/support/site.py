@@ -1,4 +1,4 @@
-"""A whole TicketS, as the fixtures `stack` and `site` start it, and the ledger of its payments."""
+"""A complete TicketS, as the fixtures `stack` and `site` start it, and its payments."""
 
 import re
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ class Site:
         )
 
     def payments(self) -> Iterator[GatewayPayment]:
-        """What the gateway's ledger says, newest first."""
+        """All payments at the gateway, newest first."""
         return self.gateway().list(datetime.now(UTC) - timedelta(hours=1))
 
     def used_card(self) -> str:
-        """A PaymentMethod that was charged already, for something else."""
+        """A PaymentMethod that has already been charged for something else."""
         client = stripe.StripeClient(
             self.environment["STRIPE_API_KEY"], base_addresses={"api": self.sandbox.url}
         )
@@ -54,7 +54,7 @@ class Site:
         return paid.payment_method
 
     def charges(self, hold_address: str) -> list[int]:
-        """What was charged or reserved for the hold that has this address: the amounts."""
+        """The amounts that were captured or authorised for the hold at this address."""
         hold_id = re.search(r"/holds/([^/]+)", hold_address)[1]
         return [
             payment.amount_minor
@@ -64,8 +64,7 @@ class Site:
 
 
 def another_web(site: Site, log_path: Path, **settings: str) -> HttpServer:
-    """The `web` process of the Procfile once more, with nothing in front of it. All else is the
-    site's."""
+    """A second `web` process of the Procfile, without nginx, on the site's stores and gateway."""
     port = free_port()
     return HttpServer(
         "web",

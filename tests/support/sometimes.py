@@ -1,8 +1,8 @@
-"""Every rare branch is taken by some test: each answer that a Lua script's header lists, and each
-refusal. One that no test has ever seen is one that nobody knows to work.
+"""Check that some test takes every rare branch: each return value that a Lua script's header lists,
+and each refusal. A branch that no test has taken may not work.
 
-Counted in every process that runs tests, from the import of this module on, and looked at when the
-whole suite has passed. tests/conftest.py imports the hooks.
+They are counted in every process that runs tests, from the import of this module on, and checked
+when the whole suite has passed. tests/conftest.py imports the hooks.
 """
 
 import re
@@ -18,7 +18,7 @@ from web.adapters.redis.shard import Shard
 from web.domain.refusals import Refusal
 
 answers: set[tuple[str, str]] = set()
-"""Script and the first word of its answer, of each script in this process."""
+"""Script and first word of its answer, for each script that ran in this process."""
 
 codes: set[str] = set()
 """Of each refusal that the application's own code made here, and of the problems that servers
@@ -26,7 +26,7 @@ answered."""
 
 
 def unseen() -> list[str]:
-    """What never happened."""
+    """The expected branches that no test took."""
     return [
         *(f"{name}.lua answers {answer}" for name, answer in sorted(listed_answers() - answers)),
         *(f"a refusal is {code}" for code in sorted(listed_codes() - codes)),
@@ -64,7 +64,7 @@ def _count_answers_of_scripts() -> None:
 
 def _count_refusals() -> None:
     def counted(kind: type[Refusal], *arguments, **named) -> Refusal:
-        # A refusal that a test made itself proves nothing.
+        # A refusal that a test created itself does not count.
         if sys._getframe(1).f_globals["__name__"].startswith("web."):
             codes.add(code_of(kind))
         return Exception.__new__(kind, *arguments)
@@ -95,12 +95,12 @@ SELECTING = ("keyword", "deselect", "lf", "collectonly")
 """Options with which only a part of the tests runs."""
 
 WHOLE = ("", "not alone")
-"""Marks to run: what only a test sees that runs alone would be seen too seldom."""
+"""Marks that select a part. A branch that only such tests take would be taken too seldom."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node) -> None:
-    """A worker of pytest-xdist has ended, and told this process what it saw."""
+    """Collect the counts of a pytest-xdist worker that has ended."""
     seen_answers, seen_codes = getattr(node, "workeroutput", {}).get("seen", ((), ()))
     answers.update(map(tuple, seen_answers))
     codes.update(seen_codes)

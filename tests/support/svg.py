@@ -1,4 +1,4 @@
-"""Marks of a picture, as SVG. Coordinates are the picture's own."""
+"""A picture in SVG, element by element."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -9,8 +9,8 @@ INK, QUIET, RULE, PAPER = "#1b1f24", "#59636e", "#d5dae0", "#ffffff"
 
 
 class Picture:
-    """``str(picture)`` is the whole document. It has paper of its own, with an edge: it has to be
-    readable on a dark page, too. ``dark`` has what replaces colours for who prefers a dark one."""
+    """``str(picture)`` is the whole document. It has a background and a border, so that it is
+    readable on a dark page too. ``dark`` maps colours to their replacements in the dark scheme."""
 
     def __init__(
         self, width: int, height: int, description: str, dark: Mapping[str, str] | None = None
@@ -55,7 +55,7 @@ class Picture:
         )
 
     def area(self, points: Iterable[tuple[float, float]], fill: str) -> None:
-        """Closed by itself."""
+        """A filled polygon."""
         self._marks.append(f'<polygon points="{_points(points)}" fill="{fill}"/>')
 
     def text(
@@ -69,7 +69,7 @@ class Picture:
         anchor: str = "start",
         bold: bool = False,
     ) -> None:
-        """``y`` is the line that the letters stand on."""
+        """``y`` is the baseline of the text."""
         weight = ' font-weight="600"' if bold else ""
         self._marks.append(
             f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size}" fill="{ink}" '
@@ -91,5 +91,5 @@ def _points(points: Iterable[tuple[float, float]]) -> str:
 
 
 def _n(number: float) -> str:
-    """Short: a tenth of a unit is finer than anybody sees."""
+    """A coordinate, rounded to a tenth of a unit, which is finer than anybody sees."""
     return f"{number:.1f}".removesuffix(".0")

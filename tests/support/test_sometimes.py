@@ -1,4 +1,4 @@
-"""The suite fails when no test has taken some rare branch, whichever process took the others."""
+"""The suite fails when no test has taken some rare branch, in any of its processes."""
 
 import subprocess
 import sys
