@@ -1,5 +1,5 @@
-"""``make screenshots``: a picture of every page in every state to docs/screenshots, and the gallery
-that shows them, docs/screenshots.md. It starts a TicketS of its own."""
+"""``make screenshots``: write a picture of every page in every state to docs/screenshots, and the
+gallery that shows them to docs/screenshots.md. It starts its own TicketS."""
 
 import subprocess
 import tempfile
@@ -24,10 +24,10 @@ GALLERY = REPOSITORY / "docs/screenshots.md"
 
 WIDE = {"width": 1040, "height": 640}
 MAX_HEIGHT = 1200
-"""Of a picture; the list of a stadium's sections is ten times that."""
+"""Of a picture in pixels; the list of a stadium's sections is ten times as high."""
 
 COLOURS = 64
-"""Of a picture: two for each letter's colour and background, and what is between them."""
+"""Of a picture: enough for the pages' few colours and the anti-aliasing between them."""
 
 ON_A_PHONE = (
     "events",
@@ -42,29 +42,29 @@ ON_A_PHONE = (
     "organiser-sale",
 )
 OF_THE_MAP = ("theatre", "arena", "conflict")
-"""On a telephone they show what one sees of it at once: above it there is another form."""
+"""Pictures of these on a phone are scrolled to the map: above it there is another form."""
 
 LISTS_OF_EVENTS = ("events", "organiser")
-"""Taken first: later there are the events of other pictures."""
+"""Taken first, before other pictures add their events to the list."""
 
 IN_THE_DARK = ("events", "theatre", "arena", "hold", "receipt", "organiser-sale")
 
 HEAD = """# Screenshots
 
-Made by `make screenshots`. Each page in each state, on a desktop; some on a telephone, and some for
-people who like it dark.
+Made by `make screenshots`: every page in every state on a desktop, some of them also on a phone
+and in dark mode.
 """
 
 
 def pictures() -> Iterator[tuple[str, str, str, dict[str, object]]]:
-    """File, name of the state, what is special about the picture, and the browser's options."""
+    """For each picture: file, state, variant ("" for a desktop), and the browser's options."""
     for name in STATES:
         yield f"{name}.png", name, "", {"viewport": WIDE}
         if name in ON_A_PHONE:
-            yield f"{name}-phone.png", name, "on a telephone", {"viewport": PHONE}
+            yield f"{name}-phone.png", name, "on a phone", {"viewport": PHONE}
         if name in IN_THE_DARK:
             dark = {"viewport": WIDE, "color_scheme": "dark"}
-            yield f"{name}-dark.png", name, "in the dark", dark
+            yield f"{name}-dark.png", name, "in dark mode", dark
 
 
 def _order(picture: tuple[str, str, str, dict[str, object]]) -> bool:
@@ -84,7 +84,7 @@ def main() -> None:
         finally:
             stack.stop()
     taken = sorted(FOLDER.glob("*.png"))
-    # The pages have few colours: a third of the size.
+    # The pages have few colours; this makes the files a third of the size.
     shrink = ["pngquant", "--nofs", "--strip", "--force", "--ext", ".png", str(COLOURS)]
     subprocess.run([*shrink, *taken], check=True)
     GALLERY.write_text(gallery())
@@ -111,7 +111,7 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
     if name in OF_THE_MAP and options["viewport"] == PHONE:
         page.locator("[data-seat-map]").evaluate("map => map.scrollIntoView()")
     else:
-        # As tall as the picture, and from the top: what is sticky stands where it belongs.
+        # As high as the picture and scrolled to the top, so that sticky elements are in place.
         page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
         page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, animations="disabled", caret="hide")

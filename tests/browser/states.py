@@ -1,5 +1,5 @@
-"""Every page in every state that a buyer or an organiser can get it into, each with a way there.
-The axe tests look at all of them, and the screenshots show them."""
+"""Every page in every state that buyers and organisers can see, with the steps that lead there. The
+axe tests check all of them, and the screenshots show them."""
 
 import random
 import re
@@ -30,7 +30,7 @@ SHARE_SOLD, SHARE_HELD = 0.35, 0.06
 
 @dataclass
 class Scene:
-    """Where states are made. ``open(address)`` is a page of a buyer of its own."""
+    """What states are made with. ``open(address)`` opens a page for a new buyer."""
 
     seats: RedisSeatStore
     bookings: MongoBookingStore
@@ -42,12 +42,12 @@ class Scene:
         return f"/events/{event.id}"
 
     def declared(self, name: str, **changes: object) -> Event:
-        """An event that we ship, under an id of its own."""
+        """An event of the repository, with a unique id."""
         event = read_event_file(REPOSITORY / f"events/{name}.toml")
         return replace(event, id=unique(event.id), **changes)
 
     def busy_theatre(self, **changes: object) -> str:
-        """The same seats are gone each time."""
+        """The address of a theatre that is partly sold; the same seats are gone each time."""
         event = self.declared("rosewood-theatre", **changes)
         gone = random.Random(1611)
         seats = [seat for seat in event.seats if not seat.startswith("stalls-D")]
@@ -74,7 +74,7 @@ class Scene:
         page = self.open(address)
         page.wait_for_selector("[data-ready]")
         if seats:
-            # As after a reload: where a seat stands on the screen is not known here.
+            # Through a reload, because the position of a seat on the screen is not known here.
             keep = "([event, seats]) => sessionStorage.setItem(event, JSON.stringify(seats))"
             page.evaluate(keep, [address.rpartition("/")[2], seats])
             page.reload()
@@ -108,15 +108,15 @@ def choose(page: Page, *seats: str) -> None:
 
 
 def pressed(page: Page, button: str, heading: str) -> Page:
-    """The page that the button leads to."""
+    """Press the button and wait for the heading of the next page."""
     page.get_by_role("button", name=button).click()
     page.get_by_role("heading", name=heading).wait_for()
     return page
 
 
 def ready_to_pay(page: Page, *, wait_until: str = "domcontentloaded") -> Page:
-    """From an event's page: two seats of the stalls held, the buyer's name and address typed in.
-    Unless told otherwise, the site's scripts have run; what comes from elsewhere may not have."""
+    """From an event's page, hold two seats in the stalls and fill in name and e-mail address. By
+    default the site's scripts have run then; those of other sites may not have."""
     page.get_by_label("Section").select_option("stalls")
     page.get_by_role("button", name="Hold the best seats").click()
     page.wait_for_url("**/holds/hld_*", wait_until=wait_until)
@@ -187,7 +187,7 @@ def theatre(scene: Scene) -> Page:
     return scene.map_of(scene.busy_theatre(), "stalls-D-8", "stalls-D-9")
 
 
-@state("The same as a list, which is all there is without JavaScript")
+@state("The same as a list, as shown without JavaScript")
 def theatre_as_list(scene: Scene) -> Page:
     return scene.chosen("stalls-D-8", "stalls-D-9")
 
@@ -197,7 +197,7 @@ def stadium(scene: Scene) -> Page:
     return scene.map_of("/events/meridian-stadium-final")
 
 
-@state("Without JavaScript it has a page for each section")
+@state("The stadium without JavaScript: a page for each section")
 def stadium_as_list(scene: Scene) -> Page:
     return scene.open("/events/meridian-stadium-final")
 
@@ -207,7 +207,7 @@ def section(scene: Scene) -> Page:
     return scene.map_of("/events/meridian-stadium-final/sections/101")
 
 
-@state("An arena, and how many standing places one wants", scripts=True)
+@state("An arena, with the dialog for standing places", scripts=True)
 def arena(scene: Scene) -> Page:
     page = scene.map_of("/events/harbour-arena-northern-lights")
     page.get_by_role("gridcell", name="Floor, standing").press("Enter")
@@ -215,14 +215,14 @@ def arena(scene: Scene) -> Page:
     return page
 
 
-@state("Standing places have no numbers: how many is all one says")
+@state("Standing places: only their number is chosen")
 def standing(scene: Scene) -> Page:
     event = scene.declared("harbour-arena")
     floor = tuple(section for section in event.sections if section.kind == "general")
     return scene.open(scene.put_on_sale(replace(event, sections=floor)))
 
 
-@state("Before the sale opens one can choose already")
+@state("Before the sale opens: seats can be chosen already")
 def not_open(scene: Scene) -> Page:
     opens_at = datetime.now(UTC).replace(minute=0, second=0) + timedelta(days=9)
     event = scene.declared("rosewood-theatre", sale_opens_at=opens_at)
@@ -231,7 +231,7 @@ def not_open(scene: Scene) -> Page:
     return page
 
 
-@state("Too early")
+@state("A hold before the sale opens is refused")
 def not_open_refused(scene: Scene) -> Page:
     page = not_open(scene)
     return pressed(page, "Hold the chosen seats", "Not open yet")
@@ -251,20 +251,20 @@ def conflict(scene: Scene) -> Page:
     return pressed(page, "Hold 2 seats", "Somebody was faster")
 
 
-@state("Without JavaScript: what is gone is named, the rest stays chosen")
+@state("The same without JavaScript: taken seats are named, the rest stays chosen")
 def conflict_in_list(scene: Scene) -> Page:
     page = scene.chosen("stalls-D-7", "stalls-D-8", "stalls-D-9")
     scene.taken(page.url, "stalls-D-8")
     return pressed(page, "Hold the chosen seats", "Some seats were taken")
 
 
-@state("Sent without a choice")
+@state("No seat was chosen")
 def none_chosen(scene: Scene) -> Page:
     page = scene.chosen()
     return pressed(page, "Hold the chosen seats", "Please check your seats")
 
 
-@state("Not that many left there")
+@state("Fewer seats are left than were asked for")
 def too_few_left(scene: Scene) -> Page:
     event = small_hall(name="A small evening", sections=(STALLS, replace(FREE, name="Choir")))
     page = scene.open(scene.put_on_sale(event, sold=[f"free-F-{n}" for n in range(1, 6)]))
@@ -272,7 +272,7 @@ def too_few_left(scene: Scene) -> Page:
     return pressed(page, "Hold the best seats", "Not enough seats left")
 
 
-@state("More than one may hold")
+@state("More seats than a buyer may hold")
 def too_many_held(scene: Scene) -> Page:
     page = scene.held(max_held_per_client=2, max_seats_per_hold=2)
     page.get_by_role("link", name="The Winter's Tale").click()
@@ -283,7 +283,7 @@ def too_many_held(scene: Scene) -> Page:
 # ---------------------------------------------------------------- paying
 
 
-@state("Two seats on hold, ready to be paid")
+@state("Two seats on hold, ready to pay")
 def hold(scene: Scene) -> Page:
     return scene.held()
 
@@ -297,7 +297,7 @@ def hold_of_free_seats(scene: Scene) -> Page:
     return page
 
 
-@state("More time, once")
+@state("More time was given; this works once")
 def extended(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_role("button", name="Give me 5 minutes more").click()
@@ -305,7 +305,7 @@ def extended(scene: Scene) -> Page:
     return page
 
 
-@state("A mistyped form keeps what was typed")
+@state("A form with mistakes keeps what was typed")
 def mistyped(scene: Scene) -> Page:
     page = scene.held()
     page.get_by_label("E-mail").fill("ada at example")
@@ -320,7 +320,7 @@ def declined(scene: Scene) -> Page:
     return page
 
 
-@state("The last card that could be tried was refused")
+@state("The last allowed attempt to pay was refused")
 def last_card_declined(scene: Scene) -> Page:
     page = declined(scene)
     while page.get_by_role("heading", name="The card was refused").is_visible():
@@ -329,7 +329,7 @@ def last_card_declined(scene: Scene) -> Page:
     return page
 
 
-@state("The answer of the bank is on its way")
+@state("Waiting for the bank's answer")
 def being_checked(scene: Scene) -> Page:
     page = scene.held()
     event_id, hold_id = re.search(r"/events/(.*)/holds/(.*)", page.url).groups()
@@ -356,7 +356,7 @@ def receipt(scene: Scene) -> Page:
     return scene.booked()
 
 
-@state("A refunded booking is no ticket")
+@state("A refunded booking is not a ticket")
 def refunded(scene: Scene) -> Page:
     page = scene.booked()
     booking_id = re.search(r"bkg_\w+", page.inner_text("main"))[0]
@@ -366,7 +366,7 @@ def refunded(scene: Scene) -> Page:
     return page
 
 
-@state("The basket: a hold, one that ran out, and a booking")
+@state("The basket with a hold, an expired hold and a booking")
 def basket(scene: Scene) -> Page:
     """A booking, a hold, and one whose time ran out."""
     page = scene.booked()
@@ -380,7 +380,7 @@ def basket(scene: Scene) -> Page:
     return page
 
 
-@state("The basket of somebody new")
+@state("An empty basket")
 def empty_basket(scene: Scene) -> Page:
     return scene.open("/basket")
 
@@ -388,7 +388,7 @@ def empty_basket(scene: Scene) -> Page:
 # ---------------------------------------------------------------- refused
 
 
-@state("Sold to somebody else after all")
+@state("The seats were sold to somebody else")
 def sold_after_all(scene: Scene) -> Page:
     for _ in range(3):
         page = scene.held()
@@ -404,7 +404,7 @@ def sold_after_all(scene: Scene) -> Page:
     raise RuntimeError("The worker found it out before the buyer each time.")
 
 
-@state("A form that is not known to be ours")
+@state("A form without the cookie that proves it is ours")
 def form_without_cookie(scene: Scene) -> Page:
     page = scene.held()
     page.context.clear_cookies()
@@ -413,7 +413,7 @@ def form_without_cookie(scene: Scene) -> Page:
     return page
 
 
-@state("Another browser's seats")
+@state("Seats held by another browser")
 def seats_of_another_browser(scene: Scene) -> Page:
     page = scene.held()
     page.context.clear_cookies()
@@ -421,12 +421,12 @@ def seats_of_another_browser(scene: Scene) -> Page:
     return page
 
 
-@state("An address that leads nowhere")
+@state("A page that does not exist")
 def no_such_page(scene: Scene) -> Page:
     return scene.open("/nothing")
 
 
-@state("A receipt that is not there")
+@state("A receipt that does not exist")
 def no_such_receipt(scene: Scene) -> Page:
     return scene.open("/receipts/guessed")
 
@@ -443,7 +443,7 @@ def too_fast(scene: Scene) -> Page:
     raise AssertionError("nothing was too fast")
 
 
-@state("What nginx says by itself")
+@state("An error page of nginx")
 def said_by_nginx(scene: Scene) -> Page:
     return scene.open("/metrics")
 
@@ -451,7 +451,7 @@ def said_by_nginx(scene: Scene) -> Page:
 # ---------------------------------------------------------------- the organiser
 
 
-@state("The organiser logs in")
+@state("The organiser's login")
 def organiser_login(scene: Scene) -> Page:
     return scene.open("/organiser")
 
@@ -468,7 +468,7 @@ def organiser(scene: Scene) -> Page:
     return scene.organised()
 
 
-@state("How one sale goes", scripts=True)
+@state("One sale in figures", scripts=True)
 def organiser_sale(scene: Scene) -> Page:
     """An hour old, with most of the sales in its first minutes, and some holds."""
     event = scene.declared("rosewood-theatre")
