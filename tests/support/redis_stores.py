@@ -20,8 +20,8 @@ def seats_on(
     lease_s: float = DEFAULT_LEASE_S,
     scripts: Mapping[str, LuaScript] | None = None,
 ) -> RedisSeatStore:
-    """A seat store with a new catalogue, whose cache is empty. ``servers`` may also be the client of
-    a single server."""
+    """A seat store with a new catalogue, whose cache is empty. ``servers`` may also be the client
+    of a single server."""
     if isinstance(servers, redis.Redis):
         servers = OneServer(Shard(servers))
     client = RedisClient(servers, scripts)
