@@ -13,7 +13,7 @@ import redis
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.support.application import REQUIRED
-from tests.support.commands import flask, flask_in_new_process
+from tests.support.commands import IMPATIENT, flask, flask_in_new_process
 from tests.support.factories import a_booking, lose_event, unique
 from web.adapters.mongodb import MongoBookingStore
 from web.domain.sales import booking_id_of
@@ -202,7 +202,7 @@ def test_a_refused_file_keeps_no_other_from_being_opened(environment, write, boo
 def test_a_dry_run_without_a_server_shows_the_file_and_says_that_it_compared_nothing(
     environment, write, setting
 ):
-    away = environment | {setting: nobody(setting.partition("_")[0].lower())}
+    away = environment | IMPATIENT | {setting: nobody(setting.partition("_")[0].lower())}
     dry = flask(away, "events", "open", "--dry-run", write())
     assert dry.returncode == 0
     assert "212 × £38.00" in dry.stdout
@@ -337,7 +337,7 @@ def test_a_server_that_is_away_is_one_line_with_its_address_and_without_its_pass
 ):
     scheme = setting.partition("_")[0].lower()
     address = nobody(scheme).removeprefix(f"{scheme}://")
-    away = environment | {setting: f"{scheme}://user:secret@{address}/0"}
+    away = environment | IMPATIENT | {setting: f"{scheme}://user:secret@{address}/0"}
     line = one_line(flask(away, *command))
     assert line == f"Error: cannot reach {scheme}://{address}/0; is {setting} right?"
 
@@ -416,7 +416,7 @@ def test_one_round_of_the_worker_that_cannot_do_all_fails_and_says_why(
     environment, bookings, redis_server, away, says
 ):
     # Without events of other tests: the worker has to open its own, and asks MongoDB for that.
-    environment = environment | {"REDIS_URL": redis_server.url.replace("/0", "/8")}
+    environment = environment | IMPATIENT | {"REDIS_URL": redis_server.url.replace("/0", "/8")}
     done = flask(environment | {name: nobody(scheme) for name, scheme in away.items()}, "reconcile")
     assert done.returncode == 1
     assert says in done.stderr

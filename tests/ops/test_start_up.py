@@ -18,7 +18,7 @@ from ops.servers import REPOSITORY, Redis
 from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.support.application import REQUIRED, application_with
-from tests.support.commands import flask
+from tests.support.commands import IMPATIENT, flask
 from tests.support.environment import inherited
 from tests.support.factories import EVENT_FILE, unique
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
@@ -164,7 +164,7 @@ def test_the_release_without_a_folder_of_events_says_so_and_lets_the_start_go_on
 def test_the_release_fails_where_nothing_can_be_opened(environment, event_file, setting):
     scheme = environment[setting].partition(":")[0]
     away = {setting: f"{scheme}://127.0.0.1:{free_port()}", "EVENTS_DIR": str(event_file.parent)}
-    refused = flask(environment | away, "events", "open", "--all")
+    refused = flask(environment | IMPATIENT | away, "events", "open", "--all")
     assert (refused.returncode, "cannot reach" in refused.stderr) == (1, True)
 
 

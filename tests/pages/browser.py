@@ -155,15 +155,19 @@ class Browser(requests.Session):
     def __init__(self, base_url: str, language: str = "en-GB"):
         super().__init__()
         self.trust_env = False
-        number = next(_addresses)
         self.base_url = base_url
+        self.move()
         self.headers.update(
             {
-                "X-Forwarded-For": f"198.19.{number // 250}.{number % 250 + 1}",
                 "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
                 "Accept-Language": language,
             }
         )
+
+    def move(self) -> None:
+        """To an IP address that has sent no request yet."""
+        number = next(_addresses)
+        self.headers["X-Forwarded-For"] = f"198.19.{number // 250}.{number % 250 + 1}"
 
     def get(self, address: str) -> Page:
         return Page(self, self._patiently("GET", address))
@@ -172,7 +176,8 @@ class Browser(requests.Session):
         return self._patiently("POST", address, data=fields, allow_redirects=False)
 
     def _patiently(self, method: str, address: str, **options) -> requests.Response:
-        """Nobody clicks ten times in a second, but a test does."""
+        """Waits where the rate limit refuses. A test that sends many requests calls ``move``
+        instead."""
         url = urljoin(self.base_url, address)
         while True:
             answer = self.request(method, url, timeout=TIMEOUT_S, **options)

@@ -4,6 +4,7 @@ A line of JSON on standard input is a call: ``arguments``, ``environment``, and 
 ``stdout`` and ``stderr``. The line that answers it on standard output is the exit code.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -11,9 +12,16 @@ import signal
 import sys
 
 # For the processes that are forked. They read their settings themselves, in wsgi.py.
+import flask_limiter.commands  # noqa: F401
+import stripe
+
+import web.adapters.mongodb
 import web.app
-import web.cli.commands  # noqa: F401
+import web.cli.commands
 from tests.support.commands import TIMEOUT_S
+
+# Stripe's SDK imports its parts when they are first looked up.
+_ = stripe.StripeClient, stripe.PaymentIntentService, stripe.RefundService, stripe.Webhook
 
 
 def become(call: dict) -> None:
@@ -24,11 +32,15 @@ def become(call: dict) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(call["environment"])
+    if wait_s := os.environ.pop("TESTS_MONGODB_TIMEOUT_S", None):
+        web.adapters.mongodb.CALL_TIMEOUT_S = float(wait_s)
     sys.argv = ["flask", "--app", "wsgi", *call["arguments"]]
     signal.alarm(TIMEOUT_S)
     runpy.run_module("flask", run_name="__main__", alter_sys=True)
 
 
+# A child's garbage collector would copy all of this memory, page by page.
+gc.freeze()
 for line in sys.stdin:
     if (pid := os.fork()) == 0:
         become(json.loads(line))

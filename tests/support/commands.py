@@ -13,6 +13,9 @@ from ops.servers import REPOSITORY
 
 TIMEOUT_S = 60
 
+IMPATIENT = {"TESTS_MONGODB_TIMEOUT_S": "0.5"}
+"""Added to the environment of ``flask``: a call to a MongoDB that is away ends sooner."""
+
 _one_at_a_time = threading.Lock()
 
 
