@@ -114,6 +114,13 @@ def test_a_change_that_the_journal_does_not_know_is_found(shop):
     assert "the journal ends at revision" in problems(shop)
 
 
+def test_a_change_of_a_kind_that_a_newer_version_has_is_named(shop):
+    revision = shop.redis.hincrby(key(shop, "event"), "revision", 1)
+    entry = {"change": "swapped", "hold": shop.hold.id, "seats": "8"}
+    shop.redis.xadd(key(shop, "journal"), entry, f"{revision}-0")
+    assert f"revision {revision} is 'swapped', which this version does not know" in problems(shop)
+
+
 def test_a_journal_with_a_gap_is_found(shop):
     shop.pay()
     entries = shop.redis.xrange(key(shop, "journal"))

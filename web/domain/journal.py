@@ -47,7 +47,11 @@ class JournalReplay:
             return  # The map that it applies to was trimmed, or is wrong.
         if revision != self.revision + 1:
             return self._break(f"revision {revision} follows {self.revision}")
-        state = STATE_AFTER[change]
+        state = STATE_AFTER.get(change)
+        if state is None:
+            return self._break(
+                f"revision {revision} is {change!r}, which this version does not know"
+            )
         for position in positions:
             if self._seats[position] == state:
                 return self._break(f"revision {revision} makes seat {position} what it was")

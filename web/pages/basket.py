@@ -44,8 +44,9 @@ class Entry(NamedTuple):
 
 
 def entries() -> list[Entry]:
-    """Newest first."""
-    return [Entry(*entry) for entry in session.get(FIELD, ())]
+    """Newest first. A later release may append fields."""
+    known = slice(len(Entry._fields))
+    return [Entry(*entry[known]) for entry in session.get(FIELD, ())]
 
 
 def entry_of(event_id: str, hold_id: str) -> Entry | None:

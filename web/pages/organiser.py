@@ -84,7 +84,7 @@ def _require_pages() -> None:
 
 def _is_logged_in() -> bool:
     """The cookie has its own expiry, in case Redis was restored from a backup."""
-    until_s, login_id = session.get(FIELD, (0, ""))
+    until_s, login_id, *_ = session.get(FIELD, (0, ""))
     if until_s <= time.time():
         return False
     return hmac.compare_digest(services().logins.proof_of(login_id) or "", _proof())
@@ -93,7 +93,7 @@ def _is_logged_in() -> bool:
 def _end_login() -> None:
     """Ends this browser's login, and so that of every copy of its cookie. When Redis cannot be
     reached the cookie stays: it is needed to log out later."""
-    _, login_id = session.get(FIELD, (0, ""))
+    _, login_id, *_ = session.get(FIELD, (0, ""))
     if login_id:
         services().logins.end(login_id)
     session.pop(FIELD, None)

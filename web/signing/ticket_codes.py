@@ -40,7 +40,7 @@ class TicketCodes:
 
     def read_code(self, code: str) -> Ticket:
         """Raises BadCode."""
-        booking_id, event_id, seats = _read(self._codes, code)
+        booking_id, event_id, seats, *_ = _read(self._codes, code)
         return Ticket(booking_id, event_id, tuple(seats))
 
     def link_of(self, event_id: str, hold_id: str) -> str:
@@ -49,7 +49,7 @@ class TicketCodes:
 
     def read_link(self, link: str) -> tuple[str, str]:
         """The event's id and the hold's. Raises BadCode."""
-        event_id, hold_id = _read(self._links, link)
+        event_id, hold_id, *_ = _read(self._links, link)
         return event_id, hold_id
 
     def hold_link_of(self, event_id: str, hold_id: str) -> str:
@@ -59,11 +59,12 @@ class TicketCodes:
 
     def read_hold_link(self, link: str) -> tuple[str, str]:
         """The event's id and the hold's. Raises BadCode."""
-        event_id, hold_id = _read(self._hold_links, link)
+        event_id, hold_id, *_ = _read(self._hold_links, link)
         return event_id, hold_id
 
 
 def _read(serializer: URLSafeSerializer, text: str) -> list[str]:
+    """Its parts, to which a later release may append others."""
     try:
         parts: list[str] = serializer.loads(text)
     except BadData:
