@@ -51,6 +51,9 @@ class HostLimiter:
         self._asks_for_stats = Kind(None, lambda key, now_ns: encode_stats(self.stats()))
         self._asks_to_reset = Kind(RESET_ALL, self._reset)
 
+    async def start(self) -> None:
+        """Before the first question."""
+
     def questions_in(self, lines: list[bytes]) -> list[Question]:
         """Raises ProtocolError."""
         questions: list[Question] = []

@@ -18,8 +18,6 @@ import uvloop
 
 from sidecar.host_limiter import HostLimiter
 from sidecar.protocol import ProtocolError, split_lines
-from sidecar.redis_tls import tls_options
-from sidecar.server_urls import one_server_url
 from sidecar.settings import BadSettings, Settings, read_settings
 
 BACKLOG = 1024
@@ -115,30 +113,29 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-async def serve(listener: socket.socket, settings: Settings) -> None:
+async def serve(listener: socket.socket, limiter: HostLimiter) -> None:
     """Answer until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, ended.set)
-    limiter = await start_limiter(settings)
+    await limiter.start()
     server = await loop.create_unix_server(lambda: Session(limiter), sock=listener)
     await ended.wait()
     server.close()
 
 
-async def start_limiter(settings: Settings) -> HostLimiter:
+def make_limiter(settings: Settings) -> HostLimiter:
+    """Raises ValueError for options of an address that redis-py refuses."""
     if not settings.limiter_redis_url:
         return HostLimiter(settings.limiter_max_clients)
     # Not at the top: redis-py would make a limiter that does not need it half as large again.
+    from sidecar.redis_server import redis_server  # noqa: PLC0415
     from sidecar.shared_limiter import SharedLimiter  # noqa: PLC0415
     from sidecar.shared_log import SharedLog  # noqa: PLC0415
 
-    url = one_server_url("LIMITER_REDIS_URL", settings.limiter_redis_url)
-    tls = tls_options("LIMITER_REDIS_URL", url, settings.redis_tls_ca)
-    limiter = SharedLimiter(settings.limiter_max_clients, SharedLog(url, **tls))
-    await limiter.start()
-    return limiter
+    server = redis_server("LIMITER_REDIS_URL", settings.limiter_redis_url, settings.redis_tls_ca)
+    return SharedLimiter(settings.limiter_max_clients, SharedLog(server))
 
 
 def main() -> int:
@@ -148,8 +145,7 @@ def main() -> int:
         settings = read_settings()
         if not settings.limiter_socket:
             raise BadSettings("LIMITER_SOCKET is required")
-        if settings.limiter_redis_url:
-            one_server_url("LIMITER_REDIS_URL", settings.limiter_redis_url)
+        limiter = make_limiter(settings)
     except (BadSettings, ValueError) as error:
         print(f"settings: {error}", file=sys.stderr)
         return 2
@@ -160,7 +156,7 @@ def main() -> int:
         return 1
     try:
         # With asyncio's own loop the limiter takes 11 % of the throughput of holds, with this 8 %.
-        uvloop.run(serve(listener, settings))
+        uvloop.run(serve(listener, limiter))
     finally:
         Path(settings.limiter_socket).unlink(missing_ok=True)
     return 0

@@ -122,15 +122,6 @@ def redis_servers(
     )
 
 
-def one_server_url(name: str, url: str, *, kinds: Collection[RedisKind] = REDIS_KINDS) -> str:
-    """What redis-py reads, for whoever connects to one server only. Raises ValueError as
-    redis_servers, and for Sentinels and a cluster."""
-    servers = redis_servers(name, url, kinds=kinds)
-    if servers.kind != "server":
-        raise ValueError(f"{name} must name one server: a {servers.kind} cannot be used yet")
-    return servers.server_url
-
-
 def _server_url(parts: _Parts) -> str:
     """Of a URL with several hosts."""
     scheme, _, kind = parts.scheme.partition("+")

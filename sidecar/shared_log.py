@@ -3,22 +3,17 @@
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from sidecar.protocol import HIT, RESET, Head
+from sidecar.redis_server import OneServer
 from sidecar.sliding_log import Decision, Rate
 
 SCRIPT_PATH = Path(__file__).parents[1] / "lua/limiter/limit_clients.lua"
 
 RESET_KEY = b"reset:{limiter}"
-
-CONNECT_TIMEOUT_S = 1.0
-"""Nobody waits for it."""
 
 LAST_TURNS = 3
 """Of the event loop: to read the socket, to wake the call, to wake who waits for it."""
@@ -48,26 +43,28 @@ class SharedLog:
     answer_timeout_s = 0.012
     """A worker waits 20 ms in all, and wants to hear its host's decision when there is no other."""
 
-    def __init__(self, url: str, **options: Any):
-        """``options`` are redis-py's keyword arguments."""
+    def __init__(self, server: OneServer):
         self._source = SCRIPT_PATH.read_text()
         self._digest = ""
-        # No retry: it would come too late for whoever waits, and count twice. The time-outs are
-        # here, because redis-py's are for each step of a call.
-        self._redis = Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=None, **options
-        )
+        self._server = server
+        self._redis = server.redis
 
     async def connect(self) -> None:
-        """Connect if need be, and try it out. Raises Unreachable."""
-        self._digest = await _answer_to(self._redis.script_load(self._source), CONNECT_TIMEOUT_S)
+        """Connect anew, and try it out. Raises Unreachable."""
+        await _answer_to(self._load_script(), self._server.connect_timeout_s)
         await self.decide([TRIAL], self.answer_timeout_s)
 
     async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
         """All at one moment of Redis's clock, in this order; a clear or reset has a decision that
         says nothing. Raises Unreachable; then connect first."""
+        if self._server.is_replaced():
+            raise Unreachable("another server has taken its place")
         lines = await _answer_to(self._evaluate(checks), timeout_s)
         return [_decision_of(line) for line in lines.splitlines()]
+
+    async def _load_script(self) -> None:
+        await self._server.disconnect()
+        self._digest = await self._redis.script_load(self._source)
 
     async def _evaluate(self, checks: list[Check]) -> bytes:
         keys, arguments = _keys_of(checks), _arguments_of(checks)

@@ -97,4 +97,5 @@ def start_host(environ) -> Iterator[Callable[..., Limiter]]:
     yield start_host
     for process in started:
         process.kill()
-        process.communicate()
+        said = process.communicate()[1]
+        assert "Traceback" not in said, said

@@ -5,6 +5,8 @@ import re
 import pytest
 from redis.connection import parse_url
 
+from sidecar import server
+from sidecar.redis_server import redis_server
 from sidecar.server_urls import RedisServers, redis_servers
 from sidecar.settings import BadSettings, read_settings
 
@@ -136,6 +138,32 @@ def test_a_url_that_cannot_be_read_is_refused_in_one_line_without_a_part_of_it(u
     with pytest.raises(ValueError, match=f"^REDIS_URL .*{re.escape(says)}") as refused:
         redis_servers("REDIS_URL", url)
     assert "cious" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://u:cious@h/0?databse=1", "there is no option databse"),
+        ("redis+sentinel://u:cious@h/shop?databse=1", "there is no option databse"),
+        ("rediss+sentinel://h/shop?ssl_nonsense=1", "there is no option ssl_nonsense"),
+        ("redis://h?socket_timeout=x", "Invalid value for 'socket_timeout'"),
+        ("redis://h?retry=3", "'str' object has no attribute"),
+        ("rediss+sentinel://h/shop?ssl_cert_reqs=nonsense", "Invalid SSL Certificate"),
+        ("rediss://h?ssl_ca_certs=/not/there", "No such file"),
+    ],
+)
+def test_an_option_that_redis_py_refuses_is_named_before_the_first_connection(url, says):
+    with pytest.raises(ValueError, match=f"^LIMITER_REDIS_URL: .*{re.escape(says)}") as refused:
+        redis_server("LIMITER_REDIS_URL", url, "")
+    assert "cious" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_the_limiter_ends_in_one_line_at_such_an_option(monkeypatch, capsys):
+    monkeypatch.setenv("LIMITER_REDIS_URL", "redis+sentinel://h/shop?databse=1")
+    monkeypatch.setenv("LIMITER_SOCKET", "/not/used")
+    assert server.main() == 2
+    says = "settings: LIMITER_REDIS_URL: there is no option databse\n"
+    assert capsys.readouterr().err == says
 
 
 def test_the_limiter_counts_on_one_server():

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from ops.processes import free_port
-from ops.servers import Redis
+from ops.servers import HOST, Redis
 from sidecar.client import REMEMBERED_NS, LimiterClient
 from sidecar.protocol import (
     HIT,
@@ -28,6 +28,7 @@ from sidecar.protocol import (
 )
 from sidecar.shared_log import SCRIPT_PATH, Check, SharedLog, _arguments_of, _keys_of
 from sidecar.sliding_log import Decision, Rate
+from tests.support.relay import relay_to
 from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, ROOT, python
 from tests.support.waiting import eventually
 
@@ -245,6 +246,26 @@ def test_a_redis_that_is_no_use_delays_nobody_much(workers_of_two_hosts, redis_s
     assert other.check("d", RATE).remaining == LIMIT - 2
 
 
+def test_a_redis_that_was_demoted_and_keeps_its_connections_is_left(
+    start_host, redis_server, tmp_path
+):
+    """As at a provider: the address leads to the new master, and the former one closes nothing."""
+    successor = Redis(tmp_path / "successor", tmp_path / "successor.log")
+    with successor, relay_to(redis_server.port) as relay:
+        host = start_host(redis_server.url.replace(str(redis_server.port), str(relay.port)))
+        client = host.client()
+        assert client.check("a", RATE).allowed
+        relay.target_port = successor.port
+        with redis_server.client() as raw:
+            raw.replicaof(HOST, successor.port)
+        assert client.check("b", RATE).remaining == LIMIT - 1
+        assert client.stats()["shared_fallbacks"] == 1, "the former master refuses it"
+        shares_again(client)
+        assert client.check("c", RATE).allowed
+        with successor.client() as raw:
+            assert [key.rpartition(":")[2] for key in raw.keys("accepted:*:c")] == ["c"]
+
+
 def test_questions_that_wait_for_a_redis_that_hangs_are_answered_in_order_and_in_time(
     start_host, redis_server
 ):
@@ -321,10 +342,10 @@ def test_clients_that_stay_away_cost_redis_nothing_and_all_keys_are_in_one_slot(
 @pytest.mark.stack
 def test_without_the_setting_nothing_of_redis_is_loaded():
     code = """
-import asyncio, sys
-from sidecar.server import start_limiter
+import sys
+from sidecar.server import make_limiter
 from sidecar.settings import Settings
-asyncio.run(start_limiter(Settings()))
+make_limiter(Settings())
 raise SystemExit("redis" in sys.modules)
 """
     assert subprocess.run(python(code), cwd=ROOT).returncode == 0
