@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,10 @@ class Place:
         return sum(fault["happened"] for fault in self.sandbox.faults())
 
     def assert_done_once(self, points: dict[str, str]) -> None:
+        gateway = self.services.gateway
         charges = Counter(
             (payment.metadata["hold_id"], payment.status)
-            for payment in self.services.gateway.list(self.services.seats.now().replace(hour=0))
+            for payment in gateway.list(gateway.now() - timedelta(hours=1))
             if payment.metadata["hold_id"] in points
         )
         paid = [hold_id for hold_id, point in points.items() if point != "begun"]
@@ -188,6 +190,8 @@ def test_two_workers_share_what_has_lapsed_and_do_nothing_twice(place):
     ended = [worker.ended() for worker in place.workers]
     assert min(map(len, ended)) >= SHARE, ended
     assert len(ended[0] + ended[1]) == len(set(ended[0] + ended[1])) == PILE
+    for worker, keys in zip(place.workers, ended, strict=True):
+        assert worker.metric('tickets_worker_repairs_total{kind="ended"}') == len(keys)
     # One to retire the key of each that was only begun, one to capture the money of the others.
     assert calls == PILE + captured_by_comparison(place), "no call was made twice"
     place.assert_done_once(points)
@@ -209,6 +213,8 @@ def test_what_a_worker_took_with_it_is_ended_by_the_other_after_the_lease(place,
     place.let_lease_end(0, *points)
     eventually(place.calls, "a payment that the first is ending", WAITS_S)
     getattr(first, fault)()
+    with pytest.raises((requests.Timeout, requests.ConnectionError)):
+        requests.get(f"{first.url}/metrics", timeout=1)
     place.sandbox.set_faults()
     claimed = [hold_id for hold_id, ends in leases(place) if ends]
     assert 1 <= len(claimed) < len(points), "it leaves something to others"
@@ -232,6 +238,15 @@ def test_what_a_worker_took_with_it_is_ended_by_the_other_after_the_lease(place,
     assert len(ended[0] & ended[1]) <= 1, "only what it was just ending when it was stopped"
     assert len(ended[0] | ended[1]) == len(points)
     place.assert_done_once(points)
+
+
+def test_a_worker_whose_port_for_metrics_is_taken_says_so_in_one_line(place):
+    port = str(place.workers[0].port)
+    taken = flask(place.environment | {"WORKER_METRICS_PORT": port}, "reconcile", "--forever")
+    assert (taken.returncode, taken.stderr) == (
+        1,
+        f"Error: WORKER_METRICS_PORT: cannot listen on 127.0.0.1:{port}: Address already in use\n",
+    )
 
 
 def leases(place) -> list[tuple[bytes, float]]:
