@@ -1,4 +1,4 @@
-"""Real servers, on ports and in folders of their own, so that a running system is not disturbed."""
+"""Fixtures with real servers, on their own ports and in their own folders."""
 
 import os
 import shutil
@@ -30,15 +30,15 @@ from web.domain.events import Event
 
 pytest_plugins = ["tests.support.kinds", "tests.support.order", "tests.support.sometimes"]
 
-# For processes that a test starts with the environment of its own.
+# For processes that inherit the environment of a test.
 os.environ.update(NO_ENV_FILE)
 
-# How long an example takes says more about what else the machine does.
+# No deadline: the time of an example depends on what else the machine does.
 settings.register_profile("tickets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tickets")
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # Another worker could take a port between the look for it and the server's start.
+    # Another pytest-xdist worker could take a free port before the server listens on it.
     number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     processes.FREE_PORTS = processes.FREE_PORTS[number::workers]
 
@@ -72,7 +72,7 @@ def seats(redis_client) -> RedisSeatStore:
 
 @pytest.fixture
 def catalogue(seats) -> RedisEventCatalogue:
-    """That of the same process as ``seats``, whichever those are."""
+    """The catalogue that belongs to ``seats``."""
     return seats._catalogue
 
 
@@ -85,7 +85,7 @@ def bookings(mongo_server) -> MongoBookingStore:
 
 @pytest.fixture(scope="session")
 def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
-    """What `make run` starts, on the Redis and MongoDB of the other fixtures."""
+    """The stack of `make run`, on the Redis and MongoDB of the other fixtures."""
     urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
     secrets = {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "ORGANISER_TOKEN": ORGANISER_TOKEN}
     running = Stack(state_dir / "stack", inherited() | urls | secrets)
@@ -100,10 +100,10 @@ def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def gevent_site(stack, state_dir) -> Iterator[Site]:
-    """With gunicorn's own worker class, and no nginx in front of it."""
+    """A site with gunicorn's own gevent worker class, without nginx."""
     settings = {
         "WEB_WORKER_CLASS": "gevent",
-        # At its end it would wait for connections that clients keep.
+        # At its end it would wait for the clients' idle connections.
         "GUNICORN_CMD_ARGS": "--graceful-timeout 1",
     }
     with another_web(stack, state_dir / "gevent.log", **settings) as web:
@@ -112,8 +112,8 @@ def gevent_site(stack, state_dir) -> Iterator[Site]:
 
 @pytest.fixture(scope="session", params=["nginx and llhttp", "gevent alone"])
 def site(request, stack) -> Site:
-    """For what holds whatever reads the requests: as `make run` has it, and with gunicorn's own
-    worker class and no nginx."""
+    """The site of `make run`, and again one with gunicorn's own worker class and without nginx: for
+    tests that must pass on both."""
     return stack if request.param == "nginx and llhttp" else request.getfixturevalue("gevent_site")
 
 
@@ -138,7 +138,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def nginx(upstream, tmp_path_factory) -> Iterator[Nginx]:
-    """As a developer's machine has it, before ``upstream``."""
+    """The local rendering of nginx, in front of ``upstream``."""
     with local_nginx(tmp_path_factory.mktemp("nginx"), upstream.address) as nginx:
         yield nginx
 
@@ -153,7 +153,7 @@ def event(seats) -> Event:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A folder that nginx's own user may enter, as it may a host's."""
+    """A root folder for a rendering, which nginx's user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="tickets-root-"))
     folder.chmod(0o755)
     yield folder
@@ -162,7 +162,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def application(redis_server, mongo_server, bookings):
-    """The application with other settings, asked without a network."""
+    """Creates test clients of the application with other settings."""
 
     def made(**settings):
         servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}

@@ -11,7 +11,7 @@ from tests.support.environment import inherited
 
 @pytest.fixture(params=["through nginx", "at gunicorn", "at gunicorn's gevent worker"])
 def url(request, stack) -> str:
-    """Each way to the application: as a buyer comes, and as where there is no nginx."""
+    """Each way to the application: through nginx, and directly."""
     match request.param:
         case "through nginx":
             return stack.url
@@ -23,14 +23,14 @@ def url(request, stack) -> str:
 
 @pytest.fixture
 def address() -> str:
-    """Of a client that has asked nothing yet."""
+    """The address of a new client."""
     return new_address()
 
 
 @pytest.fixture(scope="session")
 def scene(mongo_server, tmp_path_factory) -> Iterator[Scene]:
-    """A TicketS that believes its own nginx, and nobody else on this machine. With a Redis of its
-    own, or the list of events would have those of all tests."""
+    """A TicketS that trusts its own nginx and nobody else on this machine. It has its own Redis, so
+    that its list of events does not have those of all tests."""
     urls = {"MONGODB_URI": mongo_server.url}
     stack = Stack(tmp_path_factory.mktemp("attacked"), inherited() | SETTINGS | urls)
     try:

@@ -8,15 +8,16 @@ from tests.browser.chromium import new_context, running_chromium
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Ends with this folder's tests: Playwright's event loop is in the way of others' asyncio."""
+    """Closed after this folder's tests: Playwright's event loop conflicts with asyncio
+    elsewhere."""
     with running_chromium() as chromium:
         yield chromium
 
 
 @pytest.fixture
 def page_at(browser, stack) -> Iterator[Callable[..., Page]]:
-    """``page_at("/", viewport=PHONE, javascript=False)``: a page of a buyer of its own, open there;
-    arguments are those of ``new_context``. A script that fails in it fails the test, unless
+    """``page_at("/", viewport=PHONE, javascript=False)`` opens a page for a new buyer; the keyword
+    arguments are those of ``new_context``. An error in a script fails the test, unless
     ``may_fail``."""
     contexts, failures = [], []
 

@@ -3,8 +3,8 @@
     make simulate MINUTES=60     as many as there is time for, from seed FIRST (1,000,000) on
     make simulate SEED=4716      one run, and its story
 
-A run that breaks a rule is made as short as it can be, and told; then it ends with 1. KEEP=1 writes
-what was done into docs/failures.md.
+A run that breaks a rule is shortened and described, and the exit code is 1. KEEP=1 writes the
+figures into docs/failures.md.
 """
 
 import os
@@ -29,11 +29,11 @@ PAGE = REPOSITORY / "docs/failures.md"
 BEGIN, END = "<!-- simulated -->\n", "<!-- end of simulated -->"
 
 MOST = 10
-"""Runs that broke a rule, after which there is enough to mend."""
+"""After this many runs that broke a rule the search ends."""
 
 
 class Parameters(msgspec.Struct):
-    """``first`` leaves out the seeds that the tests use; without a ``seed`` many are run."""
+    """``first`` is the first seed, above those of the tests; with ``seed`` only that one is run."""
 
     minutes: Annotated[float, Meta(ge=0.1, le=10_080)] = 1
     seed: Annotated[int, Meta(ge=0)] = -1

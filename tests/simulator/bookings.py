@@ -1,5 +1,5 @@
-"""A booking store in memory. ``tests/adapters/test_booking_stores.py`` holds it to what
-MongoBookingStore does; how it misbehaves is the business of ``wires.py``."""
+"""A booking store in memory. ``tests/adapters/test_booking_stores.py`` checks that it behaves like
+MongoBookingStore; faults are injected by ``wires.py``."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Plans by chance: what is likely to break something is likely to be in them."""
+"""Random plans, in which combinations that are likely to break something are likely."""
 
 import random
 from dataclasses import replace
@@ -70,7 +70,7 @@ CALLS_OF_WORKERS = {
     "return_seats": 1,
 }
 OFTEN = {"maintenance_due": 20, "sold_seats": 6, "list": 6, "claim_lapsed_payment": 6}
-"""So often the worker makes these calls in a run."""
+"""About how often the worker makes these calls in a run."""
 
 PARTY_OF = {
     name: party
@@ -94,19 +94,19 @@ HINDRANCES = {
     "forgetful": 3,
     "clock": 3,
 }
-"""How often each is among the one or two kinds of a run, which may then happen several times: a few
-kinds meet more often than one of each ("swarm testing": Groce et al., ISSTA 2012)."""
+"""The weight of each kind among the one or two kinds of a run, which may then happen several times:
+with few kinds in a run, they meet more often ("swarm testing": Groce et al., ISSTA 2012)."""
 
 LOSSES = {"lost": 4, "back": 5, "lost key": 5}
 
 STOPS_S = (3, 6, 12, 20, 63, 63, 130)
 
 LATE_S = {"seats": (1, 4, 10, 30), "bookings": (7,), "gateway": (5, 12, 30, 63, 63)}
-"""How late effects are. What MongoDB was asked happens within the time-outs, or not at all."""
+"""How late effects can be. MongoDB's come within its time-outs, or not at all."""
 
 REPEATED_AFTER_S = (0.1, 1, 2, 3, 4, 6, 10, 30)
 LAST_REPEAT_S = (65, 70, 80, 100)
-"""After the first request: the worker has had its turn."""
+"""After the first request, so that the worker has had a turn."""
 
 ASKED_AGAIN_AFTER_S = (2, 3, 3, 5, 63, 65, 68, 75)
 LOST_KEYS = ("seats", "holds", "due", "payments", "clients", "journal", "receipt", "events")
@@ -129,7 +129,7 @@ class _Draft:
         return self.choose.choices([*weights], [*weights.values()])[0]
 
     def crowd(self) -> None:
-        """Few buyers who ask again and again, or more of them who meet."""
+        """Either few buyers with many retries, or more buyers who compete."""
         choose = self.choose
         count = choose.choice((1, 2, 4, 6, 6))
         within_s = choose.choice((2, 10, 30))
@@ -172,13 +172,13 @@ class _Draft:
         return spot
 
     def any_spot(self) -> Spot:
-        """Half of them are close to one before: what happens at once is what breaks things."""
+        """Half of them are close to an earlier spot: faults that coincide break things."""
         if not self.spots or self.choose.random() < 0.5:
             self.spots.append(self.another_spot())
         return self.choose.choice(self.spots)
 
     def ask_again(self, process: str) -> None:
-        """Whoever meets a fault asks again, soon or after a lease."""
+        """A buyer who was hit by a fault retries, soon or after a lease."""
         first = self.requests.get(process)
         if first is None or self.choose.random() < 0.15:
             return
@@ -202,8 +202,8 @@ class _Draft:
         return Spot(process, call, nth, side)
 
     def call(self) -> Spot:
-        """Of each party as often: most of a payment's calls are Redis's, and few of a gateway's
-        happen at all."""
+        """A call of each party with the same probability: most calls of a payment are to Redis, and
+        few to the gateway happen at all."""
         party = self.choose.choice(("seats", "bookings", "gateway", "gateway"))
         while PARTY_OF.get((spot := self.any_spot()).call) != party:
             self.spots.append(self.another_spot())
@@ -211,7 +211,7 @@ class _Draft:
         return replace(spot, side="before")
 
     def late_and_lost(self) -> tuple[Part, Part]:
-        """Redis is lost while a payment waits, or when its lease has ended: each alone breaks
+        """Redis is lost while a payment waits, or when its lease has ended: each fault alone breaks
         little."""
         choose = self.choose
         process = choose.choice(self.payments)
@@ -228,7 +228,7 @@ class _Draft:
     def when(self) -> When:
         choose = self.choose
         if choose.random() < 0.5:
-            # Late ones more often: a loss matters to those whom something has happened to.
+            # Rather late: a loss matters most to buyers who have already met a fault.
             moment_s = max(choose.choice(self.moments), choose.choice(self.moments))
             moment_s += choose.choice((-2, -1, 0.1, 0.5, 1, 2, 4, 8, 16, 30))
             return When(round(max(moment_s, 0), 2))
@@ -278,7 +278,7 @@ class _Draft:
 
 
 def plan_of(seed: int) -> Plan:
-    """The same for the same seed."""
+    """The plan of a seed, always the same."""
     draft = _Draft(seed)
     choose = draft.choose
     if len(draft.workers) > 1:

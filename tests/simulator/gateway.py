@@ -1,6 +1,5 @@
-"""A payment gateway in memory. ``tests/adapters/test_stripe_gateway.py`` holds it to what
-StripeGateway does with a provider that behaves; how it misbehaves is the business of
-``wires.py``."""
+"""A payment gateway in memory. ``tests/adapters/test_stripe_gateway.py`` checks that it behaves
+like StripeGateway with a faultless provider; faults are injected by ``wires.py``."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,25 +24,25 @@ DECLINED_CARDS = {
 CARDS = {"pm_card_visa", "pm_card_amex", "pm_card_pendingRefund", *DECLINED_CARDS}
 
 PAGE_SIZE = 3
-"""Payments that the list has at once; few, so that a short run reads several pages."""
+"""Payments on a page of the list; few, so that a short run reads several pages."""
 
 
 @dataclass
 class _Payment:
-    authorization: GatewayPayment
+    state: GatewayPayment
     card: str
     listed_from_s: float
 
 
 class SimulatedGateway:
-    """Implements Gateway of ``web/ports/``, but for webhooks. ``now_s`` is its clock, as Unix
-    time. ``list_lag_s``: how much later than it was made a payment is listed. ``on_change`` hears
-    what becomes of each payment."""
+    """Implements Gateway of ``web/ports/``, except webhooks. ``now_s`` is its clock, in Unix time.
+    A payment is listed ``list_lag_s`` after it was made. ``on_change`` is called with each payment
+    that was made or has changed."""
 
     def __init__(
         self,
         now_s: Callable[[], float] = lambda: datetime.now(UTC).timestamp(),
-        on_change: Callable[[GatewayPayment], None] = lambda authorization: None,
+        on_change: Callable[[GatewayPayment], None] = lambda payment: None,
     ):
         self._now_s = now_s
         self._on_change = on_change
@@ -84,12 +83,12 @@ class SimulatedGateway:
             )
             self._on_change(made)
         payment = self._payments[payment_id]
-        made = payment.authorization
+        made = payment.state
         if wanted != (made.amount_minor, made.currency, payment.card, made.metadata):
             raise KeyUsed(f"the key {key} belongs to another payment")
         if payment_method in DECLINED_CARDS:
             raise PaymentDeclined(*DECLINED_CARDS[payment_method])
-        # Like Stripe, which keeps its first answer to a key.
+        # Like Stripe, which repeats its first answer to a key.
         return replace(made, status="authorized")
 
     def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
@@ -144,12 +143,12 @@ class SimulatedGateway:
             before = page[-1].payment_id
 
     def page(self, since: datetime, before: str | None) -> Sequence[GatewayPayment]:
-        """Of the list: those older than the payment ``before``, as they are at this moment."""
+        """A page of the list: payments older than the payment ``before``, as they are now."""
         listed = [
-            payment.authorization
+            payment.state
             for payment in self._payments.values()
             if payment.listed_from_s <= self._now_s()
-            and payment.authorization.created >= since.replace(microsecond=0)
+            and payment.state.created >= since.replace(microsecond=0)
         ]
         listed.reverse()
         if before is not None:
@@ -158,18 +157,18 @@ class SimulatedGateway:
         return listed[:PAGE_SIZE]
 
     def all(self) -> Sequence[GatewayPayment]:
-        """The whole ledger, oldest first, listed or not."""
-        return [payment.authorization for payment in self._payments.values()]
+        """All payments, oldest first, listed or not."""
+        return [payment.state for payment in self._payments.values()]
 
     def _status(self, payment_id: str) -> str:
         if payment_id not in self._payments:
             raise NotExecuted(f"no such payment: {payment_id}")
-        return self._payments[payment_id].authorization.status
+        return self._payments[payment_id].state.status
 
     def _become(self, payment_id: str, status: str) -> None:
         payment = self._payments[payment_id]
-        payment.authorization = replace(payment.authorization, status=status)
-        self._on_change(payment.authorization)
+        payment.state = replace(payment.state, status=status)
+        self._on_change(payment.state)
 
 
 def _stripes_word(status: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs of many plans, and what is told of those in which a rule was broken."""
+"""Run many plans, and describe the runs in which a rule was broken."""
 
 import time
 from collections import Counter
@@ -15,8 +15,8 @@ from tests.simulator.world import Run, run
 
 @dataclass
 class Hunt:
-    """``happened`` counts what happened by kind, ``in_runs`` the runs in which it did. ``found``
-    has the runs in which a rule was broken, by seed."""
+    """``happened`` counts the faults by kind, ``in_runs`` the runs in which they happened.
+    ``found`` has the runs in which a rule was broken, by seed."""
 
     runs: int = 0
     took_s: float = 0.0
@@ -31,7 +31,7 @@ def hunt(
     minutes: float = float("inf"),
     most: int = 1,
 ) -> Hunt:
-    """Runs the plans of these seeds, until time is over or ``most`` of them broke a rule."""
+    """Run the plans of these seeds, until the time is over or ``most`` of them broke a rule."""
     hunted, began_s = Hunt(), time.monotonic()
     for seed in seeds:
         hunted.took_s = time.monotonic() - began_s
@@ -47,7 +47,7 @@ def hunt(
 
 
 def shortest(ran: Run, memory: RedisMemory) -> Run:
-    """A run of the least of its plan that breaks the same rule first."""
+    """A run of the shortest part of its plan that breaks the same rule first."""
     rule = ran.broken[0].rule
 
     def still_breaks(parts: list) -> bool:
@@ -57,7 +57,7 @@ def shortest(ran: Run, memory: RedisMemory) -> Run:
 
 
 def told(ran: Run) -> str:
-    """For people: the rules that were broken, the plan, and the story up to then."""
+    """A description for people: the broken rules, the plan, and the story up to then."""
     first_of_rule = {broken.rule: broken for broken in reversed(ran.broken)}.values()
     until_s = max((broken.at_s for broken in first_of_rule), default=float("inf"))
     return "\n".join(
@@ -76,7 +76,7 @@ def told(ran: Run) -> str:
 
 
 def _begins_s(part: Part) -> float:
-    """Faults last: most of them wait for a spot."""
+    """When the part begins; faults come last, because most of them wait for a spot."""
     return getattr(part, "at_s", float("inf"))
 
 

@@ -1,7 +1,7 @@
-"""What happens in a run, written down before it begins: who buys when, and what goes wrong.
+"""The plan of a run: who buys when, and what goes wrong.
 
 A plan is a list of parts, and each part means the same without the others. So a plan that breaks a
-rule is made shorter by leaving parts out.
+rule can be shortened by leaving parts out.
 """
 
 from collections.abc import Sequence
@@ -29,16 +29,16 @@ HALL = Event(
     max_held_per_client=4,
     sections=(STALLS, FREE),
 )
-"""So small that buyers meet."""
+"""So small that buyers compete."""
 
 BUYERS = ("ada", "abe", "bea", "dee", "eda", "fae")
 LATE_BUYERS = ("deb", "ed")
-"""Their holds are called after them, and the id of a hold has the letters of hexadecimal digits."""
+"""The ids of their holds contain their names, so a name may have only hexadecimal letters."""
 HOSTS = ("web-1", "web-2")
 WORKERS = ("worker-1", "worker-2")
 WORKER_PAUSES_S = (30.0, 10.0, 60.0, 1.0)
-"""Between two rounds of a worker that nobody wakes. In production it is a second; but rounds that
-find nothing to do take as much time as the others, so it is woken when a lease has run out."""
+"""Between two rounds of a worker that is not woken. In production it is a second; but rounds
+without work cost as much time as the others, so here a worker is woken when a lease has run out."""
 
 GOOD_CARD, DECLINED_CARD = "pm_card_visa", "pm_card_visa_chargeDeclined"
 
@@ -47,8 +47,8 @@ GOOD_CARD, DECLINED_CARD = "pm_card_visa", "pm_card_visa_chargeDeclined"
 
 @dataclass(frozen=True)
 class Spot:
-    """Before or after a call that a process makes for the ``nth`` time; a checkpoint of a payment
-    is a call as well."""
+    """Before or after the ``nth`` call of this name by a process; a checkpoint of a payment counts
+    as a call."""
 
     process: str
     call: str
@@ -62,8 +62,8 @@ class Spot:
 
 @dataclass(frozen=True)
 class When:
-    """So long after a spot was reached, or after the beginning. What waits for a spot that nobody
-    reaches does not happen."""
+    """A delay after a spot was reached, or after the beginning. If no process reaches the spot, it
+    never comes."""
 
     after_s: float
     spot: Spot | None = None
@@ -77,7 +77,7 @@ class When:
 
 @dataclass(frozen=True)
 class Hold:
-    """A buyer has one hold, or tries to."""
+    """A buyer tries to hold seats; each has at most one hold."""
 
     buyer: str
     at_s: float
@@ -91,8 +91,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class Request:
-    """Of a buyer who has a hold: ``what`` is to pay with this key, to look at the payment of this
-    key, to release the hold or to extend it."""
+    """A request by a buyer with a hold. ``what`` is to pay with this key, to read the payment with
+    this key, to release the hold or to extend it."""
 
     process: str
     buyer: str
@@ -105,7 +105,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Refund:
-    """The organiser's word."""
+    """The organiser refunds a booking."""
 
     process: str
     buyer: str
@@ -114,7 +114,7 @@ class Refund:
 
 @dataclass(frozen=True)
 class Open:
-    """An operator's ``events open``."""
+    """An operator runs ``events open``."""
 
     process: str
     at_s: float
@@ -127,7 +127,7 @@ class SecondWorker:
 
 @dataclass(frozen=True)
 class Webhooks:
-    """The gateway tells of each change, so late."""
+    """The gateway sends a webhook for each change, with this delay."""
 
     late_s: float
 
@@ -137,7 +137,7 @@ class Webhooks:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The process stands still, and goes on."""
+    """The process is stopped, and goes on later."""
 
     spot: Spot
     for_s: float
@@ -149,7 +149,7 @@ class Stopped:
 
     @property
     def is_before_insert(self) -> bool:
-        """Whether it has looked at its lease and may go on to insert."""
+        """Whether it stops between the last check of its lease and its insert."""
         where = (self.spot.call, self.spot.side)
         return where in (("lease_renewed", "after"), ("renew_lease", "after"), ("insert", "before"))
 
@@ -162,8 +162,8 @@ class Killed:
 
 @dataclass(frozen=True)
 class Late:
-    """The call has its effect so much later, and so have the next ``times - 1`` of the same name.
-    Whoever waits for it does so no longer than the adapter's time-outs."""
+    """The effect of the call is delayed, and so are those of the next ``times - 1`` calls of that
+    name. The caller waits no longer than the adapter's time-outs."""
 
     spot: Spot
     by_s: float
@@ -173,7 +173,7 @@ class Late:
 
 @dataclass(frozen=True)
 class AnswerLost:
-    """The call has its effect at once."""
+    """The call has its effect at once, but its answer is lost."""
 
     spot: Spot
     times: int
@@ -182,7 +182,7 @@ class AnswerLost:
 
 @dataclass(frozen=True)
 class NotSent:
-    """The call has no effect, and its caller cannot know that."""
+    """The call has no effect, which its caller cannot know."""
 
     spot: Spot
     times: int
@@ -191,7 +191,7 @@ class NotSent:
 
 @dataclass(frozen=True)
 class SentTwice:
-    """The answer was lost, and the client library sent the call again."""
+    """The answer was lost, and the client library sends the call again."""
 
     spot: Spot
     after_s: float
@@ -201,7 +201,7 @@ class SentTwice:
 
 @dataclass(frozen=True)
 class Away:
-    """Nobody reaches it."""
+    """The party cannot be reached."""
 
     party: Literal["seats", "bookings", "gateway"]
     when: When
@@ -214,8 +214,8 @@ class Away:
 
 @dataclass(frozen=True)
 class Loss:
-    """``what`` Redis forgets: everything, the event, or one kind of its keys. A worker that waits
-    looks ``noticed_s`` later."""
+    """Redis loses ``what``: everything, the event, or one kind of its keys. An idle worker looks
+    ``noticed_s`` later."""
 
     when: When
     what: str
@@ -231,10 +231,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class GoesBack:
-    """At ``when`` Redis is again what it was at ``to``: it was started again with an older file, or
-    a replica took over. Unless ``starts``, somebody put its keys back into the Redis that runs, or
-    the worker may not ask which Redis it is (INFO): then only the journal tells. A file of before a
-    loss does nothing unless ``of_before_a_loss``."""
+    """At ``when`` Redis gets back the state that it had at ``to``: it was restarted with an older
+    file, or a replica took over. Unless ``starts``, somebody restored the keys into the running
+    Redis, or the worker may not use INFO to see which server it is: then only the journal shows it.
+    A file from before a loss has no effect unless ``of_before_a_loss``."""
 
     to: When
     when: When
@@ -249,7 +249,7 @@ class GoesBack:
 
 @dataclass(frozen=True)
 class Forgetful:
-    """Payments that are made meanwhile are in the gateway's list only so much later."""
+    """Payments made during this time appear in the gateway's list with this delay."""
 
     when: When
     for_s: float
@@ -259,7 +259,8 @@ class Forgetful:
 
 @dataclass(frozen=True)
 class WrongClock:
-    """``of`` Redis, the gateway, a host or a worker, from the beginning or from ``when``."""
+    """The clock of ``of`` (Redis, the gateway, a host or a worker) is wrong, from the beginning or
+    from ``when`` on."""
 
     of: str
     ahead_s: float
@@ -298,8 +299,8 @@ CALL_FAULTS = (Late, AnswerLost, NotSent, SentTwice)
 
 @dataclass(frozen=True)
 class Plan:
-    """``seed`` also decides how long each call takes: by its name, so that it is the same whatever
-    else is in the plan."""
+    """``seed`` also decides how long each call takes: by its name, so that it does not depend on
+    the rest of the plan."""
 
     seed: int
     parts: tuple[Part, ...]

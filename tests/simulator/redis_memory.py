@@ -1,4 +1,4 @@
-"""The real Redis with the real scripts: its clock is set, and its memory can be lost."""
+"""A real Redis with the real scripts, whose clock is simulated and whose data can be lost."""
 
 import socket
 import tempfile
@@ -17,8 +17,8 @@ from tests.support.redis_clock import NOW
 from web.adapters.redis.scripts import LuaScript, ScriptCall, read_scripts
 
 TOLD_NOW = "{ARGV[#ARGV - 1], ARGV[#ARGV]}"
-"""Two more arguments than the header has: seconds and microseconds, as TIME answers. They need no
-key, for a clock must go on when all keys are lost."""
+"""The time as two additional arguments, seconds and microseconds, as TIME returns it. Not stored in
+a key, because the clock must go on when all keys are lost."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ClockedScript(LuaScript):
 
 
 class _ClockedClient(redis.Redis):
-    """redis-py's commands and what it makes of their answers, on a bare socket: its connections,
-    pool, retries and measurements would take longer than Redis does."""
+    """redis-py's commands and reply parsing on a plain socket: redis-py's connections, pool,
+    retries and metrics would take longer than Redis itself."""
 
     now_s: Callable[[], float]
     run = 1
@@ -47,8 +47,8 @@ class _ClockedClient(redis.Redis):
         self._read: dict[tuple, Any] = {}
 
     def execute_command(self, *command, **options) -> Any:
-        """Asks once for what each round of a worker reads: the list of events, which no script can
-        change, for its key is not one of an event's."""
+        """Caches the list of events, which each round of a worker reads: no script can change it,
+        since its key is not one of an event's."""
         if command in self._read:
             return copy(self._read[command])
         (answer,) = self.send([(command, options)])
@@ -61,7 +61,7 @@ class _ClockedClient(redis.Redis):
         return answer
 
     def send(self, commands: list[tuple[tuple, dict]]) -> list:
-        """Commands and their options, in one round trip."""
+        """Send commands, with their options, in one round trip."""
         self._socket.sendall(
             b"".join(
                 hiredis.pack_command((*command[0].split(), *command[1:])) for command, _ in commands
@@ -89,7 +89,7 @@ class _ClockedClient(redis.Redis):
 
 
 class _Pipeline(redis.client.Pipeline):
-    """Of reads and scripts. What is sent at once is a transaction, for nobody else sends."""
+    """A pipeline of reads and scripts. It is atomic because nobody else sends meanwhile."""
 
     def __init__(self, client: _ClockedClient):
         super().__init__(client.connection_pool, client.response_callbacks, False, None)
@@ -103,7 +103,7 @@ class _Pipeline(redis.client.Pipeline):
 
 
 class RedisMemory:
-    """A whole Redis database, emptied first. ``now_s`` is its clock, as Unix time."""
+    """A Redis database, which is emptied first. ``now_s`` is its clock, in Unix time."""
 
     def __init__(self, path: Path):
         self.client = _ClockedClient(path)
@@ -123,10 +123,10 @@ class RedisMemory:
         return ClockedScript(**parts, now_s=lambda: self.now_s())  # noqa: PLW0108
 
     def seats(self, event_id: str) -> str | None:
-        """The map as it is; None when there is none."""
+        """The current seat map; None when there is none."""
         try:
             return self.client.get(f"seats:{{{event_id}}}")
-        except redis.ResponseError:  # It is something else.
+        except redis.ResponseError:  # The key has another type.
             return None
 
     def revision(self, event_id: str) -> int:
@@ -146,12 +146,12 @@ class RedisMemory:
             self.client.delete(*keys)
 
     def lose_keys(self, kind: str, event_id: str) -> None:
-        """``seats``, ``holds``, ``receipt``, …"""
+        """Delete the keys of one kind: ``seats``, ``holds``, ``receipt``, …"""
         if keys := self.client.keys(f"{kind}:{{{event_id}}}*"):
             self.client.delete(*keys)
 
     def saved(self) -> dict[bytes, bytes]:
-        """All that there is, to go back to."""
+        """A copy of all data, for go_back_to."""
         keys = self._raw.keys("*")
         pipeline = self._raw.pipeline(transaction=False)
         for key in keys:
@@ -159,8 +159,8 @@ class RedisMemory:
         return dict(zip(keys, pipeline.execute(), strict=True))
 
     def go_back_to(self, saved: dict[bytes, bytes], starts: bool) -> None:
-        """``starts``: as a Redis that was started with an older file, or as a replica. Otherwise
-        the keys are put back into the one that runs."""
+        """Restore a copy. With ``starts``, as a Redis that was restarted with an older file or as a
+        replica; otherwise the keys are restored into the running one."""
         self.client.run += starts
         self.lose_everything()
         pipeline = self._raw.pipeline(transaction=False)
@@ -170,13 +170,13 @@ class RedisMemory:
 
 
 def _told(now_s: float) -> tuple[int, int]:
-    """As TIME answers: seconds and microseconds."""
+    """The time as TIME returns it: seconds and microseconds."""
     return divmod(round(now_s * 1_000_000), 1_000_000)
 
 
 @contextmanager
 def redis_memory() -> Iterator[RedisMemory]:
-    """A Redis of one's own: on a Unix socket, and without a file, a run takes half the time."""
+    """A separate Redis: on a Unix socket and without a file, runs take half the time."""
     with tempfile.TemporaryDirectory(prefix="tickets-") as name:
         folder = Path(name)
         server = Redis(folder, folder / "redis.log")

@@ -1,8 +1,7 @@
-"""The rules that hold whatever goes wrong, each in one place (docs/failures.md, "Several faults").
+"""The rules that hold whatever goes wrong (docs/failures.md, "Several faults at once").
 
-Some are looked at whenever something happens: an answer, a booking, a charge, a hold. The others
-are looked at when everything works again and the worker has had time; those that ``./tickets
-audit`` knows are left to it.
+Some are checked at every answer, booking, charge and hold. The others are checked when everything
+works again and the worker has had time; those that ``./tickets audit`` checks are left to it.
 """
 
 from collections import defaultdict
@@ -17,7 +16,7 @@ from web.http.problems import problem_of
 from web.ports.payment_gateway import GatewayPayment
 
 COMPARED_WITHIN_S = 10.0
-"""How soon the worker comes to a comparison that is due: a round, and what may hold one up."""
+"""How late the worker may be with a comparison that is due: a round, and what can delay one."""
 
 NO = frozenset(
     {
@@ -28,12 +27,12 @@ NO = frozenset(
         "payment_not_found",
     }
 )
-"""Codes of answers to a payment that say: you were not charged for this."""
+"""Codes of answers to a payment that mean: nothing was charged."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A rule, and how and when it was broken."""
+    """A broken rule, with how and when it was broken."""
 
     rule: str
     how: str
@@ -45,7 +44,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client hears. ``body`` tells two receipts or two refusals apart."""
+    """A client's answer. ``body`` distinguishes two receipts or two refusals."""
 
     status: int
     code: str
@@ -68,7 +67,7 @@ class Answer:
 
     @property
     def is_final(self) -> bool:
-        """``payment_not_found`` is none: its key may be used."""
+        """``payment_not_found`` is not final: its key can still be used."""
         return self.is_sale or (self.is_no and self.code != "payment_not_found")
 
 
@@ -91,8 +90,8 @@ def _words(answer: Answer) -> str:
 
 @dataclass
 class _Key:
-    """What is known of an idempotency key: when it was first used, how many requests to pay with it
-    are under way, its first final answer, and the answer by which it is not charged."""
+    """The state of an idempotency key: when it was first used, how many requests to pay with it are
+    under way, its first final answer, and the answer that said it was not charged."""
 
     asked_at_s: float
     under_way: int = 0
@@ -101,9 +100,9 @@ class _Key:
 
 
 class Rules:
-    """``broken`` are the rules that were broken, as they were. ``now_s`` is the true time;
-    ``bookings`` and ``payments`` are all there are, ``digest_of`` is how a booking and a payment
-    name a key of a hold, ``positions`` are those of the seats in Redis's map."""
+    """``broken`` lists the broken rules in order. ``now_s`` returns the true time, ``bookings`` and
+    ``payments`` return all that exist, ``digest_of`` gives the name of a hold's key in a booking
+    and a payment, ``positions`` are the seats' positions in Redis's map."""
 
     def __init__(
         self,
@@ -133,18 +132,18 @@ class Rules:
     # ------------------------------------------------------------ what is told
 
     def redis_lost_something(self, can_tell: set[str] | None = None) -> None:
-        """``can_tell``: the workers that can know it when they look; None for all of them."""
+        """``can_tell`` are the workers that can notice it when they look; None means all."""
         self._lost_at_s = self._now_s()
         self._can_tell = can_tell
 
     def held(self, hold_id: str) -> None:
-        """The hold was made now."""
+        """A hold was made just now."""
         self._held_at_s[hold_id] = self._now_s()
 
     def worker_looked(self, who: str, began_s: float, read_map: Callable[[], str | None]) -> None:
-        """A round of the worker that could do all its work began then, and has ended; ``read_map``
-        reads the map of now. What Redis had lost before, it has again: all that a worker can have
-        seen."""
+        """A round of the worker that could do all its work, and began at that time, has ended. From
+        now on Redis must again have everything that it lost before, as far as a worker could see.
+        ``read_map`` reads the current map."""
         if began_s > self._lost_at_s and self._can_tell is not None:
             if who not in self._can_tell:
                 return
@@ -155,8 +154,8 @@ class Rules:
         seats = read_map()
         if seats is None:
             return
-        # What was booked after the loss by a payment of before it, the worker sees when it compares
-        # the event once more: it was built again by the end of the first of these rounds.
+        # A booking made after the loss, by a payment from before it, is found when the worker
+        # compares the event once more; the first of these rounds has rebuilt the event.
         first_s = next(look_s for look_s in self._looked_at_s if look_s > self._lost_at_s)
         compared_at_s = first_s + LAST_STEP_S + COMPARED_WITHIN_S
         for booking in self._bookings().values():
@@ -177,7 +176,7 @@ class Rules:
                     )
 
     def asks_to_pay(self, hold_id: str, key: str) -> None:
-        """From now on the key may be charged, whatever a look at it has said."""
+        """From now on the key may be charged, whatever an earlier read of it has answered."""
         known = self._keys[hold_id, key]
         known.under_way += 1
         self._key_of_digest[self._digest_of(hold_id, key)] = (hold_id, key)
@@ -185,15 +184,15 @@ class Rules:
             known.told_no = None
 
     def no_longer_asks(self, hold_id: str, key: str) -> None:
-        """The process that heard asks_to_pay has ended."""
+        """The request that began with asks_to_pay has ended."""
         self._keys[hold_id, key].under_way -= 1
 
     # ------------------------------------------------------------ at every moment
 
     def heard(self, hold_id: str, key: str, answer: Answer) -> None:
-        """A client heard this of the payment with this key."""
+        """A client got this answer about the payment with this key."""
         if answer.code in ("hold_expired", "payment_not_found") and self._loss_is_unnoticed():
-            return  # Outside of the promise for this second (docs/failures.md, "Where it ends").
+            return  # Not promised for this second (docs/failures.md, "Where it ends").
         who = f"key {key} of {hold_id}"
         known = self._keys[hold_id, key]
         if answer.status in (404, 500) and answer.code != "payment_not_found":
@@ -209,12 +208,12 @@ class Rules:
             self._no_charge(hold_id, key)
 
     def _loss_is_unnoticed(self) -> bool:
-        """Redis went back in time, and no worker has looked since."""
+        """Whether Redis went back in time and no worker has looked since."""
         return self._lost_at_s > max(self._looked_at_s, default=0.0)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
-        """One "not charged" another: while Redis has the hold, the gateway knows a refused card
-        again, but not how many there were. MongoDB knows only who booked."""
+        """Whether one "not charged" may replace another: the gateway still knows a refused card,
+        but not how many there were, and MongoDB knows only bookings."""
         redis_forgot = self._lost_at_s >= known.asked_at_s
         if redis_forgot and answer.code == known.final.code == "payment_declined":
             return answer.reason == known.final.reason
@@ -246,7 +245,8 @@ class Rules:
         return None
 
     def _no_charge(self, hold_id: str, key: str) -> None:
-        """Looked at with every "no", booking and charge: whoever was told so is not charged."""
+        """Checked at every refusal, booking and charge: who was told "not charged" is not
+        charged."""
         told = self._keys[hold_id, key].told_no
         if not told:
             return
@@ -272,7 +272,7 @@ class Rules:
             self._no_charge(*self._key_of_digest[booking.key_digest])
 
     def charged(self, payment: GatewayPayment) -> None:
-        """Its status has changed."""
+        """The status of a payment has changed."""
         if payment.metadata["key_digest"] in self._key_of_digest:
             self._no_charge(*self._key_of_digest[payment.metadata["key_digest"]])
 
@@ -286,7 +286,7 @@ class Rules:
             self._break("the audit finds nothing", finding)
 
     def ended(self, hold_id: str, key: str, answer: Answer | None) -> None:
-        """What a repeat of each key hears when everything works again."""
+        """Checks the answer to a repeat of each key when everything works again."""
         if answer is None or not answer.is_final:
             self._break("every key gets a final answer", f"key {key} of {hold_id} heard {answer}")
 
@@ -296,6 +296,6 @@ class Rules:
                 self._sale_is_true(f"key {key} of {hold_id}", hold_id, known.final)
 
     def sale_goes_on(self, seat: str, answer: Answer) -> None:
-        """The first answer to somebody who buys a seat that nobody has."""
+        """Checks the first answer to a buyer of a seat that is free."""
         if not answer.is_sale:
             self._break("the sale goes on", f"whoever wants {seat} hears {answer}")

@@ -1,8 +1,8 @@
-"""Processes that take turns, on a clock of their own.
+"""Processes that take turns, on a simulated clock.
 
 A process is a greenlet. It runs until it sleeps, and everything that takes time sleeps; then the
-next one runs, in the order of the moments that they sleep until. So a run depends on nothing but
-what it was told, and an hour of it takes milliseconds.
+process with the earliest wake-up time runs. So a run is deterministic, and an hour takes
+milliseconds.
 """
 
 import heapq
@@ -18,21 +18,21 @@ import greenlet
 from web.use_cases import audit, checkout, gateway_ledger, opening, reconciliation, refunds
 
 ON_THE_CLOCK = (audit, checkout, gateway_ledger, opening, reconciliation, refunds)
-"""The use cases that ask what time it is."""
+"""The use cases that read the time."""
 
 POLL_S = 0.5
 
 EPOCH = datetime(2026, 11, 28, 12, tzinfo=UTC)
-"""What all clocks that are right say when a run begins."""
+"""The true time when a run begins."""
 
 
 class Killed(BaseException):
-    """As by ``kill -9``: whoever it happens to does nothing more."""
+    """Raised in a process that is killed as by ``kill -9``: it must do nothing more."""
 
 
 class Process:
-    """``clock_ahead_s``: how wrong its clock is. ``idle``: it waits of its own accord, and may be
-    woken."""
+    """``clock_ahead_s`` is the error of its clock. When ``idle``, it waits for its next round and
+    can be woken."""
 
     def __init__(self, name: str, clock_ahead_s: float):
         self.name = name
@@ -74,10 +74,10 @@ class Scheduler:
         return process
 
     def sleep(self, seconds: float) -> None:
-        """Of the process that calls it."""
+        """Let the calling process sleep."""
         until_s = self.now_s + seconds
         if until_s <= self._until_s and (not self._queue or until_s < self._queue[0][0]):
-            self.now_s = until_s  # Nobody else has a turn before.
+            self.now_s = until_s  # No other process has a turn before.
             return
         self._wake_at(self.current, until_s)
         self._hub.switch()
@@ -90,12 +90,12 @@ class Scheduler:
         process.idle = False
 
     def wake(self, process: Process, at_s: float) -> None:
-        """Earlier than it wanted to; nothing when it is busy."""
+        """End the sleep of an idle process early; no effect on a busy one."""
         if process.idle:
             self._wake_at(process, at_s)
 
     def run_until(self, at_s: float) -> None:
-        """All that happens until then."""
+        """Run everything until that time."""
         self._until_s = at_s
         while self._queue and self._queue[0][0] <= at_s:
             self.now_s, _, act = heapq.heappop(self._queue)
@@ -103,12 +103,12 @@ class Scheduler:
         self.now_s = max(self.now_s, at_s)
 
     def wall_clock(self) -> datetime:
-        """What the clock on the wall of the running process says."""
+        """The time by the clock of the running process."""
         ahead_s = self.current.clock_ahead_s if self.current else 0.0
         return EPOCH + timedelta(seconds=self.now_s + ahead_s)
 
     def stop_all(self, processes: list[Process]) -> None:
-        """So that no greenlet outlives its run."""
+        """Ends all greenlets of this run."""
         for process in processes:
             if process.greenlet:  # begun, and not over
                 process.greenlet.throw(Killed)
@@ -130,14 +130,14 @@ class Scheduler:
 
 @contextmanager
 def clocks_of(scheduler: Scheduler) -> Iterator[None]:
-    """Meanwhile the use cases' time is the scheduler's: each process asks its own clock."""
+    """Inside the block the use cases use the scheduler's time, by the clock of each process."""
 
     class Clock(datetime):
         @classmethod
         def now(cls, tz=None) -> datetime:
             return scheduler.wall_clock()
 
-    # A repeat that waits for the payment it repeats looks twenty times a second.
+    # A retry that waits for the first attempt polls twenty times a second.
     patches = [patch.object(checkout, "REPEAT_POLL_S", POLL_S)]
     time = SimpleNamespace(monotonic=lambda: scheduler.now_s, sleep=scheduler.sleep)
     patches += [

@@ -11,8 +11,7 @@ Item = TypeVar("Item")
 
 
 def shrunk(items: Sequence[Item], still_fails: Callable[[list[Item]], bool]) -> list[Item]:
-    """A part of ``items``, in their order, that fails and of which no single one can be left
-    out."""
+    """A subsequence of ``items`` that still fails, but no longer does without any single item."""
     items, size = list(items), len(items)
     while size:
         first, left_out = 0, False

@@ -10,13 +10,13 @@ QUIET = frozenset(
     "sweep_holds revision exists unfinished_refunds currencies create_indexes "
     "read_seats now epoch current_epoch".split()
 )
-"""Calls that tell nothing when they go well."""
+"""Calls that are left out when they succeed."""
 
 UNHEARD = "(unheard) "
-"""Before the name of a call whose answer does not come."""
+"""Prefix of the name of a call without an answer."""
 
 LOOKS = frozenset("claim_lapsed_payment find find_all list sold_seats refunded holding".split())
-"""Calls that tell nothing when they find nothing."""
+"""Calls that are left out when they find nothing."""
 
 
 class Line(NamedTuple):
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 @dataclass
 class Story:
-    """Remembers cheaply, and finds words only when it is told."""
+    """Records events cheaply, and formats them only when the story is read."""
 
     lines: list[Line] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ class Story:
         self.lines.append(Line(at_s, who, name, arguments, outcome))
 
     def until(self, at_s: float) -> str:
-        """For people; what nobody needs to know is left out."""
+        """The lines up to that time, for people; uninteresting calls are left out."""
         told: list[str] = []
         same, last = 0, ""
         for line in self.lines:

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: at the moments that the plan says, until everything is mended."""
+"""Inject the faults of a plan at their times, until everything is repaired."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -32,16 +32,16 @@ from web.domain.sales import LAST_STEP_S
 from web.use_cases.checkout import INSERT_TRIES
 
 STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
-"""A process that stands still for longer between the last look at its lease and its insert is
-outside of the promise (docs/failures.md, "Where it ends")."""
+"""A process that is stopped for longer between the last check of its lease and its insert is not
+covered by the promises (docs/failures.md, "Where it ends")."""
 
 
 _SpotKey = tuple[str, str, int, str]
-"""A Spot as a tuple: each call asks for two, and they are quicker to make."""
+"""A Spot as a tuple, which is faster to create: each call needs two."""
 
 
 class Troubles:
-    """``happened`` counts those that came to pass, by kind."""
+    """``happened`` counts the faults that happened, by kind."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Troubles:
         who_saw_more_than: Callable[[int], set[str]],
         workers_know_epoch: Callable[[], bool],
     ):
-        """``set_clock`` makes a clock wrong. ``lost`` hears that Redis has lost something, how long
-        it takes a worker that waits to look, and which of them can tell (None: all of them).
-        ``who_saw_more_than`` says which workers know the event with a later revision, and
-        ``workers_know_epoch`` whether all of them have seen it since Redis last lost something."""
+        """``set_clock`` makes a clock wrong. ``lost`` is called when Redis has lost something, with
+        the delay until an idle worker looks, and the workers that can notice it (None: all).
+        ``who_saw_more_than`` returns the workers that know the event with a later revision,
+        ``workers_know_epoch`` whether all have seen it since Redis last lost something."""
         self._plan = plan
         self._scheduler = scheduler
         self._memory = memory
@@ -89,7 +89,8 @@ class Troubles:
             self._when(part.to, partial(self._save_for, part))
 
     def mend(self) -> None:
-        """Nothing goes wrong any more; what is stopped or late ends by itself."""
+        """End all faults; processes that are stopped, and calls that are late, end by
+        themselves."""
         self._mended = True
         self._gateway.list_lag_s = 0
         self._stops.clear()
@@ -123,8 +124,8 @@ class Troubles:
         return not self._mended and self._scheduler.now_s < self._away_until_s.get(party, 0)
 
     def must_be_known(self) -> bool:
-        """Whether Redis was lost once more, and a worker that has seen the event since the first
-        loss has to build it: one that starts now does not know what buyers have heard in between
+        """Whether Redis was lost again, so that only a worker that has seen the event since the
+        first loss may build it: a new one does not know the answers that buyers got in between
         (docs/failures.md, "Where it ends")."""
         return self._losses > 1 and not self._workers_know_epoch()
 
@@ -183,8 +184,8 @@ class Troubles:
         revision = self._memory.revision(HALL.id)
 
         def go_back() -> None:
-            # Outside of the promise ("Where it ends"): a file of before a loss, and just what the
-            # worker saw last, put back into a Redis that is not started again.
+            # Not covered by the promises ("Where it ends"): a file from before a loss, and exactly
+            # what the worker saw last, restored into a Redis that is not restarted.
             can_tell = None if part.starts else self._who_saw_more_than(revision)
             is_older = saved_at_s <= self._lost_at_s and not part.of_before_a_loss
             if is_older or can_tell == set():
@@ -198,7 +199,7 @@ class Troubles:
         self._when(part.when, go_back)
 
     def _bounded(self, part: Stopped) -> float:
-        """For how long; before an insert all stops of a process together are bounded."""
+        """How long the process stops; before an insert the sum of its stops is bounded."""
         if not part.is_before_insert:
             return part.for_s
         process = part.spot.process

@@ -1,5 +1,5 @@
-"""The wire between a process and Redis, MongoDB or the gateway: where calls take time, and where
-they go wrong. What a caller hears of a fault is what the real adapter would raise."""
+"""The connection between a process and Redis, MongoDB or the gateway, where calls take time and
+fail. A fault raises what the real adapter would raise."""
 
 import zlib
 from collections import Counter
@@ -23,10 +23,10 @@ TIMEOUTS_S = {
     "bookings": CALL_TIMEOUT_S,
     "gateway": READ_TIMEOUT_S,
 }
-"""After so long a call has no answer."""
+"""The time-out of a call."""
 
 TAKES_S = {"seats": 0.004, "bookings": 0.03, "gateway": 0.8}
-"""The longest that a call takes when nothing is wrong."""
+"""The longest duration of a call without a fault."""
 
 LOCAL = {
     ("seats", "cached_event"),
@@ -34,25 +34,25 @@ LOCAL = {
     ("bookings", "require_index"),
     ("gateway", "now"),
 }
-"""Calls that a process mostly answers itself, at once."""
+"""Calls that a process mostly answers from a cache, at once."""
 
 
 class Faults(Protocol):
-    """What the plan says of calls."""
+    """The faults that the plan has for calls."""
 
     def reach(self, process: str, call: str, nth: int, side: str) -> None:
-        """A spot. Something may happen there, to the process that calls this too."""
+        """A process has reached a spot. A fault there may hit this process, too."""
         ...
 
     def of_call(self, party: str, process: str, call: str, nth: int) -> CallFault | None:
-        """The fault of this call."""
+        """The fault of this call, if any."""
         ...
 
     def is_away(self, party: str) -> bool: ...
 
 
 class Wire:
-    """``target`` as a process sees it that calls ``party``: with faults."""
+    """``target``, the store or gateway of ``party``, with faults, as seen by one process."""
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class Wire:
         called: Callable[[str], None],
         seed: int,
     ):
-        """``counts`` has how often each process made each call; ``called`` hears of each call that
-        had its effect."""
+        """``counts`` has how often each process made each call; ``called`` is called for each call
+        that had its effect."""
         self._party = party
         self._target = target
         self._scheduler = scheduler
@@ -87,7 +87,7 @@ class Wire:
         return call
 
     def _list(self, since: Any) -> Iterator[Any]:
-        """Page by page, each a call, as StripeGateway reads it."""
+        """Page by page, with a call for each, as StripeGateway does."""
         page, before = (), None
         while before is None or len(page) == PAGE_SIZE:
             page = self._call("list", self._target.page, (since, before), {})
@@ -143,12 +143,12 @@ class Wire:
         return outcome
 
     def _wait(self, seconds: float) -> None:
-        """Lets others have their turn, unless it takes no time."""
+        """Give the other processes a turn, unless the call takes no time."""
         if seconds:
             self._scheduler.sleep(seconds)
 
     def _act_alone(self, who: str, name: str, arguments: tuple, act: Callable) -> None:
-        """The effect of a call whose answer nobody hears."""
+        """The effect of a call whose caller no longer waits for the answer."""
         try:
             outcome = act()
         except Exception as error:
@@ -160,7 +160,7 @@ class Wire:
         return error
 
     def _takes_s(self, who: str, name: str, nth: int) -> float:
-        """By the name of the call: another plan with the same call has the same."""
+        """The duration of a call, by its name, so that it is the same in another plan."""
         if (self._party, name) in LOCAL:
             return 0.0
         share = zlib.crc32(f"{self._seed}/{who}/{name}/{nth}".encode()) / 2**32
@@ -180,5 +180,5 @@ class Wire:
 
 
 def _all_of(value: Any) -> Any:
-    """What is read bit by bit, at once."""
+    """An iterator's items, read at once."""
     return list(value) if isinstance(value, GeneratorType) else value

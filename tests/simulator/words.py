@@ -1,4 +1,4 @@
-"""The parts of a plan and the calls of a run, in words for people who have written neither."""
+"""Describe the parts of a plan and the calls of a run in plain words."""
 
 from datetime import datetime
 from typing import Any
@@ -63,11 +63,11 @@ CALLS = {
     "mark_refunded": "marks the booking refunded in MongoDB",
     "end_refund": "notes in MongoDB that the refund has ended",
 }
-"""What each call means; of the others the name says it."""
+"""Descriptions of calls; the names of the others are clear."""
 
 
 def call_in_words(name: str, arguments: tuple, outcome: Any) -> str:
-    """The call itself stands in brackets, as plans and programs name it."""
+    """The description, with the name of the call in brackets."""
     said = f"{CALLS.get(name, 'calls')} [{name}({', '.join(filter(None, map(brief, arguments)))})]"
     if isinstance(outcome, BaseException):
         return f"{said}: refused or failed, {brief(outcome)}"
@@ -79,7 +79,7 @@ def part_in_words(part: Part) -> str:
 
 
 def _wish_in_words(part: Part) -> str | None:
-    """Who does what; None of what goes wrong."""
+    """Who does what; None if the part is a fault."""
     match part:
         case Hold():
             return f"{_at(part)}{part.buyer} asks {part.host} to hold {' and '.join(part.seats)}"
@@ -172,7 +172,7 @@ def _ordinal(number: int) -> str:
 
 
 def brief(value: Any) -> str:
-    """In a word or two; empty for what tells nothing."""
+    """A word or two; empty for what is not interesting."""
     match value:
         case PaymentAttempt():
             return value.gateway_key

@@ -1,4 +1,4 @@
-"""One run of a plan: the shop's real use cases and scripts, and everything around them."""
+"""One run of a plan, with the shop's real use cases and scripts in a simulated environment."""
 
 import logging
 import math
@@ -48,39 +48,39 @@ from web.use_cases.refunds import Refunds
 LEASE_S = DEFAULT_LEASE_S
 
 LASTS_S, GOES_ON_S = 160.0, 20.0
-"""How long a run goes on at most before everything works again, and after the last request."""
+"""The longest time before everything works again, and after the last request."""
 
 QUIET_AFTER_S = 240.0
-"""Then the worker has so long: a lease, two leases until the gateway's list is compared, and what
-is stopped goes on."""
+"""Then the worker has this long: a lease, two leases until the gateway's list is compared, and time
+for stopped processes to go on."""
 
 PATIENCE_S = (0.0, 15 * 60.0, 80 * 60.0)
-"""And so much more, if it needs it: the seats of a quiet event are compared every ten minutes, and
-with a clock that is an hour behind a payment of now is old in an hour."""
+"""And this much more, if it needs it: the seats of a quiet event are compared every ten minutes,
+and with a clock that is an hour behind, a new payment is old in an hour."""
 
 PAUSE_S = 60.0
-"""Between two rounds of the worker then; each may compare with the gateway."""
+"""Between two rounds of the worker in that time; each may compare with the gateway."""
 
 NGINX_WAITS_S = 75.0
-"""proxy_read_timeout: what a web process says later, nobody hears."""
+"""proxy_read_timeout: a later answer of a web process reaches nobody."""
 
 LOOKS_EVERY_S = 1.0
-"""The worker; a look that can find nothing new is left out."""
+"""The worker's comparison; one that cannot find anything new is left out."""
 
 CHANGES_SEATS = ("hold_seats", "confirm_booking")
 TAKES_LEASE = ("begin_payment", "renew_lease", "claim_lapsed_payment")
-"""Calls after which the worker has something to look at: at once, or when the lease has ended."""
+"""Calls after which the worker has work: at once, or when the lease has ended."""
 
 RESTART_S = 3.0
-"""A worker that was killed is there again."""
+"""After this time a killed worker has been restarted."""
 
 REPEATS, REPEAT_AFTER_S = 4, 30.0
-"""How often a key is repeated in the end, until its answer is final."""
+"""How often a key is retried in the end, until its answer is final."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """``happened`` are the faults that came to pass, by kind."""
+    """``happened`` counts the faults that happened, by kind."""
 
     plan: Plan
     broken: tuple[Broken, ...]
@@ -93,7 +93,7 @@ class Run:
 
 
 def run(plan: Plan, memory: RedisMemory) -> Run:
-    """A whole run, from an empty Redis to the last look at the rules."""
+    """A complete run, from an empty Redis to the final check of the rules."""
     world = World(plan, memory)
     with clocks_of(world.scheduler), world.log_told():
         try:
@@ -105,7 +105,7 @@ def run(plan: Plan, memory: RedisMemory) -> Run:
 
 
 class _Tokens(HoldTokens):
-    """The hold of a buyer is called after its buyer."""
+    """Hold ids that contain the buyer's name."""
 
     def __init__(self, scheduler: Scheduler):
         super().__init__("a secret key of simulations")
@@ -180,7 +180,7 @@ class World:
                 self.rules.audited(self._audit())
 
     def _wait_until_quiet(self) -> list[str]:
-        """Returns what the audit finds wrong when the worker has had time."""
+        """Returns what the audit finds wrong after the worker has had time."""
         self._settle(QUIET_AFTER_S)
         findings: list[str] = []
         for patience_s in PATIENCE_S:
@@ -231,7 +231,7 @@ class World:
         return answers[0] if answers else None
 
     def _sell_the_rest(self) -> None:
-        """Of each section a seat that is not sold can be bought by somebody who comes now."""
+        """In each section, a new buyer can buy a seat that is not sold."""
         self._settle(HALL.hold_ms / 1000)
         sold = set(self.bookings.sold_seats(HALL.id))
         free = {seat.partition("-")[0]: seat for seat in HALL.seats if seat not in sold}
@@ -261,7 +261,7 @@ class World:
     # ------------------------------------------------------------ processes
 
     def _called(self, call: str) -> None:
-        """The worker looks in the second in which something has changed, and in the one in which a
+        """Wake the worker in the second in which something has changed, and in the one in which a
         lease has ended before its payment."""
         now_s = self.scheduler.now_s
         if call in CHANGES_SEATS:
@@ -290,7 +290,7 @@ class World:
         }
 
     def _workers_know_epoch(self) -> bool:
-        """A worker that was killed and is not there again knows nothing."""
+        """A killed worker that has not been restarted knows nothing."""
         epoch = self.memory.epoch(HALL.id)
         known = [self._reconcilers.get(name) for name in self._workers]
         return all(
@@ -341,7 +341,7 @@ class World:
         }
 
     def _store(self, host: str) -> RedisSeatStore:
-        """Each host remembers what it has seen of the event."""
+        """A store for each host, with its own cache."""
         if host not in self._stores:
             self._stores[host] = seats_on(self.memory.client, LEASE_S, scripts=self.memory.scripts)
         return self._stores[host]
@@ -479,7 +479,7 @@ class World:
     # ------------------------------------------------------------ what is watched
 
     def _tell(self, what: str) -> None:
-        """Of the process that runs."""
+        """Add a line about the running process to the story."""
         self.story.note(self.scheduler.now_s, self.scheduler.current.name, what)
 
     def _watch_inserts(self) -> None:
@@ -511,8 +511,8 @@ class World:
 
 
 class _LogTold(logging.Handler):
-    """While a run goes on, what the shop logs is part of the story, and a bug that it logs is one
-    of the rules that were broken."""
+    """During a run, the shop's log is part of the story, and a bug that it logs counts as a broken
+    rule."""
 
     def __init__(self, world: World):
         super().__init__(logging.INFO)
