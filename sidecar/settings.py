@@ -1,7 +1,7 @@
-"""Every setting of the sidecar: read from the environment and ``.env`` once, checked at start.
+"""The sidecar's settings, read from the environment and ``.env`` and checked once, at start.
 
-The web processes have their own; those that talk to the sidecar read these too, for the path of
-its socket. What a client may do is theirs: the rate comes with each question.
+The web processes have settings of their own, and read these for the path of the sidecar's socket.
+The rate limit is a setting of theirs: they send it with each request to the limiter.
 """
 
 import os
@@ -18,16 +18,16 @@ from sidecar.server_urls import redis_servers
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_RATES, NS_PER_S, Rate
 
 MAX_SOCKET_PATH_BYTES = 107
-"""``sun_path`` of unix(7) has 108 bytes, the last of them a zero."""
+"""``sun_path`` of unix(7) has 108 bytes, with a terminating zero."""
 
 MAX_SHOWN = 20
-"""Characters of a value that is no number."""
+"""How many characters of an invalid value a message shows."""
 
 _WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600}
 
 
 class BadSettings(Exception):
-    """The environment does not fit; the message names the variable and what it must be."""
+    """A setting is missing or invalid; the message names the variable and its allowed values."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 
 def parse_rate(text: str) -> Rate:
-    """``10/second`` as numbers. Raises ValueError."""
+    """Parse a rate such as ``10/second``. Raises ValueError."""
     match = re.fullmatch(r"([1-9][0-9]{0,9})/(second|minute|hour)", text.strip())
     if match is None or int(match[1]) > MAX_RATE_LIMIT:
         raise ValueError(
@@ -74,7 +74,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def check_socket_path(name: str, path: str) -> None:
-    """Raises ValueError when no Unix socket can have this path."""
+    """Raises ValueError when the path is too long for a Unix socket."""
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
         raise ValueError(
@@ -83,7 +83,7 @@ def check_socket_path(name: str, path: str) -> None:
 
 
 def environment() -> Mapping[str, str]:
-    """This process's environment with what the ``.env`` file adds, which stays there. Raises
+    """``os.environ``, after the variables of the ``.env`` file have been added to it. Raises
     BadSettings."""
     try:
         add_env_file(os.environ)
@@ -93,7 +93,7 @@ def environment() -> Mapping[str, str]:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """By default from ``environment()``. Raises BadSettings."""
+    """The settings from ``environ``, by default from ``environment()``. Raises BadSettings."""
     return settings_of(environment() if environ is None else environ, Settings)
 
 
@@ -101,8 +101,8 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
-    """The fields of ``kind`` from the variables of their names. An empty variable counts as not
-    set. Raises BadSettings."""
+    """A ``kind`` whose fields are read from the variables of the same names. An empty variable
+    counts as not set. Raises BadSettings."""
     given = {}
     for field in msgspec.structs.fields(kind):
         if value := environ.get(field.encode_name):
@@ -115,8 +115,8 @@ def settings_of(environ: Mapping[str, str], kind: type[Kind]) -> Kind:
 
 
 def _in_words(error: str, given: Mapping[str, str], kind: type[msgspec.Struct]) -> str:
-    """What msgspec says of a setting: ``PORT must be a whole number from 1 to 65535, not 0``. Of a
-    check of ours, its own words."""
+    """msgspec's error in plain words: ``PORT must be a whole number from 1 to 65535, not 0``. The
+    message of a check in ``__post_init__`` stays as it is."""
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", error):
         return f"{missing[1]} is required"
     misfit = re.fullmatch(r"Expected .* - at `\$\.(\w+)`", error, re.DOTALL)
@@ -127,7 +127,8 @@ def _in_words(error: str, given: Mapping[str, str], kind: type[msgspec.Struct]) 
 
 
 def _number_wanted(annotation: Any) -> str:
-    """All fields are texts, which msgspec takes as they are, or numbers within bounds."""
+    """The allowed values of a number, in words. Other settings are texts, which msgspec never
+    refuses."""
     wanted = msgspec.inspect.type_info(annotation)
     if isinstance(wanted, msgspec.inspect.Metadata):
         wanted = wanted.type
@@ -145,8 +146,8 @@ def _shown(value: str) -> str:
 
 
 def _check_no_wrapping(name: str, value: str) -> None:
-    """Quotes that a shell would have taken off, and what a copied line brings along: part of the
-    value for whoever reads the environment, and hard to see. Raises BadSettings."""
+    """Refuse quotes that a shell would have removed, and white space from a copied line: they would
+    be part of the value, and hard to see. Raises BadSettings."""
     if value != value.strip():
         raise BadSettings(f"{name} begins or ends with white space: take it out")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"`":

@@ -1,7 +1,7 @@
 """``make bench``: requests per second of each path, as a ratio to nginx's own ``return 409``.
 
-Everything runs on this machine at the same time, wrk included, so figures of different machines
-or different runs are not comparable; the ratios of one run are. ``KEEP=1`` writes the figures,
+Everything runs on this machine at the same time, including wrk, so do not compare figures of
+different machines or different runs, only ratios within one run. ``KEEP=1`` writes the figures,
 their page and their picture to docs/bench.
 """
 
@@ -52,7 +52,7 @@ def main() -> None:
         try:
             stack.start(free_port())
             with Bench(stack, folder) as bench:
-                # Round by round, so that a slow minute of the machine is everybody's.
+                # Round by round, so that a slow minute of the machine affects all measurements.
                 for repetition in range(1, REPETITIONS + 1):
                     print(f"round {repetition} of {REPETITIONS}", file=sys.stderr, flush=True)
                     for measurement in measurements:
@@ -70,7 +70,7 @@ def main() -> None:
         KEPT_DIR.mkdir(exist_ok=True)
         figures_file = KEPT_DIR / "bench.json"
         figures_file.write_bytes(report.json())
-        # Page and picture show the figures as rounded in the file.
+        # The page and the picture show the figures as rounded in the file.
         report = Report.read(figures_file.read_bytes())
         (KEPT_DIR / "bench.md").write_text(report.markdown())
         (KEPT_DIR / "bench.svg").write_text(report.svg())

@@ -1,7 +1,7 @@
-"""``make growth``: what grows with the hall, and what does not, as docs/bench/growth*.
+"""``make growth``: which costs grow with the hall and which do not, for docs/bench/growth*.
 
-Redis's cost is by its own clock and does not depend much on what else the machine does; figures of
-different machines are still not comparable, the shape of a line is.
+Redis's time is measured by its own clock and depends little on what else the machine does. Figures
+of different machines are not comparable, but the shapes of the lines are.
 """
 
 import os
@@ -56,35 +56,35 @@ def picture(name: str) -> Path:
 
 
 def measure(bench: Bench) -> dict:
-    """All of it, as docs/bench/growth.json has it."""
+    """All measurements, in the form of docs/bench/growth.json."""
     began_s = time.monotonic()
 
-    def told(what: str) -> None:
-        print(f"{time.monotonic() - began_s:5.0f} s  {what}", file=sys.stderr, flush=True)
+    def log(step: str) -> None:
+        print(f"{time.monotonic() - began_s:5.0f} s  {step}", file=sys.stderr, flush=True)
 
     report = {"machine": machine(), "redis": bench.redis.info("server")["redis_version"]}
-    told("seats")
+    log("seats")
     report["seats"] = {size: bench.calls_against_seats(size) for size in HALL_SIZES}
-    told("share held")
+    log("share held")
     report["percent_held"] = {
         percent: bench.calls_against_share(percent) for percent in HELD_SHARES_PERCENT
     }
-    told("seats a hold")
+    log("seats a hold")
     report["seats_a_hold"] = {
         quantity: bench.calls_against_quantity(quantity) for quantity in SEATS_A_HOLD
     }
-    told("live holds")
+    log("live holds")
     report["live_holds"] = bench.calls_against_holds()
-    told("open events")
+    log("open events")
     report["open_events"] = bench.work_against_events()
-    told("a sold-out hall")
+    log("a sold-out hall")
     report["sold_out_hall"] = {"seats": SOLD_OUT_HALL, **bench.sold_out_hall()}
-    told("done")
+    log("done")
     return msgspec.to_builtins(report, str_keys=True)
 
 
 def charts(report: dict) -> dict[str, LineChart]:
-    """Name of the picture to the picture."""
+    """The pictures by name."""
     redis_time = "microseconds of Redis's own time a call"
     return {
         "seats": _chart(
@@ -149,7 +149,7 @@ def _chart(
     even_x: bool = False,
     with_python: bool = False,
 ) -> LineChart:
-    """A line for each of ``names``, or for all that was measured: Redis's time, and Python's."""
+    """A line of Redis's time, and of Python's, for each of ``names``, by default for all."""
     lines = {
         name: [
             (float(x), costs[name]["redis_us"] + with_python * costs[name]["python_us"])

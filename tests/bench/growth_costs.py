@@ -1,8 +1,9 @@
-"""What calls cost as the hall, its holds and the events beside it grow; on real Redis and MongoDB.
+"""The cost of calls as the hall, its holds and the number of events grow; on real Redis and
+MongoDB.
 
-The cost to Redis is by its own clock: what INFO adds up for scripts, or its main thread's processor
-time. Python's is the calling thread's processor time. Of some batches of calls the cheapest counts:
-whatever else the machine does can only add.
+Redis's time is by its own clock: the sum of INFO for scripts, or its main thread's processor time.
+Python's is the calling thread's processor time. Of several batches of calls the cheapest counts,
+because other work on the machine can only add to it.
 """
 
 import random
@@ -37,20 +38,20 @@ HALL_OF_HOLDS = 50_000
 OPEN_EVENTS = (1, 10, 100, 1_000)
 HALL_OF_EVENTS = 300
 SEATS_A_HOLD = (1, 2, 4, 8, 16, 32, 50)
-"""Up to what an event file may allow."""
+"""Up to the maximum of an event file."""
 SOLD_OUT_HALL = 50_000
 SEATS_A_BOOKING = 2
 
 ROW_LENGTH = 50
 LAST_SEATS = 100
-"""Free in a hall that is nearly full: enough for a batch of calls."""
+"""Free seats in a nearly full hall: enough for a batch of calls."""
 SECTION = "hall"
 
 BATCHES = 15
 CALLS_A_BATCH = 20
 RECEIPTS_WEIGHED = 500
 HOLDS_SWEPT = 100
-"""As many as one call sweeps, SWEEP_LIMIT of lua/include/sweep.lua."""
+"""The holds that one call sweeps: SWEEP_LIMIT of lua/include/sweep.lua."""
 ROUNDS_OF_A_NEW_WORKER = 10
 
 Made = TypeVar("Made")
@@ -58,7 +59,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call of a script."""
+    """The cost of one call of a script."""
 
     redis_us: float
     python_us: float
@@ -66,8 +67,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """Of one request, or of one round of the worker. ``redis_reads`` is how often Redis found
-    something to read from the client: a call alone is one, and so are many calls together."""
+    """The cost of one request, or of one round of the worker. ``redis_reads`` counts Redis's reads
+    from the client: one for a single call, and one for a pipeline."""
 
     redis_reads: int
     redis_us: int
@@ -77,7 +78,7 @@ class Work:
 
 
 class MongoCalls(pymongo.monitoring.CommandListener):
-    """Counts the commands of every client that is made after it was registered."""
+    """Counts the commands of all clients that are created after it was registered."""
 
     def __init__(self):
         self.count = 0
@@ -93,16 +94,15 @@ class MongoCalls(pymongo.monitoring.CommandListener):
 
 
 class NoGateway:
-    """Has heard of nothing: the list of a gateway grows with what was paid lately, not with the
-    hall."""
+    """A gateway without payments: its list grows with recent payments, not with the hall."""
 
     def list(self, since: datetime) -> Iterator:
         return iter(())
 
 
 def hall_of(seats: int, kind: str = "seated") -> Event:
-    """One section, the worst case: no search looks beyond its section. Rows have an aisle in the
-    middle."""
+    """A hall of one section, the worst case, since a search never leaves its section. Each row has
+    an aisle in the middle."""
     half = ROW_LENGTH // 2
     blocks = (numbers(1, half), numbers(half + 1, ROW_LENGTH))
     if kind == "general":
@@ -123,7 +123,7 @@ def hall_of(seats: int, kind: str = "seated") -> Event:
 
 
 class Bench:
-    """``redis_server`` and ``mongo_server`` run for nobody else."""
+    """``redis_server`` and ``mongo_server`` must not be used by anything else."""
 
     def __init__(self, redis_server: Redis, mongo_server: MongoDB):
         self._mongo_calls = MongoCalls()
@@ -141,7 +141,8 @@ class Bench:
         undo: Callable[[object], object] = lambda outcome: None,
         calls: int = CALLS_A_BATCH,
     ) -> Cost:
-        """Of ``act``, one script; it gets what ``prepare`` made, and ``undo`` what it returned."""
+        """The cost of ``act``, which calls one script. It gets the result of ``prepare``, and
+        ``undo`` gets its result."""
         costs = []
         for _ in range(BATCHES):
             prepared = [prepare() for _ in range(calls)]
@@ -160,7 +161,7 @@ class Bench:
         return self.redis.info("commandstats").get("cmdstat_evalsha", {"usec": 0})["usec"]
 
     def work(self, act: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Work:
-        """The cheapest of some calls; a first one that warms up is left out."""
+        """The cheapest of several calls, without a first one that warms up."""
         act()
         works = []
         for _ in range(BATCHES):
@@ -173,7 +174,7 @@ class Bench:
             python_us = (time.thread_time_ns() - began_ns) // 1000
             elapsed_us = round((time.perf_counter() - began_s) * 1_000_000)
             reads_after, busy_us_after = self._reads_and_busy_us()
-            # Between two looks lies what the first of them itself cost.
+            # The difference of two readings contains the cost of the first one.
             works.append(
                 Work(
                     redis_reads=reads_after - 2 * reads_of_look + reads,
@@ -201,7 +202,7 @@ class Bench:
         return self.seats.hold_seats(event, unique("hld"), client or unique("client"), positions)
 
     def paint(self, event: Event, states: str) -> None:
-        """Makes the hall look so, without holds that would say why."""
+        """Set the seats' states directly, without holds."""
         self.redis.set(f"seats:{{{event.id}}}", states)
 
     def forget(self, event: Event) -> None:
@@ -211,7 +212,8 @@ class Bench:
     # ------------------------------------------------------------ what is measured
 
     def calls_against_seats(self, size: int) -> dict[str, Cost]:
-        """Each call in a hall of so many seats, all free but where the name says otherwise."""
+        """Each call in halls of different sizes, with all seats free unless the name says
+        otherwise."""
         event = self.on_sale(size)
         free = Draw(size)
         costs = {
@@ -250,7 +252,7 @@ class Bench:
         return costs
 
     def calls_against_share(self, percent: int) -> dict[str, Cost]:
-        """With so much of a hall held, by holds of four seats from anywhere in it."""
+        """Each call with different shares of a hall held, by holds of four random seats."""
         event, free = self.on_sale(HALL_OF_SHARES), Draw(HALL_OF_SHARES)
         for _ in range(HALL_OF_SHARES * percent // 100 // 4):
             self.hold(event, free.draw(4))
@@ -267,7 +269,7 @@ class Bench:
         return costs
 
     def calls_against_holds(self) -> dict[int, dict[str, Cost]]:
-        """With so many holds of two seats alive, in one hall that fills."""
+        """Each call with different numbers of holds of two seats, in one hall that fills."""
         event, free = self.on_sale(HALL_OF_HOLDS), Draw(HALL_OF_HOLDS)
         costs, alive = {}, 0
         for count in LIVE_HOLDS:
@@ -283,7 +285,7 @@ class Bench:
         return costs
 
     def calls_against_quantity(self, quantity: int) -> dict[str, Cost]:
-        """With so many seats in one hold."""
+        """Each call with different numbers of seats in one hold."""
         event, free = self.on_sale(HALL_OF_SHARES), Draw(HALL_OF_SHARES)
         costs = {
             "hold, apart": self._cost_of_hold(event, free, quantity),
@@ -295,7 +297,7 @@ class Bench:
         return costs
 
     def work_against_events(self) -> dict[int, dict[str, Cost | Work]]:
-        """With so many events on sale, of which nobody buys."""
+        """Each kind of work with different numbers of events on sale, without buyers."""
         made: list[Event] = []
         works = {}
         for count in OPEN_EVENTS:

@@ -1,6 +1,6 @@
-"""A line chart as an SVG file that can be read on light and on dark paper.
+"""A line chart as an SVG file that is readable on light and dark backgrounds.
 
-Each line has its name beside its end, in its colour, so that no legend is needed.
+Each line is labelled at its end, in its colour, so no legend is needed.
 """
 
 import math
@@ -12,13 +12,13 @@ from tests.support.svg import INK, PAPER, QUIET, RULE, Picture
 
 WIDTH, HEIGHT = 900, 440
 LEFT, RIGHT, TOP, BOTTOM = 76, 290, 56, 50
-"""Margins; the right one has the names."""
+"""Margins; the right one holds the names."""
 
 NAME_HEIGHT = 16
-"""Names do not come nearer to each other."""
+"""The smallest vertical distance between two names."""
 
 STEPS = (1, 2, 5)
-"""Of a logarithmic axis in each power of ten, while it has few."""
+"""The ticks of a logarithmic axis within each power of ten, if the axis is short."""
 
 MOST_TICKS = 9
 
@@ -43,8 +43,8 @@ Scale = Callable[[float], float]
 
 @dataclass(frozen=True)
 class LineChart:
-    """``lines`` are name to (x, y) points, MOST_LINES at most. The axes are logarithmic, that of x
-    unless ``even_x``."""
+    """``lines`` maps at most MOST_LINES names to (x, y) points. The axes are logarithmic; with
+    ``even_x`` the x axis is not."""
 
     title: str
     x_title: str
@@ -96,7 +96,7 @@ def _ticks(least: float, most: float) -> list[float]:
 
 
 def _apart(heights: Sequence[float]) -> list[float]:
-    """The heights, moved down where they are too close, and all up again when that ends too low."""
+    """The heights, moved down where they are too close, then all up if the last is too low."""
     placed = list(heights)
     order = sorted(range(len(heights)), key=heights.__getitem__)
     for above, below in pairwise(order):

@@ -1,4 +1,4 @@
-"""What ``make bench`` measures, and what it is to reach."""
+"""The measurements of ``make bench``, and their goals."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from web.domain.events import Event
 REPETITIONS = 3
 
 CAPACITY = 150_000
-"""Seats of a hall, half of them free of charge: more than are held in one measurement."""
+"""Seats of a hall, half of them free of charge; more than one measurement holds."""
 
 MAP_SEATS = 50_000
 
@@ -37,14 +37,14 @@ SALE_INTERVAL_S = 0.02
 
 FLOOD_CONNECTIONS = 32
 FLOOD_DELAY_MS = 5
-"""Some 6,000 requests a second from one client: 600 times its limit."""
+"""About 6,000 requests a second from one client, 600 times its limit."""
 NEIGHBOURS = 8
-"""Connections of those whom the flood is not to disturb."""
+"""Connections of the buyers whom the flood must not slow down."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A row of the table: ``measure`` does it once, in a hall of its own."""
+    """A row of the table: ``measure`` runs it once, in a new hall."""
 
     name: str
     measure: Callable[[Bench, Event], Result]
@@ -53,7 +53,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of all rounds, by the name of the measurement."""
+    """The results of all rounds, by the name of the measurement."""
 
     results: dict[str, list[Result]]
 
@@ -69,7 +69,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Goal:
-    """``value`` is to be at least ``bound``, or at most when it ``is_a_limit``."""
+    """``value`` must be at least ``bound``, or at most ``bound`` if it ``is_a_limit``."""
 
     name: str
     value: Callable[[Figures], float]
@@ -106,7 +106,7 @@ def everyone_at_a_taken_seat(bench: Bench, hall: Event) -> Result:
 
 
 def everyone_at_a_seat_that_comes_back(bench: Bench, hall: Event) -> Result:
-    """Whoever has the seat loses it again and again, and one of the crowd gets it."""
+    """The holder of the seat loses it again and again, and one of the crowd gets it."""
     take(bench, hall)
     with coming_back(bench, hall) as times:
         measured = burst(bench.url, "POST", hold_path(hall), CROWD, {201, 409})
@@ -116,7 +116,7 @@ def everyone_at_a_seat_that_comes_back(bench: Bench, hall: Event) -> Result:
 
 @contextlib.contextmanager
 def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
-    """Releases whatever is held, again and again. Gives the holds that there were."""
+    """Release every hold, again and again; yields the list of these holds."""
     holders = set()
 
     def release() -> None:
@@ -133,7 +133,7 @@ def one_bot(bench: Bench, hall: Event) -> Result:
 
 
 def neighbours_of_a_flood(bench: Bench, hall: Event, flooded_url: str) -> Result:
-    """Holds of free seats while one client asks ``flooded_url`` far beyond its limit."""
+    """Holds of free seats while one client floods ``flooded_url`` far beyond its limit."""
     flood = start_wrk(
         "burst",
         flooded_url,
@@ -159,8 +159,8 @@ def purchases(url: str, hall: Event) -> Result:
 def with_costs(
     what: str, measure: Callable[[Bench, Event], Result]
 ) -> Callable[[Bench, Event], Result]:
-    """Notes which part had how much to do for one: of all figures that depends the least on what
-    else the machine does."""
+    """Add the processor time of each part for one request: of all figures it depends the least on
+    what else the machine does."""
 
     def measured(bench: Bench, hall: Event) -> Result:
         before = bench.processor_s()
@@ -175,15 +175,14 @@ def with_costs(
 
 
 def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
-    """Every connection pauses between two requests, for as long as makes half of what the machine
-    could do, now."""
+    """Every connection pauses between requests so that the rate is half of the current maximum."""
     fastest = holds(bench.url, hall).per_second
     pause_ms = round(1000 * CONNECTIONS / (fastest / 2))
     return buyers(bench.url, hall, "free", "free", str(pause_ms))
 
 
 def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
-    """While seats are held all the time."""
+    """Read the map while seats are being held."""
     positions = iter(range(len(hall.seats)))
 
     def sell() -> None:
@@ -231,7 +230,7 @@ OF_EXPRESS = (
     Measurement(EXPRESS_HOLD, lambda bench, hall: holds(bench.express_url, hall)),
     Measurement(EXPRESS_PURCHASE, lambda bench, hall: purchases(bench.express_url, hall)),
 )
-"""What the same machine does with what many would take; where there is Node.js."""
+"""A common alternative on the same machine, for comparison; if Node.js is installed."""
 
 GOALS = (
     Goal("a taken seat, to the yardstick", lambda f: f.ratio(TAKEN, YARDSTICK), 0.85),

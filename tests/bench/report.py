@@ -1,4 +1,4 @@
-"""What came of the measurements: for the terminal, for programs, and as a picture."""
+"""The results of the measurements: for the terminal, as JSON, and as a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from tests.support.svg import QUIET, RULE, Picture
 
 WIDTH, ROW_HEIGHT, LABELS, BARS, TOP = 900, 32, 420, 400, 38
 FEWEST = 100
-"""Where the picture's scale begins; it is logarithmic."""
+"""The start of the picture's logarithmic scale."""
 
 BAR, SPREAD = "#6ea8dc", "#a3430c"
 
@@ -46,7 +46,7 @@ class Report:
 
     @classmethod
     def read(cls, text: bytes) -> Self:
-        """What ``json`` has written."""
+        """Read a report from the output of ``json``."""
         document = msgspec.json.decode(text)
         results = {
             name: [Result(**result) for result in results]
@@ -58,8 +58,7 @@ class Report:
         return cls(Figures(results), goals, document["notes"], made)
 
     def markdown(self) -> str:
-        """The median of the repetitions, their spread, the ratio of medians; how each goal
-        stands."""
+        """A table of medians, spreads and ratios of medians, and whether each goal is reached."""
         made_at = datetime.fromisoformat(self.circumstances["made_at"])
         return "\n".join(
             (
@@ -127,7 +126,7 @@ class Report:
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
     def svg(self) -> str:
-        """A bar a measurement, as long as the logarithm of its median, with its spread."""
+        """A bar for each measurement, on a logarithmic scale, with its median and spread."""
         names = list(self.figures.results)
         bottom = TOP + ROW_HEIGHT * len(names)
         most = max(r.per_second for results in self.figures.results.values() for r in results)

@@ -1,4 +1,4 @@
-"""What is measured: the whole stack, and beside it what its figures are compared with."""
+"""The servers that are measured: the whole stack, and those that it is compared with."""
 
 import contextlib
 import shutil
@@ -22,7 +22,7 @@ from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 INTRODUCTIONS = 8
-"""Connections, each of which either worker may take."""
+"""Connections, each of which either worker may accept."""
 
 PARTS = ("nginx", "web", "redis", "mongod", "worker")
 
@@ -47,8 +47,8 @@ http {{
 
 
 class Bench:
-    """The stack, and what is measured beside it: nginx's yardstick, the application without a
-    limiter, the Express application. ``notes`` are sentences for the end of the report."""
+    """The stack, and the servers beside it: nginx's yardstick, the application without a limiter,
+    the Express application. ``notes`` are sentences for the end of the report."""
 
     def __init__(self, stack: Stack, folder: Path):
         self.url = stack["nginx"].url
@@ -73,8 +73,8 @@ class Bench:
 
     @contextlib.contextmanager
     def hall(self, seats: int) -> Iterator[Event]:
-        """One on sale, half of it for money: a fresh one for each measurement, so that none finds
-        what another has sold."""
+        """A new hall on sale, half of it free of charge: one for each measurement, so that none is
+        affected by the seats that another has sold."""
         hall = two_halves("bench", seats // 2, hold_ms=300_000, max_held_per_client=16)
         put_on_sale(self.seats, hall)
         self._introduce(hall)
@@ -84,7 +84,7 @@ class Bench:
             self._forget(hall)
 
     def _introduce(self, hall: Event) -> None:
-        """To every process: it reads the definition of an event when it is first asked for it."""
+        """Make every process load the event's definition, which it does at the first request."""
         urls = [self.web_url, self.unlimited_url]
         if can_run_express():
             urls.append(self.express_url)
@@ -93,17 +93,17 @@ class Bench:
                 requests.get(f"{url}/api/events/{hall.id}", timeout=10)
 
     def processor_s(self) -> dict[str, float]:
-        """Seconds that each part has used so far. wrk is not in it."""
+        """The processor time of each part so far, in seconds, without wrk."""
         return by_part(self._stack, lambda process: sum(process.cpu_times()[:2]))
 
     def _forget(self, hall: Event) -> None:
-        """Or the worker would look after more and more halls as the bench goes on."""
+        """Close the hall: otherwise the worker would maintain more and more of them."""
         self._redis.srem(CATALOGUE_KEY, hall.id)
         for key in self._redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
             self._redis.unlink(key)
 
     def _yardstick(self) -> Nginx:
-        """An nginx that says 409 to everything."""
+        """An nginx that answers everything with 409."""
         port = free_port()
         config_path = self._folder / "yardstick.conf"
         config_path.write_text(YARDSTICK_CONFIG.format(folder=self._folder, host=HOST, port=port))
@@ -141,13 +141,13 @@ class Bench:
 
 
 def by_part(stack: Stack, read: Callable[[psutil.Process], float]) -> Counter[str]:
-    """What ``read`` says of each process, added up by part; the limiter is counted apart from the
-    web processes beside it."""
+    """The sum of ``read(process)`` for each part; the limiter is counted separately from the web
+    processes."""
     sums = Counter()
     for name in PARTS:
         first = psutil.Process(stack[name].pid)
         for process in (first, *first.children(recursive=True)):
-            # Redis rewrites its file in a child, which may be gone by now.
+            # The child in which Redis rewrites its file may have ended by now.
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 part = "limiter" if "sidecar.server" in process.cmdline() else name
                 sums[part] += read(process)
@@ -155,5 +155,5 @@ def by_part(stack: Stack, read: Callable[[psutil.Process], float]) -> Counter[st
 
 
 def can_run_express() -> bool:
-    """Whether Node.js is here, and npm was when this was installed."""
+    """Whether Node.js is installed, and npm was at the time of the installation."""
     return bool(shutil.which("node")) and (EXPRESS_DIR / "node_modules").is_dir()

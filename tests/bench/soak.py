@@ -1,9 +1,9 @@
-"""``make soak``: does anything grow while TicketS works for long?
+"""``make soak``: does anything grow when TicketS runs for a long time?
 
-Half of what this machine can do, by hand and on a machine that does nothing else. Holds run out and
-their seats are held again, and a few of the buyers pay. Every quarter of a minute: memory and open
-files of each part, Redis's memory, the journal. Writes docs/bench/soak.json and a picture of the
-memory.
+Half of this machine's maximum load; run it by hand on an otherwise idle machine. Holds expire and
+their seats are held again, and a few buyers pay. Every quarter of a minute it samples the memory
+and open files of each part, Redis's memory and the journal. Writes docs/bench/soak.json and a
+picture of the memory.
 """
 
 import json
@@ -36,13 +36,13 @@ from web.adapters.redis.shard import connect
 SAMPLE_S = 15
 HOLD_MS = 10_000
 SEATS = 100_000
-"""Of the section where holds run out: more than are held in three times HOLD_MS."""
+"""Seats of the section where holds expire: more than are held in three times HOLD_MS."""
 HOLDERS, HOLDERS_PAUSE_MS = 64, 21
-"""Some 3,000 holds a second."""
+"""About 3,000 holds a second."""
 PAYERS, PAYERS_PAUSE_MS = 4, 400
-"""Some five purchases a second."""
+"""About five purchases a second."""
 POINTS = 10
-"""Of a line in the picture."""
+"""Points of a line in the picture."""
 KEPT = REPOSITORY / "docs/bench/soak.json"
 
 
@@ -109,7 +109,7 @@ HALL = two_halves("soak", SEATS, hold_ms=HOLD_MS, max_held_per_client=1000)
 
 
 def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> list[dict]:
-    """A sample each SAMPLE_S until the load ends."""
+    """Take a sample every SAMPLE_S seconds until the load ends."""
     samples, began_s = [], time.monotonic()
     while all(load.poll() is None for load in loads):
         samples.append({"s": round(time.monotonic() - began_s), **sample(stack, client)})
@@ -118,8 +118,8 @@ def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> l
 
 
 def sample(stack: Stack, client: redis.Redis) -> dict:
-    """Memory in MiB, of all processes of a part together; ``files`` are what they have open,
-    connections among them."""
+    """Memory in MiB, summed over the processes of each part; ``files`` counts their open files and
+    connections."""
     memory = by_part(stack, lambda process: process.memory_info().rss / 2**20)
     return {
         "memory_mib": {name: round(mib, 1) for name, mib in memory.items()},

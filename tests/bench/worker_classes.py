@@ -1,8 +1,8 @@
-"""``python -m tests.bench.worker_classes``: what a request costs with each WEB_WORKER_CLASS.
+"""``python -m tests.bench.worker_classes``: the cost of a request with each WEB_WORKER_CLASS.
 
-Processor time of the gunicorn worker, by the kernel's count, which depends little on what else the
-machine does. The classes take turns, and a ratio is that of one round, so that a slow minute is in
-both of its parts. No nginx and no limiter: they cost the same with either.
+It measures the processor time of the gunicorn worker, which depends little on what else the machine
+does. The classes take turns, and ratios are of one round, so that a slow minute affects both. There
+is no nginx and no limiter: they cost the same with either class.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ SECONDS = 3
 
 
 def healthz(url: str, _seats: RedisSeatStore) -> float:
-    """Of all requests the one with the least application in it. Returns how many there were."""
+    """The request with the least application code. Returns how many were made."""
     numbers = wrk("burst", url, "GET", "/healthz", "1000", seconds=SECONDS)
     if numbers["errors"]:
         raise Surprise(str(numbers))

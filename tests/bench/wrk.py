@@ -1,4 +1,4 @@
-"""Load by wrk, whose scripts of this folder print a line of JSON at their end."""
+"""Load by wrk, with the scripts of this folder, which print a line of JSON at their end."""
 
 import json
 import subprocess
@@ -8,10 +8,11 @@ from pathlib import Path
 from web.domain.events import Event
 
 SECONDS = 5
-"""Of each measurement; shorter ones are noisy, and longer ones sell more than the hall has."""
+"""The length of a measurement; shorter ones are noisy, longer ones need more seats than a hall
+has."""
 
 CHECK_SECONDS = 1
-"""Of the look at the statuses before a burst is measured."""
+"""The length of the check of the statuses before a burst is measured."""
 
 CONNECTIONS = 64
 THREADS = 2
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 
 class Surprise(Exception):
-    """A measurement got other answers than it is about."""
+    """A measurement got answers with unexpected statuses."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ def start_wrk(
 
 
 def burst(url: str, method: str, path: str, clients: int, expected: set[int]) -> Result:
-    """Everybody asks the same, as fast as they can. Raises Surprise when an answer has a status
-    that is not ``expected``; the measurement itself does not look, because that slows wrk down."""
+    """All clients send the same request as fast as they can. Raises Surprise when an answer has a
+    status that is not ``expected``. This is checked before the measurement, because it slows
+    wrk."""
     arguments = (method, path, str(clients))
     checked = wrk("burst", url, *arguments, "check", seconds=CHECK_SECONDS)
     if not checked["statuses"] or not set(map(int, checked["statuses"])) <= expected:
@@ -70,8 +72,8 @@ def burst(url: str, method: str, path: str, clients: int, expected: set[int]) ->
 def buyers(
     url: str, hall: Event, *arguments: str, counts: str = "answers", **options: int
 ) -> Result:
-    """``arguments`` are those of buyers.lua after the event, ``counts`` says which of its numbers
-    is the result, ``options`` are those of ``wrk``. Raises Surprise."""
+    """``arguments`` are those of buyers.lua after the event, ``counts`` names the number that is
+    the result, ``options`` are those of ``wrk``. Raises Surprise."""
     numbers = wrk("buyers", url, hall.id, *arguments, **options)
     if numbers["surprises"]:
         raise Surprise(f"{arguments}: {numbers}")

@@ -1,4 +1,5 @@
-"""An event file for processes under test: the worker opens from it what Redis has lost."""
+"""An event file for processes under test, from which the worker reopens an event that Redis
+lost."""
 
 from pathlib import Path
 
@@ -28,7 +29,7 @@ capacity = {capacity}
 
 
 def write_event_file(folder: Path, event_id: str, capacity: int, hold_seconds: float) -> Path:
-    """A hall of two sections, ``stalls`` and ``free``, of ``capacity`` seats each."""
+    """An event with two sections, ``stalls`` and ``free``, of ``capacity`` seats each."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{event_id}.toml"
     path.write_text(_EVENT.format(event_id=event_id, capacity=capacity, hold_seconds=hold_seconds))

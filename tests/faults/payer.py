@@ -26,19 +26,19 @@ STEPS = {
     "captured": ("gateway", "capture"),
     "confirmed": ("seats", "confirm_booking"),
 }
-"""The step that leads to each point: which part of the shop, and its method."""
+"""The call that leads to each point: a part of the shop, and its method."""
 
 LOST_ANSWERS = {
     "seats": Unavailable("seat store"),
     "bookings": InsertUnknown(),
     "gateway": OutcomeUnknown("the answer was lost"),
 }
-"""What a part's adapter raises when a call had its effect and its answer did not arrive."""
+"""The exception of each part's adapter when a call had its effect but its answer was lost."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a buyer sends to pay for a hold."""
+    """A buyer's request to pay for a hold."""
 
     path: str
     token: str
@@ -51,7 +51,7 @@ class Order:
 
 
 class AnswersLost:
-    """``target``, of whose ``method`` every call takes effect and no answer arrives."""
+    """``target``, except that calls of ``method`` take effect and their answers are lost."""
 
     def __init__(self, target: object, method: str, error: Exception):
         self._target, self._method, self._error = target, method, error
@@ -73,11 +73,11 @@ def kill() -> None:
 
 
 def crash() -> None:
-    raise RuntimeError("a bug, as the test was told")
+    raise RuntimeError("a bug that the test injected")
 
 
 def hang() -> None:
-    """Until somebody sends SIGCONT: what a machine does that is out of memory, or was moved."""
+    """Stop until SIGCONT, like a process on a machine that swaps or is migrated."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -87,7 +87,7 @@ ANSWER_LOST = "answer lost"
 
 
 def said(answer: TestResponse) -> str:
-    """``201 booked``, ``409 payment_in_progress``."""
+    """Status and code of an answer: ``201 booked``, ``409 payment_in_progress``."""
     body = answer.get_json()
     return f"{answer.status_code} {body.get('code') or body['status']}"
 
@@ -95,8 +95,8 @@ def said(answer: TestResponse) -> str:
 def pay(
     environment: Mapping[str, str], order: Order, point: str, fault: str, report: Connection
 ) -> None:
-    """Tells ``report`` "stopped" at the point, and in the end, if there is one, the answer and its
-    Location."""
+    """Pay, and stop at the point. Calls ``report`` with "stopped" there, and in the end, if it gets
+    that far, with the answer and its Location."""
     logging.disable()  # the report says it all
     app = application_with(**environment)
     services = app.extensions["services"]

@@ -1,11 +1,11 @@
-"""Stops a payment at every point of its life, in every way, and shows what becomes of it.
+"""Stop a payment at every point of its life, in every way, and show what becomes of it.
 
     python -m tests.faults.points
 
-prints the table of ``docs/failures.md``. Each row is a process of its own that pays once with
-real Redis, MongoDB and payment sandbox. When all of them are stopped, one round of the worker
-repairs; those that hang come to themselves; the worker looks again; the audit must find nothing;
-then the buyers repeat their payments with the same key, and look at their holds.
+prints the table of ``docs/failures.md``. Each row is a process that pays once, with real Redis,
+MongoDB and payment sandbox. When all of them are stopped, the worker repairs in one round;
+processes that hang resume; the worker runs again; the audit must find nothing; then the buyers
+retry their payments with the same key, and read their holds.
 """
 
 import logging
@@ -40,7 +40,7 @@ from web.services import Services
 from web.use_cases.checkout import CHECKPOINTS
 
 LEASE_S = 3.0
-"""Far more than a payment takes here, so that none is late by itself."""
+"""Far more than a payment takes here, so that no lease ends too early."""
 
 ANSWER_TIMEOUT_S = 20.0
 
@@ -63,7 +63,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Case:
-    """``section`` says whether there is anything to charge."""
+    """``section`` decides whether there is anything to charge."""
 
     section: str
     point: str
@@ -80,8 +80,8 @@ def all_cases() -> list[Case]:
 
 @dataclass(frozen=True)
 class Row:
-    """``heard`` is the first answer, ``repeated`` that to a repeat with the same key, ``looked``
-    that to a look at the hold; ``charges`` is what became of each payment at the gateway."""
+    """``heard`` is the first answer, ``repeated`` the one to a retry with the same key, ``looked``
+    the one to reading the hold; ``charges`` has the status of each payment at the gateway."""
 
     case: Case
     heard: str
@@ -116,7 +116,7 @@ class StoppedPayment:
         self._heard, self._location = NO_ANSWER, None
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Returns when the payment is stopped, or answered."""
+        """Start the payment; returns when it has stopped or was answered."""
         context = multiprocessing.get_context("forkserver")
         self._report, child_end = context.Pipe(duplex=False)
         self._process = context.Process(
@@ -136,7 +136,7 @@ class StoppedPayment:
             case _:
                 self._hear()
 
-    def come_to_itself(self) -> None:
+    def resume(self) -> None:
         if self.case.fault == "hang":
             os.kill(self._process.pid, signal.SIGCONT)
             self._hear()
@@ -151,7 +151,7 @@ class StoppedPayment:
         return Row(self.case, self._heard, repeated, looked, charges, booked)
 
     def learnt(self, buyer: FlaskClient) -> str | None:
-        """What the address of a 202 says; None when there was none."""
+        """The answer at the Location of a 202; None when there was none."""
         return said(self._look(buyer, self._location)) if self._location else None
 
     def stop(self) -> None:
@@ -186,7 +186,7 @@ def _await_stop(process: BaseProcess) -> None:
 
 @contextmanager
 def shop_environment(state_dir: Path) -> Iterator[dict[str, str]]:
-    """Servers with nothing in them, and the environment of processes that use them."""
+    """Empty servers; yields the environment of processes that use them."""
     with ExitStack() as servers:
         redis = servers.enter_context(Redis(state_dir / "redis", state_dir / "redis.log"))
         mongo = servers.enter_context(MongoDB(state_dir / "mongo", state_dir / "mongod.log"))
@@ -205,7 +205,7 @@ def shop_environment(state_dir: Path) -> Iterator[dict[str, str]]:
 
 
 def stop_everywhere(state_dir: Path) -> list[Row]:
-    """All cases, each stopped, repaired, audited and asked about."""
+    """Stop all cases, repair and audit them, and retry; the rows of the table."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([pay.__module__])
     with shop_environment(state_dir) as environment:
         cases = all_cases()
@@ -220,7 +220,7 @@ def stop_everywhere(state_dir: Path) -> list[Row]:
             time.sleep(LEASE_S)
             run(environment, "reconcile")
             for payment in payments:
-                payment.come_to_itself()
+                payment.resume()
         finally:
             for payment in payments:
                 payment.stop()

@@ -1,9 +1,9 @@
-"""A worker that makes a round for each line that it reads, and looks at the gateway in each:
+"""A worker that does a round, with a look at the gateway, for each line that it reads:
 
     faketime -f +1h python -m tests.faults.shifted_worker
 
-has a clock that is not that of the servers. After each round it prints the time of day that it
-believes in. Its settings are those of the environment."""
+runs it with a clock that differs from the servers'. After each round it prints the time by its
+clock. Its settings come from the environment."""
 
 import os
 import sys

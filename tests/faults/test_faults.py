@@ -1,5 +1,5 @@
-"""The fault matrix: a whole TicketS on real processes, buyers who buy all the time, and one thing
-after the other that breaks. ``docs/failures.md`` says what each means to a buyer."""
+"""The fault matrix: a complete TicketS on real processes, buyers who keep buying, and one fault
+after another. ``docs/failures.md`` describes what each means for buyers."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ LEASE_S = 3
 DAY_MS = 24 * 60 * 60 * 1000
 
 pytestmark = pytest.mark.timeout(300)
-"""More than all that a test here waits for in turn: what did not come says so first."""
+"""More than all waits of a test together, so that a wait that fails can name what did not come."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_redis_loses_everything_and_the_sale_goes_on_by_itself(site):
 
 
 def await_map(site) -> list[int]:
-    """What a look at the seat map answered, again and again, until it is there."""
+    """Poll the seat map until it is there; returns all answers."""
     answers = []
     while answers[-1:] != [200]:
         answers.append(site.client().call("GET", "seats").status_code)
@@ -101,8 +101,8 @@ def test_redis_out_of_memory_refuses_and_loses_nothing(site):
 
 # ---------------------------------------------------------------- MongoDB
 
-# Without free seats: with so short a lease MongoDB's time-outs outlast it, and only the gateway can
-# say then that a payment was under way.
+# Without free seats: MongoDB's time-outs are longer than the short lease here, and then only the
+# gateway shows that a payment was under way.
 
 
 def test_mongodb_killed_under_load_and_started_again(site):
@@ -180,7 +180,7 @@ def test_the_worker_is_killed_in_mid_repair(site):
             for pid in site.web_workers():
                 os.kill(pid, signal.SIGKILL)
         with slow_gateway(site, "list", 2):
-            # When a payment has lapsed, at the latest with the next look at all of them.
+            # When the lease of a payment has ended, at the latest with the next check of all.
             eventually(
                 lambda: site.sandbox.faults()[0]["happened"], "a look at the gateway's list", 60
             )
@@ -237,7 +237,7 @@ def has_unique_index(site) -> bool:
 
 @pytest.fixture
 def clocked_shop(private_redis_url, bookings, sandbox) -> Shop:
-    """A shop whose Redis has the clock of a test."""
+    """A shop whose Redis has a clock that the test sets."""
     client = connect(private_redis_url)
     store = seats_on(client, scripts=scripts_on_test_clock())
     hall = small_hall()
@@ -314,8 +314,9 @@ def shop(event, seats, bookings, sandbox) -> Shop:
 
 
 def test_nobody_is_told_that_nothing_was_charged_while_the_payment_goes_on(shop):
-    """Redis is lost; the event is rebuilt from a list of payments that is a moment too old; the
-    buyer, whose connection broke, repeats the payment, and only then its first try goes on."""
+    """Redis is lost, and the event is rebuilt from a list of payments that is slightly out of date.
+    The buyer, whose connection broke, retries the payment, and only then the first attempt goes
+    on."""
     heard = []
     insert, authorize = shop.bookings.insert, shop.gateway.authorize
 
@@ -339,7 +340,8 @@ def test_nobody_is_told_that_nothing_was_charged_while_the_payment_goes_on(shop)
 
 
 def test_a_process_that_comes_to_itself_after_a_loss_of_redis_takes_no_money_from_a_booking(shop):
-    """It was stopped; the worker booked and was killed before the capture; then Redis was lost."""
+    """The process was paused; the worker booked and was killed before the capture; then Redis was
+    lost."""
     authorize = shop.gateway.authorize
 
     def stopped_meanwhile(*arguments):

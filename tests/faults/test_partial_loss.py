@@ -1,6 +1,6 @@
-"""Redis loses one key of an event, or a part of it, and keeps the others: an operator's hand, a
-restore that was broken off. Until the worker has built the event again nobody is told anything that
-may be wrong, and then all is as after the loss of the whole event."""
+"""Redis loses one key of an event, or a part of it, and keeps the others: an operator deleted it,
+or a restore was interrupted. Until the worker has rebuilt the event no buyer gets an answer that
+may be wrong, and then everything is as after the loss of the whole event."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from web.use_cases import checkout
 from web.use_cases.opening import Opening
 
 SOLD, HELD, FREE = "stalls-A-1", "stalls-A-2", "stalls-A-3"
-"""And stalls-B-1 is being paid for."""
+"""Besides, stalls-B-1 is being paid for."""
 
 KEYS = ("event", "seats", "holds", "due", "clients", "payments", "journal")
 
@@ -38,7 +38,7 @@ def lose_field(field: str) -> Callable:
 
 
 def lose_one(redis, key: str) -> None:
-    """A member, or the end of a string."""
+    """Remove one member of the key, or the end of a string."""
     match redis.type(key):
         case "string":
             redis.set(key, redis.get(key)[:-3])
@@ -62,7 +62,7 @@ NAMES = [f"{key}-{lose.__name__}" for key, lose in LOSSES]
 
 @pytest.fixture
 def shop(event, seats, catalogue, bookings, sandbox, raw_redis):
-    """A seat in each state; whoever was paying is gone, and the money is reserved."""
+    """A seat in each state; the process that was paying has been killed after the authorisation."""
     raw_redis.delete(CATALOGUE_KEY)
     catalogue.add([event.id])
     shop = Shop(event, seats, bookings, StripeGateway("sk_test_partial_loss", sandbox.url))
@@ -78,7 +78,7 @@ def shop(event, seats, catalogue, bookings, sandbox, raw_redis):
 
 
 def calls(shop) -> dict[str, Callable[[], object]]:
-    """All that buyers ask, of a seat in each state."""
+    """Every request that buyers make, for a seat in each state."""
     event_id, office, ref = shop.event.id, shop.box_office, shop.ref
     _, paying = shop.paying
     return {
@@ -99,7 +99,7 @@ REFUSED = {
     "repeat": PaymentInProgress,
     "release": (AlreadyBooked, PaymentInProgress),  # it comes after "pay"
 }
-"""By a shop that has lost nothing."""
+"""The answers of a shop that has lost nothing."""
 
 
 @pytest.mark.parametrize(("key", "lose"), LOSSES, ids=NAMES)
@@ -149,7 +149,7 @@ def test_so_does_a_worker_that_never_saw_it_whole(shop, key, lose):
 
 @pytest.mark.parametrize("knew_it", [True, False])
 def test_an_event_that_is_older_than_its_journal_is_opened_again(shop, raw_redis, knew_it):
-    """Its next changes cannot be written down under their revisions."""
+    """The next changes cannot be recorded under their revisions."""
     event_key = f"event:{{{shop.event.id}}}"
     before = raw_redis.dump(event_key)
     reconciler = reconciler_of(shop)
@@ -167,7 +167,7 @@ def test_an_event_that_is_older_than_its_journal_is_opened_again(shop, raw_redis
 
 
 def test_all_that_says_who_holds_is_lost_at_once(shop):
-    """The map alone says that something was there."""
+    """Only the map shows that there were holds."""
     for key in ("holds", "due", "payments", "clients"):
         delete(shop.redis, f"{key}:{{{shop.event.id}}}")
     reconciler = reconciler_of(shop)

@@ -1,4 +1,4 @@
-"""Every point of a payment's life, every way to be stopped there: ``tests/faults/points.py``."""
+"""Every point of a payment's life, with every way to stop it there: ``tests/faults/points.py``."""
 
 import re
 
@@ -8,7 +8,7 @@ from ops.servers import REPOSITORY
 from tests.faults.points import PAID, Row, all_cases, stop_everywhere, table_of
 from web.use_cases.checkout import CHECKPOINTS
 
-# All the points are stopped in a row, and each of them may take its time-outs.
+# One test runs all the points in turn, and each of them may take its time-outs.
 pytestmark = pytest.mark.timeout(300)
 
 PAGE = (REPOSITORY / "docs/failures.md").read_text()

@@ -1,4 +1,4 @@
-"""A worker whose clock is wrong by an hour does what one does whose clock is right."""
+"""A worker whose clock is wrong by an hour does the same as one whose clock is right."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from web.signing.shop_tags import shop_tag
 
 LEASE_S = 2.0
 SETTLED_S = 2 * LEASE_S + 2
-"""The gateway's clock has seconds."""
+"""The resolution of the gateway's clock."""
 
 AN_HOUR = timedelta(hours=1)
 
@@ -39,7 +39,7 @@ Round = Callable[[], datetime]
 
 @pytest.fixture(params=["-1h", "+1h"])
 def work(request, shop, private_redis_url, mongo_server, sandbox) -> Iterator[Round]:
-    """A round of a worker whose clock is wrong. Returns what time it is there."""
+    """Run a round of a worker with a wrong clock. Returns the time by that clock."""
     worker = subprocess.Popen(
         ["faketime", "-f", request.param, sys.executable, "-m", "tests.faults.shifted_worker"],
         env=inherited()
