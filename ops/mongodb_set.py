@@ -22,8 +22,8 @@ ELECTION_TIMEOUT_MS = 3_000
 recommends this; MongoDB's default is 10 s."""
 
 HEARTBEAT_MS = 2_000
-"""MongoDB's default. With a short election time-out, half of that: a single late heartbeat must not
-look like a dead primary."""
+"""MongoDB's default. With a short election time-out, two thirds of that: otherwise every heartbeat
+would come too late."""
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
@@ -156,7 +156,7 @@ class MongoReplicaSet(ServerGroup[Member]):
                 client.admin.command("replSetReconfig", wanted, force=True)
 
     def _config(self) -> dict[str, Any]:
-        heartbeat_ms = min(HEARTBEAT_MS, self._election_timeout_ms // 2)
+        heartbeat_ms = min(HEARTBEAT_MS, self._election_timeout_ms * 2 // 3)
         return {
             "_id": MongoDB.replica_set,
             "members": [
