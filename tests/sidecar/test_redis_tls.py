@@ -37,9 +37,9 @@ def stranger(tmp_path) -> Path:
 
 
 def ask_redis(url: str, ca: str | Path) -> None:
-    """As each process does at its start. Raises Unavailable."""
+    """Raises Unavailable."""
     app = application_with(REDIS_URL=url, REDIS_TLS_CA=str(ca))
-    app.extensions["services"].seats.require_kept_keys()
+    app.extensions["services"].seats.now("an event")
 
 
 @pytest.fixture
