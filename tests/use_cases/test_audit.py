@@ -9,6 +9,7 @@ import pytest
 from tests.support.factories import a_booking, put_on_sale, unique
 from tests.support.redis_stores import audited, commands_of, seats_on
 from tests.support.shop import Shop, problems, stores_of
+from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
 from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
@@ -220,9 +221,25 @@ def test_a_part_that_cannot_be_read_is_told_as_such_and_not_a_crash(shop):
     checks = audit(*stores_of(shop), DownGateway())
     told = [check.not_looked_at for check in checks]
     assert told.count("the gateway is down") >= 1
-    assert told.count(f"{shop.event.id}: the seat store (Redis) cannot be reached") >= 4
+    lost = f"{shop.event.id}: Redis does not have it, or has lost a part of it"
+    assert told.count(lost) >= 4
     assert not any(check.problems for check in checks)
     assert len([finding for check in checks for finding in check.findings]) >= 5
+
+
+def test_an_event_that_cannot_be_read_is_named_and_the_others_are_checked(shop):
+    shop.redis.setrange(key(shop, "seats"), 0, "s")
+    catalogue, *others = stores_of(shop)
+    catalogue.event_ids = lambda: ["announced", shop.event.id]
+    shop.catalogue.add(["announced"])
+    checks = audit(catalogue, *others, shop.gateway)
+    shop.redis.srem(CATALOGUE_KEY, "announced")
+    unseen = [check.not_looked_at for check in checks if check.not_looked_at]
+    assert unseen == ["announced: Redis does not have it, or has lost a part of it"] * 5
+    assert {
+        "every seat is in the state that its hold or booking says",
+        "the journal leads to the seat map",
+    } <= {check.rule for check in checks if check.problems}
 
 
 def test_without_receipts_mongodb_is_asked_all_the_same(shop):

@@ -11,7 +11,7 @@ from itertools import islice
 from web.domain.currencies import currency_of
 from web.domain.events import SeatState
 from web.domain.journal import JournalBroken
-from web.domain.refusals import Refusal
+from web.domain.refusals import Refusal, Unavailable
 from web.domain.sales import Booking, HoldStatus
 from web.ports.audited_seats import AuditedSeats, EventState
 from web.ports.booking_store import BookingStore, IndexMissing
@@ -177,18 +177,29 @@ class _Auditor:
     def _states(self, check: Check) -> list[EventState]:
         """Of the events that can be read. The others are what the check has not looked at."""
         if self._known.away:
-            servers = {
-                event_id: server.address
-                for server in self._catalogue.servers()
-                if server.failure
-                for event_id in server.event_ids
-            }
             check.not_looked_at = "; ".join(
-                f"{event_id}: {refusal}"
-                + (f" at {servers[event_id]}" if servers.get(event_id) else "")
+                f"{event_id}: {self._reason(event_id, refusal)}"
                 for event_id, refusal in self._known.away.items()
             )
         return self._known.states
+
+    def _reason(self, event_id: str, refusal: Refusal) -> str:
+        if event_id in self._servers_away:
+            address = self._servers_away[event_id]
+            return f"{refusal} at {address}" if address else str(refusal)
+        if isinstance(refusal, Unavailable):
+            return "Redis does not have it, or has lost a part of it"
+        return str(refusal)
+
+    @cached_property
+    def _servers_away(self) -> dict[str, str]:
+        """By event, the address of the server that has it and cannot be reached."""
+        return {
+            event_id: server.address
+            for server in self._catalogue.servers()
+            if server.failure
+            for event_id in server.event_ids
+        }
 
     def _receipts_are_booked(self, check: Check) -> None:
         self._bookings.ping()  # Without receipts nobody would ask it.
