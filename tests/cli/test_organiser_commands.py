@@ -380,6 +380,8 @@ def test_a_redis_that_cannot_write_says_why(environment, write, own_redis):
     assert "command not allowed when used memory > 'maxmemory'" in line
 
 
+# Without the unique index, which it creates, the audit has a problem to report.
+@pytest.mark.usefixtures("bookings")
 def test_an_audit_says_what_is_away_in_words(environment):
     away = {"REDIS_URL": nobody("redis"), "STRIPE_API_BASE": nobody("http")}
     audited = flask(environment | away, "audit")
