@@ -74,6 +74,10 @@ async (address) => {
 """
 """Shows the address as each part of a page that there is."""
 
+REMOVE_PARTS = """
+() => document.querySelectorAll("html > :not(head, body)").forEach((part) => part.remove())
+"""
+
 FETCHES_AHEAD = """
 (address) => {
     const rules = document.createElement("script");
