@@ -1,5 +1,5 @@
-"""``make burst``: a whole sale under load, and the verdict. Ends with 1 when something happened
-that must not, with 2 when there was no burst to judge."""
+"""``make burst``: a complete sale under load, and the verdict. The exit code is 1 when a promise
+was broken, and 2 when the burst could not be run."""
 
 import logging
 import os
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    logging.disable()  # that a part is away which was killed is no news
+    logging.disable()  # errors about parts that chaos has killed are expected
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -1,5 +1,5 @@
-"""How a simulated buyer asks: everything is written into the diary, and locust hears which answers
-were to be expected. A refusal is an answer, not an error."""
+"""The requests of a simulated buyer: each is recorded in the diary, and locust counts the
+unexpected answers as failures. A refusal is an answer, not an error."""
 
 import itertools
 import time
@@ -18,7 +18,7 @@ from tests.burst.surprises import is_expected
 from tests.support.http_client import bearer
 
 TIMEOUT_S = 40.0
-"""nginx waits longer, and no payment is answered as late as this."""
+"""Shorter than nginx's time-out, and longer than any payment takes."""
 
 RETRY_S = 0.5
 
@@ -50,8 +50,8 @@ _decode_code = msgspec.json.Decoder(_Code).decode
 
 
 class Buyer(FastHttpUser):
-    """Somebody with an address of its own. ``drop`` and ``diary`` are this process's; ``number`` is
-    the buyer's among those of its kind, in all processes."""
+    """A client with an address of its own. ``drop`` and ``diary`` are this process's; ``number`` is
+    unique among the buyers of its kind in all processes."""
 
     abstract = True
     network_timeout = connection_timeout = TIMEOUT_S
@@ -70,7 +70,7 @@ class Buyer(FastHttpUser):
         runner = environment.runner
         processes = self.drop.plan.processes
         self.number = next(self._numbers) * processes + runner.worker_index
-        # A page's redirects are followed by the buyer, who wants to know them.
+        # Buyers follow the redirects of pages themselves, to record them.
         self.client.client.redirect_response_codes = frozenset()
 
     # ------------------------------------------------------------ the time
@@ -79,7 +79,7 @@ class Buyer(FastHttpUser):
         return time.time() >= self.drop.closes_at_s
 
     def sleep(self, seconds: float) -> None:
-        """Not beyond the end of the sale."""
+        """Sleep, but not beyond the end of the sale."""
         gevent.sleep(max(0.0, min(seconds, self.drop.closes_at_s - time.time())))
 
     def sleep_until(self, moment_s: float) -> None:
@@ -98,8 +98,8 @@ class Buyer(FastHttpUser):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Reply:
-        """``call`` is the name of the request in reports; ``path`` begins at the event when it does
-        not begin with a slash."""
+        """``call`` is the name of the request in reports; ``path`` is relative to the event when it
+        does not begin with a slash."""
         if not path.startswith("/"):
             path = f"/api/events/{self.drop.event_id}/{path}".rstrip("/")
         began_s, began = time.time(), time.perf_counter()
@@ -157,8 +157,8 @@ class Buyer(FastHttpUser):
         return self.hold("hold seat", f"seats/{seat}/hold")
 
     def pay(self, hold: dict, key: str, card: str = GOOD_CARD) -> Reply | None:
-        """The final answer to this key: asked again with the same key until there is one, as the
-        contract has it. None when nobody could say within PATIENCE_S."""
+        """The final answer to a payment: it is retried with the same key until there is one, as the
+        API demands. None when there was none within PATIENCE_S."""
         path = f"holds/{hold['hold_id']}/pay"
         headers = bearer(hold) | {"Idempotency-Key": key}
         body = {
@@ -181,8 +181,8 @@ class Buyer(FastHttpUser):
         return None
 
     def note_end(self, hold: dict, *replies: Reply | None) -> bool:
-        """Write down how paying for a hold ended; ``replies`` are the final answers to one key.
-        Returns whether the seats are booked."""
+        """Record how paying for a hold ended; ``replies`` are the final answers to one key. Returns
+        whether the seats are booked."""
         hold_id = hold["hold_id"]
         receipts = [reply for reply in replies if reply and reply.status in (200, 201)]
         if None in replies and not receipts:

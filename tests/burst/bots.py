@@ -1,4 +1,4 @@
-"""Scalpers: they ask for seat after seat, hold as many as one client may, and pay for some."""
+"""Scalpers: they try seat after seat, hold as many as a client may, and pay for some."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from tests.burst import characters
 from tests.burst.asking import Buyer, Reply
 
 EARLY_S = 2.0
-"""They begin before the opening."""
+"""How long before the opening they begin."""
 
 SWEEPER_GREENLETS = 4
-"""Requests of one sweeper under way at once."""
+"""Concurrent requests of one sweeper."""
 
 
 class Bot(Buyer):
@@ -24,7 +24,7 @@ class Bot(Buyer):
         return characters.address_now(self.character)
 
     def sweep(self, seats: list[str], pace_s: float) -> None:
-        """Round and round until the end of the sale."""
+        """Try all seats in turn until the end of the sale."""
         while not self.is_over():
             for seat in seats:
                 reply, hold = self.hold_seat(seat)
@@ -41,7 +41,7 @@ class Bot(Buyer):
         self.note_end(hold, self.pay(hold, "scalped"))
 
     def when_it_opens(self) -> list[str]:
-        """A moment before the opening; the seats in the order in which this bot wants them."""
+        """Wait until just before the opening; returns the seats in the order of this bot."""
         self.look_at_event()
         self.sleep_until(self.drop.opens_at_s - EARLY_S)
         while self.hall is None and not self.is_over():
@@ -50,7 +50,7 @@ class Bot(Buyer):
 
 
 class BotnetBot(Bot):
-    """Keeps the limit, and waits when it holds all that it may."""
+    """Keeps the rate limit, and waits when it holds as many seats as it may."""
 
     who = "botnet"
 
@@ -72,7 +72,7 @@ class BotnetBot(Bot):
 
 
 class Sweeper(Bot):
-    """Asks ten times as often as it may, whatever it hears."""
+    """Sends ten times as many requests as it may, whatever the answers."""
 
     who = "sweeper"
 
@@ -94,7 +94,7 @@ class Sweeper(Bot):
         raise StopUser
 
     def pause_s(self, reply: Reply, pace_s: float) -> float:
-        # Its own flood would drown its payments.
+        # Its own flood would use up the limit for its payments.
         return 1.0 if self._paying else pace_s
 
     def buy(self, hold: dict) -> None:

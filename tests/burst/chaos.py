@@ -15,48 +15,48 @@ from ops.stack import Stack
 from tests.burst.stage import Stage
 
 FIRST_S = 1.0
-"""After the opening; before that everybody only waits."""
+"""The first kill comes after the opening; before it everybody only waits."""
 
 UNTIL = 0.5
-"""The part of the sale in which things are killed: that in which most is paid. In the rest it shows
-that it goes on."""
+"""The share of the sale in which parts are killed, when most payments are made. The rest shows that
+the sale goes on."""
 
 DOWN_S = 0.5
-"""Between the death of a server and its next start."""
+"""Between the kill of a server and its restart."""
 
 
 @dataclass(frozen=True)
 class Blow:
-    """Something that was killed, at ``at_s`` in Unix time."""
+    """A part that was killed, at ``at_s`` in Unix time."""
 
     at_s: float
     what: str
 
 
 def kill_web_worker(stage: Stage) -> None:
-    """One of gunicorn's; its master starts another."""
+    """Kill one of gunicorn's workers; its master starts another."""
     (master,) = _children_of_web(stage.stack, "gunicorn")
     os.kill(master.children()[0].pid, signal.SIGKILL)
 
 
 def kill_limiter(stage: Stage) -> None:
-    """Its supervisor starts another."""
+    """Kill the limiter; its supervisor starts another."""
     (limiter,) = _children_of_web(stage.stack, "sidecar.server")
     os.kill(limiter.pid, signal.SIGKILL)
 
 
 def kill_redis(stage: Stage) -> None:
-    """It starts again from its append-only file."""
+    """Kill Redis, which restarts from its append-only file."""
     _kill_and_start(stage, "redis")
 
 
 def lose_redis(stage: Stage) -> None:
-    """It starts again with nothing, and the worker rebuilds the event."""
+    """Kill Redis, which restarts empty, and the worker rebuilds the event."""
     _kill_and_start(stage, "redis", meanwhile=lambda: shutil.rmtree(stage.state_dir / "redis"))
 
 
 def kill_gateway(stage: Stage) -> None:
-    """The sandbox; its ledger is a file."""
+    """Kill the payment sandbox, whose ledger is a file."""
     _kill_and_start(stage, "sandbox")
 
 
@@ -65,7 +65,7 @@ def kill_mongodb(stage: Stage) -> None:
 
 
 def kill_nginx(stage: Stage) -> None:
-    """The connections of all buyers break."""
+    """Kill nginx, which breaks the connections of all buyers."""
     _kill_and_start(stage, "nginx")
 
 
@@ -86,7 +86,7 @@ BLOWS: dict[str, Callable[[Stage], None]] = {
 
 
 def moments_of(seed: int, seconds: int) -> list[tuple[float, str]]:
-    """What is killed so many seconds after the opening, each part once."""
+    """Each part once, with the seconds after the opening at which it is killed."""
     chance = random.Random(f"chaos {seed}")
     names = chance.sample(list(BLOWS), len(BLOWS))
     slot_s = (seconds * UNTIL - FIRST_S) / len(names)
@@ -97,8 +97,8 @@ def moments_of(seed: int, seconds: int) -> list[tuple[float, str]]:
 
 
 def strike(stage: Stage, opens_at_s: float, seed: int, seconds: int) -> list[Blow]:
-    """Kill and restart; returns when the last part runs again. Call it from the thread that started
-    the stack: servers end with the thread that starts them."""
+    """Kill and restart all parts; returns when the last one runs again. Call it from the thread
+    that started the stack: servers end with the thread that started them."""
     blows = []
     for after_s, name in moments_of(seed, seconds):
         time.sleep(max(0.0, opens_at_s + after_s - time.time()))

@@ -1,5 +1,5 @@
-"""Who the buyers are and what they will do, drawn from the seed: the same seed, the same people.
-What they meet depends on who is faster, and that is nobody's to choose."""
+"""The buyers and their behaviour, drawn from the seed: the same seed gives the same buyers. Which
+answers they get depends on who is faster, which no seed decides."""
 
 import random
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ Way = Literal["map", "best", "hot seat", "pages"]
 Intent = Literal["pay", "click twice", "bad card first", "release", "abandon"]
 
 WAYS: dict[Way, int] = {"map": 45, "best": 35, "hot seat": 17, "pages": 3}
-"""In a hundred: chooses seats on the map, asks for the best ones, wants the one seat that everybody
-wants, or has no JavaScript."""
+"""Weights of the kinds of people: those who choose on the map, ask for the best seats, want the one
+seat that everybody wants, or have no JavaScript."""
 
 INTENTS: dict[Intent, int] = {
     "pay": 66,
@@ -24,20 +24,20 @@ INTENTS: dict[Intent, int] = {
 QUANTITIES = {1: 25, 2: 50, 3: 10, 4: 15}
 
 IMPATIENT = 0.1
-"""Of the crowd: they ask before the opening, too."""
+"""The share of people who also try before the opening."""
 
 BAD_CARDS = ("pm_card_visa_chargeDeclined", "pm_card_visa_chargeDeclinedInsufficientFunds")
 
 HOT_SEATS = 12
-"""The first ones of the layout."""
+"""The first seats of the layout."""
 
 Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
 class Human:
-    """``reaction_s`` is how long after the opening the first try comes, ``dither_s`` how long a
-    hold waits for its payment. ``chance`` is for choices that depend on what is met."""
+    """``reaction_s`` is the time from the opening to the first try, ``dither_s`` the time from a
+    hold to its payment. ``chance`` is for choices that depend on earlier answers."""
 
     address: str
     way: Way
@@ -50,14 +50,14 @@ class Human:
     chance: random.Random
 
     def think_s(self) -> float:
-        """Between a refusal and the next try."""
+        """The pause between a refusal and the next try."""
         return self.chance.uniform(2.0, 6.0)
 
 
 @dataclass(frozen=True)
 class Bot:
-    """``pays`` is the share of its holds that it pays for. The others it sits on until they run
-    out: it hopes to sell them first."""
+    """``pays`` is the share of its holds that it pays for. It keeps the others until they expire,
+    hoping to sell them first."""
 
     address: str
     pace_s: float
@@ -74,7 +74,7 @@ def human(seed: int, number: int) -> Human:
         quantity=_drawn(chance, QUANTITIES),
         intent=_drawn(chance, INTENTS),
         impatient=chance.random() < IMPATIENT,
-        # Most fire with the clock, some look up a little later.
+        # Most try exactly at the opening, some a little later.
         reaction_s=min(chance.expovariate(4.0), 2.0),
         dither_s=chance.uniform(0.5, 8.0),
         bad_card=chance.choice(BAD_CARDS),
@@ -95,8 +95,8 @@ def botnet_bot(seed: int, number: int) -> Bot:
 
 
 def sweeper(seed: int, number: int) -> Bot:
-    """One of few clients far beyond the limit. Every other one is an IPv6 network, whose addresses
-    the limiter takes for one client: see ``address_now``."""
+    """One of few clients far beyond the limit. Every second one is an IPv6 network, whose addresses
+    are one client to the limiter: see ``address_now``."""
     chance = random.Random(f"sweeper {seed} {number}")
     address = _address("100.64", number)
     if number % 2:
@@ -105,14 +105,14 @@ def sweeper(seed: int, number: int) -> Bot:
 
 
 def address_now(bot: Bot) -> str:
-    """Who has a whole network takes another address of it for each request."""
+    """The address for the next request: a bot with a whole network takes a new one each time."""
     if bot.address.endswith("::"):
         return f"{bot.address}{bot.chance.randrange(1, 0xFFFF):x}"
     return bot.address
 
 
 def _address(network: str, number: int) -> str:
-    """Of a /16 of nobody's (RFC 2544, RFC 6598)."""
+    """An address in a /16 that is reserved for tests (RFC 2544) or carriers (RFC 6598)."""
     return f"{network}.{number // 250}.{number % 250 + 1}"
 
 
@@ -125,8 +125,8 @@ def _drawn(chance: random.Random, shares: dict[Key, int]) -> Key:
 
 @dataclass(frozen=True)
 class Hall:
-    """``rows`` are those of all sections, as ranges of positions in layout order; ``sections`` are
-    ids."""
+    """``rows`` has the rows of all sections, as ranges of positions in layout order; ``sections``
+    has ids."""
 
     seats: tuple[str, ...]
     rows: tuple[range, ...]
@@ -134,7 +134,7 @@ class Hall:
 
     @classmethod
     def of(cls, event: dict) -> "Hall":
-        """``event`` is what ``GET /api/events/{event_id}`` answers."""
+        """``event`` is the body of ``GET /api/events/{event_id}``."""
         seats: list[str] = []
         rows = []
         for section in event["sections"]:
@@ -144,8 +144,8 @@ class Hall:
         return cls(tuple(seats), tuple(rows), tuple(s["id"] for s in event["sections"]))
 
     def choose(self, states: str, quantity: int, chance: random.Random) -> Sequence[str]:
-        """Free seats side by side; fewer when there are not so many; none when no seat is free."""
-        # The smaller of two numbers: the first rows are wanted most.
+        """Adjacent free seats; fewer when there are not enough; none when no seat is free."""
+        # The smaller of two random numbers: the first rows are the most popular.
         wish = min(chance.randrange(len(self.rows)), chance.randrange(len(self.rows)))
         for wanted in range(quantity, 0, -1):
             for row in self.rows[wish:] + self.rows[:wish]:
@@ -161,6 +161,6 @@ class Hall:
         return chance.choice(self.seats[:HOT_SEATS])
 
     def tour(self, first_seat: float) -> Sequence[str]:
-        """All seats, from somewhere on: how a bot sweeps."""
+        """All seats, starting anywhere: the order in which a bot tries them."""
         start = int(first_seat * len(self.seats))
         return self.seats[start:] + self.seats[:start]

@@ -1,5 +1,5 @@
-"""What the simulated buyers write down: a line for each answer, hold and end of a payment. Each
-process of the load generator has a file; afterwards all of them are read."""
+"""The records of the simulated buyers: a line for each answer, hold and end of a payment. Each
+process of the load generator writes a file; afterwards all of them are read."""
 
 import os
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ NOTHING = "no answer"
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
-    """``said`` is the status and the problem's code. ``counted`` tells whether the application
-    counted the request against its client's limit: what nginx answers by itself is not.
-    ``may_retry`` tells whether there was a Retry-After."""
+    """``said`` is the status and the problem's code. ``counted`` is whether the request counted
+    against the client's limit, which nginx's own answers do not. ``may_retry`` is whether there was
+    a Retry-After."""
 
     at_s: float
     ms: float
@@ -37,16 +37,15 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag="held"):
 
 
 class Paid(msgspec.Struct, frozen=True, array_like=True, tag="paid"):
-    """A buyer saw that seats are booked. ``receipt`` is what a 201 said; None when it was a
-    page."""
+    """A buyer saw that seats are booked. ``receipt`` is the body of a 201; None for a page."""
 
     hold_id: str
     receipt: dict | None
 
 
 class NotPaid(msgspec.Struct, frozen=True, array_like=True, tag="not paid"):
-    """The last that a buyer heard of paying for a hold: ``nothing charged``, or ``unknown`` when
-    nobody could say in time."""
+    """The last answer about paying for a hold: ``nothing charged``, or ``unknown`` when there was
+    no final answer in time."""
 
     hold_id: str
     heard: Literal["nothing charged", "unknown"]
@@ -59,8 +58,8 @@ class OtherBytes(msgspec.Struct, frozen=True, array_like=True, tag="other bytes"
 
 
 class Strain(msgspec.Struct, frozen=True, array_like=True, tag="strain"):
-    """How hard a process of the load generator worked in one second. ``busy`` is its share of a
-    core; ``late_ms`` how much too late it woke up at worst, which is in all times that it took."""
+    """The load of a process of the load generator in one second. ``busy`` is its share of a core,
+    ``late_ms`` the worst delay of a wake-up, which is part of all times that it measured."""
 
     busy: float
     late_ms: float
@@ -70,7 +69,7 @@ Line = Answer | Held | Paid | NotPaid | OtherBytes | Strain
 
 
 class Diary:
-    """Of this process. Lines reach the file when the buffer is full or ``flush`` is called."""
+    """The file of this process. Lines are written when the buffer is full or on ``flush``."""
 
     def __init__(self, folder: Path):
         self._file: BinaryIO = (folder / f"{os.getpid()}.jsonl").open("ab")

@@ -1,4 +1,4 @@
-"""Where each request ended: the part that gave the answer, from the edge to the archive."""
+"""Where each request ended: the part that answered it, from nginx to MongoDB."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ PARTS = (
     EDGE_AWAY,
     NOBODY,
 )
-"""In the order in which a request meets them; those at the end only when something is broken."""
+"""In the order in which requests pass them; the last ones only when something is broken."""
 
 PAGES = frozenset({"event", "page"})
 

@@ -1,4 +1,4 @@
-"""People: they wait for the opening, choose, are too late, try elsewhere, dither, pay or leave."""
+"""People: they wait for the opening, choose, are too late, try again, hesitate, pay or leave."""
 
 import time
 from typing import Any
@@ -21,7 +21,7 @@ HTML = {"Accept": "text/html"}
 
 
 class Human(Buyer):
-    """One life is one task. Who got seats or has given up does not come back."""
+    """Each person is one task, which ends when they got seats or have given up."""
 
     who = "human"
 
@@ -53,13 +53,13 @@ class Human(Buyer):
             self.sleep(me.think_s())
             states = self.look_at_seats()
             if states and not set(states) & set("0hp"):
-                break  # All sold: nothing can come back.
+                break  # All seats are sold: none can become free.
         raise StopUser
 
     # ------------------------------------------------------------ choosing
 
     def try_to_hold(self, states: str | None) -> dict | None:
-        """``states`` is the map that this human looks at; None when there was no time to look."""
+        """``states`` is the map that this person sees; None when there was no time to look."""
         me = self.character
         if Buyer.hall is None:
             return None
@@ -79,7 +79,7 @@ class Human(Buyer):
     # ------------------------------------------------------------ paying, or not
 
     def decide(self, hold: dict) -> bool:
-        """What becomes of the hold. Returns whether this human has done with the sale."""
+        """Decide whether to pay for the hold. Returns whether this person is done with the sale."""
         me = self.character
         gevent.sleep(me.dither_s)
         match me.intent:
@@ -98,7 +98,7 @@ class Human(Buyer):
         return self.pay_to_the_end(hold, "a good card")
 
     def pay_to_the_end(self, hold: dict, key: str) -> bool:
-        """Pays again with another key when the worker has undone a payment that broke off."""
+        """Pay, again with another key when the worker has undone an interrupted payment."""
         reply = self.pay(hold, key)
         if reply and reply.status == 402:
             reply = self.pay(hold, f"{key}, again")
@@ -117,8 +117,8 @@ class Human(Buyer):
     # ------------------------------------------------------------ without JavaScript
 
     def buy_by_pages(self) -> bool:
-        """By HTML forms: hidden fields, a cookie, and answers that lead elsewhere. Returns whether
-        the seats are booked."""
+        """Buy by HTML forms: with hidden fields, a cookie and redirects. Returns whether the seats
+        are booked."""
         me = self.character
         address = f"/events/{self.drop.event_id}"
         page = self.ask("page", "GET", address, HTML)

@@ -1,4 +1,4 @@
-"""What locust runs (``locust --headless --processes N -f …``): the crowd of one drop."""
+"""The locustfile (``locust --headless --processes N -f …``): the crowd of one sale."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from tests.burst.plan import BUYER_BROKE, LAST_WORD_S, read_drop
 __all__ = ["BotnetBot", "Human", "Sweeper"]
 
 LOOK_S = 0.05
-"""Between two looks at how late this process wakes up."""
+"""Between two measurements of how late this process wakes up."""
 
 drop = Buyer.drop = read_drop(os.environ)
 Human.fixed_count = drop.plan.crowd
@@ -32,7 +32,7 @@ def begin(environment: Any, runner: Any, **_: Any) -> None:
         gevent.spawn(quit_when_all_have_left, runner)
         environment.events.quitting.add_listener(say_how_it_ended)
     else:
-        # Here and not above: only now each process is one of its own.
+        # Here and not at import: only now the processes have forked.
         diary = Buyer.diary = Diary(Path(drop.diary_dir))
         gevent.spawn(note_strain, diary)
         environment.events.quitting.add_listener(lambda **_: diary.flush())
@@ -47,12 +47,13 @@ def quit_when_all_have_left(runner: MasterRunner) -> None:
 
 
 def say_how_it_ended(environment: Any, **_: Any) -> None:
-    """Unexpected answers are the verdict's to judge. But a buyer that broke is no buyer."""
+    """Set the exit code. The verdict judges unexpected answers; only errors of buyers count
+    here."""
     environment.process_exit_code = BUYER_BROKE if environment.runner.exceptions else 0
 
 
 def note_strain(diary: Diary) -> None:
-    """A line a second. What is late here is late for all buyers of this process."""
+    """Record the strain every second. A delay here delays all buyers of this process."""
     while True:
         began, worked_s, late_s = time.perf_counter(), time.process_time(), 0.0
         while (passed_s := time.perf_counter() - began) < 1.0:

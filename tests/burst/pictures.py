@@ -12,7 +12,7 @@ from tests.support.svg import INK, QUIET, RULE, Picture
 WIDTH, HEIGHT = 1000, 720
 MARGIN = 28
 
-# After Okabe and Ito: told apart by everybody. The words stand beside the colours all the same.
+# After Okabe and Ito: colour-blind people can distinguish them. Words are beside them nevertheless.
 SOLD, PAYING, HELD, FREE = "#009e73", "#e69f00", "#56b4e9", "#e8ebef"
 GOOD, BAD, BAR, BLOW = "#00734f", "#b3261e", "#0072b2", "#b3261e"
 
@@ -30,14 +30,14 @@ REFUSALS: tuple[tuple[str, str, Callable[[Answer], bool]], ...] = (
     ("others", "#e69f00", lambda a: a.status in (402, 409, 410)),
     ("a part is away", "#b3261e", lambda a: a.status >= 500 or a.said == NOTHING),
 )
-"""Each kind with its colour; an answer is of the first kind that it fits."""
+"""Each kind of answer with its colour; an answer belongs to the first kind that fits."""
 
 BEFORE_S, AFTER_S = 2.0, 3.0
-"""What is shown around the sale."""
+"""How much time before and after the sale is shown."""
 
 
 class Frame(NamedTuple):
-    """Where a panel with time from left to right is, and what its axes show."""
+    """The position of a panel with a time axis, and the ranges of its axes."""
 
     x: float
     y: float
@@ -121,7 +121,7 @@ def _seats_panel(
 
 
 def _runs(looks: Sequence[Look]) -> list[list[Look]]:
-    """Looks with nothing missing between them: while Redis was away there is nothing to draw."""
+    """Consecutive looks without gaps: while Redis was down there is nothing to draw."""
     runs: list[list[Look]] = [[]]
     for look in looks:
         if look.states:
@@ -181,7 +181,7 @@ def _axes(picture: Picture, frame: Frame, title: str) -> None:
 
 
 def _key(picture: Picture, frame: Frame, entries: Sequence[tuple[str, str]]) -> None:
-    """A letter is some six units wide at this size."""
+    """The legend. A letter is about six units wide at this size."""
     x, y = frame.x, frame.y - 23
     for words, ink in entries:
         picture.rectangle(x, y - 9, 10, 10, ink)
@@ -190,7 +190,7 @@ def _key(picture: Picture, frame: Frame, entries: Sequence[tuple[str, str]]) -> 
 
 
 def _blows(picture: Picture, evident: Evident, frame: Frame) -> None:
-    """Numbered: the words are in the list below."""
+    """Numbered lines, which the list below explains."""
     for number, blow in enumerate(evident.evidence.blows, 1):
         x, _ = frame.at(blow.at_s - evident.evidence.drop.opens_at_s, 0)
         picture.line(x, frame.y, x, frame.y + frame.height, BLOW, "3 3")

@@ -1,5 +1,5 @@
-"""What a burst is to be: the parameters that ``make burst NAME=value`` takes, and the drop that the
-load generator's processes are told of."""
+"""The parameters of ``make burst NAME=value``, and the description of the sale that the load
+generator's processes read."""
 
 import os
 from collections.abc import Mapping
@@ -17,30 +17,30 @@ from web.domain.validation import did_you_mean
 EVENTS_DIR = REPOSITORY / "events"
 
 DROP_FILE = "BURST_DROP"
-"""The variable that names the file with the Drop."""
+"""The environment variable with the path of the Drop's file."""
 
 BOTS_OF_A_SWEEPER = 20
-"""So many bots that keep the limit come with one address that does not."""
+"""The number of bots that keep the limit for each sweeper, which does not."""
 
 SPAWNED_PER_S = 200
-"""New buyers a second before the opening; each asks twice at once."""
+"""New buyers a second before the opening; each sends two requests at once."""
 
 BOOT_S = 4.0
-"""Until locust's processes have found each other."""
+"""For locust's processes to connect to each other."""
 MARGIN_S = 2.0
 """Between the last buyer's arrival and the opening."""
 
 PATIENCE_S = 60.0
-"""How long a buyer asks for the final answer to a payment."""
+"""How long a buyer retries until a payment has a final answer."""
 LAST_WORD_S = 2.5 * PATIENCE_S
-"""After the end of the sale: somebody dithers, pays, and pays again."""
+"""After the end of the sale: for buyers who hesitate, pay, and retry."""
 
 BUYER_BROKE = 3
-"""Locust's exit code when a simulated buyer had a mistake of its own."""
+"""Locust's exit code when the code of a simulated buyer failed."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The defaults fit two cores, all of TicketS included, and a minute."""
+    """The defaults are for a machine with two cores that also runs TicketS, and take a minute."""
 
     event: Annotated[str, Meta(description="a file of events/, without its .toml")] = (
         "rosewood-theatre"
@@ -59,12 +59,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sweepers(self) -> int:
-        """Addresses that ask ten times as often as they may."""
+        """Addresses that send ten times as many requests as they may."""
         return -(-self.bots // BOTS_OF_A_SWEEPER)
 
     @property
     def processes(self) -> int:
-        """Of the load generator. One a core; the parts of TicketS have the same cores."""
+        """Processes of the load generator: one for each core, shared with the parts of TicketS."""
         return min(os.cpu_count() or 1, 4)
 
     @property
@@ -74,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """The sale itself, for the processes that play the buyers. Moments are in Unix time."""
+    """The sale, as the processes of the buyers need it. Times are in Unix time."""
 
     plan: Plan
     event_id: str
@@ -84,7 +84,7 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_plan(environ: Mapping[str, str]) -> Plan:
-    """Raises BadParameter, also when there is no such event or its file is bad."""
+    """The plan of a burst. Raises BadParameter, also for an unknown event or a bad event file."""
     plan = read_parameters(environ, Plan)
     events = sorted(path.stem for path in EVENTS_DIR.glob("*.toml"))
     if plan.event not in events:

@@ -1,4 +1,4 @@
-"""One burst from beginning to end: the stage, the crowd, perhaps chaos, and the evidence."""
+"""Run one burst: start the stage and the crowd, perhaps chaos, and collect the evidence."""
 
 import math
 import sys
@@ -27,15 +27,15 @@ from tests.support.environment import inherited
 from tests.support.meanwhile import meanwhile
 
 WATCH_S = 0.2
-"""Between two looks at the seats."""
+"""Between two readings of the seats."""
 
 STOP_S = 20.0
-"""Locust's own end, with its report."""
+"""For locust to write its report and end."""
 
 
 def play(plan: Plan, folder: Path, report_dir: Path) -> Evidence:
-    """``folder`` is for what nobody needs afterwards. Locust's report and the logs are put into
-    ``report_dir``. Raises ProcessFailed, RuntimeError."""
+    """``folder`` is for temporary files. Locust's report and the logs are copied to ``report_dir``.
+    Raises ProcessFailed, RuntimeError."""
     with Stage(folder, plan) as stage:
         try:
             return _play(plan, stage, folder, report_dir)
@@ -85,7 +85,7 @@ def _play(plan: Plan, stage: Stage, folder: Path, report_dir: Path) -> Evidence:
 
 
 def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
-    """Locust, as a process that ends by itself when all have left."""
+    """The locust process, which ends by itself when all buyers have left."""
     drop_path = folder / "drop.json"
     write_drop(drop, drop_path)
     plan, port = drop.plan, free_port()
@@ -109,8 +109,8 @@ def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
 
 
 def wait_for(crowd: Process, drop: Drop) -> None:
-    """Raises ProcessFailed when the crowd fails, or does not come to an end; RuntimeError when a
-    simulated buyer had a mistake of its own."""
+    """Raises ProcessFailed when locust fails or does not end; RuntimeError when the code of a
+    simulated buyer failed."""
     deadline_s = drop.closes_at_s + LAST_WORD_S + STOP_S
     while crowd.running:
         if time.time() > deadline_s:
@@ -124,7 +124,7 @@ def wait_for(crowd: Process, drop: Drop) -> None:
 
 @contextmanager
 def watching(stage: Stage, event_id: str) -> Iterator[list[Look]]:
-    """Looks at the seats again and again while the block runs."""
+    """Read the seats' states repeatedly while the block runs."""
     looks = []
 
     def watch() -> None:

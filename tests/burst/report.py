@@ -1,4 +1,4 @@
-"""The verdict in words: on the terminal, as a page with pictures, and for docs/burst/."""
+"""Reports of the verdict: for the terminal, as a page with pictures, and for docs/burst/."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from tests.burst.verdict import PERCENTILES, Evident, Verdict
 from tests.support.machine import machine
 
 CASES_SHOWN = 10
-"""Of each thing that must not be; where there are more, they have one cause."""
+"""How many cases of a broken promise are listed; more of them usually have the same cause."""
 
 SATURATED = 0.9
-"""Share of a core from which on a generator measures itself."""
+"""From this share of a core on, a load generator measures mainly its own delays."""
 
 
 def command_of(plan: Plan) -> str:
-    """The one that plays the same burst again."""
+    """The command that runs the same burst again."""
     default = Plan()
     given = [
         f" {name.upper()}={getattr(plan, name)}"
@@ -46,7 +46,7 @@ def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def strain_of(verdict: Verdict) -> str:
-    """How far the times are the load generator's own."""
+    """How much of the measured times is the load generator's own delay."""
     said = (
         f"The load generator's processes used at most {verdict.busiest:.0%} of a core each, of the "
         "cores that TicketS has too. In 95 % of all seconds they were never more than "
@@ -58,7 +58,7 @@ def strain_of(verdict: Verdict) -> str:
 
 
 def text_of(verdict: Verdict) -> str:
-    """For the terminal."""
+    """The report for the terminal."""
     lines = [""]
     lines += [f"  {name:<44}{value:>26}" for name, value in figures_of(verdict)]
     lines.append("")
@@ -86,7 +86,7 @@ are.
 
 
 def markdown_of(verdict: Verdict, plan: Plan) -> str:
-    """For docs/burst/: a table that GitHub shows."""
+    """The report for docs/burst/, as a Markdown table."""
     lines = ["# A burst" + (" with every part killed once" if plan.chaos else ""), ""]
     lines += [f"`{command_of(plan)}`, {_today()}, on {machine()}.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in figures_of(verdict)]
@@ -101,7 +101,7 @@ def markdown_of(verdict: Verdict, plan: Plan) -> str:
 
 
 def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
-    """Beside Locust's; returns the page."""
+    """Write the page beside Locust's report, and return its path."""
     plan = evident.evidence.drop.plan
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -130,7 +130,7 @@ def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
 
 
 def keep(evident: Evident, verdict: Verdict, folder: Path) -> None:
-    """What docs/burst.md shows, of an ordinary burst or of one with chaos."""
+    """Write what docs/burst.md shows, for an ordinary burst or for one with chaos."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = evident.evidence.drop.plan
     name = "chaos" if plan.chaos else "sale"

@@ -1,5 +1,5 @@
-"""The TicketS that a burst is played on: a stack of its own, beside whatever else runs, and one
-event of ``events/`` that opens at the moment that one wants."""
+"""The TicketS that a burst runs on: a separate stack, with one event of ``events/`` that opens at a
+chosen time."""
 
 import re
 import shutil
@@ -31,24 +31,24 @@ from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check, audit
 
 HOLD_S = 9
-"""Of the event as it is played: what is abandoned is back within the burst."""
+"""How long holds of the event last: abandoned seats become free again within the burst."""
 
 LEASE_IN_CHAOS_S = 15
-"""After which the worker ends what a killed process left; by default a minute, which nobody wants
-to wait for. Far longer than a payment takes here."""
+"""The lease after which the worker ends the payments of a killed process; by default a minute, too
+long to wait for here. Far longer than a payment takes."""
 
 STRIPE_RATE_LIMIT = 25
-"""Calls of one endpoint a second that Stripe takes of an account that has not asked for more:
-https://docs.stripe.com/rate-limits. A sale on such an account must go well, too."""
+"""Stripe's default limit of calls to one endpoint a second: https://docs.stripe.com/rate-limits. A
+sale on an account with this limit must go well, too."""
 
 QUIET_S = 20.0
-"""Until nothing is under way any more, and a lease and more when parts were killed."""
+"""How long until nothing is under way any more: more than a lease when parts were killed."""
 
 LOOK_S = 0.5
 
 
 class Stage:
-    """``with Stage(folder, plan) as stage``: started, and stopped whatever happens."""
+    """``with Stage(folder, plan) as stage``: started at its beginning, stopped at its end."""
 
     def __init__(self, folder: Path, plan: Plan):
         self._folder = folder
@@ -89,8 +89,7 @@ class Stage:
         return self.stack.environment
 
     def open(self, opens_at_s: float) -> Event:
-        """Put the event on sale, under an id of its own. Raises RuntimeError when it cannot be
-        opened."""
+        """Put the event on sale, with a new id. Raises RuntimeError when it cannot be opened."""
         path = self._events_dir / "burst.toml"
         text = (REPOSITORY / "events" / f"{self._plan.event}.toml").read_text()
         path.write_text(played(text, datetime.fromtimestamp(opens_at_s, UTC)))
@@ -102,13 +101,13 @@ class Stage:
     # ------------------------------------------------------------ what is there
 
     def seat_states(self, event_id: str) -> str | None:
-        """A character a seat, as Redis has it now. None when Redis cannot say."""
+        """The current seat states in Redis, a character a seat; None when Redis does not answer."""
         with suppress(Refusal):
             return self._seats.read_seats(event_id).seats
         return None
 
     def bookings(self, event_id: str) -> list[dict[str, Any]]:
-        """The documents themselves, not what the application makes of them."""
+        """MongoDB's documents, not read through the application."""
         return list(self._mongo.get_default_database().bookings.find({"event": event_id}))
 
     def payments(self, event_id: str) -> list[GatewayPayment]:
@@ -116,11 +115,11 @@ class Stage:
         return [p for p in self._gateway.list(since) if p.metadata.get("event") == event_id]
 
     def inserts(self) -> int:
-        """How many documents MongoDB has been given since it started."""
+        """How many documents were inserted into MongoDB since it started."""
         return self._mongo.admin.command("serverStatus")["opcounters"]["insert"]
 
     def refused_by_limiter(self) -> int:
-        """By the application itself: nginx's coarse envelope is not in it."""
+        """The requests that the application's exact limit refused, without nginx's coarse one."""
         text = requests.get(f"{self.stack['web'].url}/metrics", timeout=10).text
         return int(
             sum(
@@ -135,8 +134,8 @@ class Stage:
     # ------------------------------------------------------------ afterwards
 
     def quiet_audit(self) -> list[Check]:
-        """The audit when nothing is under way any more, or after so long a time that something is
-        wrong."""
+        """The audit when nothing is under way any more, or after a time within which that must
+        be."""
         quiet_s, settled_s = QUIET_S, QUIET_S
         if self._plan.chaos:
             settled_s = 2 * LEASE_IN_CHAOS_S + 1.0
@@ -159,7 +158,7 @@ class Stage:
 
 
 def played(text: str, opens_at: datetime) -> str:
-    """An event file with another id, another opening time and short holds."""
+    """The event file with another id, another opening time and short holds."""
     for pattern, line in (
         (r"^id = .*$", 'id = "burst"'),
         (r"^sale_opens_at = .*$", f"sale_opens_at = {opens_at:%Y-%m-%dT%H:%M:%SZ}"),

@@ -1,5 +1,5 @@
-"""Which answers a buyer has to reckon with. All others are surprises, and a burst without chaos
-has none."""
+"""The answers that buyers must expect. All others are surprises, which a burst without chaos must
+not have."""
 
 from tests.burst.diary import NOTHING
 
@@ -21,17 +21,17 @@ EXPECTED: dict[str, set[str]] = {
     },
     "payment": {"200", "202", "402 payment_declined"},
     "release": {"204"},
-    # A page's refusals have the API's statuses, and no code.
+    # Refusals as pages have the API's statuses but no code.
     "page": {"200", "202", "303", "410"},
     "form to hold": {"303", "409", "403"},
     "form to pay": {"303", "202", "402", "410"},
 }
 
 AWAY = {"503 unavailable", "503", NOTHING}
-"""What any call may hear while a part is away."""
+"""The answers that any call may get while a part is down."""
 
 IN_CHAOS: dict[str, set[str]] = {
-    # Redis has forgotten the hold, or somebody bought the seat whom it has forgotten.
+    # Redis has lost the hold, or the sale of the seat to somebody else.
     "pay": {"409 seat_taken", "404 hold_not_found", "504 outcome_unknown"},
     "payment": {"404 payment_not_found"},
     "release": {"404 hold_not_found"},
@@ -47,9 +47,9 @@ def is_expected(call: str, said: str, *, chaos: bool) -> bool:
 
 
 def is_server_error(status: int, said: str, may_retry: bool, *, chaos: bool) -> bool:
-    """Every 5xx and every request without an answer. While parts are killed, the contract's own
-    words for that are none: 503 with a Retry-After and 504 outcome_unknown; nor is the silence of
-    an nginx that is not there."""
+    """Every 5xx and every request without an answer. While parts are killed, these do not count:
+    503 with a Retry-After and 504 outcome_unknown, which the API documents, and requests while
+    nginx is down."""
     if not chaos:
         return status >= 500 or said == NOTHING
     if said == NOTHING:

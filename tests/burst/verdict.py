@@ -1,6 +1,7 @@
-"""Whether a burst was as it must be: what the buyers saw against what MongoDB and the gateway have.
+"""The verdict on a burst: compares the buyers' diaries with MongoDB's bookings and the gateway's
+payments.
 
-The judge knows nothing of the application: it gets the diaries, the documents and the ledger.
+It does not use the application: it reads the diaries, MongoDB's documents and the gateway's ledger.
 """
 
 import math
@@ -32,7 +33,7 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Look:
-    """The seats at a moment, counted by state; None when Redis could not say."""
+    """The numbers of seats by state at one time; None when Redis did not answer."""
 
     at_s: float
     states: Counter[str] | None
@@ -40,8 +41,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of a burst afterwards. ``bookings`` are MongoDB's documents; ``inserts``
-    counts what MongoDB was given meanwhile, None when it was restarted."""
+    """Everything that is known about a burst. ``bookings`` are MongoDB's documents; ``inserts`` is
+    the number of documents inserted during the burst, None when MongoDB was restarted."""
 
     drop: Drop
     hall_size: int
@@ -57,7 +58,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Zero:
-    """Something that must not have happened, and each time that it did."""
+    """Something that must not happen, with all cases in which it did."""
 
     name: str
     cases: list[str]
@@ -69,7 +70,7 @@ class Zero:
 
 @dataclass(frozen=True)
 class Times:
-    """Of one kind of answer, in ms."""
+    """Response times of one kind of answer, in ms."""
 
     name: str
     count: int
@@ -79,7 +80,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Share:
-    """Of bots, from 0 to 1."""
+    """The share of bots, from 0 to 1."""
 
     requests: float
     seats: float
@@ -87,8 +88,8 @@ class Share:
 
 @dataclass
 class Verdict:
-    """``taken_after_s`` and ``sold_after_s`` are when the last seat was held and bought for the
-    first time, None when that never came."""
+    """``taken_after_s`` and ``sold_after_s`` are the times at which no seat was free, and all seats
+    were sold, for the first time; None when that never happened."""
 
     seats: int
     sold: int
@@ -109,7 +110,7 @@ class Verdict:
 
 
 class Evident:
-    """The evidence, sorted by what one asks of it."""
+    """The evidence, indexed for the checks."""
 
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
@@ -276,8 +277,8 @@ HOLDS = frozenset({"hold seat", "hold best", "hold list"})
 
 
 def _counted(cases: Iterable[str]) -> list[str]:
-    """One entry a case, the same ones together, so that a list of a thousand has its reasons in
-    front."""
+    """All cases, equal ones together and the most frequent first, so that the start of a long list
+    shows its reasons."""
     return [case for case, count in Counter(cases).most_common() for _ in range(count)]
 
 
@@ -289,7 +290,7 @@ def _times(name: str, all_ms: Sequence[float]) -> Times | None:
 
 
 def _percentile(numbers: Sequence[float], percent: int) -> float:
-    """The smallest number that so many percent do not exceed; 0 of none."""
+    """The smallest value that this percentage of values does not exceed; 0 without values."""
     if not numbers:
         return 0.0
     return sorted(numbers)[math.ceil(len(numbers) * percent / 100) - 1]
