@@ -32,8 +32,8 @@ LEASE_S = 4
 CALL_S = 0.25
 """What a call of the gateway takes. It is waiting, and no work of a processor."""
 
-PILE = 24
-SHARE = 4
+PILE = 18
+SHARE = 3
 """Of them, that each worker ends at least: half would be fair, and a busy machine is not."""
 
 WAITS_S = 60.0
@@ -66,10 +66,6 @@ class Worker(HttpServer):
 
     def rounds(self) -> float:
         return self.metric("tickets_worker_rounds_total")
-
-    def await_rounds(self, number: int = 2) -> None:
-        until = self.rounds() + number
-        eventually(lambda: self.rounds() >= until, "rounds of the worker", WAITS_S)
 
     def ended(self) -> list[str]:
         """The payments that it has ended, as its log names them."""
@@ -129,6 +125,12 @@ class Place:
         """How many were slow."""
         return sum(fault["happened"] for fault in self.sandbox.faults())
 
+    def await_rounds(self, *workers: Worker) -> None:
+        """Of each a whole one that begins from now on."""
+        until = {worker: worker.rounds() + 2 for worker in workers}
+        for worker in workers:
+            eventually(lambda w=worker: w.rounds() >= until[w], "rounds of a worker", WAITS_S)
+
     def assert_done_once(self, points: dict[str, str]) -> None:
         gateway = self.services.gateway
         charges = Counter(
@@ -178,14 +180,12 @@ def quick_gateway(place) -> Iterator[None]:
 
 def test_two_workers_share_what_has_lapsed_and_do_nothing_twice(place):
     points = place.pile(PILE)
-    for worker in place.workers:
-        worker.await_rounds()
+    place.await_rounds(*place.workers)
     place.slow_down("create", "capture")
     place.let_lease_end(0, *points)
     eventually(lambda: not place.under_way(), "all payments ended", WAITS_S)
     calls = place.calls()
-    for worker in place.workers:
-        worker.await_rounds()
+    place.await_rounds(*place.workers)
 
     ended = [worker.ended() for worker in place.workers]
     assert min(map(len, ended)) >= SHARE, ended
@@ -232,7 +232,7 @@ def test_what_a_worker_took_with_it_is_ended_by_the_other_after_the_lease(place,
         first.start()
     else:
         first.resume()
-    first.await_rounds()
+    place.await_rounds(first)
 
     ended = [set(worker.ended()) - old for worker, old in zip(place.workers, before, strict=True)]
     assert len(ended[0] & ended[1]) <= 1, "only what it was just ending when it was stopped"

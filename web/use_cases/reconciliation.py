@@ -415,7 +415,9 @@ class Reconciler:
                 continue
             payment = self._claims.payments.popleft()
             with self.isolate_failure(payment.gateway_key):
-                self._repairs.end_payment(payment, self._claims.charges)
+                # It may take as long as a lease from now, and others may have ended it meanwhile.
+                if self._seats.renew_lease(payment):
+                    self._repairs.end_payment(payment, self._claims.charges)
             if time.monotonic() >= until_s:
                 self.has_more = True
                 return
@@ -427,8 +429,7 @@ class Reconciler:
         if not claimed:
             return False
         charges = self._charges_for(claimed)
-        # Those that others have ended meanwhile are left out. The rest gets a lease from now on,
-        # however long it took to read the list.
+        # A lease from now on, however long it took to read the list.
         self._claims = _Claims(charges=charges, until_s=time.monotonic() + self._lease_s)
         for payment in claimed:
             with self.isolate_failure(payment.gateway_key):
