@@ -144,15 +144,12 @@ class MongoReplicaSet(ServerGroup[Member]):
                 wait_for(lambda: _steps_up(client), "the first primary")
                 return
             wanted = self._config()
-            wanted["settings"] = config["settings"] | wanted["settings"]
             hosts = [member["host"] for member in config["members"]]
-            if (
-                hosts != [member["host"] for member in wanted["members"]]
-                or config["settings"] != wanted["settings"]
-            ):
+            if hosts != [member["host"] for member in wanted["members"]]:
                 # The data has the members' ports of an earlier run. Without a majority only a
                 # forced reconfiguration is possible; the others get it from the first member.
                 wanted["version"] = config["version"] + 1
+                wanted["settings"] = config["settings"] | wanted["settings"]
                 client.admin.command("replSetReconfig", wanted, force=True)
 
     def _config(self) -> dict[str, Any]:
