@@ -70,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             ge=0,
             le=16,
-            description="replicas of Redis that must confirm a hold before the buyer hears of it",
+            description="replicas of Redis that must confirm a hold before the buyer gets it",
         ),
     ] = 0
     mongodb_uri: Annotated[
@@ -205,7 +205,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     ] = None
     worker_metrics_host: Annotated[
         str,
-        Meta(description="address for it; whoever reaches it may read them"),
+        Meta(description="address for it; everybody who can reach it can read them"),
     ] = "127.0.0.1"
 
     def __post_init__(self) -> None:
