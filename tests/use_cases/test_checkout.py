@@ -7,6 +7,7 @@ the named call, before the call's effect or after it.
 import re
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,7 @@ from web.domain.refusals import (
     NOT_COMPLETED,
     AlreadyBooked,
     EarlierRefusal,
+    EventChanged,
     EventNotFound,
     HoldExpired,
     IdempotencyKeyReused,
@@ -41,6 +43,7 @@ from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.use_cases import checkout, opening
 from web.use_cases.checkout import INSERT_TRIES, Checkout
+from web.use_cases.current_event import DEFINITION_TRIES
 from web.use_cases.opening import Opening
 
 NGINX_PROXY = (REPOSITORY / "ops/nginx/proxy.conf.j2").read_text()
@@ -132,6 +135,15 @@ def test_a_lease_is_renewed_for_the_attempt_that_is_under_way_only(shop):
     assert store.renew_lease(second)
 
 
+def test_an_event_that_is_edited_at_every_look_asks_its_buyer_to_come_again(shop):
+    shop.seats.fail("begin_payment", EventChanged())
+    with pytest.raises(Unavailable):
+        shop.pay()
+    assert shop.seats.calls.count("begin_payment") == DEFINITION_TRIES
+    shop.seats.heal()
+    assert not shop.pay().replayed
+
+
 @pytest.mark.parametrize("error", [EventNotFound("x"), ResponseError("MISCONF"), KeyError("bug")])
 def test_a_receipt_stands_whatever_is_wrong_with_redis_after_the_commit(shop, error):
     shop.seats.fail("confirm_booking", error)
@@ -139,19 +151,83 @@ def test_a_receipt_stands_whatever_is_wrong_with_redis_after_the_commit(shop, er
     assert shop.charges() == ["captured"]
 
 
-def test_a_hold_that_redis_remembers_as_unpaid_is_not_paid_again(shop, raw_redis):
+def going_back(shop: Shop) -> Callable[[], None]:
+    """Called, it takes what Redis knows of the event back to how it is now."""
+    keys = f"*{{{shop.event.id}}}*"
+    before = {key: shop.redis.dump(key) for key in shop.redis.keys(keys)}
+
+    def go_back() -> None:
+        shop.redis.delete(*shop.redis.keys(keys))
+        for key, value in before.items():
+            shop.redis.restore(key, 0, value)
+
+    return go_back
+
+
+def test_a_hold_that_redis_remembers_as_unpaid_is_not_paid_again(shop):
     """Redis went back in time: it has forgotten the payment, MongoDB has not."""
-    keys = raw_redis.keys(f"*{{{shop.event.id}}}*")
-    before = {key: raw_redis.dump(key) for key in keys}
+    go_back = going_back(shop)
     shop.pay()
-    raw_redis.delete(*raw_redis.keys(f"*{{{shop.event.id}}}*"))
-    for key, value in before.items():
-        raw_redis.restore(key, 0, value)
+    go_back()
     for _ in range(2):
         with pytest.raises(AlreadyBooked):
             shop.pay("another key", replace(BUYER, name="Eve"))
     assert shop.state() == "s"
     assert sorted(shop.charges()) == ["captured", "voided"]
+
+
+def test_a_payment_that_a_repeat_has_begun_again_keeps_its_money(shop):
+    """Redis went back to before the payment, and the buyer sent it again."""
+    authorize, go_back = shop.gateway.authorize, going_back(shop)
+
+    def meanwhile_begun_again(*arguments):
+        authorized = authorize(*arguments)
+        del shop.gateway.authorize
+        go_back()
+        shop.gateway.fail("authorize", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            shop.pay()
+        shop.gateway.heal()
+        return authorized
+
+    shop.gateway.authorize = meanwhile_begun_again
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert (shop.state(), shop.charges()) == ("p", ["authorized"])
+    shop.work()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
+def test_a_retired_key_learns_of_the_booking_with_another_key_and_redis_does_too(shop):
+    go_back = going_back(shop)
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay()
+    shop.gateway.heal()
+    shop.work()  # retires the key
+    go_back()
+    shop.pay("another key")
+    go_back()
+    with pytest.raises(AlreadyBooked):
+        shop.pay()
+    assert shop.state() == "s"
+    assert shop.charges() == ["captured"]
+
+
+def test_the_worker_undoes_a_payment_whose_key_was_used_for_another_one(shop):
+    """Redis went back to before the first, so that it took the key again."""
+    go_back = going_back(shop)
+    lose_the_answer(shop)
+    go_back()
+    shop.gateway.fail("authorize", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        shop.pay(buyer=replace(BUYER, name="Eve"))
+    shop.gateway.heal()
+    assert shop.state() == "p"
+    shop.work()
+    assert (shop.state(), shop.booking()) == ("h", None)
+    shop.pay("another key")
+    assert shop.state() == "s"
 
 
 def test_another_attempt_that_booked_first_is_the_only_one_that_costs_money(shop):
@@ -552,6 +628,65 @@ def test_a_seat_that_redis_forgot_is_not_sold_twice_and_the_loser_is_not_charged
     assert again.value.refusal.seats == ("stalls-B-2",)
     with pytest.raises(HoldExpired):
         shop.pay("another key")
+
+
+def test_free_seats_that_redis_forgot_are_not_booked_twice(shop, bookings):
+    shop.hold_again("free-F-1")
+    bookings.insert(a_booking(shop.event.id, "free-F-1"))
+    with pytest.raises(SeatTaken):
+        shop.pay()
+    assert shop.gateway.calls == []
+    assert shop.state() == "s"
+
+
+def test_the_worker_leaves_it_to_a_process_that_gave_way_before_it(shop, bookings):
+    lose_the_answer(shop)
+    bookings.insert(a_booking(shop.event.id, "stalls-B-1"))
+    void = shop.gateway.void
+
+    def given_way_meanwhile(payment_id):
+        del shop.gateway.void
+        shop.work()
+        return void(payment_id)
+
+    shop.gateway.void = given_way_meanwhile
+    shop.work()
+    assert (shop.state(), shop.charges()) == ("s", ["voided"])
+    with pytest.raises(EarlierRefusal) as final:
+        shop.pay()
+    assert final.value.refusal.seats == ("stalls-B-1",)
+
+
+def test_the_worker_lets_go_of_the_money_when_another_attempt_books_first(shop):
+    lose_the_answer(shop)
+    first = next(p for p in shop.gateway.list(shop.began) if p.key.startswith(shop.hold.id))
+    insert = shop.bookings.insert
+
+    def another_books_first(booking):
+        another = shop.gateway.authorize(
+            "another key", booking.amount_minor, booking.currency, "pm_card_visa", first.metadata
+        )
+        insert(replace(booking, key_digest="another", payment_id=another.payment_id))
+        return insert(booking)
+
+    shop.bookings.insert = another_books_first
+    shop.work()
+    assert shop.state() == "s"
+    charged = {p.payment_id: p.status for p in shop.gateway.list(shop.began)}
+    assert charged.pop(first.payment_id) == "voided"
+    assert charged[shop.booking().payment_id] == "captured"
+
+
+def test_a_sale_whose_names_cannot_be_read_goes_on_without_them(shop):
+    authorize = shop.gateway.authorize
+
+    def meanwhile_redis_goes_away(*arguments):
+        shop.catalogue.fail("cached_event", Unavailable("seats"))
+        return authorize(*arguments)
+
+    shop.gateway.authorize = meanwhile_redis_goes_away
+    assert shop.pay().receipt == shop.booking().receipt()
+    assert shop.booking().sold_as is None
 
 
 def test_money_that_is_not_let_go_at_once_is_let_go_by_the_worker(shop, bookings):

@@ -62,6 +62,24 @@ def test_opening_again_changes_nothing(seats, opening, hall):
     assert seats.read_seats(hall.id) == before
 
 
+def test_seats_that_all_cost_nothing_are_opened_without_the_gateway(seats, catalogue, bookings):
+    gateway = Faulty(None)
+    free = small_hall(sections=(FREE,))
+    assert Opening(catalogue, seats, bookings, gateway).open_events([free]) == {free.id: True}
+    assert gateway.calls == []
+    assert seat_map(seats, free) == "0" * len(free.seats)
+
+
+def test_an_opening_that_others_overtake_again_and_again_is_refused(
+    seats, catalogue, bookings, sandbox
+):
+    overtaken = Faulty(seats)
+    overtaken.fail("open_event", EventChanged())
+    gateway = StripeGateway("sk_test_opening", sandbox.url)
+    with pytest.raises(OpeningRefused, match="another definition"):
+        Opening(catalogue, overtaken, bookings, gateway).open_event(small_hall())
+
+
 def test_opening_again_keeps_what_is_held_and_paid(seats, bookings, opening, hall):
     seats.hold_seats(hall, unique("hld"), "ada", [0, 1])
     opening.open_events([replace(hall, name="Another name")])
