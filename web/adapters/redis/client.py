@@ -64,8 +64,8 @@ class Unconfirmed(Unavailable):
 
 class RedisClient:
     """A ``tag`` says where a key is: it is the id of the event whose key it is, or the whole key
-    if it is no event's. All methods raise Unavailable when Redis cannot serve now; any other error
-    is a bug. What they are given to do must bear to be done twice."""
+    if it belongs to no event. All methods raise Unavailable when Redis cannot serve now; any other
+    error is a bug. They may do twice what they are given to do."""
 
     def __init__(self, servers: Servers, scripts: Mapping[str, LuaScript] | None = None):
         self._servers = servers
@@ -186,7 +186,7 @@ class RedisClient:
     def _by_shard(
         self, tags: Iterable[str], outcomes: dict[str, Result | Exception]
     ) -> dict[Shard, list[str]]:
-        """Those of whom no server is known get that as their outcome."""
+        """A tag for which no server is known gets that as its outcome."""
         members: dict[Shard, list[str]] = {}
         for tag in tags:
             try:
