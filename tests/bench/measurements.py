@@ -120,7 +120,7 @@ def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
     holders = set()
 
     def release() -> None:
-        for hold in audited(bench.seats).snapshot(hall.id).holds:
+        for hold in audited(bench.seats).snapshot(hall).holds:
             holders.add(hold)
             bench.seats.release_hold(hall.id, hold)
 
@@ -152,8 +152,8 @@ def holds(url: str, hall: Event, **options: int) -> Result:
     return buyers(url, hall, "free", "paid", **options)
 
 
-def purchases(url: str, hall: Event) -> Result:
-    return buyers(url, hall, "buy", "free", "", counts="bookings")
+def purchases(url: str, hall: Event, **options: int) -> Result:
+    return buyers(url, hall, "buy", "free", "", counts="bookings", **options)
 
 
 def with_costs(
