@@ -145,7 +145,9 @@ def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_tak
     getattr(away, hurt)()
     ids = [event.id for event in events.values()]
     upkeep = seats.maintenance_due(ids, {})
-    assert [e for e in ids if isinstance(upkeep[e], Unavailable)] == [events[away].id]
+    unavailable = [e for e in ids if isinstance(upkeep[e], Unavailable)]
+    # Of one that hangs, the replica may take over while the worker waits for it.
+    assert unavailable in ([[events[away].id]] if hurt == "kill" else [[], [events[away].id]])
     for event in others:
         hold_and_release(seats, event)
     found = seats._catalogue.current_events(ids)
