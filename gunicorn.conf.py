@@ -70,9 +70,9 @@ def _own_metrics_prefix() -> str:
 
 
 def on_starting(_server):
-    """Take back what a former start said about being ready, and give the workers an empty folder
-    to add up their metrics in (prometheus_client's multiprocess mode). Files of former workers
-    would count again."""
+    """Delete what an earlier start has reported as ready, and give the workers an empty folder for
+    their shared metrics (prometheus_client's multiprocess mode): files of earlier workers would be
+    counted again."""
     if settings.web_ready_file:
         Path(settings.web_ready_file).unlink(missing_ok=True)
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -95,9 +95,9 @@ def child_exit(_server, worker):
 
 
 def post_worker_init(worker):
-    """Refuse to serve when a store is set up so that no promise can be kept. Otherwise let the
-    limiter hear of requests that cannot be read, and say who is waited for, where the worker is
-    ours, and tell whoever waits for a worker."""
+    """Refuse to serve when a store is configured so that promises cannot be kept. Otherwise give
+    our own worker class the limiter, to count unreadable requests and to know their clients, and
+    create the ready file."""
     # Not at the top: this runs after gevent has patched.
     from web.http_server.worker import HttpWorker
     from web.ports.booking_store import UnsafeToSell

@@ -1,4 +1,5 @@
-"""Whatever is wrong with a field, the organiser reads its name, what it must be, and an example."""
+"""For every mistake in a field, the organiser is told its name, the allowed values, and an
+example."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Bookings that are written together: each buyer hears what became of its own."""
+"""Bookings that are inserted together: each buyer gets the outcome of its own."""
 
 import threading
 from types import SimpleNamespace

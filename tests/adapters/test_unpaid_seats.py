@@ -1,4 +1,4 @@
-"""For whom unpaid seats are counted, also those that a former release has written down."""
+"""Which clients and networks unpaid seats count for, including holds of older releases."""
 
 import json
 from datetime import UTC, datetime

@@ -120,7 +120,8 @@ def test_two_keys_for_one_hold_charge_once(stack, hall, bookings):
 
 
 def test_one_key_for_two_holds_is_two_payments(stack, hall, bookings):
-    """The scope of a key is the hold: a client's counter that restarts takes nobody's seat."""
+    """The scope of a key is the hold: a client whose counter of keys restarts takes nobody's
+    seat."""
     for number in range(REPETITIONS // 2):
         pair = [
             (Client(stack.url, hall.id), Client(stack.url, hall.id).held(seat))

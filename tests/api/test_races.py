@@ -31,8 +31,8 @@ def test_a_thousand_clients_on_one_seat_give_one_hold(stack, event):
 
 
 async def post_from_many_clients(base_url: str, event_id: str, path: str, clients: int):
-    """The statuses of one POST from each of so many addresses, all connected before the first
-    is sent."""
+    """The statuses of one POST from each of these addresses, all connected before the first is
+    sent."""
     address = urlsplit(base_url)
     all_connected = asyncio.Barrier(clients)
 

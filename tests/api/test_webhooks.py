@@ -24,7 +24,7 @@ from web.signing.shop_tags import shop_tag
 
 @pytest.fixture
 def payment(seats, event) -> PaymentAttempt:
-    """One that is under way and that nobody works on."""
+    """A payment that is under way, but that no process works on."""
     seats.hold_seats(event, "hld_webhook", "ada", [0])
     return seats.begin_payment(event, "hld_webhook", BUYER, "key", "fingerprint")
 

@@ -1,4 +1,4 @@
-"""Clients of which nobody has heard yet: addresses that no other test uses (RFC 6598)."""
+"""New clients: addresses that no other test uses (RFC 6598)."""
 
 import itertools
 

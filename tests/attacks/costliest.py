@@ -1,5 +1,5 @@
-"""The costliest requests of each route that anybody has thought of, within what nginx and our HTTP
-worker let in: 16 KB a header line, 64 KB of body. Whoever adds a route adds what it can cost.
+"""The costliest requests of each route that are known, within what nginx and our HTTP worker
+accept: 16 KB for a header line, 64 KB for a body. When you add a route, add its costliest request.
 """
 
 import json
@@ -66,8 +66,8 @@ def hall_under_attack() -> Event:
 
 
 class Visitor(NamedTuple):
-    """Somebody who has been on the pages, and has a login, a receipt, and holds by both ways: those
-    that are ``ended`` are for the requests that end them."""
+    """A client that has visited the pages, and has a login, a receipt, and holds from both the API
+    and the pages; those in ``ended`` are for requests that end a hold."""
 
     cookie: str
     csrf_token: str

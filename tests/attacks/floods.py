@@ -1,7 +1,6 @@
-"""Four clients that send the same request as often as the limit lets them, and honest buyers beside
-them.
+"""Four clients that send the same request as often as the limit allows, beside honest buyers.
 
-The flood comes from a process of its own, so that it takes no time from whoever measures.
+The flood runs in a separate process, so that it takes no time from the process that measures.
 """
 
 import contextlib
@@ -41,7 +40,7 @@ PER_SECOND = 9.5
 SETTINGS = {
     "ORGANISER_TOKEN": ORGANISER_TOKEN,
     "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-    # nginx is believed, and nobody else on this machine.
+    # Only nginx is trusted, and nobody else on this machine.
     "TRUSTED_PROXIES": "127.0.0.1/32",
 }
 
@@ -92,8 +91,8 @@ class Sender:
 
 @dataclass(frozen=True)
 class Order:
-    """What the flood's process is told: who sends what, and where to. ``per_second`` is each
-    client's; None is as fast as it is answered."""
+    """The parameters of the flood's process: who sends what, and where. ``per_second`` is for each
+    client; None means as fast as answers come."""
 
     url: str
     sent: bytes
@@ -203,7 +202,7 @@ class Scene:
         return self._stack.log_dir
 
     def client(self) -> Client:
-        """A buyer of whom nothing was heard yet."""
+        """A new buyer."""
         return Client(self.url, self.hall.id, new_address())
 
     def costliest(self, route: str) -> CostlyRequest:

@@ -87,7 +87,7 @@ FETCHES_AHEAD = """
     document.head.append(rules);
 }
 """
-"""Has Chromium fetch twenty pages that nobody has opened."""
+"""Makes Chromium prefetch twenty pages that nobody has opened."""
 
 FORM = """
 ([address, enctype, method, target]) => {

@@ -273,8 +273,8 @@ def test_a_page_cannot_use_up_what_its_visitor_may_ask(visitor, neighbours):
 
 
 def test_what_a_browser_fetches_ahead_for_a_page_is_refused(browser, other_website):
-    """It does so for a shop of which it has no cookies, and without what a test adds to its
-    headers: here another server hears it."""
+    """Chromium prefetches only from a site of which it has no cookies, and without the headers that
+    a test adds, so another server receives the requests here."""
     page = browser.new_page()
     page.goto(other_website.url.replace("127.0.0.1", "evil.localhost"))
     with OtherWebsite() as shop:

@@ -1,5 +1,5 @@
-"""Whatever an event file has in it, reading it takes little time and memory, and what is wrong is
-told in plain words."""
+"""Whatever an event file contains, reading it takes little time and memory, and its mistakes are
+reported in plain words."""
 
 import re
 import time
@@ -26,7 +26,7 @@ def much(text: str, before: str = "", after: str = "") -> str:
 
 
 def each(line: Callable[[int], str], entries: int) -> str:
-    """As many lines as there may be when each has so many entries."""
+    """The largest possible number of lines with this many entries each."""
     return "".join(line(number) for number in range(MAX_ENTRIES // entries))
 
 

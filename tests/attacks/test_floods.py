@@ -29,7 +29,7 @@ second take a third of two cores."""
 UNLIMITED = [route for route in ROUTES if route.startswith(("GET /healthz", "GET /static/"))]
 
 MOST_MS = 0.1
-"""Processor time of the application for a request that nobody counts."""
+"""The application's processor time for a request that is not limited."""
 
 
 pytestmark = pytest.mark.alone

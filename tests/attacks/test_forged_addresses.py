@@ -23,7 +23,7 @@ def left_of(url: str, *lines: str) -> int:
 
 
 def assert_counted_for(url: str, address: str, *lines: str) -> None:
-    """A request with ``lines`` is counted for ``address``, of which nothing was heard before."""
+    """A request with ``lines`` is counted for ``address``, a new client."""
     assert left_of(url, *lines) == 9
     assert left_of(url, f"X-Forwarded-For: {address}") == 8
 
@@ -92,7 +92,7 @@ def test_another_network_is_another_client(url):
     ],
 )
 def test_a_header_that_is_none_is_refused_or_dropped(url, address, line):
-    """Whatever becomes of it, it is not believed."""
+    """The address is not trusted, whatever happens to the request."""
     sent = request_bytes(
         "GET", "/api/nothing", line, f"X-Forwarded-For: {address}", "Connection: close"
     )

@@ -65,7 +65,7 @@ def rights_of(hold: dict) -> list[tuple[str, str]]:
 
 
 def assert_opens_nothing(stack, hold: dict, token: str) -> None:
-    """Each from an address of its own: so many guesses would meet the limit."""
+    """Each guess comes from another address, because so many from one would reach the limit."""
     payment = {"payment_method": "pm_card_visa", **BUYER}
     for method, path in rights_of(hold):
         eve = Client(stack.url, hold["event"], new_address())

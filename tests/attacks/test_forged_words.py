@@ -30,7 +30,7 @@ repeats."""
 OF_EACH_ANSWER = re.compile(
     rb'"csrf_token" value="[^"]*"|name="form" value="[^"]*"|"\w+_ms":\d+|127\.[\d.]+|100\.[\d.]+'
 )
-"""Is another in each answer, whatever was asked: secrets, times, the client's address."""
+"""These differ in each answer, whatever the request: secrets, times, the client's address."""
 
 TELLING = ("Content-Type", "Location", "Cache-Control", "Content-Security-Policy", "Allow", "Vary")
 
@@ -38,7 +38,7 @@ AT_ONCE = 8
 
 
 class Asking:
-    """One of the two ways, and whoever asks by it."""
+    """One of the two ways to the application, with a client."""
 
     def __init__(self, scene: Scene, straight: bool):
         self._url = scene.web_url if straight else scene.url
@@ -61,7 +61,7 @@ class Asking:
 
 
 def seen(answer: Answer) -> str:
-    """Where nothing of what a client made up may stand. Its X-Request-Id is told it back."""
+    """These must not contain anything that a client made up, except its own X-Request-Id."""
     headers = {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
     return f"{headers} {answer.body}"
 
@@ -80,7 +80,7 @@ def test_no_word_between_servers_is_believed_from_a_client(scene, method, path, 
 
 @pytest.mark.parametrize("straight", [False, True], ids=["through nginx", "at gunicorn"])
 def test_whoever_asks_as_nginx_does_gets_the_same_refusal(scene, straight):
-    """The application tells nginx by a status of its own that a refusal may be repeated."""
+    """The application marks a refusal that nginx may repeat with a status of its own."""
     path = "/api/events/{event}/seats/stalls-R1-2/hold"
     asking = Asking(scene, straight)
     asking.what_is_told("POST", path)

@@ -25,14 +25,14 @@ AT_ONCE = 16
 
 
 def smuggled(event_id: str) -> bytes:
-    """A hold that nobody is to hear of."""
+    """A hold in a hidden request, which must not be executed."""
     path = f"/api/events/{event_id}/seats/{SMUGGLED_SEAT}/hold"
     return request_bytes("POST", path, "Connection: close")
 
 
 def test_no_request_can_be_hidden_in_another(url, stack, seats):
-    """All of the corpus, each entry in an event of its own: there a seat is held when the hidden
-    request was heard."""
+    """The whole corpus, each entry with its own event: a seat is held there if the hidden request
+    was executed."""
     halls = [small_hall() for _ in FRAMINGS]
     for hall in halls:
         put_on_sale(seats, hall)
@@ -100,7 +100,7 @@ def chunked(event_id: str, address: str, body: bytes) -> bytes:
 
 
 def test_a_chunked_body_ends_where_its_chunks_end(url, stack, event, address):
-    """What follows is a request of its own: answered on the same connection, and counted."""
+    """The rest is a separate request: answered on the same connection, and counted."""
     body = b'{"seats": ["stalls-A-1"]}'
     first = chunked(event.id, address, b"%x;ext=1\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     second = request_bytes(

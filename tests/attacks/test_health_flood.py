@@ -1,4 +1,5 @@
-"""A flood of health checks: nobody is limited there, and yet the application hears of few."""
+"""A flood of health checks: they are not rate limited, and yet few of them reach the
+application."""
 
 import contextlib
 import http.client
@@ -26,7 +27,8 @@ SECONDS_TOUCHED = 4
 
 
 def flood(port: int, path: str, clients: int = 4, **headers: str) -> list[int]:
-    """The statuses that so many connections get, each asking as fast as it is answered."""
+    """The statuses that these connections get when each sends requests as fast as they are
+    answered."""
     statuses: list[int] = []
     end_s = time.monotonic() + FLOOD_S
 
@@ -49,8 +51,8 @@ def flood(port: int, path: str, clients: int = 4, **headers: str) -> list[int]:
 
 @contextlib.contextmanager
 def broken_application(answer: bytes | None) -> Iterator[tuple[str, list[float]]]:
-    """Its address, and when it was connected to. It says ``answer`` and hangs up; without one it
-    says nothing and stays."""
+    """An upstream, with its address and the times of its connections. It sends ``answer`` and
+    closes; without one it stays silent and open."""
     asked: list[float] = []
     connections: list[socket.socket] = []
     with socket.create_server((HOST, 0), backlog=100) as listening:

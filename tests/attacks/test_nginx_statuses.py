@@ -1,4 +1,4 @@
-"""Every status that nginx can say by itself looks like ours, whatever provokes it."""
+"""Every status that nginx can answer by itself has our format, whatever causes it."""
 
 import re
 import shutil
@@ -63,7 +63,7 @@ def test_a_condition_that_does_not_hold_is_a_problem_and_for_people_a_page(nginx
     ("method", "path"), [("GET", "/"), ("POST", "/api/events/e/holds/h/extend"), ("DELETE", "/x")]
 )
 def test_what_the_application_did_is_not_called_undone(nginx, method, path, header):
-    """nginx hears of the condition too, but after the application has acted."""
+    """nginx checks the condition too, but after the application has acted."""
     value = {"If_Match": NEVER, "If_Unmodified_Since": LONG_AGO, "Range": "bytes=9999999-"}[header]
     assert ask(nginx.port, method, path, **{header: value}).status == 200
 

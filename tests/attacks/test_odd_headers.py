@@ -1,7 +1,7 @@
-"""Header fields and bodies as no client sends them: each gets an answer in our shape, and none is a
-mistake of ours.
+"""Header fields and bodies that no normal client sends: each gets an answer in our format, and none
+causes a 500.
 
-First what was found and mended, by name; then what nobody has thought of.
+First the faults that were found and fixed, by name; then random ones.
 """
 
 import http.client
@@ -425,7 +425,7 @@ METHODS = [
     "PROPFIND",
 ]
 OF_HTTP_ITSELF = {501, 505}
-"""Statuses that say no to a method, a transfer coding or a version that nobody here has."""
+"""The statuses for an unknown method, transfer coding or version."""
 
 names = st.sampled_from(sorted(EXAMPLES))
 crumbs = st.lists(st.sampled_from(CRUMBS), max_size=2).map("".join)

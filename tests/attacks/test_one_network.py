@@ -1,4 +1,4 @@
-"""A bot with an IPv6 network of its own: each /64 of it is a client that keeps the rules."""
+"""A bot with a whole IPv6 network: each /64 of it is a client that keeps the limits."""
 
 import pytest
 

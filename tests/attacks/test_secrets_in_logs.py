@@ -82,7 +82,7 @@ def broken(request) -> Iterator[str]:
 
 
 def send(port: int, request: str) -> None:
-    """Reads until nginx hangs up, whatever it says."""
+    """Read until nginx closes the connection, whatever it answers."""
     with (
         contextlib.suppress(OSError),
         socket.create_connection((HOST, port), timeout=1) as connection,
@@ -129,7 +129,7 @@ def ask_for_secrets(port: int) -> None:
         for path in (secret, f"{secret}{LONG}"):
             sent = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n\r\n"
             send(port, sent)
-    # Whoever goes away in the middle.
+    # A client that disconnects in the middle.
     for sent in (f"GET {secret} HT", f"GET {secret} HTTP/1.1\r\nHost: {host}\r\n\r\n"):
         with socket.create_connection((HOST, port)) as connection:
             connection.sendall(sent.encode())

@@ -23,7 +23,7 @@ from web.http_server.waits import MAX_HELD
 from web.settings import FILES_A_PAGE
 
 AT_ONCE = 8
-"""In place of 790, for which the envelope would let nobody come quickly enough."""
+"""Instead of 790, which a test could not reach fast enough within the envelope."""
 
 SLOW_BODY = "Content-Length: 65536"
 
@@ -42,7 +42,7 @@ def nginx(tmp_path, upstream):
 def slow_requests(
     nginx, count: int, method: str, path: str, client: str, *lines: str
 ) -> Iterator[list[socket.socket]]:
-    """So many connections of one client, each with a request that has its header and no more."""
+    """This many connections of one client, each with a request that has only its header."""
     head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", f"X-Forwarded-For: {client}"])
     sent = "\r\n".join([head, *lines, "", ""]).encode()
     with contextlib.ExitStack() as stack:
@@ -177,7 +177,7 @@ PATIENCE_S = 3
 
 @pytest.fixture(scope="module")
 def alone(stack, tmp_path_factory) -> Iterator[HttpServer]:
-    """gunicorn with one worker. It believes 127.0.0.1 as a proxy, and nobody else."""
+    """A gunicorn with one worker. It trusts only 127.0.0.1 as a proxy."""
     settings = {
         "WEB_CONCURRENCY": "1",
         "TRUSTED_PROXIES": "127.0.0.1/32",
@@ -229,7 +229,7 @@ def test_one_address_does_not_take_all_connections_of_a_worker(alone, sent):
 
 @pytest.mark.parametrize("sent", [b"", SLOW["a kept connection"]], ids=["silent", "kept"])
 def test_idle_connections_make_room_for_others_whoever_has_them(alone, sent):
-    # Through a proxy nobody knows yet whose they are.
+    # Behind a proxy the client is not known yet.
     with many_connections(alone, HOST, sent):
         assert_others_are_served(alone)
 

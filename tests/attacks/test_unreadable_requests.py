@@ -81,7 +81,7 @@ def test_behind_a_proxy_half_a_header_charges_nobody(stack, fields, status):
 
 @pytest.fixture
 def direct(stack, tmp_path) -> str:
-    """gunicorn that trusts no proxy: whoever connects is the client. Ten requests in an hour."""
+    """A gunicorn that trusts no proxy, so the peer is the client; with ten requests in an hour."""
     settings = {
         "WEB_CONCURRENCY": "1",
         "TRUSTED_PROXIES": "192.0.2.1",

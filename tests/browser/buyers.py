@@ -96,7 +96,7 @@ class Buyer:
         keys.key_up(Keys.CONTROL).perform()
 
     def point_at(self, element: WebElement) -> None:
-        """Clicks on its middle, whatever lies there."""
+        """Clicks on its middle, whatever element is there."""
         self._scroll_to(element)
         middle = self.driver.execute_script(MIDDLE, element)
         clicks = ActionChains(self.driver)

@@ -1,4 +1,5 @@
-"""Chromium, driven by Playwright: Debian's own, because Playwright's is a download of its own."""
+"""Chromium, driven by Playwright: Debian's package, because Playwright's would be a separate
+download."""
 
 import itertools
 import os
@@ -45,8 +46,8 @@ def new_context(
     scripts: bool = True,
     **options: object,
 ) -> BrowserContext:
-    """A buyer: cookies and an address of its own, so that limits do not meet. Without
-    ``scripts`` the site's do not load, and the test's own still run. ``options`` are those of
+    """A new buyer: with new cookies and a new address, so that buyers do not share limits. Without
+    ``scripts`` the site's do not load, but the test's own still run. ``options`` are those of
     Playwright's ``new_context``."""
     number = next(_addresses)
     headers = {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}

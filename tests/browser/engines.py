@@ -76,8 +76,8 @@ ENGINES = {"chromium": running_chromium, "firefox": running_firefox, "webkit": r
 
 
 class _Program(Process):
-    """A browser, a driver or a display, with a home of its own: Firefox refuses to run as root in
-    another user's, and nothing of the user's is read or changed."""
+    """A browser, a driver or a display, with a separate home folder: Firefox refuses to run as root
+    in another user's, and the user's files are neither read nor changed."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ BUY = Path(__file__).with_name("front_end.js").read_text()
 
 @pytest.fixture(scope="module")
 def website() -> Iterator[OtherWebsite]:
-    """Of which the pages are those of several websites, each under a name of its own."""
+    """Its pages are those of several websites, each under its own name."""
     with OtherWebsite() as website:
         yield website
 

@@ -58,7 +58,7 @@ def open_map(page_at, event: Event, **options) -> Page:
 
 
 def open_map_with_clock(page_at, event: Event) -> Page:
-    """Its time stands still, but for ``pass_seconds``."""
+    """Its time stops, except for ``pass_seconds``."""
     page = page_at("/")
     page.clock.install()
     page.goto(f"/events/{event.id}")
@@ -156,7 +156,7 @@ def test_seats_are_bought_with_the_keyboard_alone(page_at, hall):
 def test_who_loses_a_race_keeps_the_rest_and_is_offered_the_nearest_seat(page_at, hall):
     ada, eve = open_map(page_at, hall), open_map(page_at, hall)
     for page in (ada, eve):
-        # Neither hears of the other before the button is pressed.
+        # Neither learns of the other before the button is pressed.
         page.route("**/seats", lambda route: route.abort())
         click_seat(page, 0, 1)
     click_seat(ada, 0, 5)
@@ -202,7 +202,7 @@ def test_own_seats_are_in_the_basket_and_not_somebody_else_s(page_at, hall):
     for tab in (asking, hearing):
         tab.goto(page.url)
         tab.wait_for_selector("[data-ready]")
-    # One hears nothing of the seats until it asks for them itself.
+    # One learns nothing of the seats until it requests them itself.
     asking.route("**/api/events/*/seats", lambda route: route.abort())
     for tab in (asking, hearing):
         click_seat(tab, 1, 1)

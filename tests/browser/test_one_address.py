@@ -57,7 +57,7 @@ def browser(browser: Browser) -> Iterator[Browser]:
 
 @pytest.fixture
 def people_at(browser) -> Iterator[Callable[[str, int], People]]:
-    """``people_at(url, 10)``: so many browsers behind one address."""
+    """``people_at(url, 10)``: this many browsers behind one address."""
     contexts = []
 
     def made(url: str, count: int) -> People:

@@ -17,7 +17,8 @@ BLOCKED = 2
 
 @pytest.fixture
 def blocking(browser: Browser, stack, tmp_path: Path) -> Iterator[BrowserContext]:
-    """A profile with that setting. Needs a browser of its own, for it is read at the start."""
+    """A profile with that setting. It needs a new browser, because the setting is read at the
+    start."""
     preferences = {"profile": {"default_content_setting_values": {"cookies": BLOCKED}}}
     profile = tmp_path / "Default"
     profile.mkdir()

@@ -1,4 +1,4 @@
-"""`./tickets`: the organiser's commands beside `make run`, which nobody prepares a shell for."""
+"""`./tickets`: the organiser's commands beside `make run`, in any shell, without preparation."""
 
 import fcntl
 import subprocess

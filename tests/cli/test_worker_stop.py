@@ -1,4 +1,4 @@
-"""The worker ends when it is asked to, at whatever moment that is."""
+"""The worker ends on SIGTERM at any moment."""
 
 import signal
 import sys

@@ -30,7 +30,7 @@ PAGES = (REPOSITORY / "docs/pages.md").read_text()
 
 
 def fields_of_settings() -> Iterator[tuple[msgspec.structs.FieldInfo, str]]:
-    """All of them, with their defaults as text, empty where there is none."""
+    """All settings, with their defaults as text, empty for those without one."""
     listed = set()
     for kind in (web.settings.Settings, sidecar.settings.Settings):
         for field in msgspec.structs.fields(kind):
@@ -48,7 +48,7 @@ def rows_of_settings() -> Iterator[str]:
 
 
 def paragraphs_of_settings() -> Iterator[str]:
-    """Each setting as .env.example has it: those that are required wait for a value."""
+    """Each setting as it is in .env.example, where required ones have no value."""
     for field, default in fields_of_settings():
         mark = "" if field.required else "#"
         yield f"# {description_of(field.type)}\n{mark}{field.encode_name}={default}"
@@ -144,7 +144,7 @@ DOCUMENTS = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
 
 
 def links_of(document: Path) -> Iterator[tuple[Path, str]]:
-    """The files of ours that it links to, each with the anchor there, empty where there is none."""
+    """The files of the repository that it links to, each with the anchor, which may be empty."""
     prose = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", prose):
         if not re.match(r"[a-z]+:", target):

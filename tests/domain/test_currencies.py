@@ -88,7 +88,7 @@ def test_published_minimums_are_kept(minimum, codes):
 
 @pytest.mark.parametrize("currency", CURRENCIES.values(), ids=str)
 def test_every_sum_of_prices_that_were_taken_can_be_paid(currency):
-    """By the bounds and steps alone, whatever they are."""
+    """Only by the bounds and steps, whatever they are."""
     max_seats = 4
     dearest = currency.max_minor // max_seats // currency.step_minor * currency.step_minor
     least = currency.min_minor

@@ -1,5 +1,5 @@
-"""Redis is lost while a payment is between its last look at it and its insert. Until that payment
-must have ended, nobody is told that nothing was charged."""
+"""Redis is lost between a payment's last check there and its insert. Until that payment must have
+ended, no buyer is told that nothing was charged."""
 
 import json
 import time
@@ -181,7 +181,7 @@ def test_while_money_may_be_reserved_for_it_nobody_is_told_that_nothing_was_char
 
 @pytest.mark.parametrize("whose", ["its booking's", "another of the same hold"])
 def test_money_for_a_hold_that_is_booked_keeps_no_other_buyer_waiting(shop, whose):
-    """Its booking says what its keys hear, whatever becomes of the money."""
+    """Its booking decides the answers to its keys, whatever happens to the money."""
     other = shop.hold, shop.ref
     shop.hold_again("stalls-B-2")
     shop.bookings.fail("insert", KeyboardInterrupt(), after=True)
@@ -413,8 +413,8 @@ DECLINED = replace(BUYER, payment_method="pm_card_visa_chargeDeclinedInsufficien
 
 @pytest.fixture
 def go_back(shop, raw_redis):
-    """Redis is as it was when the hold was made: it was started with an older file, or a replica
-    that lagged behind took over. Nobody has noticed it yet."""
+    """Redis has the state from when the hold was made: it was restarted with an older file, or a
+    lagging replica took over. No worker has noticed it yet."""
     before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
 
     def go_back() -> None:
@@ -605,7 +605,7 @@ def test_a_hold_remembers_the_newest_answers_only(shop):
 @pytest.mark.parametrize("seat", ["stalls-B-2", "free-F-1"])
 @pytest.mark.parametrize("it_was", ["held", "being paid for"])
 def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redis, seat, it_was):
-    """Its buyer may have heard that nothing was charged, and that the hold is over."""
+    """Its buyer may have been told that nothing was charged, and that the hold is over."""
     shop.hold_again(seat)
     if it_was == "being paid for":
         shop.seats.fail("renew_lease", KeyboardInterrupt())

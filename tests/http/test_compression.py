@@ -1,4 +1,4 @@
-"""Large answers are compressed for whoever takes that."""
+"""Large answers are compressed for clients that accept it."""
 
 import contextlib
 import gzip

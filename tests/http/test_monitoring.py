@@ -1,4 +1,4 @@
-"""Metrics and readiness are for those who run the service, and stay cheap whoever asks."""
+"""Metrics and readiness are for operators only, and stay cheap however often they are requested."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The limits of a client, in the application itself; the sidecar has tests of its own."""
+"""The rate limits in the application; the sidecar has its own tests."""
 
 import re
 import time

@@ -249,7 +249,7 @@ def test_a_name_with_an_underscore_counts_as_a_field_all_the_same():
 
 
 def outcome(pieces: list[bytes]) -> tuple:
-    """All that a connection hears of them: the requests, the refusal, what is still awaited."""
+    """Everything that a connection reads: the requests, the refusal, what is still expected."""
     reader = RequestReader(Limits(FIELD_BYTES, 100))
     read, refused = [], None
     for piece in pieces:
@@ -304,7 +304,7 @@ def test_however_bytes_are_split_they_are_the_same_requests(data, places):
 
 @given(st.lists(st.sampled_from(WHOLE[:4]), max_size=4), st.data())
 def test_a_byte_that_was_changed_makes_no_second_request(requests, data):
-    """Whatever becomes of the request that it is in, those before it are what they were."""
+    """Whatever happens to the current request, those before it are unaffected."""
     sent = bytearray(b"".join(requests) + GET)
     place = data.draw(st.integers(len(sent) - len(GET), len(sent) - 1), "place")
     before, _, _ = outcome([bytes(sent[: len(sent) - len(GET)])])

@@ -1,4 +1,4 @@
-"""Whom a worker waits for, and who has to make room."""
+"""Which clients a worker waits for, and which have to make room."""
 
 import contextlib
 

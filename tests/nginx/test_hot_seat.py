@@ -27,7 +27,7 @@ TRIES = 3
 
 @dataclass
 class Crowd:
-    """Asks for one seat until it is told to stop, each request from another client."""
+    """Requests one seat until it is stopped, each time from another client."""
 
     url: str
     path: str

@@ -16,7 +16,7 @@ def path() -> str:
 
 
 def heard_of(nginx, upstream, paths: list[str], cache_control: str) -> list[str]:
-    """What the application hears when these are asked for, one after the other."""
+    """The requests that reach the application when these are sent one after the other."""
     with upstream.replying(200, lambda: {"Cache-Control": cache_control}) as received:
         for path in paths:
             ask(nginx.port, "GET", path)

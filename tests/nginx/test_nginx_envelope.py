@@ -22,7 +22,7 @@ RATES = ("10/second", "1/second", "10000/second", "600/minute", "1/minute", "500
 
 @pytest.fixture
 def statuses(nginx: Nginx) -> Iterator[Callable]:
-    """Asks so many times on one connection; returns the statuses."""
+    """Send this many requests on one connection; returns the statuses."""
     connection = http.client.HTTPConnection(HOST, nginx.port, timeout=10)
 
     def ask_often(times: int, client: str, path: str = "/echo", method: str = "GET") -> list[int]:
@@ -45,8 +45,8 @@ def statuses(nginx: Nginx) -> Iterator[Callable]:
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_no_client_that_keeps_the_exact_rule_is_refused(rate_limit, data):
-    """A leaky bucket as nginx's source has it, against the most that the rule lets through, with
-    answers that the network holds back as long as the envelope allows for."""
+    """A leaky bucket as in nginx's source, against the most requests that the limit allows, with
+    answers that the network delays for as long as the envelope assumes."""
     rate = parse_rate(rate_limit)
     envelope = Envelope.around(rate)
     seed = data.draw(st.integers())

@@ -73,8 +73,8 @@ class Listener:
 
 
 class Swallowing(Listener):
-    """Nobody answers a connect: the queue of those not yet accepted is full, and Linux drops each
-    further SYN. What a host does that has lost its network, or a firewall."""
+    """A host that does not answer connects: its accept queue is full, and Linux drops each further
+    SYN, as a host without network or a firewall does."""
 
     def __init__(self) -> None:
         super().__init__(backlog=0)
@@ -116,7 +116,7 @@ class DyingInItsHeader(Dying):
 
 
 class Hanging(Listener):
-    """Accepts, reads and says nothing, as a process does that was stopped."""
+    """Accepts, reads and answers nothing, like a process that is stopped."""
 
     def meet(self, connection: socket.socket) -> None:
         self.received.append(connection.recv(65_536))
@@ -125,7 +125,7 @@ class Hanging(Listener):
 
 
 class Refusing(Listener):
-    """Nobody listens there."""
+    """Nothing listens there."""
 
     def __init__(self) -> None:
         self.received = []
@@ -146,7 +146,7 @@ def well() -> Iterator[Upstream]:
 
 
 def ask_many(port: int, method: str, path: str) -> list[http.client.HTTPResponse]:
-    """All at once, each with a path of its own."""
+    """All requests at once, each with its own path."""
     paths = [path.format(number=number) for number in range(MANY)]
     with ThreadPoolExecutor(MANY) as threads:
         return list(threads.map(lambda one: ask(port, method, one, b"{}"), paths))

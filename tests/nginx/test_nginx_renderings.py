@@ -544,7 +544,7 @@ class Dyno(NamedTuple):
 
 
 class ReadyFile(Process):
-    """Ready when it says so in a file, as the buildpack has it."""
+    """Ready when a file says so, as the buildpack expects."""
 
     def __init__(self, path: Path, *args: object, **options: object):
         super().__init__(*args, **options)
@@ -592,7 +592,7 @@ def dyno(redis_server, mongo_server, bookings) -> Iterator[Dyno]:
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     nginx_command = [nginx, "-p", ".", "-c", config_path, "-e", "stderr"]
     if os.geteuid() == 0:
-        # On a dyno nobody is root, and all are the same user.
+        # On a dyno there is no root, and all processes have the same user.
         nginx_command += ["-g", "user root;"]
     try:
         with (

@@ -1,5 +1,5 @@
-"""The children that `make run`, the tests and the benchmark start: they keep what they are told,
-end when they are told, and end when nobody is left to tell them."""
+"""The child processes of `make run`, the tests and the benchmark: they keep their data, end when
+they are stopped, and end when their parent is gone."""
 
 import contextlib
 import os
@@ -229,7 +229,7 @@ def test_mongodb_serves_the_data_of_a_run_on_another_port(tmp_path):
 
 
 def why_not(server: Process) -> str:
-    """What is said to whoever starts it: one line."""
+    """The message to the user who starts it: one line."""
     with pytest.raises(ProcessFailed) as failed:
         server.start()
     said = str(failed.value)

@@ -957,7 +957,7 @@ def test_webhooks_tell_what_has_happened_once(tmp_path, key):
 
     assert sorted(event["type"] for event in events) == [
         "charge.refunded",
-        # Of the cancelled one: what was not captured is let go.
+        # Of the cancelled intent: the uncaptured authorisation is released.
         "charge.refunded",
         "payment_intent.amount_capturable_updated",
         "payment_intent.amount_capturable_updated",

@@ -120,7 +120,7 @@ class Page:
         )
 
     def fields(self, button: str) -> list[tuple[str, str]]:
-        """What the form sends when nobody changes anything in it."""
+        """The fields that the form sends when nothing is changed."""
         sent = []
         for element in self.form(button).all("input", "select"):
             if "disabled" in element or not element["name"]:
@@ -150,7 +150,7 @@ class Page:
 
 
 class Browser(requests.Session):
-    """With an address of its own, as a load generator has behind the local nginx."""
+    """A browser with a new address, given to the local nginx as a load generator does."""
 
     def __init__(self, base_url: str, language: str = "en-GB"):
         super().__init__()

@@ -116,7 +116,7 @@ def test_next_is_what_was_refunded_then_the_oldest_booking(
 
 
 def test_two_tabs_fill_one_basket(ada, full):
-    """Each has the form of before; the cookie is that of the browser."""
+    """Each has the earlier form, but the browser's current cookie."""
     address, _ = full
     tabs = [ada.get(address) for _ in range(2)]
     assert [tab.press("Hold the best", section="floor").status for tab in tabs] == [409, 409]

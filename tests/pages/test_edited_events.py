@@ -1,5 +1,5 @@
-"""What pages say of an event that was edited meanwhile: history keeps its names, and whatever was
-sold is shown for ever."""
+"""Pages of an event that was edited meanwhile: history keeps its names, and sold seats can be shown
+for ever."""
 
 import time
 from dataclasses import replace
@@ -54,7 +54,7 @@ def refund(seats, catalogue, bookings, stack, event_id):
 
 @pytest.fixture
 def cold(application, stack):
-    """Another process of the same shop, which has never heard of any event."""
+    """Another process of the same shop, with an empty cache."""
     return application(SECRET_KEY=stack.environment["SECRET_KEY"], RATE_LIMIT="1000/second")
 
 

@@ -1,4 +1,5 @@
-"""A new SECRET_KEY, the former one among SECRET_KEY_FALLBACKS: whoever was about to buy goes on."""
+"""A new SECRET_KEY, with the previous one in SECRET_KEY_FALLBACKS: buyers in the middle of a
+purchase can go on."""
 
 from tests.pages.browser import HTML, csrf_token_in
 

@@ -35,7 +35,7 @@ def login_keys(redis_client) -> list[str]:
 
 
 def replayed(browser: Browser) -> Browser:
-    """Somebody else, who has a copy of its cookie."""
+    """Another client with a copy of the organiser's cookie."""
     thief = Browser(browser.base_url)
     thief.cookies.set("tickets", browser.cookies["tickets"])
     return thief

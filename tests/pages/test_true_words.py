@@ -1,4 +1,4 @@
-"""What a page says of seats, holds and connections is so, for whoever reads it."""
+"""What a page says about seats, holds and connections is true for every reader."""
 
 import time
 
@@ -102,7 +102,7 @@ def test_a_program_is_told_that_a_connection_is_counted_and_not_a_person(stack, 
 
 
 def sent_without_cookie(ada, page, button: str, **headers: str):
-    """What a browser that keeps no cookies is told when it sends the form."""
+    """The message to a browser without cookies when it sends the form."""
     fields = page.fields(button)
     action = page.form(button)["action"]
     ada.cookies.clear()

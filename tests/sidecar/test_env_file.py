@@ -216,7 +216,7 @@ def test_a_warning_does_not_show_a_value(project, capfd):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """In a folder with settings of its own, which are not the project's."""
+    """A folder with its own settings, not the project's."""
     above = tmp_path_factory.mktemp("above")
     (above / ".env").write_text("RATE_LIMIT=from-above")
     (above / ".flaskenv").write_text("RATE_LIMIT=from-above")

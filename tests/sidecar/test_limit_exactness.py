@@ -36,7 +36,7 @@ TEST_SOURCE = SCRIPT_PATH.read_text().replace(
 
 
 CLEARED = Decision(False, 0, 0)
-"""What a clear or a reset has in the place of one; it says nothing."""
+"""The decision of a clear or a reset, which has none."""
 
 
 class Arrival(NamedTuple):
@@ -110,7 +110,8 @@ def decisions_by_counting(arrivals: list[Arrival]) -> list[Decision]:
         if command == HIT and allowed:
             log += [now_ns] * amount
             recent += [now_ns] * amount
-        # So many have to leave before it has room; when it is accepted, one before there is more.
+        # This many must expire before there is room; if it was accepted, one must before there is
+        # more.
         must_leave = 1 if allowed else len(recent) + amount - limit
         reset_ns = recent[must_leave - 1] + window_ns - now_ns if recent else 0
         decisions.append(Decision(allowed, limit - len(recent), reset_ns))

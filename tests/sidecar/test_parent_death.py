@@ -22,7 +22,7 @@ def test_a_refusal_of_the_kernel_is_heard():
 
 
 def test_a_child_whose_parent_is_gone_runs_nothing():
-    """This process is not the parent that the child is told of: as if that had just died."""
+    """This process is not the parent that the child is given, as if that had just died."""
     with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
         subprocess.run(["true"], preexec_fn=partial(die_with_parent, signal.SIGTERM, os.getppid()))
 

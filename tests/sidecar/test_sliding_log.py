@@ -1,4 +1,5 @@
-"""The rule: in no window more than the limit, and nobody refused who keeps to that."""
+"""The rule: never more than the limit in any window, and no refusal of a client that keeps the
+limit."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,5 @@
-"""The audit finds each kind of lie, told on purpose in one of the three parties."""
+"""The audit finds every kind of inconsistency, each of which is created in one of the three
+parties."""
 
 import time
 from dataclasses import replace

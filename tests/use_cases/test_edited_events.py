@@ -1,5 +1,5 @@
-"""An event that is edited while it sells: processes that have not heard of it yet say nothing that
-is no longer true. ``warm`` is such a process, with a memory of the event as it was."""
+"""An event that is edited while it sells: processes that have not noticed it yet answer nothing
+that is no longer true. ``warm`` is such a process, with the old event in its cache."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

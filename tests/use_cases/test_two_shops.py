@@ -1,5 +1,5 @@
-"""Two deployments on one Stripe account, each with a Redis, a MongoDB and a SECRET_KEY of its own:
-staging beside production."""
+"""Two deployments on one Stripe account, each with its own Redis, MongoDB and SECRET_KEY, like
+staging and production."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -51,8 +51,8 @@ def sold(services: Services) -> Booking:
 
 
 def work(services: Services) -> dict[str, int]:
-    """A round of the worker, for which a payment of this second is one that nobody works on any
-    more. What it repaired."""
+    """Run a round of the worker that treats even a payment from this second as abandoned. Returns
+    what it repaired."""
     worker = Reconciler(
         services.catalogue,
         services.seats,

@@ -1,4 +1,4 @@
-"""Calls that go out together: each gets its own outcome, whatever becomes of the others."""
+"""Calls that are sent together: each gets its own outcome, whatever happens to the others."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ PATIENCE_S = 10
 
 
 class Counter:
-    """Where groups are sent: takes ``held`` until it is let go, and doubles each item."""
+    """Receives the groups: ``send`` waits for ``let_go``, then doubles each item."""
 
     def __init__(self):
         self.groups: list[list[int]] = []

@@ -32,7 +32,7 @@ class Framing(NamedTuple):
 
 PATH = "/api/events/{event}/holds"
 AFTER_CHUNKS = "0\r\n\r\n{hidden}"
-"""The body ends here for whoever reads chunks, and not for whoever counts bytes."""
+"""The body ends here for a parser that reads chunks, but not for one that counts bytes."""
 
 
 def with_lines(
