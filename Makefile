@@ -9,7 +9,7 @@ LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luac
 
 .PHONY: run test test-unit coverage simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
-run: ## start TicketS on http://127.0.0.1:$PORT (8080); MONGODB=3, a replica set of three members
+run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentinel, MONGODB=3
 	@ops/install.sh run
 	@exec $(PYTHON_OF_VENV) -m ops.run
 

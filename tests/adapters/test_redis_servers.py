@@ -12,25 +12,18 @@ from ops.redis_cluster import RedisCluster
 from ops.redis_sentinels import RedisSentinels
 from ops.server_groups import ServerGroup
 from ops.servers import Redis
-from sidecar.server_urls import redis_servers
 from tests.support.factories import a_booking, put_on_sale, small_hall, unique
 from tests.support.meanwhile import meanwhile
-from tests.support.redis_stores import audited, commands_of, seats_on
+from tests.support.redis_stores import audited, commands_of, seats_at
 from tests.support.waiting import eventually
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.servers import servers_of
 from web.domain.events import Event
 from web.domain.refusals import SeatTaken, Unavailable
 
 pytestmark = pytest.mark.stores
 
 TIMEOUT_S = 30
-
-
-def store_at(url: str, replicas: int = 0) -> RedisSeatStore:
-    """As a process of its own has it."""
-    return seats_on(servers_of(redis_servers("REDIS_URL", url), {}, replicas))
 
 
 def hold(seats: RedisSeatStore, event: Event, seat: int = 0) -> str:
@@ -86,7 +79,7 @@ def whole(cluster) -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def seats(cluster) -> RedisSeatStore:
-    return store_at(cluster.url)
+    return seats_at(cluster.url)
 
 
 def events_on(cluster: RedisCluster, seats: RedisSeatStore) -> dict[Redis, Event]:
@@ -166,7 +159,7 @@ def test_without_the_shard_that_has_the_list_the_events_of_the_others_are_sold(w
             hold_and_release(seats, event)
     assert set(seats._catalogue.last_event_ids()) == known
     with pytest.raises(Unavailable):
-        store_at(whole.url)._catalogue.last_event_ids()
+        seats_at(whole.url)._catalogue.last_event_ids()
     # That an event is unknown cannot be said now.
     with pytest.raises(Unavailable):
         seats._catalogue.current_event(unique("unknown"))
@@ -231,30 +224,30 @@ def watched(sentinels) -> Iterator[RedisSentinels]:
 
 
 def test_without_any_sentinel_the_known_master_goes_on(watched):
-    seats, event = store_at(watched.url), small_hall()
+    seats, event = seats_at(watched.url), small_hall()
     put_on_sale(seats, event)
     for sentinel in watched.sentinels:
         sentinel.kill()
     hold_and_release(seats, event)
     with pytest.raises(Unavailable):
-        store_at(watched.url)._catalogue.event_ids()
+        seats_at(watched.url)._catalogue.event_ids()
 
 
 def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):
     """The former master takes writes until it hears of it, seconds later. They would be lost."""
-    seats, event = store_at(watched.url), small_hall()
+    seats, event = seats_at(watched.url), small_hall()
     put_on_sale(seats, event)
     former = watched.master
     hold_and_release(seats, event)
     watched.failover()
     eventually(lambda: port_of(seats, event) != former.port, "the new master", within_s=2)
     held = hold(seats, event)
-    assert store_at(watched.url).read_hold(event, held)
+    assert seats_at(watched.url).read_hold(event, held)
 
 
 @pytest.mark.parametrize("hurt", ["kill", "hang"])
 def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
-    seats, event = store_at(watched.url), small_hall()
+    seats, event = seats_at(watched.url), small_hall()
     put_on_sale(seats, event)
     hold_and_release(seats, event)
     watched.sentinels[0].hang()

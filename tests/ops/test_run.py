@@ -1,6 +1,7 @@
 """`make run` after its installation, as a newcomer uses it: from a copy of the repository, because
 it keeps its state there."""
 
+import os
 import re
 import signal
 import subprocess
@@ -8,13 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 import requests
+from redis.crc import key_slot
 
 from ops.processes import free_port
 from ops.stack import _keep_former_logs
 from tests.support.clone import MakeRun
 from tests.support.environment import inherited
 from tests.support.http_client import Client
+from tests.support.waiting import eventually
 
 
 def organiser(clone: Path, command: str) -> subprocess.CompletedProcess:
@@ -105,6 +109,42 @@ def assert_the_logs_of_each_start_are_there(state_dir: Path) -> None:
     assert "/pay" in (starts[0] / "access.log").read_text(), "of the first start"
     ports = {re.search(r"Metrics: (\S+)", (logs / "run.log").read_text())[1] for logs in starts}
     assert len(ports) == 3
+
+
+def master_of(event_id: str, ports: list[int]) -> redis.Redis:
+    """In the cluster that has servers on these ports."""
+    with redis.Redis(port=ports[0]) as asked:
+        for first, last, (_, port, *_), *_ in asked.execute_command("CLUSTER SLOTS"):
+            if first <= key_slot(event_id.encode()) <= last:
+                return redis.Redis(port=port)
+    raise AssertionError(f"no master of {event_id}")
+
+
+@pytest.mark.timeout(180)
+def test_a_run_on_a_cluster_goes_on_when_a_master_is_killed(clone, mongo_server):
+    url, wanted = f"http://127.0.0.1:{free_port()}", {"REDIS": "cluster"}
+    wanted["MONGODB_URI"] = mongo_server.url.replace("/tickets", "/run_with_a_cluster")
+    run = MakeRun(clone, int(url.rpartition(":")[2]), inherited() | wanted)
+    try:
+        ports = re.search(r"^Starting a Redis Cluster on ports (.*)$", run.greeting, re.MULTILINE)
+        ports = list(map(int, ports[1].split(",")))
+        arena, theatre = "harbour-arena-northern-lights", "rosewood-winters-tale"
+        hit = master_of(arena, ports)
+        assert hit.get_connection_kwargs() != master_of(theatre, ports).get_connection_kwargs()
+        os.kill(hit.info("server")["process_id"], signal.SIGKILL)
+        assert Client(url, theatre).hold_best("stalls", 1).status_code == 201
+        assert Client(url, arena).hold_best("floor", 1).status_code == 503
+        eventually(
+            lambda: Client(url, arena).hold_best("floor", 1).status_code == 201,
+            "a hold after the failover",
+            within_s=60,
+        )
+        said = (clone / "var/logs/run.log").read_text()
+        assert re.search(r"^redis-\d ended by itself", said, re.MULTILINE)
+    finally:
+        exit_code = run.stop(signal.SIGINT)
+    assert exit_code == 0
+    assert run.left_running() == []
 
 
 def test_the_logs_of_no_more_than_five_starts_are_kept(tmp_path):

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import redis
 
 from ops.processes import free_port
+from sidecar.server_urls import redis_servers
 from web.adapters.redis.audited_seats import RedisAuditedSeats
 from web.adapters.redis.client import RedisClient
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.scripts import LuaScript
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.servers import OneServer, Servers
+from web.adapters.redis.servers import OneServer, Servers, servers_of
 from web.adapters.redis.shard import Shard, connect
 from web.domain.sales import DEFAULT_LEASE_S
 
@@ -26,6 +27,11 @@ def seats_on(
         servers = OneServer(Shard(servers))
     client = RedisClient(servers, scripts)
     return RedisSeatStore(client, RedisEventCatalogue(client), lease_s)
+
+
+def seats_at(url: str, lease_s: float = DEFAULT_LEASE_S, replicas: int = 0) -> RedisSeatStore:
+    """Of any kind of Redis."""
+    return seats_on(servers_of(redis_servers("REDIS_URL", url), {}, replicas), lease_s)
 
 
 def audited(seats: RedisSeatStore) -> RedisAuditedSeats:
