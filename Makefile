@@ -1,8 +1,8 @@
-# Each target installs what it needs first; the second time there is nothing to install.
+# Each target first installs what it needs, if that is missing.
 
 PYTHON_OF_VENV = .venv/bin/python
 
-# Tests wait more than they work: three for two cores.
+# Three for two cores, because tests mostly wait.
 WORKERS = 3
 
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
@@ -13,10 +13,9 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentine
 	@ops/install.sh run
 	@exec $(PYTHON_OF_VENV) -m ops.run
 
-# Python may keep what it compiles, whatever the environment says: the second run collects the tests
-# in half the time.
+# Unset, so that Python caches its bytecode: with it, collecting the tests takes half the time.
 test: export PYTHONDONTWRITEBYTECODE =
-# Both parts, also after the first has failed.
+# The second part also runs when the first has failed.
 test: ## the whole suite, WORKERS (3) files at once, each worker with real servers of its own
 	@ops/install.sh test
 	@trap 'exit 130' INT; failed=0; \
@@ -29,7 +28,7 @@ test-unit: ## the tests that start nothing, in seconds
 	@ops/install.sh test
 	@exec $(PYTHON_OF_VENV) -m pytest -m unit
 
-# Tests that measure time may fail while their lines are counted; the report is made all the same.
+# Tests that measure time may fail under coverage; the report is made nevertheless.
 coverage: ## which lines and branches of the code no test reaches; TESTS=tests/api for one folder
 	@ops/install.sh test
 	@rm -rf var/coverage
@@ -61,7 +60,7 @@ soak: ## docs/bench/soak.json, what grows while TicketS works for MINUTES (30)
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench.soak
 
-lint: ## all LINTERS, also after one has found something; each is a target, too
+lint: ## all LINTERS, even after one has failed; each is a target, too
 	@ops/install.sh lint
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs 2 $(LINTERS)
 
@@ -74,22 +73,22 @@ lint-format:
 lint-types:
 	$(PYTHON_OF_VENV) -m mypy
 
-lint-imports: ## which room knows which: [tool.importlinter] in pyproject.toml
+lint-imports: ## the rules about imports between packages: [tool.importlinter] in pyproject.toml
 	.venv/bin/lint-imports --no-cache
 
-lint-eslint: ## mistakes in scripts, and in those of the pages what the oldest browsers lack
+lint-eslint: ## mistakes in scripts, and in those of the pages features that the oldest browsers lack
 	ops/eslint/node_modules/.bin/eslint --config ops/eslint/eslint.config.js web/static ops/eslint tests
 
 lint-shellcheck:
 	.venv/bin/shellcheck $$(git grep --files-with-matches --extended-regexp '^#!.*[/ ](ba)?sh$$')
 
-lint-luacheck: ## the scripts as Redis gets them, with what they include
+lint-luacheck: ## mistakes in the Lua scripts, with their includes inserted
 	$(PYTHON_OF_VENV) -m ops.luacheck
 
 lint-gixy: ## weaknesses in each rendering of nginx's configuration
 	$(PYTHON_OF_VENV) -m pytest --quiet tests/nginx/test_nginx_renderings.py -k gixy
 
-rooms: ## docs/rooms.svg, which room imports which, without the arrows that a longer way implies
+rooms: ## docs/rooms.svg, the imports between packages, without arrows that others imply
 	@ops/install.sh rooms
 	.venv/bin/import-linter drawgraph web >var/rooms.dot
 	sed 's/"\./"/g' var/rooms.dot | tred | dot -Nshape=box -Tsvg -o docs/rooms.svg
@@ -98,7 +97,7 @@ screenshots: ## docs/screenshots, a picture of every page
 	@ops/install.sh screenshots
 	@exec $(PYTHON_OF_VENV) -m tests.browser.screenshots
 
-clean: ## remove what make made: packages, and in var/ the bookings of `make run`
+clean: ## remove everything that make created: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
 	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
 	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache .grimp_cache

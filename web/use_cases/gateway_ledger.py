@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class GatewayLedger:
-    """One reading of the list. It was ``opened_at`` by the gateway's clock, and ``payments`` are
-    those not compared yet. A payment ``settles_after`` so long: then nobody is at work on it.
+    """One reading of the list, begun at ``opened_at`` by the gateway's clock; ``payments`` are
+    those not compared yet. A payment older than ``settles_after`` is settled: no process works on
+    it any more.
 
-    ``unsettled`` are the epochs, by event, in which money of before may still be reserved. They
-    began so long ago that all of it has settled and is in this list: when the list has been
-    compared, none is left, except in the events of ``_unclear``, where a payment without a booking
-    could not be looked up or repaired.
+    ``unsettled`` has the epochs, by event, for which authorisations from before the epoch may be
+    left. They began so long ago that all of these have settled and are in this list: once it has
+    been compared none is left, except in the events of ``_unclear``, where a payment without a
+    booking could not be looked up or repaired.
     """
 
     seats: SeatStore
@@ -108,7 +109,7 @@ class GatewayLedger:
         except (PaymentNotFound, EarlierRefusal):
             return False  # It was never begun, or ended with a no.
         except NotKnownNow:
-            # Lost with Redis; whoever was at work on it then has ended when its epoch is old.
+            # Lost with Redis; the process that worked on it has ended by the time its epoch is old.
             return attempt.event_id not in self.unsettled
         except Refusal:
             self._unclear.add(attempt.event_id)

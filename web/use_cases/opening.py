@@ -159,9 +159,9 @@ class Opening:
         return sold
 
     def _build(self, event: Event, under_way: UnderWay, last_epoch: Epoch | None) -> None:
-        """With the payments that are under way for seats that nobody has booked. The worker
-        releases the money of the others, among them those that an earlier loss has ended: their
-        buyers may have heard that nothing was charged. Those whose hold is booked are over."""
+        """Build the event with the payments that are under way for seats that are not booked. The
+        worker releases the authorisations of all others without a booking, including those that an
+        earlier loss has ended: their buyers may have been told that nothing was charged."""
         built_revision = last_epoch.built_revision if last_epoch else 0
         if not any(section.price_minor for section in event.sections):
             self._seats.build_event(event, [], built_revision=built_revision)
