@@ -441,6 +441,20 @@ def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_e
     assert shop.state() == "s"
 
 
+def test_they_are_compared_once_more_as_soon_as_mongodb_is_back(shop, reconciler, monkeypatch):
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(0))
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    shop.bookings._target.insert(a_booking(shop.event.id, "stalls-B-1"))
+    shop.bookings.fail("sold_seats", Unavailable("bookings"))
+    for _ in range(2):
+        reconciler.round()
+    shop.bookings.heal()
+    reconciler.round()
+    assert shop.state() == "s"
+
+
 def test_that_it_went_back_in_time_is_known_until_its_bookings_could_be_read(
     shop, reconciler, go_back_in_time
 ):

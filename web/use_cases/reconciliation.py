@@ -361,11 +361,16 @@ class Reconciler:
                 # A worker before this one may have opened it again a moment ago.
                 self._compare_again.setdefault(event_id, now + LAST_STEP)
             self._compared[event_id] = _Comparison(now, None)
-            if self._compare_again.get(event_id, _LATER_THAN_ALL) <= now:
-                del self._compare_again[event_id]
+            must_compare = self._compare_again.get(event_id, _LATER_THAN_ALL) <= now
+            if must_compare:
+                # Until it has succeeded: what was booked just before a loss must not wait for the
+                # next turn because MongoDB is away in this one. Others that are due come first.
+                self._compare_again[event_id] = now
             with self.isolate_failure(event_id):
                 self._compare_seats(event_id)
                 self._compared[event_id] = _Comparison(now, revisions[event_id])
+                if must_compare:
+                    del self._compare_again[event_id]
 
     def _turn(self, event_id: str, revision: int) -> timedelta:
         last = self._compared.get(event_id)
