@@ -6,9 +6,11 @@ import typing
 
 import pytest
 
+from tests.support.application import application_with
 from web.domain import refusals
 from web.domain.refusals import PaymentPending, Refusal, SeatTaken
 from web.http.problems import problem_of
+from web.ports.booking_store import IndexMissing
 
 NOT_A_PROBLEM = {PaymentPending}
 """The routes answer it with 202."""
@@ -43,3 +45,19 @@ def test_each_refusal_has_an_answer(kind):
     assert 400 <= problem.status < 600
     assert problem.code
     assert problem.detail.endswith(".") or problem.code == "invalid_request"
+
+
+def test_while_the_unique_index_is_missing_the_shop_says_that_it_is_closed(caplog):
+    """It is what keeps a seat from being sold twice."""
+    app = application_with()
+
+    def sell():
+        raise IndexMissing("no unique index on bookings")
+
+    app.add_url_rule("/api/sell", view_func=sell)
+    answer = app.test_client().get("/api/sell")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert answer.json["code"] == "unavailable"
+    assert [line.levelname for line in caplog.records if "unique index" in line.message] == [
+        "CRITICAL"
+    ]

@@ -318,6 +318,18 @@ def test_a_denial_is_remembered_until_it_ends_and_for_its_rate_only():
     assert asked == [b"a"] * 3
 
 
+def test_only_the_latest_denials_are_remembered(monkeypatch):
+    monkeypatch.setattr("sidecar.client.MAX_REMEMBERED_DENIALS", 2)
+    asked = []
+    with a_limiter_that(
+        lambda key: asked.append(key) or Decision(False, 0, RATE.window_ns)
+    ) as path:
+        client = LimiterClient(path, timeout_s=PATIENCE_S)
+        for key in ("a", "b", "c", "c", "b", "a"):
+            assert not client.check(key, RATE).allowed
+    assert asked == [b"a", b"b", b"c", b"a"]
+
+
 def test_a_denial_of_an_amount_is_remembered_for_that_amount_only():
     asked = []
     with a_limiter_that(lambda key: asked.append(key) or Decision(False, 2, 10**9)) as path:
