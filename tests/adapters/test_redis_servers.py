@@ -239,6 +239,7 @@ def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):
     put_on_sale(seats, event)
     former = watched.master
     hold_and_release(seats, event)
+    assert commands_of(seats).wait(1, 1000 * TIMEOUT_S)
     watched.failover()
     eventually(lambda: port_of(seats, event) != former.port, "the new master", within_s=2)
     held = hold(seats, event)
@@ -250,6 +251,8 @@ def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
     seats, event = seats_at(watched.url), small_hall()
     put_on_sale(seats, event)
     hold_and_release(seats, event)
+    # One of the replicas may still be about to follow the master of now.
+    assert commands_of(seats).wait(1, 1000 * TIMEOUT_S)
     watched.sentinels[0].hang()
     getattr(watched.master, hurt)()
     eventually(lambda: takes_holds(seats, event), "a hold after the failover", TIMEOUT_S)
