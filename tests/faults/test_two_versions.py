@@ -12,7 +12,7 @@ from tests.support.shop import Shop, lose, problems, reconciler_of
 from web.adapters.redis.scripts import LuaScript, read_scripts
 from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
-from web.domain.refusals import PaymentDeclined, Unavailable
+from web.domain.refusals import EarlierRefusal, PaymentDeclined, Unavailable
 from web.use_cases.refunds import Refunds
 
 FIELD, VALUE = "of_a_newer_version", "something"
@@ -83,6 +83,18 @@ def test_requests_for_one_hold_may_come_to_hosts_of_both_versions_in_turn(older,
     scripts = [shop.seats._target._client._scripts["begin_payment"] for shop in (older, newer)]
     shas = [script.sha for script in scripts]
     assert older.redis.script_exists(*shas) == [True, True], "each version's own"
+
+
+def test_an_older_host_repeats_the_refusal_that_a_newer_one_has_stored(older, newer):
+    with pytest.raises(PaymentDeclined) as first:
+        newer.pay("key", DECLINING)
+    (key,) = newer.redis.keys(f"receipt:{{{newer.event.id}}}:*")
+    kept = json.loads(newer.redis.get(key))
+    kept["outcome"] = json.dumps(json.loads(kept["outcome"]) | {FIELD: VALUE})
+    newer.redis.set(key, json.dumps(kept), keepttl=True)
+    with pytest.raises(EarlierRefusal) as repeated:
+        older.pay("key", DECLINING)
+    assert vars(repeated.value.refusal) == vars(first.value)
 
 
 @pytest.mark.parametrize("redis_was_lost", [False, True])

@@ -168,13 +168,18 @@ def refusal_to_keep(answer: PaymentDeclined | SeatTaken | InvalidRequest | None)
     return b""
 
 
+REFUSAL_FIELDS = ("reason", "message", "attempts_left")
+"""A newer version may have stored more."""
+
+
 def earlier_receipt_in(outcome_json: str) -> EarlierReceipt:
     """Raises EarlierRefusal when the payment has ended with one."""
     outcome = msgspec.json.decode(outcome_json)
     if "booking_id" in outcome:
         return EarlierReceipt(msgspec.convert(outcome, Receipt))
     if "reason" in outcome:
-        raise EarlierRefusal(PaymentDeclined(**outcome))
+        known = {name: outcome[name] for name in REFUSAL_FIELDS if name in outcome}
+        raise EarlierRefusal(PaymentDeclined(**known))
     raise EarlierRefusal(SeatTaken(tuple(outcome["seats"])))
 
 
