@@ -54,6 +54,9 @@ class HostLimiter:
     async def start(self) -> None:
         """Before the first question."""
 
+    async def stop(self) -> None:
+        """After the last one."""
+
     def questions_in(self, lines: list[bytes]) -> list[Question]:
         """Raises ProtocolError."""
         questions: list[Question] = []

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from redis.asyncio import Redis, Sentinel, SSLConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
@@ -47,10 +47,41 @@ class OneServer:
         return False
 
 
-class SentinelMaster(OneServer):
-    """``sentinels`` are asked before each new connection; redis-py remembers which one answered."""
+class Sentinels(Sentinel):
+    """Say in few words why there is no master; and one that refuses keeps no other from being
+    asked."""
 
-    def __init__(self, service: str, sentinels: Sentinel, options: Mapping[str, Any]):
+    def __init__(self, hosts: Sequence[tuple[str, int]], options: dict[str, Any]):
+        """``options`` are redis-py's keyword arguments, for TLS and to log in."""
+        bounds = {
+            "socket_timeout": SENTINEL_TIMEOUT_S,
+            "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+            "retry": _no_retry(),
+        }
+        # It has no types.
+        super().__init__(hosts, sentinel_kwargs=bounds | options)  # type: ignore[no-untyped-call]
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """By the first that knows one which is up. It is the first to be asked next time."""
+        reasons = set()
+        for sentinel in list(self.sentinels):
+            try:
+                state = cast(dict[str, Any], await sentinel.sentinel_master(service_name))
+            except (RedisError, OSError) as error:
+                reasons.add(str(error) or type(error).__name__)
+                continue
+            if self.check_master_state(state, service_name):
+                self.sentinels.remove(sentinel)
+                self.sentinels.insert(0, sentinel)
+                return state["ip"], state["port"]
+            reasons.add("it is down")
+        raise MasterNotFoundError(f"no master {service_name!r}: {'; '.join(sorted(reasons))}")
+
+
+class SentinelMaster(OneServer):
+    """``sentinels`` are asked before each new connection."""
+
+    def __init__(self, service: str, sentinels: Sentinels, options: Mapping[str, Any]):
         self._service = service
         self._sentinels = sentinels
         self._pool = SentinelConnectionPool(service, sentinels, **options)
@@ -111,19 +142,9 @@ def _master(servers: RedisServers, tls: Mapping[str, Any]) -> SentinelMaster:
     del options["host"]  # a Sentinel's
     options.pop("port", None)
     of_tls = {option: value for option, value in options.items() if option.startswith("ssl")}
-    sentinels = Sentinel(
-        servers.hosts,
-        sentinel_kwargs={
-            "socket_timeout": SENTINEL_TIMEOUT_S,
-            "socket_connect_timeout": SENTINEL_TIMEOUT_S,
-            "retry": _no_retry(),
-            **of_tls,
-            **servers.sentinel_options,
-        },
-    )
-    return SentinelMaster(
-        servers.service, sentinels, {"retry": _no_retry(), "socket_timeout": None, **options}
-    )
+    sentinels = Sentinels(servers.hosts, {**of_tls, **servers.sentinel_options})
+    options = {"retry": _no_retry(), "socket_timeout": None, **options}
+    return SentinelMaster(servers.service, sentinels, options)
 
 
 def _no_retry() -> Retry:

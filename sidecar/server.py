@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
@@ -116,6 +116,7 @@ def listen(path: str) -> socket.socket:
 async def serve(listener: socket.socket, limiter: HostLimiter) -> None:
     """Answer until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
     ended = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, ended.set)
@@ -123,6 +124,14 @@ async def serve(listener: socket.socket, limiter: HostLimiter) -> None:
     server = await loop.create_unix_server(lambda: Session(limiter), sock=listener)
     await ended.wait()
     server.close()
+    await limiter.stop()
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leaves out what uvloop says when it wants to write the end of a TLS connection that is closed
+    already: nothing is lost by that."""
+    if "the handler is closed" not in str(context.get("exception")):
+        loop.default_exception_handler(context)
 
 
 def make_limiter(settings: Settings) -> HostLimiter:

@@ -62,6 +62,13 @@ class SharedLimiter(HostLimiter):
         else:
             self.shared = True
 
+    async def stop(self) -> None:
+        """Here and not by the end of the event loop, which would report with a stack trace what
+        went wrong last."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
     def answer(self, questions: list[Question], reply: Reply) -> None:
         if not self.shared:
             self._answer_alone(questions, reply)

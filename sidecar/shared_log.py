@@ -83,7 +83,12 @@ async def _answer_to(call: Awaitable[Result], timeout_s: float) -> Result:
     get to run for a while, because the timer's turn is before that of the task that waits.
     """
     task = asyncio.ensure_future(call)
-    await asyncio.wait({task}, timeout=timeout_s)
+    try:
+        await asyncio.wait({task}, timeout=timeout_s)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
     for _ in range(LAST_TURNS):
         if not task.done():
             await asyncio.sleep(0)
@@ -94,7 +99,8 @@ async def _answer_to(call: Awaitable[Result], timeout_s: float) -> Result:
         raise Unreachable(f"no answer within {timeout_s * 1000:.0f} ms")
     try:
         return task.result()
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, RuntimeError) as error:
+        # RuntimeError is what uvloop says of a transport that is closed.
         raise Unreachable(str(error) or type(error).__name__) from error
 
 

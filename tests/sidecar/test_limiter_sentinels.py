@@ -12,7 +12,7 @@ from sidecar.redis_server import SENTINEL_INTERVAL_S
 from tests.sidecar.test_shared_limit import shares_again
 from tests.support.certificates import issue_certificates
 from tests.support.factories import unique
-from tests.support.sidecars import LIMIT, RATE
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -45,14 +45,15 @@ def sentinels(group) -> Iterator[RedisSentinels]:
 
 
 @pytest.fixture
-def start_worker(start_host, sentinels):
+def start_limiter(start_host, sentinels):
+    ca = sentinels.servers[0].access.certificates.authority
+    return lambda url: start_host(url, ca=str(ca))
+
+
+@pytest.fixture
+def start_worker(start_limiter, sentinels):
     """A worker on a host of its own, whose limiter is told of the Sentinels."""
-
-    def start_worker(url: str = sentinels.url) -> LimiterClient:
-        ca = sentinels.servers[0].access.certificates.authority
-        return start_host(url, ca=str(ca)).client()
-
-    return start_worker
+    return lambda url=sentinels.url: start_limiter(url).client()
 
 
 @pytest.fixture
@@ -80,15 +81,19 @@ def have_one_count(hosts: list[LimiterClient]) -> bool:
     return sum(hosts[n % 2].check(key, RATE).allowed for n in range(2 * LIMIT)) == LIMIT
 
 
-def test_sentinels_may_ask_for_a_user_of_their_own(start_worker, sentinels):
+def test_sentinels_may_ask_for_a_user_of_their_own(start_limiter, start_worker, sentinels):
     for sentinel in sentinels.sentinels:
         with sentinel.client() as raw:
-            allowed = "+auth +hello +sentinel|masters"
+            allowed = "+auth +hello +sentinel|master"
             raw.execute_command("ACL SETUSER asker on >secret", *allowed.split())
     as_asker = f"{sentinels.url}?sentinel_username=asker&sentinel_password="
     shares_again(start_worker(f"{as_asker}secret"))
-    refused = start_worker(f"{as_asker}wrong")
-    assert refused.stats()["shared"] == 0
+    refused = start_limiter(f"{as_asker}wrong")
+    assert refused.client().stats()["shared"] == 0
+    refused.process.terminate()
+    (said,) = refused.process.communicate(timeout=PATIENCE_S)[1].splitlines()
+    why = "invalid username-password pair or user is disabled."
+    assert f"the shared log does not answer (no master 'tickets': {why})" in said
 
 
 def test_after_a_planned_failover_the_former_master_is_left_while_it_still_takes_writes(
