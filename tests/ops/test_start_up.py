@@ -417,6 +417,11 @@ def test_an_address_that_the_libraries_read_is_taken(name, url):
         ("MONGODB_URI", "mongodb://h/x?tlsCAFile=/not/there", "MONGODB_URI: .*No such file"),
         ("MONGODB_URI", "mongodb://h/a b", "MONGODB_URI: "),
         ("REDIS_URL", "redis://h/0?databse=1", "REDIS_URL: there is no option databse"),
+        (
+            "REDIS_URL",
+            "rediss+cluster://h?ssl_ca_certs=/not/there",
+            "REDIS_URL: ssl_ca_certs: '/not/there' cannot be read: No such file or directory",
+        ),
         ("REDIS_URL", "redis://h/0?socket_timeout=x", "REDIS_URL: Invalid value"),
         ("REDIS_URL", "rediss://h/0?ssl_cert_reqs=nonsense", "REDIS_URL: Invalid SSL"),
     ],

@@ -2,6 +2,7 @@
 
 import math
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -85,6 +86,8 @@ def _of_url(url: str, address: Address | None) -> dict[str, Any]:
 
 def _client(options: Mapping[str, Any]) -> redis.Redis:
     given = {name: value for name, value in options.items() if value is not None}
+    if authorities := given.get("ssl_ca_certs"):
+        _check_certificates(authorities)
     waiting = {"max_connections": POOL_SIZE, "timeout": POOL_WAIT_S, "decode_responses": True}
     try:
         pool = redis.BlockingConnectionPool(**(waiting | given))
@@ -96,6 +99,14 @@ def _client(options: Mapping[str, Any]) -> redis.Redis:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
     return redis.Redis(connection_pool=pool)
+
+
+def _check_certificates(path: str) -> None:
+    """The pool would read them at the first request only. Raises ValueError."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ValueError(f"ssl_ca_certs: {path!r} cannot be read: {error.strerror}") from None
 
 
 class Shard:
