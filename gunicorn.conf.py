@@ -95,18 +95,20 @@ def child_exit(_server, worker):
 
 
 def post_worker_init(worker):
-    """Refuse to serve when a store is configured so that promises cannot be kept. Otherwise give
-    our own worker class the limiter, to count unreadable requests and to know their clients, and
-    create the ready file."""
+    """Refuse to serve when a store is configured so that promises cannot be kept. Otherwise read
+    what is on sale, give our own worker class the limiter, to count unreadable requests and to
+    know their clients, and create the ready file."""
     # Not at the top: this runs after gevent has patched.
     from web.http_server.worker import HttpWorker
     from web.ports.booking_store import UnsafeToSell
 
+    services = worker.wsgi.extensions["services"]
     try:
-        worker.wsgi.extensions["services"].check_at_start()
+        services.check_at_start()
     except UnsafeToSell as error:
         worker.log.critical("%s", error)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
+    services.learn_events()
     if isinstance(worker, HttpWorker):
         client_limit = worker.wsgi.extensions["client_limit"]
         worker.count_refused = client_limit.count_refused

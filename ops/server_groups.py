@@ -32,10 +32,12 @@ class ServerGroup(Generic[Member]):
     members: Sequence[Member]
 
     def start(self) -> Self:
-        """Start the members that do not run, and wait until the group serves. Raises ProcessFailed,
-        after all members were killed."""
+        """Start the members that do not run, resume those that hang, and wait until the group
+        serves. Raises ProcessFailed, after all members were killed."""
         try:
             for member in self.members:
+                if member.hangs:
+                    member.resume()
                 if not member.running:
                     member.spawn()
             for member in self.members:

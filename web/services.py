@@ -51,6 +51,12 @@ class Services:
         with suppress(Unavailable):
             self.bookings.require_index()
 
+    def learn_events(self) -> None:
+        """Reads what is on sale, so that this process can list an event while its server is
+        away."""
+        with suppress(Unavailable):
+            self.box_office.events()
+
 
 def services() -> Services:
     """Those of the current application."""

@@ -3,11 +3,13 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import pymongo
 import redis
@@ -39,28 +41,55 @@ WAITS_S = 20.0
 """How long to wait for events that a buying crowd causes."""
 
 
+class Store(Protocol):
+    """A server, or a group of them."""
+
+    url: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 @dataclass(frozen=True)
 class BreakableSite:
     """``lease_s`` is its PAYMENT_LEASE_S."""
 
-    redis: Redis
+    redis: Any
     mongo: MongoDB | MongoReplicaSet
     sandbox: Sandbox
     stack: Stack
-    redis_client: redis.Redis
     collection: pymongo.collection.Collection
     lease_s: float
 
+    @cached_property
+    def redis_client(self) -> redis.Redis:
+        """Of the only server."""
+        return redis.Redis.from_url(self.redis.url)
+
     @contextmanager
     def crowd(self, *sections: str) -> Iterator[Crowd]:
-        """Buyers buy while the block runs. At its end each has a final answer, and the answers are
-        compared with the bookings, the payments and the audit."""
-        crowd = Crowd(self.stack["nginx"].url, EVENT, sections or ("stalls", "free"))
-        with crowd.buying():
-            crowd.await_bookings(LOAD)
-            yield crowd
-            crowd.await_bookings(LOAD)
-        self.assert_nothing_is_lost(crowd.outcomes)
+        """``crowds`` of one event."""
+        with self.crowds([EVENT], *sections) as crowds:
+            yield crowds[EVENT]
+
+    @contextmanager
+    def crowds(self, event_ids: Sequence[str], *sections: str) -> Iterator[dict[str, Crowd]]:
+        """Buyers of each event buy while the block runs. At its end each has a final answer, and
+        the answers are compared with the bookings, the payments and the audit."""
+        url = self.stack["nginx"].url
+        crowds = {each: Crowd(url, each, sections or ("stalls", "free")) for each in event_ids}
+        with ExitStack() as buying:
+            for crowd in crowds.values():
+                buying.enter_context(crowd.buying())
+            for crowd in crowds.values():
+                crowd.await_bookings(LOAD)
+            yield crowds
+            for crowd in crowds.values():
+                crowd.await_bookings(LOAD)
+        self.await_clean_audit()
+        for crowd in crowds.values():
+            self.assert_nothing_is_lost(crowd.outcomes)
 
     def assert_nothing_is_lost(self, outcomes: Outcomes) -> None:
         print(
@@ -71,7 +100,6 @@ class BreakableSite:
             len(outcomes.not_charged),
         )
         assert not outcomes.unanswered, outcomes.answers
-        self.await_clean_audit()
         booked = {document["hold_id"]: document for document in self.collection.find()}
         assert outcomes.receipts.keys() <= booked.keys(), "a buyer has a receipt for nothing"
         for hold_id, receipt in outcomes.receipts.items():
@@ -79,7 +107,9 @@ class BreakableSite:
             for field in ("event", "seats", "amount", "currency", "payment_id"):
                 assert receipt[field] == stored.get(field)
         assert not outcomes.not_charged & booked.keys(), "a buyer was told that nothing was charged"
-        seats = Counter(seat for booking in booked.values() for seat in booking["seats"])
+        seats = Counter(
+            (booking["event"], seat) for booking in booked.values() for seat in booking["seats"]
+        )
         assert set(seats.values()) <= {1}, "a seat was sold twice"
         assert self.captured() == {
             hold_id: booking["amount"] for hold_id, booking in booked.items() if booking["amount"]
@@ -127,8 +157,8 @@ class BreakableSite:
         """Wait for a payment that the slow gateway is charging, not one for free seats."""
         eventually(lambda: self.sandbox.faults()[0]["happened"], "a charge under way", WAITS_S)
 
-    def client(self) -> Client:
-        return Client(self.stack["nginx"].url, EVENT)
+    def client(self, event_id: str = EVENT) -> Client:
+        return Client(self.stack["nginx"].url, event_id)
 
 
 def command_of(pid: int) -> str:
@@ -137,34 +167,37 @@ def command_of(pid: int) -> str:
 
 @contextmanager
 def breakable_site(
-    folder: Path, mongo: MongoDB | MongoReplicaSet, lease_s: float
+    folder: Path,
+    mongo: MongoDB | MongoReplicaSet,
+    lease_s: float,
+    redis_store: Store | None = None,
+    event_ids: Sequence[str] = (EVENT,),
 ) -> Iterator[BreakableSite]:
-    """A site with ``mongo``, which is started and stopped here."""
-    event_file = write_event_file(folder / "events", EVENT, CAPACITY, HOLD_S)
-    with (
-        Redis(folder / "redis", folder / "redis.log") as redis_server,
-        mongo,
-        Sandbox(folder / "ledger.db", folder / "sandbox.log") as sandbox,
-    ):
+    """A site with ``mongo`` and ``redis_store``, which are started and stopped here. Without the
+    latter it has one Redis."""
+    redis_store = redis_store or Redis(folder / "redis", folder / "redis.log")
+    event_files = [
+        write_event_file(folder / "events", event_id, CAPACITY, HOLD_S) for event_id in event_ids
+    ]
+    with redis_store, mongo, Sandbox(folder / "ledger.db", folder / "sandbox.log") as sandbox:
         environ = inherited() | {
-            "REDIS_URL": redis_server.url,
+            "REDIS_URL": redis_store.url,
             "MONGODB_URI": mongo.url,
             "STRIPE_API_KEY": SANDBOX_API_KEY,
             "STRIPE_API_BASE": sandbox.url,
             "PAYMENT_LEASE_S": str(lease_s),
-            "EVENTS_DIR": str(event_file.parent),
+            "EVENTS_DIR": str(folder / "events"),
         }
         stack = Stack(folder / "stack", environ)
         try:
             stack.start(free_port())
-            opened = flask(stack.environment, "events", "open", event_file)
+            opened = flask(stack.environment, "events", "open", *event_files)
             assert opened.returncode == 0, opened.stderr
             yield BreakableSite(
-                redis_server,
+                redis_store,
                 mongo,
                 sandbox,
                 stack,
-                redis.Redis.from_url(redis_server.url),
                 pymongo.MongoClient(mongo.url).tickets.bookings,
                 lease_s,
             )

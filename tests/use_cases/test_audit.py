@@ -243,6 +243,20 @@ def test_an_event_that_cannot_be_read_is_named_and_the_others_are_checked(shop):
     } <= {check.rule for check in checks if check.problems}
 
 
+def test_without_the_list_of_events_those_with_bookings_are_looked_at(shop):
+    shop.pay()
+    _, audited_seats, bookings = stores_of(shop)
+    shop.catalogue.fail("event_ids", Unavailable("seat store"))
+    checks = audit(shop.catalogue, audited_seats, bookings, shop.gateway)
+    (journal,) = [check for check in checks if check.rule == "the journal leads to the seat map"]
+    assert journal.looked_at == 1
+    assert journal.not_looked_at == (
+        "events without bookings, because of their list: the seat store (Redis) cannot be reached"
+    )
+    (receipts,) = [check for check in checks if check.rule == "every receipt is in MongoDB"]
+    assert receipts.looked_at == 1
+
+
 def test_without_receipts_mongodb_is_asked_all_the_same(shop):
     shop.bookings.fail("ping", Unavailable("booking store"))
     checks = audit(*stores_of(shop), shop.gateway)

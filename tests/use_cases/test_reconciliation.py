@@ -671,6 +671,32 @@ def test_a_worker_that_starts_after_the_loss_opens_what_was_sold_though_others_a
     assert shop.state() == "s"
 
 
+@pytest.fixture
+def without_list(shop) -> None:
+    """Its server is away. That of the event is not."""
+    for method in ("event_ids", "exists", "add"):
+        shop.catalogue.fail(method, Unavailable("seat store"))
+
+
+def test_an_event_that_redis_lost_is_opened_again_without_the_list(shop, reconciler, without_list):
+    shop.pay()
+    reconciler.round()
+    lose(shop)
+    reconciler.round()
+    assert shop.state() == "s"
+
+
+def test_without_the_list_a_new_worker_keeps_up_what_is_on_sale_and_opens_nothing(
+    shop, reconciler, without_list
+):
+    never_opened = small_hall()
+    reconciler.declare([shop.event, never_opened])
+    shop.redis.zadd(f"due:{{{shop.event.id}}}", {shop.hold.id: 0})
+    reconciler.round()
+    assert shop.state() == "0"
+    assert shop.seats._target.revision(never_opened.id) is None
+
+
 def test_a_redis_that_was_away_for_a_moment_has_lost_nothing(shop, reconciler, monkeypatch):
     hall = small_hall()
     reconciler.declare([shop.event, hall])

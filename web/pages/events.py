@@ -93,12 +93,20 @@ class RejectedForm(NamedTuple):
 @pages.get("/")
 def list_events() -> Response:
     now = datetime.now(UTC)
-    listed = []
+    listed: list[tuple[Event, Availability | None]] = []
     for event in sorted(services().box_office.events(), key=lambda event: event.name):
-        # An event that was lost or closed a moment ago must not hide the others.
-        with suppress(EventNotFound, Unavailable):
-            listed.append((event, services().seat_maps.of(event.id).availability))
+        # One that cannot be reached now, or was closed a moment ago, must not hide the others.
+        with suppress(EventNotFound):
+            listed.append((event, _availability(event)))
     return page("events.html", events=listed, now=now)
+
+
+def _availability(event: Event) -> Availability | None:
+    """None while it cannot be read. Raises EventNotFound."""
+    try:
+        return services().seat_maps.of(event.id).availability
+    except Unavailable:
+        return None
 
 
 @pages.get("/events/<event_id>")

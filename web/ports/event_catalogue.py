@@ -56,7 +56,7 @@ class EventCatalogue(Protocol):
         ...
 
     def last_event_ids(self) -> list[str]:
-        """The same. While they cannot be read, those that this process has read last."""
+        """The same. While they cannot be read, those that this process knows."""
         ...
 
     def cached_event(self, event_id: str) -> Event:
@@ -88,7 +88,8 @@ class EventCatalogue(Protocol):
         """The current epoch, read from the store; ``epoch`` is what this process saw last."""
         ...
 
-    def servers(self) -> list[StoreServer]:
-        """Which servers there are, as far as they have events on sale or the list of them; each is
-        asked whether it takes writes. Never raises Unavailable."""
+    def servers(self, event_ids: Iterable[str] = ()) -> list[StoreServer]:
+        """Which servers there are, with the events of ``last_event_ids`` and with ``event_ids``.
+        Each is asked whether it takes writes, and one without any event whether it answers. Never
+        raises Unavailable."""
         ...

@@ -35,10 +35,16 @@ GRACE_MS = 5_000
 
 @dataclass
 class _Known:
-    """What Redis says of the events, and why it says nothing of those that are ``away``."""
+    """What Redis says of the events, and why it says nothing of those that are ``away``.
+    ``without_list`` is why only events with bookings are known."""
 
     states: list[EventState] = field(default_factory=list)
     away: dict[str, Refusal] = field(default_factory=dict)
+    without_list: Unavailable | None = None
+
+    @property
+    def event_ids(self) -> list[str]:
+        return [*self.away, *(state.event.id for state in self.states)]
 
 
 @dataclass
@@ -165,7 +171,12 @@ class _Auditor:
     @cached_property
     def _known(self) -> "_Known":
         known = _Known()
-        for event_id in self._catalogue.event_ids():
+        try:
+            event_ids = self._catalogue.event_ids()
+        except Unavailable as unavailable:
+            known.without_list = unavailable
+            event_ids = sorted({booking.event_id for booking in self._bookings.list()})
+        for event_id in event_ids:
             try:
                 state = with_event(self._catalogue, event_id, self._seats.snapshot)
             except Refusal as refusal:
@@ -176,11 +187,15 @@ class _Auditor:
 
     def _states(self, check: Check) -> list[EventState]:
         """Of the events that can be read. The others are what the check has not looked at."""
-        if self._known.away:
-            check.not_looked_at = "; ".join(
-                f"{event_id}: {self._reason(event_id, refusal)}"
-                for event_id, refusal in self._known.away.items()
+        unseen = [
+            f"{event_id}: {self._reason(event_id, refusal)}"
+            for event_id, refusal in self._known.away.items()
+        ]
+        if self._known.without_list:
+            unseen.append(
+                f"events without bookings, because of their list: {self._known.without_list}"
             )
+        check.not_looked_at = "; ".join(unseen) or None
         return self._known.states
 
     def _reason(self, event_id: str, refusal: Refusal) -> str:
@@ -196,14 +211,14 @@ class _Auditor:
         """By event, the address of the server that has it and cannot be reached."""
         return {
             event_id: server.address
-            for server in self._catalogue.servers()
+            for server in self._catalogue.servers(self._known.away)
             if server.failure
             for event_id in server.event_ids
         }
 
     def _receipts_are_booked(self, check: Check) -> None:
         self._bookings.ping()  # Without receipts nobody would ask it.
-        receipts = self._seats.receipts(self._catalogue.event_ids())
+        receipts = self._seats.receipts(self._known.event_ids)
         while batch := {receipt.booking_id: receipt for receipt in islice(receipts, BATCH)}:
             bookings = self._bookings.find_all(batch)
             for booking_id, receipt in batch.items():

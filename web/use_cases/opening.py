@@ -98,15 +98,18 @@ class Opening:
         under_way: UnderWay | None = None,
         lost_revision: int = 0,
         last_epoch: Epoch | None = None,
+        is_listed: bool = False,
     ) -> bool:
         """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
         renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
         unless it is given. ``lost_revision``: the history that led to it is not in Redis any more,
         so the event goes on above it. ``last_epoch``: the one that the event was in, as far as is
         known. An event that was built before it was lost before, and is built again; and a payment
-        that it did not have stays lost."""
+        that it did not have stays lost. One that ``is_listed`` is opened although the list, on
+        another server, cannot be reached."""
         self._check_bookings(event)
-        self._catalogue.add([event.id])
+        if not is_listed:
+            self._catalogue.add([event.id])
         revision = self._seats.revision(event.id)
         if revision is None or (last_epoch and revision < last_epoch.built_revision):
             # Built closed, and opened with the bookings of a moment when it was there already: the

@@ -233,7 +233,7 @@ class Reconciler:
         except Unavailable as unavailable:
             if not self._list_is_lost():
                 self._repairs.leave("the list of events", unavailable)
-                return sorted(self._on_sale)
+                return sorted(self._on_sale.keys() | self._declared_and_built())
             listed, missing = set(), self._declared.keys() | self._on_sale.keys()
         else:
             missing = self._on_sale.keys() - listed
@@ -242,6 +242,11 @@ class Reconciler:
             with self.isolate_failure("events"):
                 self._repairs.add_to_catalogue(missing)
         return sorted(listed | missing)
+
+    def _declared_and_built(self) -> set[str]:
+        """What a worker that has just started knows to be on sale without the list."""
+        found = self._catalogue.current_events(sorted(self._declared.keys() - self._on_sale.keys()))
+        return {event_id for event_id, event in found.items() if isinstance(event, Event)}
 
     def _list_is_lost(self) -> bool:
         """False while it cannot be reached."""

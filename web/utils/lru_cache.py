@@ -16,6 +16,9 @@ class LRUCache(Generic[Value]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def names(self) -> list[str]:
+        return list(self._values)
+
     def get(self, name: str) -> Value | None:
         try:
             self._values.move_to_end(name)

@@ -10,6 +10,7 @@ import msgspec
 
 from web.adapters.redis.client import RedisClient, RedisCommands
 from web.adapters.redis.records import key
+from web.adapters.redis.shard import Shard
 from web.domain.events import Event
 from web.domain.refusals import EventChanged, EventNotFound, Unavailable
 from web.ports.event_catalogue import Epoch, StoreServer
@@ -46,7 +47,7 @@ class RedisEventCatalogue:
         self._events: LRUCache[Event] = LRUCache(EVENTS_REMEMBERED)
         self._epochs: LRUCache[str] = LRUCache(EVENTS_REMEMBERED)
         self._unreadable: set[str] = set()
-        self._last_ids: list[str] | None = None
+        self._last_ids: list[str] = []
 
     def add(self, event_ids: Iterable[str]) -> None:
         members = [*event_ids, NO_EVENT]
@@ -76,9 +77,10 @@ class RedisEventCatalogue:
         try:
             return self.event_ids()
         except Unavailable:
-            if self._last_ids is None:
+            known = {*self._last_ids, *self._events.names()}
+            if not known:
                 raise
-            return self._last_ids
+            return sorted(known)
 
     def cached_event(self, event_id: str) -> Event:
         return self.last_event(event_id) or self.current_event(event_id)
@@ -129,15 +131,16 @@ class RedisEventCatalogue:
         self._events.forget(event_id)
         return EventChanged(event_id)
 
-    def servers(self) -> list[StoreServer]:
-        tags = [CATALOGUE_KEY]
+    def servers(self, event_ids: Iterable[str] = ()) -> list[StoreServer]:
+        tags = [CATALOGUE_KEY, *event_ids]
         with suppress(Unavailable):
             tags += self.last_event_ids()
+        tags = list(dict.fromkeys(tags))
         outcomes = self._client.ask_for_each(tags, _probe)
         tags_at: dict[str, list[str]] = defaultdict(list)
         for tag in tags:
             tags_at[self._address_of(tag)].append(tag)
-        return [
+        servers = [
             StoreServer(
                 address,
                 tuple(tag for tag in members if tag != CATALOGUE_KEY),
@@ -147,6 +150,21 @@ class RedisEventCatalogue:
             )
             for address, members in tags_at.items()
         ]
+        with suppress(Unavailable):
+            servers += (
+                StoreServer(shard.address, (), self._failure_of(shard))
+                for shard in self._client.shards()
+                if shard.address not in tags_at
+            )
+        return servers
+
+    def _failure_of(self, shard: Shard) -> Unavailable | None:
+        """Of a server that has no known event, so that there is no key to probe it with."""
+        try:
+            self._client.ask_shard(shard, lambda commands: commands.time())
+        except Unavailable as unavailable:
+            return unavailable
+        return None
 
     def _address_of(self, tag: str) -> str:
         try:
