@@ -140,7 +140,7 @@ def codes_in(module: Path) -> set[str]:
 
 
 DOCS = REPOSITORY / "docs"
-DOCUMENTS = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), REPOSITORY / "deploy/README.md", *DOCS.rglob("*.md")]
 
 
 def links_of(document: Path) -> Iterator[tuple[Path, str]]:

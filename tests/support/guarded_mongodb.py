@@ -15,6 +15,7 @@ from ops.files import write_private
 from ops.processes import accepts_connections
 from ops.servers import HOST, PROBE_TIMEOUT_S, REPOSITORY, MongoDB
 from tests.support.certificates import issue_certificates
+from tests.support.deployed import DEPLOY, filled_in
 
 OPERATOR = {"username": "operator", "password": "a password of the operator's"}
 
@@ -47,16 +48,15 @@ class GuardedMongoDB(MongoDB):
         write_private(both, certificates.key.read_text() + certificates.certificate.read_text())
         members_key = folder / "members.key"
         write_private(members_key, secrets.token_hex(32))
-        super().__init__(
-            folder / "data",
-            folder / "mongod.log",
-            open_to_all.port,
-            options=[
-                *("--auth", "--keyFile", members_key, "--tlsMode", "requireTLS"),
-                *("--tlsCertificateKeyFile", both, "--tlsCAFile", self.authority),
-                "--tlsAllowConnectionsWithoutCertificates",
-            ],
-        )
+        log_path = folder / "mongod.log"
+        here = {
+            "bindIpAll: true": f"bindIp: {HOST}",
+            "/var/log/mongodb/mongod.log": str(log_path),
+            "/etc/mongodb": str(folder),
+        }
+        config = folder / "mongod.conf"
+        config.write_text(filled_in(DEPLOY / "mongodb/mongod.conf", here))
+        super().__init__(folder / "data", log_path, open_to_all.port, options=["--config", config])
 
     def is_ready(self) -> bool:
         if not accepts_connections(self.port, HOST):
