@@ -32,10 +32,12 @@ def web_log(state_dir):
     """What gunicorn and the application have logged since the test began, without what a busy
     machine makes the sidecar's client say."""
     path: Path = state_dir / "stack" / "logs" / "web.log"
-    begin = len(path.read_bytes())
+    begin = path.stat().st_size
 
     def lines() -> list[str]:
-        text = path.read_bytes()[begin:].decode(errors="replace")
+        with path.open("rb") as log:
+            log.seek(begin)
+            text = log.read().decode(errors="replace")
         return [line for line in text.splitlines() if "limiter" not in line]
 
     return lines
