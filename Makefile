@@ -44,11 +44,11 @@ attack: ## what a flood of each route costs everybody else
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.attacks
 
-bench: ## requests per second, measured on this machine; KEEP=1 writes docs/bench/bench*
+bench: ## requests per second, measured on this machine; REDIS MONGODB; KEEP=1 writes docs/bench/bench*
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
 
-burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED, CHAOS=1, KEEP=1
+burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED REDIS MONGODB, CHAOS=1, KEEP=1
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.burst
 

@@ -21,7 +21,7 @@ from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.run_settings import FILE_NAME, write_run_settings
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx, Sandbox
-from ops.stores import Kind, chosen_mongodb, chosen_redis, processes_of
+from ops.stores import Kind, Store, chosen_mongodb, chosen_redis, processes_of
 from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings
 from web.origins import parse_origins
@@ -64,7 +64,7 @@ class Stack:
     ``say`` is called with progress messages. ``keep_open`` are file descriptors that each process
     inherits. ``sandbox_rate_limit`` is the most calls of one endpoint that the payment sandbox
     takes in a second, None for no limit. Once started, ``environment`` is the environment of the
-    Procfile's processes.
+    Procfile's processes; ``redis`` and ``mongodb`` are what this has started, or None.
     """
 
     def __init__(
@@ -81,7 +81,10 @@ class Stack:
         self._say = say
         self._keep_open = tuple(keep_open)
         self._sandbox_rate_limit = sandbox_rate_limit
-        self._processes: list[Process] = []
+        self.redis: Store | None = None
+        self.mongodb: Store | None = None
+        self.processes: list[Process] = []
+        """In the order in which they were started."""
         self._replaceable: set[Process] = set()
         """Members of a group: the others can replace any one of them."""
         self._start_again_at_s: dict[Process, float] = {}
@@ -137,7 +140,7 @@ class Stack:
     def __getitem__(self, name: str) -> Process:
         """The process of this name: redis, mongod, sandbox, worker, web or nginx; members of groups
         are redis-1, sentinel-1, mongod-1 and so on."""
-        return next(process for process in self._processes if process.name == name)
+        return next(process for process in self.processes if process.name == name)
 
     def watch(self) -> None:
         """Wait for ever. Raises ProcessFailed when a process ends that no other can replace."""
@@ -148,7 +151,7 @@ class Stack:
     def look_after(self) -> None:
         """Restart members of a group that ended START_AGAIN_AFTER_S ago. Raises ProcessFailed when
         any other process has ended."""
-        for process in self._processes:
+        for process in self.processes:
             if not process.running:
                 self._look_after(process)
 
@@ -165,12 +168,12 @@ class Stack:
 
     def stop(self) -> None:
         """Stop nginx first and the stores last, so that requests under way can finish."""
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.stop()
         self._free_memory()
 
     def kill(self) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.kill()
         self._free_memory()
 
@@ -200,10 +203,12 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         if not environment.get("REDIS_URL"):
-            environment["REDIS_URL"] = self._start_store(chosen_redis(environment))
+            self.redis = self._start_store(chosen_redis(environment))
+            environment["REDIS_URL"] = self.redis.url
         mongodb = chosen_mongodb(environment)
         if not environment.get("MONGODB_URI"):
-            environment["MONGODB_URI"] = self._start_store(mongodb)
+            self.mongodb = self._start_store(mongodb)
+            environment["MONGODB_URI"] = self.mongodb.url
         if not environment.get("STRIPE_API_KEY"):
             ledger_path = self._state_dir / mongodb.ledger
             sandbox = Sandbox(
@@ -250,8 +255,7 @@ class Stack:
         nginx = Nginx(config_path, self.log_dir / "nginx.log", port, ready_path="/healthz")
         self._start(nginx)
 
-    def _start_store(self, kind: Kind) -> str:
-        """Returns its URL."""
+    def _start_store(self, kind: Kind) -> Store:
         store = kind.make(self._state_dir / kind.folder, self.log_dir, self._keep_open)
         processes = processes_of(store)
         where = ", ".join(str(process.port) for process in processes)
@@ -259,12 +263,12 @@ class Stack:
         if len(processes) > 1:
             self._replaceable.update(processes)
         # Before they are started, so that stop() and kill() end them after an interruption.
-        self._processes += processes
-        return store.start().url
+        self.processes += processes
+        return store.start()
 
     def _start(self, process: Process) -> None:
         # Before it is started, so that stop() and kill() end it after an interruption.
-        self._processes.append(process)
+        self.processes.append(process)
         process.start()
 
 

@@ -28,12 +28,14 @@ from tests.bench.measurements import (
 from tests.bench.report import Report
 from tests.bench.servers import Bench, can_run_express
 from tests.support.environment import inherited
-from tests.support.parameters import BadParameter, read_parameters
+from tests.support.parameters import BadParameter, MongoDBKind, RedisKind, read_parameters
 
 KEPT_DIR = REPOSITORY / "docs/bench"
 
 
 class Parameters(msgspec.Struct):
+    redis: RedisKind = "server"
+    mongodb: MongoDBKind = "1"
     keep: Annotated[int, Meta(ge=0, le=1)] = 0
 
 
@@ -42,16 +44,20 @@ def main() -> None:
         parameters = read_parameters(os.environ, Parameters, others=("WEB_CONCURRENCY",))
     except BadParameter as error:
         sys.exit(str(error))
+    kinds = {"REDIS": parameters.redis, "MONGODB": parameters.mongodb}
+    if parameters.keep and kinds != {"REDIS": "server", "MONGODB": "1"}:
+        sys.exit("KEEP=1: what is kept is of one Redis and one MongoDB")
+    with_express = can_run_express() and parameters.redis == "server"
     measurements, goals = MEASUREMENTS, GOALS
-    if can_run_express():
+    if with_express:
         measurements, goals = measurements + OF_EXPRESS, goals + GOALS_BESIDE_EXPRESS
     figures = Figures({measurement.name: [] for measurement in measurements})
     with tempfile.TemporaryDirectory(prefix="tickets-bench-") as name:
         folder = Path(name)
-        stack = Stack(folder / "stack", inherited("WEB_CONCURRENCY"))
+        stack = Stack(folder / "stack", inherited("WEB_CONCURRENCY") | kinds)
         try:
             stack.start(free_port())
-            with Bench(stack, folder) as bench:
+            with Bench(stack, folder, with_express=with_express) as bench:
                 # Round by round, so that a slow minute of the machine affects all measurements.
                 for repetition in range(1, REPETITIONS + 1):
                     print(f"round {repetition} of {REPETITIONS}", file=sys.stderr, flush=True)
@@ -62,7 +68,9 @@ def main() -> None:
                 notes = list(bench.notes)
         finally:
             stack.stop()
-    if not can_run_express():
+    if parameters.redis != "server":
+        notes.append("The Express application can use only a single Redis, so it was left out.")
+    elif not with_express:
         notes.append("Without Node.js and npm there is no Express to compare with.")
     report = Report(figures, goals, notes)
     print(report.markdown())

@@ -15,16 +15,15 @@ from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
 from tests.support.factories import put_on_sale, two_halves
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import commands_of, seats_at
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
-from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 INTRODUCTIONS = 8
 """Connections, each of which either worker may accept."""
 
-PARTS = ("nginx", "web", "redis", "mongod", "worker")
+PARTS = ("nginx", "web", "redis", "sentinel", "mongod", "worker")
 
 EXPRESS_DIR = Path(__file__).parent / "express"
 
@@ -50,21 +49,21 @@ class Bench:
     """The stack, and the servers beside it: nginx's yardstick, the application without a limiter,
     the Express application. ``notes`` are sentences for the end of the report."""
 
-    def __init__(self, stack: Stack, folder: Path):
+    def __init__(self, stack: Stack, folder: Path, *, with_express: bool):
         self.url = stack["nginx"].url
         self.web_url = stack["web"].url
-        self._redis = connect(stack.environment["REDIS_URL"])
-        self.seats = seats_on(self._redis)
+        self.seats = seats_at(stack.environment["REDIS_URL"])
         self.notes: list[str] = []
         self._stack = stack
         self._environment = stack.environment
         self._folder = folder
+        self._with_express = with_express
         self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         self.yardstick_url = self._running.enter_context(self._yardstick()).url
         self.unlimited_url = self._running.enter_context(self._unlimited()).url
-        if can_run_express():
+        if self._with_express:
             self.express_url = self._running.enter_context(self._express()).url
         return self
 
@@ -86,7 +85,7 @@ class Bench:
     def _introduce(self, hall: Event) -> None:
         """Make every process load the event's definition, which it does at the first request."""
         urls = [self.web_url, self.unlimited_url]
-        if can_run_express():
+        if self._with_express:
             urls.append(self.express_url)
         for url in urls:
             for _ in range(INTRODUCTIONS):
@@ -98,9 +97,10 @@ class Bench:
 
     def _forget(self, hall: Event) -> None:
         """Close the hall: otherwise the worker would maintain more and more of them."""
-        self._redis.srem(CATALOGUE_KEY, hall.id)
-        for key in self._redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
-            self._redis.unlink(key)
+        commands_of(self.seats, CATALOGUE_KEY).srem(CATALOGUE_KEY, hall.id)
+        redis = commands_of(self.seats, hall.id)
+        for key in redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
+            redis.unlink(key)
 
     def _yardstick(self) -> Nginx:
         """An nginx that answers everything with 409."""
@@ -144,8 +144,12 @@ def by_part(stack: Stack, read: Callable[[psutil.Process], float]) -> Counter[st
     """The sum of ``read(process)`` for each part; the limiter is counted separately from the web
     processes."""
     sums = Counter()
-    for name in PARTS:
-        first = psutil.Process(stack[name].pid)
+    for running in stack.processes:
+        # Members of a group are redis-1, redis-2 and so on.
+        name = running.name.partition("-")[0]
+        if name not in PARTS:
+            continue
+        first = psutil.Process(running.pid)
         for process in (first, *first.children(recursive=True)):
             # The child in which Redis rewrites its file may have ended by now.
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -1,5 +1,8 @@
 """``CHAOS=1``: each part is killed with SIGKILL once during the sale and started again, in an order
-and at moments that the seed decides."""
+and at moments that the seed decides.
+
+The others replace a member of a group. The stack starts it again later, as in `make run`.
+"""
 
 import os
 import random
@@ -11,8 +14,13 @@ from dataclasses import dataclass
 
 import psutil
 
+from ops.mongodb_set import MongoReplicaSet
+from ops.redis_cluster import RedisCluster
+from ops.redis_sentinels import RedisSentinels
+from ops.server_groups import wait_for
 from ops.stack import Stack
-from tests.burst.stage import Stage
+from tests.burst.plan import Plan
+from tests.burst.stage import EVENT_ID, Stage
 
 FIRST_S = 1.0
 """The first kill comes after the opening; before it everybody only waits."""
@@ -55,6 +63,19 @@ def lose_redis(stage: Stage) -> None:
     _kill_and_start(stage, "redis", meanwhile=lambda: shutil.rmtree(stage.state_dir / "redis"))
 
 
+def kill_master(stage: Stage) -> None:
+    """Kill the Redis that has the event; a replica takes over."""
+    redis = stage.stack.redis
+    assert isinstance(redis, RedisCluster | RedisSentinels)
+    master = redis.master_of(EVENT_ID) if isinstance(redis, RedisCluster) else redis.master
+    master.kill()
+
+
+def kill_sentinel(stage: Stage) -> None:
+    """Kill a Sentinel; the two others are a majority."""
+    stage.stack["sentinel-1"].kill()
+
+
 def kill_gateway(stage: Stage) -> None:
     """Kill the payment sandbox, whose ledger is a file."""
     _kill_and_start(stage, "sandbox")
@@ -62,6 +83,13 @@ def kill_gateway(stage: Stage) -> None:
 
 def kill_mongodb(stage: Stage) -> None:
     _kill_and_start(stage, "mongod")
+
+
+def kill_primary(stage: Stage) -> None:
+    """Kill MongoDB's primary; the others elect another."""
+    mongodb = stage.stack.mongodb
+    assert isinstance(mongodb, MongoReplicaSet)
+    wait_for(mongodb.primary, "a primary to kill").kill()
 
 
 def kill_nginx(stage: Stage) -> None:
@@ -73,37 +101,52 @@ def kill_worker(stage: Stage) -> None:
     _kill_and_start(stage, "worker")
 
 
-BLOWS: dict[str, Callable[[Stage], None]] = {
-    "a web worker": kill_web_worker,
-    "the limiter": kill_limiter,
-    "Redis": kill_redis,
-    "Redis and its data": lose_redis,
-    "MongoDB": kill_mongodb,
-    "the payment gateway": kill_gateway,
-    "nginx": kill_nginx,
-    "the worker": kill_worker,
+Kill = Callable[[Stage], None]
+
+OF_REDIS: dict[str, dict[str, Kill]] = {
+    "server": {"Redis": kill_redis, "Redis and its data": lose_redis},
+    "sentinel": {"Redis's master": kill_master, "a Sentinel": kill_sentinel},
+    "cluster": {"Redis's master": kill_master},
+}
+OF_MONGODB: dict[str, dict[str, Kill]] = {
+    "1": {"MongoDB": kill_mongodb},
+    "3": {"MongoDB's primary": kill_primary},
 }
 
 
-def moments_of(seed: int, seconds: int) -> list[tuple[float, str]]:
+def blows_of(plan: Plan) -> dict[str, Kill]:
+    return {
+        "a web worker": kill_web_worker,
+        "the limiter": kill_limiter,
+        **OF_REDIS[plan.redis],
+        **OF_MONGODB[plan.mongodb],
+        "the payment gateway": kill_gateway,
+        "nginx": kill_nginx,
+        "the worker": kill_worker,
+    }
+
+
+def moments_of(plan: Plan) -> list[tuple[float, str]]:
     """Each part once, with the seconds after the opening at which it is killed."""
-    chance = random.Random(f"chaos {seed}")
-    names = chance.sample(list(BLOWS), len(BLOWS))
-    slot_s = (seconds * UNTIL - FIRST_S) / len(names)
+    chance = random.Random(f"chaos {plan.seed}")
+    blows = blows_of(plan)
+    names = chance.sample(list(blows), len(blows))
+    slot_s = (plan.seconds * UNTIL - FIRST_S) / len(names)
     return [
         (FIRST_S + (number + chance.uniform(0.0, 0.5)) * slot_s, name)
         for number, name in enumerate(names)
     ]
 
 
-def strike(stage: Stage, opens_at_s: float, seed: int, seconds: int) -> list[Blow]:
-    """Kill and restart all parts; returns when the last one runs again. Call it from the thread
-    that started the stack: servers end with the thread that started them."""
-    blows = []
-    for after_s, name in moments_of(seed, seconds):
+def strike(stage: Stage, opens_at_s: float) -> list[Blow]:
+    """Kill and restart all parts; returns when the last one runs again, members of groups excepted.
+    Call it from the thread that started the stack: servers end with the thread that started
+    them."""
+    blows, kills = [], blows_of(stage.plan)
+    for after_s, name in moments_of(stage.plan):
         time.sleep(max(0.0, opens_at_s + after_s - time.time()))
         blows.append(Blow(time.time(), name))
-        BLOWS[name](stage)
+        kills[name](stage)
     return blows
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from ops.servers import REPOSITORY
-from tests.support.parameters import BadParameter, read_parameters
+from tests.support.parameters import BadParameter, MongoDBKind, RedisKind, read_parameters
 from web.adapters.event_files import BadEventFile, read_event_file
 from web.domain.validation import did_you_mean
 
@@ -55,6 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chaos: Annotated[
         int, Meta(ge=0, le=1, description="1: kill and restart each part during the sale")
     ] = 0
+    redis: RedisKind = "server"
+    mongodb: MongoDBKind = "1"
     keep: Annotated[int, Meta(ge=0, le=1, description="1: update the picture in docs/burst/")] = 0
 
     @property

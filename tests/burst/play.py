@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def _play(plan: Plan, stage: Stage, folder: Path, report_dir: Path) -> Evidence:
     crowd.start()
     try:
         with watching(stage, event.id) as looks:
-            blows = strike(stage, opens_at_s, plan.seed, plan.seconds) if plan.chaos else []
-            wait_for(crowd, drop)
+            blows = strike(stage, opens_at_s) if plan.chaos else []
+            wait_for(crowd, drop, stage.stack.look_after if plan.chaos else lambda: None)
     finally:
         crowd.stop()
     say("The sale is over; comparing what the buyers saw with MongoDB and the gateway")
@@ -108,13 +108,14 @@ def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:
     )
 
 
-def wait_for(crowd: Process, drop: Drop) -> None:
-    """Raises ProcessFailed when locust fails or does not end; RuntimeError when the code of a
-    simulated buyer failed."""
+def wait_for(crowd: Process, drop: Drop, look_after: Callable[[], None]) -> None:
+    """``look_after`` is called again and again meanwhile. Raises ProcessFailed when locust fails or
+    does not end; RuntimeError when the code of a simulated buyer failed."""
     deadline_s = drop.closes_at_s + LAST_WORD_S + STOP_S
     while crowd.running:
         if time.time() > deadline_s:
             raise crowd.failure("has not come to an end")
+        look_after()
         time.sleep(WATCH_S)
     if crowd.exit_code == BUYER_BROKE:
         raise RuntimeError(f"a simulated buyer broke; {crowd.log_path} says how")

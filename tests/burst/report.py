@@ -130,10 +130,12 @@ def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
 
 
 def keep(evident: Evident, verdict: Verdict, folder: Path) -> None:
-    """Write what docs/burst.md shows, for an ordinary burst or for one with chaos."""
+    """Write what docs/burst.md shows, for an ordinary burst or for one with chaos, and
+    for what is kept of other kinds of Redis and MongoDB."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = evident.evidence.drop.plan
-    name = "chaos" if plan.chaos else "sale"
+    kinds = [plan.redis] * (plan.redis != "server") + [plan.mongodb] * (plan.mongodb != "1")
+    name = "-".join(["chaos" if plan.chaos else "sale", *kinds])
     (folder / f"{name}.svg").write_text(picture_of(evident, verdict))
     (folder / f"{name}.md").write_text(markdown_of(verdict, plan))
 

@@ -20,15 +20,16 @@ from ops.stack import Stack
 from tests.burst.plan import Plan
 from tests.support.commands import flask
 from tests.support.environment import inherited
-from tests.support.redis_stores import audited, seats_on
+from tests.support.redis_stores import audited, seats_at
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
-from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event
 from web.domain.refusals import Refusal
 from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check, audit
+
+EVENT_ID = "burst"
 
 HOLD_S = 9
 """How long holds of the event last: abandoned seats become free again within the burst."""
@@ -52,9 +53,13 @@ class Stage:
 
     def __init__(self, folder: Path, plan: Plan):
         self._folder = folder
-        self._plan = plan
+        self.plan = plan
         self._events_dir = folder / "events"
-        environ = inherited() | {"EVENTS_DIR": str(self._events_dir)}
+        environ = inherited() | {
+            "EVENTS_DIR": str(self._events_dir),
+            "REDIS": plan.redis,
+            "MONGODB": plan.mongodb,
+        }
         if plan.chaos:
             environ["PAYMENT_LEASE_S"] = str(LEASE_IN_CHAOS_S)
         self.state_dir = folder / "stack"
@@ -74,7 +79,7 @@ class Stage:
             raise
         self.url = self.stack["nginx"].url
         environment = self.environment
-        self._seats = seats_on(connect(environment["REDIS_URL"]))
+        self._seats = seats_at(environment["REDIS_URL"])
         self._bookings = MongoBookingStore(environment["MONGODB_URI"])
         self._gateway = StripeGateway(environment["STRIPE_API_KEY"], environment["STRIPE_API_BASE"])
         self._mongo = pymongo.MongoClient(environment["MONGODB_URI"])
@@ -91,7 +96,7 @@ class Stage:
     def open(self, opens_at_s: float) -> Event:
         """Put the event on sale, with a new id. Raises RuntimeError when it cannot be opened."""
         path = self._events_dir / "burst.toml"
-        text = (REPOSITORY / "events" / f"{self._plan.event}.toml").read_text()
+        text = (REPOSITORY / "events" / f"{self.plan.event}.toml").read_text()
         path.write_text(played(text, datetime.fromtimestamp(opens_at_s, UTC)))
         opened = flask(self.environment, "events", "open", path)
         if opened.returncode:
@@ -137,7 +142,7 @@ class Stage:
         """The audit when nothing is under way any more, or after a time within which that must
         be."""
         quiet_s, settled_s = QUIET_S, QUIET_S
-        if self._plan.chaos:
+        if self.plan.chaos:
             settled_s = 2 * LEASE_IN_CHAOS_S + 1.0
             quiet_s = settled_s + QUIET_S
         began_s = time.monotonic()
@@ -160,7 +165,7 @@ class Stage:
 def played(text: str, opens_at: datetime) -> str:
     """The event file with another id, another opening time and short holds."""
     for pattern, line in (
-        (r"^id = .*$", 'id = "burst"'),
+        (r"^id = .*$", f'id = "{EVENT_ID}"'),
         (r"^sale_opens_at = .*$", f"sale_opens_at = {opens_at:%Y-%m-%dT%H:%M:%SZ}"),
         (r"^hold_seconds = .*$", f"hold_seconds = {HOLD_S}"),
     ):

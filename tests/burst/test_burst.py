@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 import tests.burst.__main__ as burst
+from ops import stores
 from ops.servers import REPOSITORY
-from tests.burst.chaos import BLOWS, UNTIL, Blow, moments_of
+from tests.burst.chaos import UNTIL, Blow, blows_of, moments_of
 from tests.burst.diary import Paid
 from tests.burst.endings import LIMITER, MONGODB, where_requests_ended
 from tests.burst.pictures import picture_of
@@ -137,8 +138,12 @@ def test_a_report_names_the_command_that_plays_the_same_again():
     assert command_of(Plan(crowd=50, chaos=1)) == "make burst CROWD=50 CHAOS=1"
 
 
-def test_chaos_kills_each_part_once_while_the_sale_goes_on_and_the_seed_says_when():
-    moments = moments_of(7, 30)
-    assert sorted(name for _, name in moments) == sorted(BLOWS)
-    assert all(0 < after_s < 30 * UNTIL for after_s, _ in moments)
-    assert moments == sorted(moments) == moments_of(7, 30) != moments_of(8, 30)
+@pytest.mark.parametrize("redis", stores.REDIS)
+@pytest.mark.parametrize("mongodb", stores.MONGODB)
+def test_chaos_kills_each_part_once_while_the_sale_goes_on_and_the_seed_says_when(redis, mongodb):
+    plan = Plan(seed=7, redis=redis, mongodb=mongodb)
+    moments = moments_of(plan)
+    assert sorted(name for _, name in moments) == sorted(blows_of(plan))
+    assert all(0 < after_s < plan.seconds * UNTIL for after_s, _ in moments)
+    assert moments == sorted(moments) == moments_of(plan)
+    assert moments != moments_of(msgspec.structs.replace(plan, seed=8))

@@ -13,10 +13,12 @@ from tests.support.environment import inherited
     ("module", "variables", "says"),
     [
         ("bench", {"KEEP": "yes"}, "KEEP=yes: must be 0 or 1"),
+        ("bench", {"REDIS": "clustr"}, "REDIS=clustr: must be server, sentinel or cluster"),
+        ("bench", {"MONGODB": "3", "KEEP": "1"}, "KEEP=1: what is kept is of one Redis and one"),
         (
             "bench",
             {"MAKEFLAGS": " -- SECONDS=5"},
-            "SECONDS is no parameter. The parameters are: KEEP",
+            "SECONDS is no parameter. The parameters are: REDIS, MONGODB, KEEP",
         ),
         (
             "bench.growth",

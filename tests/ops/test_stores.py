@@ -57,7 +57,7 @@ def group(tmp_path: Path, monkeypatch):
     said: list[str] = []
     stack = Stack(tmp_path / "state", inherited(), say=said.append)
     try:
-        yield stack, stack._start_store(stores.REDIS["sentinel"]), said
+        yield stack, stack._start_store(stores.REDIS["sentinel"]).url, said
     finally:
         stack.stop()
 

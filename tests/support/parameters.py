@@ -6,11 +6,12 @@ not ignore a parameter.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from ops.stores import MONGODB, REDIS
 from web.domain.validation import did_you_mean, field_and_problem
 
 INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
@@ -18,6 +19,11 @@ INSTALLATIONS = ("PYTHON", "PYTHON_OF_VENV")
 
 MISSPELT = 0.8
 """The similarity from which on a name counts as another one misspelt."""
+
+RedisKind = Annotated[
+    Literal[tuple(REDIS)], Meta(description="what to start: server, sentinel or cluster")
+]
+MongoDBKind = Annotated[Literal[tuple(MONGODB)], Meta(description="how many members: 1 or 3")]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -64,9 +70,12 @@ def _of_command_line(makeflags: str) -> list[str]:
 
 
 def _must_be(kind: type[msgspec.Struct], field: str) -> str:
-    """In words, for a number; "" for what is no number."""
+    """In words, for a choice or a number; "" for anything else."""
     annotation = next(f.type for f in msgspec.structs.fields(kind) if f.name == field)
     of_type, *metas = get_args(annotation)
+    if get_origin(of_type) is Literal:
+        *others, last = get_args(of_type)
+        return f"must be {', '.join(others)} or {last}"
     bounds = next(meta for meta in metas if isinstance(meta, Meta))
     if of_type not in (int, float):
         return ""
