@@ -220,6 +220,11 @@ def denied_by(server: DeployedRedis) -> list[dict]:
         return client.acl_log()
 
 
+def has_metric(url: str, line: str) -> bool:
+    metrics = requests.get(f"{url}/metrics", timeout=TIMEOUT_S).text
+    return re.search(f"^{line}$", metrics, re.MULTILINE) is not None
+
+
 def is_clean(environment: dict[str, str]) -> bool:
     return flask(environment, "audit").returncode == 0
 
@@ -246,9 +251,9 @@ def test_a_sale_on_the_example_needs_every_permission_of_its_users_and_no_other(
     for command in (["events", "list"], ["bookings", "refund", receipt.json()["booking_id"]]):
         done = flask(environment, *command)
         assert done.returncode == 0, done.stderr
-    metrics = requests.get(f"{url}/metrics", timeout=TIMEOUT_S).text
-    assert re.search(rf'^tickets_event_reachable\{{event="{EVENT}".* 1.0$', metrics, re.MULTILINE)
-    assert "tickets_limiter_shared 1.0" in metrics
+    assert has_metric(url, rf'tickets_event_reachable\{{event="{EVENT}",.*\}} 1.0')
+    # On a busy machine an answer may be late, and the limiter then counts alone for a moment.
+    eventually(lambda: has_metric(url, "tickets_limiter_shared 1.0"), "a shared limit", 30)
     # Workers repair what is left, such as the seats of the refund.
     eventually(lambda: is_clean(environment), "an audit without differences", 30)
 
