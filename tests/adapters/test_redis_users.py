@@ -86,5 +86,6 @@ SHOP_KEYS = {
 )
 def test_a_user_may_do_what_the_code_does_and_nothing_else(user, kind, commands, keys):
     allowed_commands, allowed_keys = allowed_to(user, kind)
-    assert sorted(allowed_commands) == sorted(commands)
-    assert sorted(allowed_keys) == sorted(keys)
+    path = f"deploy/{kind}/users.acl"
+    assert sorted(allowed_commands) == sorted(commands), path
+    assert sorted(allowed_keys) == sorted(keys), path
