@@ -200,7 +200,7 @@ def check_host(name: str, text: str, hint: str = "") -> None:
     """Raises ValueError. The host is not shown: where it was forgotten, this is a user name and a
     password."""
     found = _HOST_AND_PORT.fullmatch(text)
-    if found is None:
+    if found is None or not _is_resolvable(found["host"]):
         raise ValueError(
             f"{name} has a host that cannot be read: it should be host, host:port or [IPv6]:port"
             f"{hint}"
@@ -208,3 +208,15 @@ def check_host(name: str, text: str, hint: str = "") -> None:
     port = found["port"]
     if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= MAX_PORT):
         raise ValueError(f"{name} must have a port from 1 to {MAX_PORT} after the host{hint}")
+
+
+def _is_resolvable(host: str) -> bool:
+    """Whether Python would look the name up: the parts between dots must be neither empty nor
+    long. In brackets is no name, and with a percent sign it is the path of a socket."""
+    if host.startswith("[") or "%" in host:
+        return True
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True

@@ -1,6 +1,24 @@
-"""The one client for Redis, beside others who use the same server."""
+"""The one client for Redis: others who use the same server, and what the stores hear of a server
+that cannot serve."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import redis
+
+from ops.servers import HOST, Redis
+from tests.support.factories import put_on_sale, small_hall, unique
+from tests.support.local_server import LocalServer, QuietHandler
 from tests.support.meanwhile import meanwhile
+from tests.support.redis_stores import seats_at
+from tests.support.waiting import eventually
+from web.adapters.redis.seat_store import RedisSeatStore
+from web.domain.events import Event
+from web.domain.refusals import Unavailable
+
+PASSWORD = "pw"
 
 
 def test_a_call_survives_others_who_empty_the_cache_of_scripts_all_the_time(
@@ -9,3 +27,104 @@ def test_a_call_survives_others_who_empty_the_cache_of_scripts_all_the_time(
     with meanwhile(redis_client.script_flush, every_s=0):
         for _ in range(300):
             seats.sweep_holds(event.id)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Redis]:
+    folder = tmp_path_factory.mktemp("redis")
+    with Redis(folder / "redis", folder / "redis.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hall(server) -> Event:
+    event = small_hall()
+    put_on_sale(seats_at(server.url), event)
+    return event
+
+
+@contextmanager
+def a_user(server: Redis, *rules: str) -> Iterator[str]:
+    """A URL to log in with."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "shop", "reset", "on", f">{PASSWORD}", *rules)
+        yield f"redis://shop:{PASSWORD}@{HOST}:{server.port}/0"
+        client.acl_deluser("shop")
+
+
+def answer_to(call) -> str | None:
+    with pytest.raises(Unavailable) as refused:
+        call()
+    return refused.value.answer
+
+
+def hold(seats: RedisSeatStore, event: Event):
+    return seats.hold_seats(event, unique("hld"), unique("client"), [0])
+
+
+def test_whoever_may_not_do_it_hears_what(server, hall):
+    with a_user(server, "~*", "+@all", "-evalsha") as url:
+        assert "'evalsha'" in answer_to(lambda: hold(seats_at(url), hall))
+    with a_user(server, "~*", "+@all", "-setrange") as url:
+        assert "user executing the script" in answer_to(lambda: hold(seats_at(url), hall))
+    with a_user(server, "~*", "+@all", "-sismember") as url:
+        assert "'sismember'" in answer_to(lambda: seats_at(url)._catalogue.current_event("none"))
+    with a_user(server, "~event:*", "+@all") as url:
+        assert "keys" in answer_to(lambda: hold(seats_at(url), hall))
+    with a_user(server, "~*", "+@all", "-wait") as url:
+        assert answer_to(lambda: hold(seats_at(url, replicas=1), hall)).startswith("WAIT: ")
+
+
+def test_a_login_that_is_refused_is_not_called_out_of_reach(server, hall):
+    with a_user(server, "~*", "+@all") as url:
+        wrong = url.replace(PASSWORD, "wrong")
+        assert "invalid username-password" in answer_to(lambda: seats_at(wrong).read_seats(hall.id))
+
+
+def test_a_user_without_rights_is_not_ready(server, hall):
+    with a_user(server, "~*", "+@all", "-del", "-srem") as url:
+        (found,) = seats_at(url)._catalogue.servers()
+    assert found.failure
+
+
+def test_a_database_that_is_not_there_is_named(server, hall):
+    url = server.url.replace("/0", "/99")
+    assert answer_to(lambda: seats_at(url).read_seats(hall.id)) == "DB index is out of range"
+
+
+def test_what_is_no_redis_is_unavailable(hall):
+    with LocalServer(QuietHandler) as other:
+        answer = answer_to(lambda: seats_at(f"redis://{other.address}/0").read_seats(hall.id))
+    assert "Protocol error" in answer
+
+
+def test_a_redis_that_is_busy_is_unavailable_to_every_call(server, hall):
+    seats = seats_at(server.url)
+
+    def keep_busy() -> None:
+        with suppress(redis.RedisError), server.client() as client:
+            client.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        with suppress(redis.ResponseError):
+            client.ping()
+            return False
+        return True
+
+    busy = threading.Thread(target=keep_busy)
+    with server.client() as client:
+        client.config_set("busy-reply-threshold", 1)
+        busy.start()
+        eventually(is_busy, "a busy Redis")
+        try:
+            for call in (
+                lambda: seats.read_seats(hall.id),
+                lambda: seats.newest_changes(hall, 1),
+                lambda: seats._catalogue.missing("none"),
+                lambda: seats.forget_form(hall.id, "form", "hld"),
+            ):
+                assert "BUSY" in answer_to(call)
+        finally:
+            client.script_kill()
+            busy.join()
+            client.config_set("busy-reply-threshold", 5000)

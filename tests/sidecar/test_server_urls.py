@@ -115,6 +115,8 @@ NO_SERVICE = "must name the service that the Sentinels watch, as in redis+sentin
         ("redis+cluster://a,", "has no host where one must be"),
         ("redis+cluster://a,:7000", "has no host where one must be"),
         ("redis+cluster://a, b", "has a host that cannot be read"),
+        ("redis://redis..example.org", "has a host that cannot be read"),
+        (f"redis+sentinel://a,{'b' * 64}/mymaster", "has a host that cannot be read"),
         ("redis+cluster://a,fe80::1", "must have a port from 1 to 65535"),
         ("redis+cluster://a,[x]", "has a host in brackets that is no IPv6 address"),
         ("redis+cluster://a:7000,b:0", "must have a port from 1 to 65535"),

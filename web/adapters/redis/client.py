@@ -2,6 +2,7 @@
 server that has the key, is tried again where that helps, and gets its outcome."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,19 +11,19 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import (
     AskError,
-    BusyLoadingError,
     ClusterDownError,
+    InvalidResponse,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
-    ResponseError,
     TryAgainError,
     WatchError,
 )
 
 from web.adapters.redis.scripts import LuaScript, read_scripts
 from web.adapters.redis.servers import Servers
-from web.adapters.redis.shard import CALLS_IN_A_GROUP, Answer, NotReplicated, Shard
+from web.adapters.redis.shard import CALLS_IN_A_GROUP, Answer, NotReplicated, Shard, is_answer
 from web.domain.refusals import Unavailable
 from web.ports.seat_store import SEAT_STORE
 from web.utils.group_commit import Abandoned
@@ -35,15 +36,20 @@ _AWAY = (
     NotReplicated,
     redis.ConnectionError,
     redis.TimeoutError,
+    InvalidResponse,
     AskError,
-    BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     TryAgainError,
 )
-_NOT_NOW = ("BUSY", "MISCONF", "NOREPLICAS")
-"""Answers of a Redis that is there and cannot serve; redis-py has no classes for them."""
+_NOT_NOW = re.compile(
+    "(^|caused error: )(?!ERR )[A-Z]{2,} |Script killed|user executing the script"
+)
+"""Other answers of a Redis that is there and cannot serve. Most begin with a code, such as BUSY,
+MISCONF, NOREPLICAS or DENIED. redis-py takes the code ERR away, which mostly means a bug of ours.
+"""
 
 _BROKEN = ("WRONGTYPE", "event_broken")
 """In answers of Redis and of our scripts when a key of an event is lost or wrong: nobody knows,
@@ -232,7 +238,7 @@ def _is_away(error: Exception) -> bool:
     text = str(error)
     return (
         isinstance(error, _AWAY)
-        or text.startswith(_NOT_NOW)
+        or _NOT_NOW.search(text) is not None
         or any(word in text for word in _BROKEN)
     )
 
@@ -243,7 +249,9 @@ def _unavailable(error: Exception) -> Unavailable:
     text = str(error)
     if isinstance(error, NotReplicated):
         return Unconfirmed(SEAT_STORE, answer=text)
-    return Unavailable(SEAT_STORE, answer=text if isinstance(error, ResponseError) else None)
+    if isinstance(error, MovedError):
+        text = f"MOVED {text}; the URL of a Redis Cluster begins with redis+cluster://"
+    return Unavailable(SEAT_STORE, answer=text if is_answer(error) else None)
 
 
 def server_info(commands: RedisCommands, section: str) -> dict[str, Any]:

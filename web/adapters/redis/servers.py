@@ -11,7 +11,14 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 
 from sidecar.server_urls import RedisServers
 from web.adapters.redis.cluster import ClusterServers
-from web.adapters.redis.shard import Address, Shard, connect, connect_impatiently
+from web.adapters.redis.shard import (
+    Address,
+    NoServer,
+    Shard,
+    connect,
+    connect_impatiently,
+    is_answer,
+)
 
 LOOK_EVERY_S = 0.5
 """How often the Sentinels are asked who the master is. A former master takes writes until it hears
@@ -93,13 +100,14 @@ class SentinelServer:
         self._looked_s = -math.inf
         self._address: Address | None = None
         self._shard: Shard | None = None
+        self._reason = ""
 
     def of(self, tag: str) -> Shard:
         if time.monotonic() >= self._looked_s + LOOK_EVERY_S:
             # One caller looks. The others go on with the server that is known, if there is one.
             self._look(LOOK_EVERY_S, waits=self._shard is None)
         if self._shard is None:
-            raise redis.ConnectionError(f"no Sentinel names the master of {self._service}")
+            raise self._no_master()
         return self._shard
 
     def all(self) -> Sequence[Shard]:
@@ -112,6 +120,11 @@ class SentinelServer:
                 shard.reconnect()
                 return True
         return self._shard is not shard
+
+    def _no_master(self) -> redis.RedisError:
+        if self._reason:
+            return NoServer(self._reason)
+        return redis.ConnectionError("no Sentinel can be reached")
 
     def _look(self, every_s: float, *, waits: bool) -> None:
         if not self._lock.acquire(blocking=waits):
@@ -130,16 +143,20 @@ class SentinelServer:
 
     def _named_master(self) -> Address | None:
         """By the first that answers, which is the first to be asked next time."""
+        self._reason = ""
         for sentinel in list(self._sentinels):
             try:
                 named = cast(
                     tuple[str, int] | None,
                     sentinel.sentinel_get_master_addr_by_name(self._service),
                 )
-            except redis.RedisError:
+            except redis.RedisError as error:
+                if is_answer(error):
+                    self._reason = f"a Sentinel answers: {error}"
                 continue
             if named:
                 self._sentinels.remove(sentinel)
                 self._sentinels.insert(0, sentinel)
                 return named
+            self._reason = f"the Sentinels know no service {self._service!r}"
         return None

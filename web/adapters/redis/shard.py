@@ -11,7 +11,7 @@ import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.connection import parse_url
-from redis.exceptions import NoScriptError
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
 from redis.retry import Retry
 
 from web.adapters.redis.scripts import ScriptCall
@@ -57,6 +57,17 @@ class NotReplicated(redis.RedisError):
     """Done, but too few replicas have confirmed it: a failover may undo it."""
 
 
+class NoServer(redis.ConnectionError):
+    """Those that were asked where the server is have answered, and lead to none."""
+
+
+def is_answer(error: Exception) -> bool:
+    """Whether the error has the words of a server that was reached."""
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
+        return isinstance(error, (AuthenticationError, BusyLoadingError, NoServer))
+    return isinstance(error, redis.RedisError)
+
+
 def connect(url: str, address: Address | None = None, **options: Any) -> redis.Redis:
     """Redis by URL, with bounded waiting and few retries (``redis-py`` has neither by default); at
     another ``address`` than the URL's if one is given. The URL's own options win over ``options``.
@@ -95,7 +106,7 @@ def _client(options: Mapping[str, Any]) -> redis.Redis:
         pool.connection_class(**pool.connection_kwargs)
     except redis.RedisError as error:
         raise ValueError(str(error)) from None
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         raise ValueError(f"there is no option {unknown[1]}" if unknown else str(error)) from None
     return redis.Redis(connection_pool=pool)
@@ -186,7 +197,9 @@ class Shard:
         *answers, confirmed = pipeline.execute(raise_on_error=False)
         if isinstance(confirmed, Exception) or confirmed < self._replicas:
             lost = NotReplicated(
-                f"{confirmed} of {self._replicas} replicas confirmed it within {WAIT_MS} ms"
+                f"WAIT: {confirmed}"
+                if isinstance(confirmed, Exception)
+                else f"{confirmed} of {self._replicas} replicas confirmed it within {WAIT_MS} ms"
             )
             for n, (call, answer) in enumerate(zip(calls, answers, strict=True)):
                 if isinstance(answer, list) and answer[0] == PROMISES.get(call.script.name):
