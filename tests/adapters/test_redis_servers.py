@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from ops.redis_cluster import RedisCluster
 from ops.redis_sentinels import RedisSentinels
-from ops.servers import Redis
+from ops.servers import HOST, Redis
 from tests.support.factories import a_booking, put_on_sale, small_hall, unique
 from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import audited, commands_of, seats_at
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
-from web.domain.refusals import SeatTaken, Unavailable
+from web.domain.refusals import EventNotFound, SeatTaken, Unavailable
 
 pytestmark = pytest.mark.stores
 
@@ -107,6 +107,65 @@ def test_events_of_all_shards_are_sold_listed_and_kept_up(cluster, seats):
     assert {server.address for server in seats._catalogue.servers() if not server.failure} == {
         f"127.0.0.1:{master.port}" for master in cluster.masters()
     }
+
+
+@pytest.mark.parametrize("event_id", ["}", "}x", "a}b", "{}", "{a}b", ""])
+def test_an_id_that_splits_the_keys_of_an_event_is_not_found(cluster, seats, event_id):
+    """It is a part of the path of a request, so anybody can send it."""
+    seats._catalogue.add([])
+    for call in (
+        lambda: seats._catalogue.current_event(event_id),
+        lambda: seats.read_seats(event_id),
+        lambda: seats.release_hold(event_id, "hld_1"),
+    ):
+        with pytest.raises(EventNotFound):
+            call()
+    assert seats.hold_of_form(event_id, "form") is None
+
+
+@pytest.mark.parametrize("type_", ["hostname", "unknown-endpoint"])
+def test_nodes_without_a_name_are_found(cluster, type_):
+    setting = "cluster-preferred-endpoint-type"
+    nodes = [member.client() for member in cluster.members]
+    try:
+        for node in nodes:
+            node.config_set(setting, type_)
+        seats = seats_at(cluster.url)
+        events_on(cluster, seats)
+        # As if all slots had been moved.
+        servers = seats._client._servers
+        servers._owners = [*servers._owners[8000:], *servers._owners[:8000]]
+        for event_id in seats._catalogue.event_ids():
+            seats.read_seats(event_id)
+    finally:
+        for node in nodes:
+            node.config_set(setting, "ip")
+
+
+def test_a_node_that_was_taken_out_does_not_hide_the_others(cluster, tmp_path):
+    alone = Redis(tmp_path / "alone", tmp_path / "alone.log", options={"--cluster-enabled": "yes"})
+    with alone:
+        for _ in range(10):  # nodes are asked in no particular order
+            seats = seats_at(f"{cluster.url},{HOST}:{alone.port}")
+            assert not seats._client._servers.of("event").address.endswith(f":{alone.port}")
+        with pytest.raises(Unavailable) as refused:
+            seats_at(f"redis+cluster://{HOST}:{alone.port}")._catalogue.event_ids()
+    assert refused.value.answer == f"{HOST}:{alone.port} belongs to no Redis Cluster"
+
+
+def test_nodes_that_are_gone_are_forgotten(cluster, seats):
+    servers = seats._client._servers
+    servers._shard_at((HOST, 1))
+    seats._catalogue.add([])  # which looks for the nodes
+    assert (HOST, 1) not in servers._shards
+
+
+def test_the_url_of_one_node_says_what_it_must_be_instead(cluster, seats):
+    event = next(iter(events_on(cluster, seats).values()))
+    other = next(m for m in cluster.masters() if m is not cluster.master_of(f"{{{event.id}}}"))
+    with pytest.raises(Unavailable) as refused:
+        seats_at(other.url).read_seats(event.id)
+    assert "begins with redis+cluster://" in refused.value.answer
 
 
 def test_receipts_of_all_shards_are_audited(cluster, seats):
@@ -230,6 +289,12 @@ def test_without_any_sentinel_the_known_master_goes_on(watched):
     hold_and_release(seats, event)
     with pytest.raises(Unavailable):
         seats_at(watched.url)._catalogue.event_ids()
+
+
+def test_a_service_that_the_sentinels_do_not_watch_is_named(sentinels):
+    with pytest.raises(Unavailable) as refused:
+        seats_at(sentinels.url.replace("/tickets/", "/tikets/"))._catalogue.event_ids()
+    assert refused.value.answer == "the Sentinels know no service 'tikets'"
 
 
 def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from web.adapters.redis.scripts import hash_tag
 from web.domain.events import Event
 from web.domain.journal import JournalReplay
 from web.domain.refusals import EarlierRefusal, InvalidRequest, PaymentDeclined, SeatTaken
@@ -17,7 +18,7 @@ from web.ports.seat_store import Change, EarlierReceipt
 
 def key(kind: str, event_id: str, *names: str) -> str:
     """As the scripts' headers have them: the event is the cluster hash tag."""
-    return ":".join((kind, f"{{{event_id}}}", *names))
+    return ":".join((kind, f"{{{hash_tag(event_id)}}}", *names))
 
 
 def text_of(positions: Iterable[int]) -> str:

@@ -19,6 +19,12 @@ _PARAMETER = re.compile(r"^-- (KEYS|ARGV)\[\d+\]\s+(\S+)", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
 
 
+def hash_tag(event_id: str) -> str:
+    """What is between the braces of the keys of an event. Any path may name one: with a brace of
+    its own, or with nothing, its keys would be in several slots of a Redis Cluster."""
+    return event_id.replace("}", "%7D") or "%"
+
+
 @dataclass(frozen=True)
 class LuaScript:
     """``keys`` are templates such as ``seats:{event}``; the braces stay in the key, they are its
@@ -40,9 +46,9 @@ class LuaScript:
         """Raises TypeError when ``given`` are not just the arguments of the header."""
         if given.keys() != set(self.arguments):
             raise TypeError(f"{self.name} takes {self.arguments}, not {tuple(given)}")
+        tag = f"{{{hash_tag(event_id)}}}"
         keys = [
-            key.replace("{event}", f"{{{event_id}}}").replace("<key_digest>", key_digest)
-            for key in self.keys
+            key.replace("{event}", tag).replace("<key_digest>", key_digest) for key in self.keys
         ]
         return ScriptCall(self, (*keys, *(given[n] for n in self.arguments)))
 
