@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ import requests
 
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
-from ops.servers import HOST, REPOSITORY, Access, Certificates, HttpServer, Sandbox
+from ops.servers import HOST, REPOSITORY, Access, Certificates, HttpServer, Nginx, Sandbox
 from ops.stack import SANDBOX_API_KEY
 from sidecar.env_file import parse
 from sidecar.server_urls import redis_servers
@@ -266,6 +267,21 @@ def test_a_sale_on_the_example_needs_every_permission_of_its_users_and_no_other(
         assert commands - used_on(servers) <= SELDOM[user]
     for server in (*deployed.cluster, deployed.limiter):
         assert denied_by(server) == []
+
+
+def test_nginx_accepts_what_the_examples_command_writes(certificates, tmp_path):
+    readme = (DEPLOY / "README.md").read_text()
+    (command,) = re.findall(r"python -m (ops\.nginx\.render [^`]+)", readme)
+    here = {
+        "/etc/nginx/tickets.pem": str(certificates.certificate),
+        "/etc/nginx/tickets.key": str(certificates.key),
+        "/etc/nginx/nginx.conf": str(tmp_path / "nginx.conf"),
+    }
+    for place, value in here.items():
+        command = command.replace(place, value)
+    rendering = [sys.executable, "-m", *shlex.split(command.replace("\\\n", " "))]
+    subprocess.run(rendering, cwd=REPOSITORY, check=True)
+    Nginx(tmp_path / "nginx.conf", tmp_path / "nginx.log", 443).check_config()
 
 
 @pytest.fixture(scope="module")
