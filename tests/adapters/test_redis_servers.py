@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
+from ops.processes import free_port
 from ops.redis_cluster import RedisCluster
-from ops.redis_sentinels import RedisSentinels
-from ops.servers import HOST, Redis
+from ops.redis_sentinels import SERVICE, RedisSentinels, Sentinel
+from ops.servers import EVERYBODY, HOST, Redis
 from tests.support.factories import a_booking, put_on_sale, small_hall, unique
 from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import audited, commands_of, seats_at
@@ -295,6 +296,26 @@ def test_a_service_that_the_sentinels_do_not_watch_is_named(sentinels):
     with pytest.raises(Unavailable) as refused:
         seats_at(sentinels.url.replace("/tickets/", "/tikets/"))._catalogue.event_ids()
     assert refused.value.answer == "the Sentinels know no service 'tikets'"
+
+
+def test_a_sentinel_that_names_a_dead_master_for_ever_is_not_believed(sentinels, tmp_path):
+    """One that is cut off from the others, for example."""
+    dead, config = free_port(), tmp_path / "sentinel.conf"
+    config.write_text(f"sentinel monitor {SERVICE} {HOST} {dead} 2\n")
+    alone = Sentinel(
+        tmp_path / "state",
+        tmp_path / "sentinel.log",
+        None,
+        name="sentinel",
+        access=EVERYBODY,
+        config_path=config,
+        keep_open=(),
+    )
+    with alone:
+        hosts = sentinels.url.partition("://")[2]
+        seats = seats_at(f"redis+sentinel://{HOST}:{alone.port},{hosts}")
+        seats._catalogue.add([])
+        assert port_of(seats, small_hall()) == sentinels.master.port
 
 
 def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):

@@ -115,7 +115,7 @@ class SentinelServer:
 
     def can_try_again(self, error: Exception, tag: str, shard: Shard, tries: int) -> bool:
         if isinstance(error, (redis.ConnectionError, redis.TimeoutError, *DEMOTED)):
-            self._look(LOOK_AGAIN_S, waits=True)
+            self._look(LOOK_AGAIN_S, waits=True, doubtful=shard)
             if self._shard is shard and isinstance(error, DEMOTED) and tries == 1:
                 shard.reconnect()
                 return True
@@ -126,12 +126,15 @@ class SentinelServer:
             return NoServer(self._reason)
         return redis.ConnectionError("no Sentinel can be reached")
 
-    def _look(self, every_s: float, *, waits: bool) -> None:
+    def _look(self, every_s: float, *, waits: bool, doubtful: Shard | None = None) -> None:
         if not self._lock.acquire(blocking=waits):
             return
         try:
             if time.monotonic() < self._looked_s + every_s:
                 return
+            if doubtful is not None and doubtful is self._shard:
+                # A Sentinel that is cut off from the others would name it for ever.
+                self._sentinels.append(self._sentinels.pop(0))
             address = self._named_master()
             self._looked_s = time.monotonic()
             if address and address != self._address:
