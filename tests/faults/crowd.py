@@ -43,9 +43,13 @@ class Outcomes:
 class Crowd:
     """``BUYERS`` threads that buy. Each purchase comes from another address."""
 
-    def __init__(self, url: str, event_id: str, sections: Sequence[str]):
-        """``sections`` are the ids of the sections from which they buy."""
+    def __init__(
+        self, url: str, event_id: str, sections: Sequence[str], patience_s: float = PATIENCE_S
+    ):
+        """``sections`` are the ids of the sections from which they buy. ``patience_s`` is how long
+        they ask for a final answer."""
         self._url, self._event_id, self._sections = url, event_id, sections
+        self._patience_s = patience_s
         self._over = threading.Event()
         self._purchases = count()
         self.outcomes = Outcomes()
@@ -103,7 +107,7 @@ class Crowd:
     ) -> requests.Response | None:
         """As the API demands: repeat with the same key until the outcome is known, and after a 202
         ask at its Location."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         location = None
         while time.monotonic() < deadline:
             try:
