@@ -12,7 +12,7 @@ from ops.servers import HOST, Redis
 from tests.support.factories import put_on_sale, small_hall, unique
 from tests.support.local_server import LocalServer, QuietHandler
 from tests.support.meanwhile import meanwhile
-from tests.support.redis_stores import seats_at
+from tests.support.redis_stores import commands_of, lead_nowhere, seats_at, seats_on
 from tests.support.waiting import eventually
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
@@ -128,3 +128,11 @@ def test_a_redis_that_is_busy_is_unavailable_to_every_call(server, hall):
             client.script_kill()
             busy.join()
             client.config_set("busy-reply-threshold", 5000)
+
+
+def test_a_server_that_is_away_fills_no_log(caplog, seats, event):
+    lead_nowhere(cold := seats_on(commands_of(seats)))
+    for _ in range(50):
+        with pytest.raises(Unavailable):
+            cold.sweep_holds(event.id)
+    assert 1 <= caplog.text.count("redis: ") <= 4

@@ -27,6 +27,7 @@ from web.adapters.redis.shard import CALLS_IN_A_GROUP, Answer, NotReplicated, Sh
 from web.domain.refusals import Unavailable
 from web.ports.seat_store import SEAT_STORE
 from web.utils.group_commit import Abandoned
+from web.utils.lru_cache import LRUCache
 
 PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 """Before each further try, where another try can succeed: keys have moved, or are being moved."""
@@ -55,6 +56,12 @@ _BROKEN = ("WRONGTYPE", "event_broken")
 """In answers of Redis and of our scripts when a key of an event is lost or wrong: nobody knows,
 until the worker has built the event again."""
 
+LOG_EVERY_S = 1.0
+"""How often one cause is logged: while a server is away, each call to it fails."""
+
+CAUSES_KEPT = 100
+"""Of which it is known when they were logged."""
+
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -76,6 +83,7 @@ class RedisClient:
     def __init__(self, servers: Servers, scripts: Mapping[str, LuaScript] | None = None):
         self._servers = servers
         self._scripts = scripts or read_scripts()
+        self._logged_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
 
     def run(
         self,
@@ -123,14 +131,14 @@ class RedisClient:
         try:
             return self._servers.all()
         except redis.RedisError as error:
-            raise _refusal(error) from error
+            raise self._refusal(error) from error
 
     def ask_shard(self, shard: Shard, act: Callable[[RedisCommands], Result]) -> Result:
         """The result of ``act`` on this server, whichever keys it has."""
         try:
             return shard.ask(act)
         except redis.RedisError as error:
-            raise _refusal(error) from error
+            raise self._refusal(error) from error
 
     def address_of(self, tag: str) -> str:
         """Of the server that has the key."""
@@ -159,7 +167,7 @@ class RedisClient:
             except (redis.RedisError, Abandoned) as error:
                 tries += 1
                 if not self._can_try_again(error, tag, shard, tries):
-                    raise _refusal(error) from error
+                    raise self._refusal(error) from error
             time.sleep(PAUSES_S[tries - 1])
 
     def _try_each(
@@ -187,7 +195,7 @@ class RedisClient:
             if again:
                 time.sleep(PAUSES_S[tries - 1])
             pending = again
-        return dict(_understood({tag: outcomes[tag] for tag in tags}))
+        return dict(self._understood({tag: outcomes[tag] for tag in tags}))
 
     def _by_shard(
         self, tags: Iterable[str], outcomes: dict[str, Result | Exception]
@@ -201,37 +209,40 @@ class RedisClient:
                 outcomes[tag] = error
         return members
 
+    def _understood(
+        self, outcomes: Mapping[str, Result | Exception]
+    ) -> Iterator[tuple[str, Result | Unavailable]]:
+        """Without the bugs, which go to the log."""
+        for tag, outcome in outcomes.items():
+            if not isinstance(outcome, Exception):
+                yield tag, outcome
+            elif _is_away(outcome):
+                self._log(outcome)
+                yield tag, _unavailable(outcome)
+            else:
+                log.error("%s: %s", tag, outcome)
+
+    def _refusal(self, error: Exception) -> Unavailable:
+        """Of an error that says that Redis cannot serve now. Raises any other."""
+        if not _is_away(error):
+            raise error
+        self._log(error)
+        return _unavailable(error)
+
+    def _log(self, error: Exception) -> None:
+        """As a warning, each cause once in LOG_EVERY_S."""
+        cause, now_s = str(error), time.monotonic()
+        logged_s = self._logged_s.get(cause)
+        if logged_s is None or now_s >= logged_s + LOG_EVERY_S:
+            self._logged_s.put(cause, now_s)
+            log.warning("redis: %s", error)
+
     def _can_try_again(self, error: Exception, tag: str, shard: Shard | None, tries: int) -> bool:
         return (
             shard is not None
             and tries <= len(PAUSES_S)
             and self._servers.can_try_again(error, tag, shard, tries)
         )
-
-
-def _understood(
-    outcomes: Mapping[str, Result | Exception],
-) -> Iterator[tuple[str, Result | Unavailable]]:
-    """Without the bugs, which go to the log. So does what is unavailable, once for each error."""
-    logged = set()
-    for tag, outcome in outcomes.items():
-        if not isinstance(outcome, Exception):
-            yield tag, outcome
-        elif _is_away(outcome):
-            if str(outcome) not in logged:
-                log.warning("redis: %s", outcome)
-                logged.add(str(outcome))
-            yield tag, _unavailable(outcome)
-        else:
-            log.error("%s: %s", tag, outcome)
-
-
-def _refusal(error: Exception) -> Unavailable:
-    """Of an error that says that Redis cannot serve now. Raises any other."""
-    if not _is_away(error):
-        raise error
-    log.warning("redis: %s", error)
-    return _unavailable(error)
 
 
 def _is_away(error: Exception) -> bool:
