@@ -1,0 +1,165 @@
+"""The calls of PaymentIntents: https://docs.stripe.com/api/payment_intents."""
+
+from stripe.params import (
+    PaymentIntentCancelParams,
+    PaymentIntentCaptureParams,
+    PaymentIntentListParams,
+    PaymentIntentRetrieveParams,
+)
+
+from ops.sandbox import intents
+from ops.sandbox.calls import Calls
+from ops.sandbox.charges import latest_charge_of
+from ops.sandbox.errors import Answer, ApiError, Event, json_answer
+from ops.sandbox.intent_parameters import Confirmation, read_confirmation, read_creation
+from ops.sandbox.intents import Intent
+from ops.sandbox.ledger import Ledger
+from ops.sandbox.payment_methods import PaymentMethod
+from ops.sandbox.reading import form, list_answer, now_s, query, read_expansion, read_window
+
+INTENTS = "/v1/payment_intents"
+
+EXPANDABLE = ("latest_charge", "payment_method")
+
+_EVENT_WHEN_CONFIRMED = {
+    "requires_capture": "payment_intent.amount_capturable_updated",
+    "succeeded": "payment_intent.succeeded",
+}
+
+
+class PaymentIntents:
+    """Each call validates its parameters, then executes an effect, which checks before it
+    writes."""
+
+    def __init__(self, ledger: Ledger, calls: Calls):
+        self._ledger = ledger
+        self._calls = calls
+
+    def create(self) -> Answer:
+        parameters = form()
+        expands = read_expansion(parameters, EXPANDABLE)
+        creation = read_creation(parameters)
+
+        def effect() -> Answer:
+            payment_method = self._payment_method(creation.payment_method)
+            intent = intents.create(creation, payment_method, now_s())
+            if creation.confirmation is None:
+                self._save(intent, payment_method)
+                return json_answer(200, self._shown(intent, expands))
+            if payment_method is None:
+                raise intents.nothing_to_charge(intent)
+            return self._confirm(intent, creation.confirmation, payment_method, expands)
+
+        takes_s = self._takes_s(creation.payment_method) if creation.confirmation else 0.0
+        return self._calls.change(effect, takes_s)
+
+    def confirm(self, intent_id: str) -> Answer:
+        parameters = form()
+        expands = read_expansion(parameters, EXPANDABLE)
+        confirmation = read_confirmation(parameters)
+
+        def effect() -> Answer:
+            intent = self._ledger.intent(intent_id)
+            intents.require_confirmable(intent, confirmation)
+            given = confirmation.payment_method or intent["payment_method"]
+            payment_method = self._ledger.payment_method(given, now_s())
+            return self._confirm(intent, confirmation, payment_method, expands)
+
+        given = confirmation.payment_method
+        if given is None:
+            given = self._ledger.intent(intent_id)["payment_method"]
+        return self._calls.change(effect, self._takes_s(given))
+
+    def _confirm(
+        self,
+        intent: Intent,
+        confirmation: Confirmation,
+        payment_method: PaymentMethod,
+        expands: set[str],
+    ) -> Answer:
+        declined = intents.confirm(intent, confirmation, payment_method)
+        self._save(intent, payment_method)
+        if declined:
+            return declined.answer((Event("payment_intent.payment_failed", intent),))
+        event_type = _EVENT_WHEN_CONFIRMED.get(intent["status"])
+        events = (Event(event_type, intent),) if event_type else ()
+        return json_answer(200, self._shown(intent, expands), events)
+
+    def capture(self, intent_id: str) -> Answer:
+        parameters = form()
+        expands = read_expansion(parameters, EXPANDABLE)
+        amount_minor = parameters.integer("amount_to_capture")
+        parameters.require_no_more(PaymentIntentCaptureParams)
+
+        def effect() -> Answer:
+            intent = self._ledger.intent(intent_id)
+            intents.capture(intent, amount_minor)
+            self._ledger.save(intent)
+            events = (Event("payment_intent.succeeded", intent),)
+            return json_answer(200, self._shown(intent, expands), events)
+
+        return self._calls.change(effect)
+
+    def cancel(self, intent_id: str) -> Answer:
+        parameters = form()
+        expands = read_expansion(parameters, EXPANDABLE)
+        reason = parameters.text("cancellation_reason", intents.CANCELLATION_REASONS)
+        parameters.require_no_more(PaymentIntentCancelParams)
+
+        def effect() -> Answer:
+            intent = self._ledger.intent(intent_id)
+            intents.cancel(intent, reason, now_s())
+            self._ledger.save(intent)
+            events = [Event("payment_intent.canceled", intent)]
+            charge = latest_charge_of(intent, 0)
+            if charge and charge["refunded"]:
+                events.append(Event("charge.refunded", charge))
+            return json_answer(200, self._shown(intent, expands), tuple(events))
+
+        return self._calls.change(effect)
+
+    def retrieve(self, intent_id: str) -> Answer:
+        parameters = query()
+        expands = read_expansion(parameters, EXPANDABLE)
+        parameters.require_no_more(PaymentIntentRetrieveParams)
+        return self._calls.read(
+            lambda: json_answer(200, self._shown(self._ledger.intent(intent_id), expands))
+        )
+
+    def list(self) -> Answer:
+        parameters = query()
+        expands = read_expansion(parameters, EXPANDABLE, of_list=True)
+        window = read_window(parameters)
+        parameters.require_no_more(PaymentIntentListParams)
+
+        def effect() -> Answer:
+            found, has_more = self._ledger.intents(window)
+            return list_answer(INTENTS, [self._shown(each, expands) for each in found], has_more)
+
+        return self._calls.read(effect)
+
+    def _payment_method(self, given: str | None) -> PaymentMethod | None:
+        return self._ledger.payment_method(given, now_s()) if given else None
+
+    def _takes_s(self, given: str | None) -> float:
+        """How long the charge takes, in seconds; 0 when it will be refused."""
+        try:
+            payment_method = self._payment_method(given)
+        except ApiError:
+            return 0.0
+        return payment_method.card.takes_s if payment_method else 0.0
+
+    def _save(self, intent: Intent, payment_method: PaymentMethod | None) -> None:
+        self._ledger.save(intent)
+        if payment_method:
+            self._ledger.save_payment_method(payment_method)
+
+    def _shown(self, intent: Intent, expands: set[str]) -> Intent:
+        shown = dict(intent)
+        if "latest_charge" in expands:
+            refunded_minor = self._ledger.refunded_minor(intent["id"])
+            shown["latest_charge"] = latest_charge_of(intent, refunded_minor)
+        if "payment_method" in expands and intent["payment_method"]:
+            payment_method = self._ledger.payment_method(intent["payment_method"], now_s())
+            shown["payment_method"] = payment_method.shown()
+        return shown
