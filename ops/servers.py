@@ -398,7 +398,7 @@ class Nginx(Server):
 class Sandbox(Server):
     """The local payment provider, ops/sandbox. It sends webhooks to ``webhook_url``, if given,
     signed with ``webhook_secret``. It takes ``rate_limit`` calls of one endpoint a second, None for
-    no limit."""
+    no limit. At ``bank_url`` is the bank that asks the owners of cards."""
 
     def __init__(
         self,
@@ -412,8 +412,13 @@ class Sandbox(Server):
     ):
         self.port = free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
+        # Kept over a restart: links to the bank's pages outlive the process.
+        while (bank_port := free_port(HOST)) == self.port:
+            pass
+        self.bank_url = f"http://{HOST}:{bank_port}"
         self.state_dir = ledger_path.parent
         options = ["--port", str(self.port), "--ledger", str(ledger_path)]
+        options += ["--bank-port", str(bank_port)]
         if webhook_url:
             options += ["--webhook-url", webhook_url, "--webhook-secret", webhook_secret]
         if rate_limit:
@@ -434,11 +439,23 @@ class Sandbox(Server):
         faults: list[dict[str, Any]] = self._control("GET")["faults"]
         return faults
 
-    def _control(self, method: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def set_bank(self, does: str = "ask", seconds: float = 0.0) -> None:
+        """What the bank does from now on, see Behaviour in ops/sandbox/bank.py."""
+        self._control("PUT", {"does": does, "seconds": seconds}, "bank")
+
+    def decide(self, intent_id: str, decision: str) -> dict[str, Any]:
+        """The owner answers, "accept" or "refuse", without a page of the bank. Returns the intent
+        as it is then; it changes only if the bank is asking."""
+        decided = {"payment_intent": intent_id, "decision": decision}
+        return self._control("POST", decided, "bank/decisions")
+
+    def _control(
+        self, method: str, document: Mapping[str, Any] | None = None, path: str = "faults"
+    ) -> dict[str, Any]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PROBE_TIMEOUT_S)
         with contextlib.closing(connection):
             sent = None if document is None else json.dumps(document)
-            connection.request(method, "/_sandbox/faults", sent)
+            connection.request(method, f"/_sandbox/{path}", sent)
             response = connection.getresponse()
             body: dict[str, Any] = json.load(response)
         if response.status != http.HTTPStatus.OK:

@@ -10,13 +10,16 @@ objects with Stripe's texts (https://docs.stripe.com/api). With ``--webhook-url`
 (``webhooks.py``), with ``--rate-limit 25`` it answers no more calls of one endpoint a second than
 Stripe (``rate_limit.py``).
 
+A card whose owner has to confirm the payment brings its intent to ``requires_action``. On another
+port, which is another origin, is the bank that asks the owner (``bank.py``, ``authentication.py``).
+
 What Stripe refuses is refused here: unknown and wrong parameters, combinations of them that
 exclude each other, amounts, a PaymentMethod that was charged before, what the state of an intent
 does not allow, keys, versions. These parts of Stripe are missing, and answered with a refusal or
 404:
 
-- cards whose bank asks for confirmation: there is no page for it, so an intent in
-  ``requires_action`` can only be cancelled, and ``return_url`` is not used; ConfirmationTokens
+- ConfirmationTokens; ``off_session`` and ``request_three_d_secure``; what the SDK of a browser or a
+  phone gets in ``next_action``, which Stripe does not document: here it is the address of the page
 - customers and everything attached to them; payment methods other than cards; calls of
   PaymentMethods themselves
 - ``update``, ``search`` and ``increment_authorization``; captures in several parts; disputes
@@ -35,5 +38,5 @@ A call goes through four steps, in ``app.py``, ``calls.py`` and ``idempotency.py
 
 A process that is killed has therefore done a call completely or not at all, and its keys are free
 when it is back. Faults are injected between these steps: ``faults.py`` defines them, and
-``control.py`` has the calls that set them.
+``control.py`` has the calls that set them, and that say what the bank does.
 """

@@ -18,6 +18,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from ops.sandbox.access import TEST_KEY_PREFIX
 from ops.sandbox.app import CONNECTION, create_app
+from ops.sandbox.bank import Bank, bank_pages
 from ops.sandbox.faults import Faults
 from ops.sandbox.ledger import Ledger
 from ops.sandbox.rate_limit import RateLimit
@@ -38,6 +39,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument(
         "--port", type=int, default=12111, help="0 takes a free one; default %(default)s"
+    )
+    parser.add_argument(
+        "--bank-port",
+        type=int,
+        default=0,
+        help="where the bank has its pages, for cards whose owner must confirm; default a free one",
     )
     parser.add_argument(
         "--ledger",
@@ -62,25 +69,28 @@ def main() -> None:
 
     arguments.ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(arguments.ledger)
-    try:
-        listener = _listen(arguments.host, arguments.port)
-    except OSError as error:
-        sys.exit(f"sandbox: cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
+    listener = _listen(arguments.host, arguments.port)
+    bank_listener = _listen(arguments.host, arguments.bank_port)
     faults, webhooks = Faults(), None
     if arguments.webhook_url:
         webhooks = Webhooks(arguments.webhook_url, arguments.webhook_secret)
     rate_limit = RateLimit(arguments.rate_limit)
-    calls = CallCounter(create_app(ledger, faults, webhooks, rate_limit))
+    bank = Bank(ledger, webhooks, _url(bank_listener))
+    calls = CallCounter(create_app(ledger, faults, bank, webhooks, rate_limit))
+    pages = WSGIServer(bank_listener, bank_pages(bank), log=None)
     server = WSGIServer(listener, calls, log=None, handler_class=Handler)
+    pages.start()
     server.start()
 
     stopped = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stopped.set)
-    url = f"http://{arguments.host}:{server.server_port}"
+    url = _url(listener)
     print(f"sandbox: {url}")
+    print(f"bank: {_url(bank_listener)}")
     print(f"for the application: STRIPE_API_BASE={url} STRIPE_API_KEY={KEY}", flush=True)
     stopped.wait()
+    pages.stop(timeout=0)
     server.stop_accepting()
     faults.clear()
     calls.none_under_way.wait(STOP_TIMEOUT_S)
@@ -120,10 +130,19 @@ class CallCounter:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket whose connections inherit TCP_NODELAY: pywsgi sends headers and body
-    separately, and without it the body would wait 40 ms for an acknowledgement."""
-    listener = socket.create_server((host, port), backlog=BACKLOG)
+    separately, and without it the body would wait 40 ms for an acknowledgement. Ends the process
+    when the port cannot be had."""
+    try:
+        listener = socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        sys.exit(f"sandbox: cannot listen on {host}:{port}: {error.strerror}")
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()
+    return f"http://{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from ops.sandbox.access import API_VERSION, asked_version, require_test_key
+from ops.sandbox.bank import Bank
 from ops.sandbox.calls import Calls, deliver
 from ops.sandbox.control import PREFIX as CONTROL_PREFIX
 from ops.sandbox.control import control_calls
@@ -30,13 +31,14 @@ CONNECTION = "ops.sandbox.connection"
 def create_app(
     ledger: Ledger,
     faults: Faults,
+    bank: Bank,
     webhooks: Webhooks | None = None,
     rate_limit: RateLimit | None = None,
 ) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     calls = Calls(ledger, faults, webhooks, rate_limit or RateLimit())
-    payments, repayments = PaymentIntents(ledger, calls), Refunds(ledger, calls)
+    payments, repayments = PaymentIntents(ledger, calls, bank), Refunds(ledger, calls)
     routes: tuple[tuple[str, str, Operation, Callable[..., Answer]], ...] = (
         ("POST", INTENTS, "create", payments.create),
         ("GET", INTENTS, "list", payments.list),
@@ -49,7 +51,7 @@ def create_app(
     )
     for method, path, operation, call in routes:
         app.add_url_rule(path, operation, calls.view(operation, call), methods=[method])
-    app.register_blueprint(control_calls(faults))
+    app.register_blueprint(control_calls(faults, bank))
     app.before_request(begin_call)
     app.register_error_handler(ApiError, lambda error: deliver(error.answer()))
     app.register_error_handler(Dropped, close_connection)

@@ -3,7 +3,7 @@
 Names, codes and decline codes: https://docs.stripe.com/testing?testing-method=payment-methods.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -18,8 +18,9 @@ class Decline:
 
 @dataclass(frozen=True)
 class Card:
-    """A card is charged, declined, or needs its owner's confirmation first. ``takes_s`` is how long
-    its bank takes, in seconds; ``refund_status`` is the status of a new refund."""
+    """A card is charged or declined, if ``needs_owner`` after its owner has confirmed the payment.
+    ``takes_s`` is how long its bank takes, in seconds; ``refund_status`` is the status of a new
+    refund."""
 
     decline: Decline | None = None
     needs_owner: bool = False
@@ -71,6 +72,7 @@ CARDS = {
     "pm_card_unionpay": APPROVED,
     # 3-D Secure is supported but not required.
     "pm_card_threeDSecureOptional": APPROVED,
+    "pm_card_threeDSecureOptionalProcessingError": APPROVED,
     "pm_card_amex_threeDSecureNotSupported": APPROVED,
     # At Stripe its refund succeeds later.
     "pm_card_pendingRefund": Card(refund_status="pending"),
@@ -90,15 +92,18 @@ CARDS = {
     "pm_card_chargeDeclinedLostCard": LOST,
     "pm_card_chargeDeclinedStolenCard": STOLEN,
     "pm_card_chargeDeclinedFraudulent": FRAUDULENT,
-    # These stay at the owner's confirmation, because there is no page for it.
+    # Their owner has to confirm each payment, except off-session, which the sandbox does not have.
     "pm_card_authenticationRequired": NEEDS_OWNER,
     "pm_card_authenticationRequiredOnSetup": NEEDS_OWNER,
     "pm_card_authenticationRequiredSetupForOffSession": NEEDS_OWNER,
-    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": NEEDS_OWNER,
+    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": replace(
+        NO_FUNDS, needs_owner=True
+    ),
     "pm_card_threeDSecureRequired": NEEDS_OWNER,
     "pm_card_threeDSecure2Required": NEEDS_OWNER,
-    "pm_card_threeDSecureRequiredChargeDeclined": NEEDS_OWNER,
-    "pm_card_threeDSecureRequiredProcessingError": NEEDS_OWNER,
+    "pm_card_threeDSecureRequiredChargeDeclined": replace(GENERIC, needs_owner=True),
+    # The bank cannot even be asked.
+    "pm_card_threeDSecureRequiredProcessingError": GENERIC,
     # The sandbox's own.
     "pm_sandbox_slow": Card(takes_s=SLOW_BANK_S),
 }

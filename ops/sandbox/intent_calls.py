@@ -8,11 +8,12 @@ from stripe.params import (
 )
 
 from ops.sandbox import intents
+from ops.sandbox.bank import Bank
 from ops.sandbox.calls import Calls
 from ops.sandbox.charges import latest_charge_of
 from ops.sandbox.errors import Answer, ApiError, Event, json_answer
 from ops.sandbox.intent_parameters import Confirmation, read_confirmation, read_creation
-from ops.sandbox.intents import Intent
+from ops.sandbox.intents import Intent, events_of_attempt
 from ops.sandbox.ledger import Ledger
 from ops.sandbox.payment_methods import PaymentMethod
 from ops.sandbox.reading import form, list_answer, now_s, query, read_expansion, read_window
@@ -21,19 +22,15 @@ INTENTS = "/v1/payment_intents"
 
 EXPANDABLE = ("latest_charge", "payment_method")
 
-_EVENT_WHEN_CONFIRMED = {
-    "requires_capture": "payment_intent.amount_capturable_updated",
-    "succeeded": "payment_intent.succeeded",
-}
-
 
 class PaymentIntents:
     """Each call validates its parameters, then executes an effect, which checks before it
     writes."""
 
-    def __init__(self, ledger: Ledger, calls: Calls):
+    def __init__(self, ledger: Ledger, calls: Calls, bank: Bank):
         self._ledger = ledger
         self._calls = calls
+        self._bank = bank
 
     def create(self) -> Answer:
         parameters = form()
@@ -77,12 +74,18 @@ class PaymentIntents:
         payment_method: PaymentMethod,
         expands: set[str],
     ) -> Answer:
-        declined = intents.confirm(intent, confirmation, payment_method)
+        intents.begin_attempt(intent, confirmation, payment_method)
+        declined = None
+        if not self._bank.asks_owner(intent, payment_method):
+            declined = intents.charge(intent, payment_method)
+        elif confirmation.fails_if_owner_needed:
+            declined = intents.decline_without_owner(intent, payment_method)
+        else:
+            self._bank.ask_owner(intent, confirmation)
         self._save(intent, payment_method)
+        events = events_of_attempt(intent)
         if declined:
-            return declined.answer((Event("payment_intent.payment_failed", intent),))
-        event_type = _EVENT_WHEN_CONFIRMED.get(intent["status"])
-        events = (Event(event_type, intent),) if event_type else ()
+            return declined.answer(events)
         return json_answer(200, self._shown(intent, expands), events)
 
     def capture(self, intent_id: str) -> Answer:

@@ -1,8 +1,7 @@
 """The parameters for creating and confirming a PaymentIntent.
 
-Their names and values are those of the SDK's version of the API. Some are accepted but have no
-effect here, because there are no customers and no pages of banks: ``use_stripe_sdk``,
-``setup_future_usage``, ``confirmation_method``.
+Their names and values are those of the SDK's version of the API. ``setup_future_usage`` is accepted
+but has no effect here, because there are no customers.
 """
 
 from dataclasses import dataclass, field
@@ -50,11 +49,12 @@ ACTIVE_TYPES = ("card",)
 @dataclass(frozen=True)
 class Confirmation:
     """How to charge. ``payment_method`` is an id, the name of a test card, or None for the payment
-    method of the intent."""
+    method of the intent. ``uses_sdk``: Stripe.js leads the buyer to the bank, not a redirect."""
 
     payment_method: str | None
     fails_if_owner_needed: bool
     return_url: str | None
+    uses_sdk: bool
     future_usage: str | None
 
 
@@ -136,11 +136,11 @@ def read_confirmation(parameters: Parameters) -> Confirmation:
 
 
 def _read_confirmation(parameters: Parameters, *, can_unset: bool = False) -> Confirmation:
-    parameters.flag("use_stripe_sdk")
     return Confirmation(
         payment_method=parameters.text("payment_method"),
         fails_if_owner_needed=parameters.flag("error_on_requires_action") or False,
         return_url=parameters.text("return_url"),
+        uses_sdk=parameters.flag("use_stripe_sdk") or False,
         future_usage=parameters.text("setup_future_usage", FUTURE_USAGES, can_be_unset=can_unset),
     )
 

@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 from ops.sandbox.cards import Decline
-from ops.sandbox.errors import ApiError, doc_url, invalid_request
+from ops.sandbox.errors import ApiError, Event, doc_url, invalid_request
 from ops.sandbox.ids import new_id
 from ops.sandbox.intent_parameters import ACTIVE_TYPES, Confirmation, Creation
 from ops.sandbox.payment_methods import PaymentMethod
@@ -27,12 +27,22 @@ _CANCELABLE = (
 _CONFIRMABLE = ("requires_confirmation", "requires_action")
 """Besides ``requires_payment_method``, when the confirmation brings the payment method."""
 
-_NEEDS_OWNER = Decline(
+_EVENTS = {
+    "requires_action": "payment_intent.requires_action",
+    "requires_capture": "payment_intent.amount_capturable_updated",
+    "requires_payment_method": "payment_intent.payment_failed",
+    "succeeded": "payment_intent.succeeded",
+}
+
+_OWNER_NOT_ASKED = Decline(
     "authentication_required",
     "authentication_not_handled",
     "This payment required an authentication action to complete, but `error_on_requires_action` "
     "was set.",
 )
+
+_OWNER_FAILED = "payment_intent_authentication_failure"
+"""https://docs.stripe.com/error-codes#payment-intent-authentication-failure"""
 
 
 def create(creation: Creation, payment_method: PaymentMethod | None, created_s: int) -> Intent:
@@ -131,11 +141,16 @@ def require_confirmable(intent: Intent, confirmation: Confirmation) -> None:
         )
 
 
-def confirm(
+def events_of_attempt(intent: Intent) -> tuple[Event, ...]:
+    """What webhooks tell after an attempt to pay, or a step of it."""
+    event_type = _EVENTS.get(intent["status"])
+    return (Event(event_type, intent),) if event_type else ()
+
+
+def begin_attempt(
     intent: Intent, confirmation: Confirmation, payment_method: PaymentMethod
-) -> ApiError | None:
-    """Charge the card. Returns the decline, if any; the intent has changed then too, and the error
-    contains it."""
+) -> None:
+    """Take the payment method, which is charged next, or declined, or confirmed by its owner."""
     payment_method.require_unused()
     automatic = intent["automatic_payment_methods"]
     may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
@@ -149,18 +164,18 @@ def confirm(
             "and Payment Intents."
         )
     intent["setup_future_usage"] = confirmation.future_usage or intent["setup_future_usage"]
-    card = payment_method.card
-    if card.needs_owner and confirmation.fails_if_owner_needed:
-        return _decline(intent, _NEEDS_OWNER, payment_method, charge_id=None)
-    payment_method.is_used = not card.needs_owner
-    if card.decline is not None:
-        return _decline(intent, card.decline, payment_method, charge_id=new_id("ch"))
     intent["payment_method"] = payment_method.id
     intent["last_payment_error"] = None
-    if card.needs_owner:
-        intent["status"] = "requires_action"
-        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
-        return None
+    intent["next_action"] = None
+
+
+def charge(intent: Intent, payment_method: PaymentMethod) -> ApiError | None:
+    """Charge the card. Returns the decline, if any; the intent has changed then too, and the error
+    contains it."""
+    payment_method.is_used = True
+    decline = payment_method.card.decline
+    if decline is not None:
+        return _decline(intent, decline, payment_method, charge_id=new_id("ch"))
     intent["next_action"] = None
     intent["latest_charge"] = new_id("ch")
     if intent["capture_method"] == "manual":
@@ -170,6 +185,43 @@ def confirm(
         intent["status"] = "succeeded"
         intent["amount_received"] = intent["amount"]
     return None
+
+
+def decline_without_owner(intent: Intent, payment_method: PaymentMethod) -> ApiError:
+    """The owner would have to confirm, and the request said not to ask. Returns the decline, which
+    contains the intent."""
+    return _decline(intent, _OWNER_NOT_ASKED, payment_method, charge_id=None)
+
+
+def wait_for_owner(intent: Intent, next_action: dict[str, Any]) -> None:
+    """``next_action`` says how the owner gets to the bank's page."""
+    intent["status"] = "requires_action"
+    intent["next_action"] = next_action
+
+
+def wait_for_confirmation(intent: Intent) -> None:
+    """The owner has confirmed, and the shop has to confirm once more: ``confirmation_method`` is
+    manual."""
+    intent["status"] = "requires_confirmation"
+    intent["next_action"] = None
+
+
+def fail_authentication(intent: Intent, payment_method: PaymentMethod) -> None:
+    """The owner did not confirm. Nothing was charged."""
+    payment_method.is_used = True
+    _reject(
+        intent,
+        {
+            "type": "invalid_request_error",
+            "code": _OWNER_FAILED,
+            "doc_url": doc_url(_OWNER_FAILED),
+            "message": "The provided PaymentMethod has failed authentication. You can provide "
+            "payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent "
+            "again.",
+            "payment_method": payment_method.shown(),
+        },
+        charge_id=None,
+    )
 
 
 def capture(intent: Intent, amount_minor: int | None) -> None:
@@ -230,19 +282,25 @@ def _decline(
         if value is not None
     }
     details["payment_method"] = payment_method.shown()
-    intent["status"] = "requires_payment_method"
-    intent["payment_method"] = None
-    intent["next_action"] = None
-    intent["latest_charge"] = charge_id
-    intent["last_payment_error"] = {
+    error = {
         "type": "card_error",
         "code": decline.code,
         "doc_url": doc_url(decline.code),
         "message": decline.message,
         **details,
     }
+    _reject(intent, error, charge_id)
     details["payment_intent"] = intent
     return ApiError(402, "card_error", decline.message, decline.code, details=details)
+
+
+def _reject(intent: Intent, error: dict[str, Any], charge_id: str | None) -> None:
+    """The intent needs another payment method, because of the error."""
+    intent["status"] = "requires_payment_method"
+    intent["payment_method"] = None
+    intent["next_action"] = None
+    intent["latest_charge"] = charge_id
+    intent["last_payment_error"] = error
 
 
 def _unexpected_state(intent: Intent, message: str) -> ApiError:

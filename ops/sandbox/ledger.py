@@ -1,5 +1,5 @@
-"""The sandbox's database, in SQLite: PaymentIntents, PaymentMethods, refunds, and the answers to
-idempotency keys."""
+"""The sandbox's database, in SQLite: PaymentIntents, PaymentMethods, the questions of banks,
+refunds, and the answers to idempotency keys."""
 
 import json
 import sqlite3
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.sandbox.authentication import Challenge
 from ops.sandbox.cards import CARDS
 from ops.sandbox.errors import Answer, no_such
 from ops.sandbox.intents import Intent, completed
@@ -38,6 +39,14 @@ CREATE TABLE IF NOT EXISTS payment_methods (
     created INTEGER NOT NULL,
     used INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS challenges (
+    id TEXT PRIMARY KEY,
+    intent_id TEXT NOT NULL,
+    payment_method_id TEXT NOT NULL,
+    return_url TEXT,
+    decision TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS challenges_by_intent ON challenges (intent_id);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     endpoint TEXT NOT NULL,
@@ -135,6 +144,37 @@ class Ledger:
                 payment_method.card_name,
                 payment_method.created_s,
                 payment_method.is_used,
+            ),
+        )
+
+    def challenge(self, challenge_id: str) -> Challenge | None:
+        row = self._connection.execute(
+            "SELECT id, intent_id, payment_method_id, return_url, decision FROM challenges"
+            " WHERE id = ?",
+            (challenge_id,),
+        ).fetchone()
+        return Challenge(*row) if row else None
+
+    def challenges(self, intent_id: str) -> list[Challenge]:
+        """All questions about this intent, in no order."""
+        rows = self._connection.execute(
+            "SELECT id, intent_id, payment_method_id, return_url, decision FROM challenges"
+            " WHERE intent_id = ?",
+            (intent_id,),
+        )
+        return [Challenge(*row) for row in rows]
+
+    def save_challenge(self, challenge: Challenge) -> None:
+        """Insert or update the challenge."""
+        self._connection.execute(
+            "INSERT INTO challenges (id, intent_id, payment_method_id, return_url, decision)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET decision = excluded.decision",
+            (
+                challenge.id,
+                challenge.intent_id,
+                challenge.payment_method_id,
+                challenge.return_url,
+                challenge.decision,
             ),
         )
 
