@@ -15,6 +15,7 @@ from ops.redis_cluster import RedisCluster
 from ops.servers import MongoDB, Redis
 from tests.faults.breakable_site import WAITS_S, BreakableSite, breakable_site
 from tests.faults.crowd import PATIENCE_S, Crowd
+from tests.faults.replication import without_replication
 from tests.support.factories import lose_event
 from tests.support.http_client import Client, assert_problem
 from tests.support.site import another_web
@@ -178,19 +179,6 @@ def test_a_shard_without_a_replica_takes_down_its_own_events_and_the_list_and_no
 
 
 # ---------------------------------------------------------------- back with old data
-
-
-@contextmanager
-def without_replication(replica: Redis) -> Iterator[None]:
-    """It gets nothing of what is written, and may be promoted all the same."""
-    with replica.client() as client:
-        client.config_set("masterauth", "refused")
-        client.execute_command("CLIENT KILL TYPE MASTER")
-    try:
-        yield
-    finally:
-        with replica.client() as client:
-            client.config_set("masterauth", "")
 
 
 class OpenPage:
