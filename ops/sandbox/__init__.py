@@ -5,10 +5,11 @@ separate process with a ledger of its own.
 
 It speaks API version 2026-10-28.endive as far as taking a card payment and giving it back goes:
 create, confirm, capture, cancel, retrieve and list PaymentIntents, refund one in whole or in part
-and list refunds, with Stripe's test payment methods (``cards.py``), idempotency keys, and error
-objects with Stripe's texts (https://docs.stripe.com/api). With ``--webhook-url`` it sends webhooks
-(``webhooks.py``), with ``--rate-limit 25`` it answers no more calls of one endpoint a second than
-Stripe (``rate_limit.py``).
+and list refunds, create test ConfirmationTokens and retrieve them. It has Stripe's test cards, by
+the names of their payment methods (``cards.py``) and by number (``card_details.py``), idempotency
+keys, and error objects with Stripe's texts (https://docs.stripe.com/api). With ``--webhook-url`` it
+sends webhooks (``webhooks.py``), with ``--rate-limit 25`` it answers no more calls of one endpoint
+a second than Stripe (``rate_limit.py``).
 
 A card whose owner has to confirm the payment brings its intent to ``requires_action``. On another
 port, which is another origin, is the bank that asks the owner (``bank.py``, ``authentication.py``).
@@ -18,7 +19,7 @@ exclude each other, amounts, a PaymentMethod that was charged before, what the s
 does not allow, keys, versions. These parts of Stripe are missing, and answered with a refusal or
 404:
 
-- ConfirmationTokens; ``off_session`` and ``request_three_d_secure``; what the SDK of a browser or a
+- billing details; ``off_session`` and ``request_three_d_secure``; what the SDK of a browser or a
   phone gets in ``next_action``, which Stripe does not document: here it is the address of the page
 - customers and everything attached to them; payment methods other than cards; calls of
   PaymentMethods themselves

@@ -19,6 +19,7 @@ from ops.sandbox.intent_calls import INTENTS, PaymentIntents
 from ops.sandbox.ledger import Ledger
 from ops.sandbox.rate_limit import RateLimit
 from ops.sandbox.refund_calls import REFUNDS, Refunds
+from ops.sandbox.token_calls import TEST_TOKENS, TOKENS, ConfirmationTokens
 from ops.sandbox.webhooks import Webhooks
 
 MAX_BODY_BYTES = 64 * 1024
@@ -39,6 +40,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     calls = Calls(ledger, faults, webhooks, rate_limit or RateLimit())
     payments, repayments = PaymentIntents(ledger, calls, bank), Refunds(ledger, calls)
+    tokens = ConfirmationTokens(ledger, calls)
     routes: tuple[tuple[str, str, Operation, Callable[..., Answer]], ...] = (
         ("POST", INTENTS, "create", payments.create),
         ("GET", INTENTS, "list", payments.list),
@@ -48,6 +50,8 @@ def create_app(
         ("POST", f"{INTENTS}/<intent_id>/cancel", "cancel", payments.cancel),
         ("POST", REFUNDS, "refund", repayments.create),
         ("GET", REFUNDS, "list_refunds", repayments.list),
+        ("POST", TEST_TOKENS, "create_token", tokens.create),
+        ("GET", f"{TOKENS}/<token_id>", "retrieve_token", tokens.retrieve),
     )
     for method, path, operation, call in routes:
         app.add_url_rule(path, operation, calls.view(operation, call), methods=[method])

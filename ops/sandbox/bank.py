@@ -60,7 +60,7 @@ class Bank:
         self._ledger.save_challenge(challenge)
         page_url = f"{self._url}/challenges/{challenge.id}"
         intents.wait_for_owner(
-            intent, challenge.next_action(page_url, uses_sdk=confirmation.uses_sdk)
+            intent, challenge.next_action(page_url, uses_sdk=confirmation.uses_sdk or False)
         )
 
     def decide(self, challenge_id: str, decision: Decision) -> None:

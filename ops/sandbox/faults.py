@@ -33,7 +33,16 @@ from msgspec import Meta
 from ops.sandbox.errors import Answer, ApiError, answer_of, lock_timeout, rate_limited
 
 Operation = Literal[
-    "create", "confirm", "capture", "cancel", "retrieve", "list", "refund", "list_refunds"
+    "create",
+    "confirm",
+    "capture",
+    "cancel",
+    "retrieve",
+    "list",
+    "refund",
+    "list_refunds",
+    "create_token",
+    "retrieve_token",
 ]
 Kind = Literal[
     "error_before",

@@ -104,6 +104,9 @@ class Parameters:
             raise invalid_request("Invalid object", param=full_name)
         return None if values is None else Parameters(values, full_name)
 
+    def required_group(self, name: str) -> "Parameters":
+        return self._given(name, self.group(name))
+
     def array(self, name: str, choices: Sequence[str] = ()) -> list[str] | None:
         values, full_name = self._values.pop(name, None), self._full(name)
         if values is None:

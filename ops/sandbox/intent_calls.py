@@ -11,6 +11,7 @@ from ops.sandbox import intents
 from ops.sandbox.bank import Bank
 from ops.sandbox.calls import Calls
 from ops.sandbox.charges import latest_charge_of
+from ops.sandbox.confirmation_tokens import ConfirmationToken
 from ops.sandbox.errors import Answer, ApiError, Event, json_answer
 from ops.sandbox.intent_parameters import Confirmation, read_confirmation, read_creation
 from ops.sandbox.intents import Intent, events_of_attempt
@@ -38,34 +39,35 @@ class PaymentIntents:
         creation = read_creation(parameters)
 
         def effect() -> Answer:
-            payment_method = self._payment_method(creation.payment_method)
+            confirmation = creation.confirmation and self._completed(creation.confirmation)
+            given = confirmation.payment_method if confirmation else creation.payment_method
+            payment_method = self._payment_method(given)
             intent = intents.create(creation, payment_method, now_s())
-            if creation.confirmation is None:
+            if confirmation is None:
                 self._save(intent, payment_method)
                 return json_answer(200, self._shown(intent, expands))
             if payment_method is None:
                 raise intents.nothing_to_charge(intent)
-            return self._confirm(intent, creation.confirmation, payment_method, expands)
+            return self._confirm(intent, confirmation, payment_method, expands)
 
-        takes_s = self._takes_s(creation.payment_method) if creation.confirmation else 0.0
+        takes_s = self._takes_s(creation.confirmation) if creation.confirmation else 0.0
         return self._calls.change(effect, takes_s)
 
     def confirm(self, intent_id: str) -> Answer:
         parameters = form()
         expands = read_expansion(parameters, EXPANDABLE)
-        confirmation = read_confirmation(parameters)
+        asked = read_confirmation(parameters)
 
         def effect() -> Answer:
             intent = self._ledger.intent(intent_id)
+            confirmation = self._completed(asked)
             intents.require_confirmable(intent, confirmation)
             given = confirmation.payment_method or intent["payment_method"]
             payment_method = self._ledger.payment_method(given, now_s())
             return self._confirm(intent, confirmation, payment_method, expands)
 
-        given = confirmation.payment_method
-        if given is None:
-            given = self._ledger.intent(intent_id)["payment_method"]
-        return self._calls.change(effect, self._takes_s(given))
+        of_intent = self._ledger.intent(intent_id)["payment_method"]
+        return self._calls.change(effect, self._takes_s(asked, of_intent))
 
     def _confirm(
         self,
@@ -83,6 +85,10 @@ class PaymentIntents:
         else:
             self._bank.ask_owner(intent, confirmation)
         self._save(intent, payment_method)
+        if confirmation.token:
+            token = self._token(confirmation.token)
+            token.intent_id = intent["id"]
+            self._ledger.save_token(token)
         events = events_of_attempt(intent)
         if declined:
             return declined.answer(events)
@@ -144,9 +150,20 @@ class PaymentIntents:
     def _payment_method(self, given: str | None) -> PaymentMethod | None:
         return self._ledger.payment_method(given, now_s()) if given else None
 
-    def _takes_s(self, given: str | None) -> float:
-        """How long the charge takes, in seconds; 0 when it will be refused."""
+    def _token(self, token_id: str) -> ConfirmationToken:
+        return self._ledger.token(token_id, "confirmation_token", 400)
+
+    def _completed(self, confirmation: Confirmation) -> Confirmation:
+        """The confirmation with what its token has. Raises ApiError."""
+        if confirmation.token is None:
+            return confirmation
+        return self._token(confirmation.token).complete(confirmation, now_s())
+
+    def _takes_s(self, confirmation: Confirmation, of_intent: str | None = None) -> float:
+        """How long the charge takes, in seconds; 0 when it will be refused. ``of_intent`` is the
+        payment method that the intent has already."""
         try:
+            given = self._completed(confirmation).payment_method or of_intent
             payment_method = self._payment_method(given)
         except ApiError:
             return 0.0

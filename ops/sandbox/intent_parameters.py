@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from stripe.params import PaymentIntentConfirmParams, PaymentIntentCreateParams
 
+from ops.sandbox.card_details import read_payment_method
 from ops.sandbox.errors import ApiError, invalid_request
 from ops.sandbox.form import Parameters
 from web.domain.currencies import CURRENCIES, Currency
@@ -20,7 +21,7 @@ FUTURE_USAGES = ("off_session", "on_session")
 DESCRIPTIVE = ("description", "receipt_email", "statement_descriptor_suffix")
 """Parameters that are stored and have no effect."""
 
-ONLY_WITH_CONFIRM = ("error_on_requires_action", "return_url")
+ONLY_WITH_CONFIRM = ("confirmation_token", "error_on_requires_action", "return_url")
 
 METHOD_CHOICES = (
     "allowed_payment_method_types",
@@ -49,13 +50,16 @@ ACTIVE_TYPES = ("card",)
 @dataclass(frozen=True)
 class Confirmation:
     """How to charge. ``payment_method`` is an id, the name of a test card, or None for the payment
-    method of the intent. ``uses_sdk``: Stripe.js leads the buyer to the bank, not a redirect."""
+    method of the intent. ``token`` is the id of a ConfirmationToken, which has what is missing.
+    ``uses_sdk``: Stripe.js leads the buyer to the bank, not a redirect; None when the request does
+    not say."""
 
     payment_method: str | None
     fails_if_owner_needed: bool
     return_url: str | None
-    uses_sdk: bool
+    uses_sdk: bool | None
     future_usage: str | None
+    token: str | None
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,12 @@ def read_confirmation(parameters: Parameters) -> Confirmation:
 
 def _read_confirmation(parameters: Parameters, *, can_unset: bool = False) -> Confirmation:
     return Confirmation(
-        payment_method=parameters.text("payment_method"),
+        payment_method=read_payment_method(parameters),
         fails_if_owner_needed=parameters.flag("error_on_requires_action") or False,
         return_url=parameters.text("return_url"),
-        uses_sdk=parameters.flag("use_stripe_sdk") or False,
+        uses_sdk=parameters.flag("use_stripe_sdk"),
         future_usage=parameters.text("setup_future_usage", FUTURE_USAGES, can_be_unset=can_unset),
+        token=parameters.text("confirmation_token"),
     )
 
 

@@ -1,5 +1,5 @@
-"""The sandbox's database, in SQLite: PaymentIntents, PaymentMethods, the questions of banks,
-refunds, and the answers to idempotency keys."""
+"""The sandbox's database, in SQLite: PaymentIntents, PaymentMethods, ConfirmationTokens,
+the questions of banks, refunds, and the answers to idempotency keys."""
 
 import json
 import sqlite3
@@ -11,6 +11,7 @@ from typing import Any
 
 from ops.sandbox.authentication import Challenge
 from ops.sandbox.cards import CARDS
+from ops.sandbox.confirmation_tokens import ConfirmationToken
 from ops.sandbox.errors import Answer, no_such
 from ops.sandbox.intents import Intent, completed
 from ops.sandbox.payment_methods import PaymentMethod
@@ -38,6 +39,15 @@ CREATE TABLE IF NOT EXISTS payment_methods (
     card TEXT NOT NULL,
     created INTEGER NOT NULL,
     used INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS confirmation_tokens (
+    id TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    given TEXT NOT NULL,
+    card TEXT NOT NULL,
+    return_url TEXT,
+    future_usage TEXT,
+    intent_id TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS challenges (
     id TEXT PRIMARY KEY,
@@ -144,6 +154,35 @@ class Ledger:
                 payment_method.card_name,
                 payment_method.created_s,
                 payment_method.is_used,
+            ),
+        )
+
+    def token(self, token_id: str, param: str, status: int) -> ConfirmationToken:
+        """Raises ApiError, with ``status`` and ``param``, when there is no such token."""
+        row = self._connection.execute(
+            "SELECT id, created, given, card, return_url, future_usage, intent_id"
+            " FROM confirmation_tokens WHERE id = ?",
+            (token_id,),
+        ).fetchone()
+        if row is None:
+            raise no_such("confirmation_token", token_id, param, status)
+        return ConfirmationToken(*row)
+
+    def save_token(self, token: ConfirmationToken) -> None:
+        """Insert or update the token."""
+        self._connection.execute(
+            "INSERT INTO confirmation_tokens"
+            " (id, created, given, card, return_url, future_usage, intent_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET intent_id = excluded.intent_id",
+            (
+                token.id,
+                token.created_s,
+                token.given,
+                token.card_name,
+                token.return_url,
+                token.future_usage,
+                token.intent_id,
             ),
         )
 

@@ -46,17 +46,23 @@ class PaymentMethod:
 
     def shown(self) -> dict[str, Any]:
         """Stripe's object; of the card it has only the brand."""
-        brand = _OTHER_BRANDS.get(self.card_name.removeprefix("pm_card_").split("_")[0], "visa")
         return {
             "id": self.id,
             "object": "payment_method",
+            "created": self.created_s,
+            "livemode": False,
+            "metadata": {},
+            **self.preview(),
+        }
+
+    def preview(self) -> dict[str, Any]:
+        """What a ConfirmationToken shows of it."""
+        brand = _OTHER_BRANDS.get(self.card_name.removeprefix("pm_card_").split("_")[0], "visa")
+        return {
             "allow_redisplay": "unspecified",
             "billing_details": no_billing_details(),
             "card": {"brand": brand},
-            "created": self.created_s,
             "customer": None,
-            "livemode": False,
-            "metadata": {},
             "type": "card",
         }
 

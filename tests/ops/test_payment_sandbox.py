@@ -1,7 +1,6 @@
 """The sandbox's side of Stripe's protocol, spoken by hand."""
 
 import itertools
-import json
 import re
 import socket
 import sqlite3
@@ -12,13 +11,12 @@ from contextlib import closing
 
 import pytest
 import requests
-import stripe
 
 from ops.processes import Process, free_port
 from ops.sandbox import cards
 from ops.servers import REPOSITORY, Sandbox
 from tests.support.environment import inherited
-from tests.support.local_server import LocalServer, QuietHandler
+from tests.support.sandbox import Receiver, telling
 from tests.support.waiting import eventually
 
 CARD_PAYMENT = {
@@ -900,46 +898,6 @@ def test_started_by_hand_it_says_with_which_settings_it_is_asked(tmp_path):
 
 
 # ---------------------------------------------------------------- webhooks
-
-
-SECRET = "whsec_sandbox"
-
-
-class Receiver(LocalServer):
-    """Takes webhooks, and answers the first ``fails`` of them with 500. Port 0 is a free one."""
-
-    def __init__(self, fails: int = 0, port: int = 0):
-        self.signatures = []
-        self.bodies = []
-        receiver = self
-
-        class Handler(QuietHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.signatures.append(self.headers["Stripe-Signature"])
-                receiver.bodies.append(body)
-                self.send_response(500 if len(receiver.bodies) <= fails else 204)
-                self.end_headers()
-
-        super().__init__(Handler, port)
-
-    def events(self, count):
-        """All that came, verified, at least ``count``."""
-        eventually(lambda: len(self.bodies) >= count, f"{count} webhooks")
-        # One too many would come now.
-        time.sleep(0.2)
-        for body, signature in zip(self.bodies, self.signatures, strict=True):
-            stripe.WebhookSignature.verify_header(body, signature, SECRET, 300)
-        return [json.loads(body) for body in self.bodies]
-
-
-def telling(receiver, tmp_path):
-    return Sandbox(
-        tmp_path / "ledger.db",
-        tmp_path / "sandbox.log",
-        webhook_url=f"{receiver.url}/hook",
-        webhook_secret=SECRET,
-    )
 
 
 def test_webhooks_tell_what_has_happened_once(tmp_path, key):

@@ -10,8 +10,7 @@ import requests
 import stripe
 
 from ops.servers import Sandbox
-from tests.ops.test_payment_sandbox import Receiver, telling
-from tests.ops.test_sandbox_refusals import client_of, refused
+from tests.support.sandbox import Receiver, client_of, refused, telling
 from tests.support.waiting import eventually
 
 BACK = "https://tickets.example/holds/7/return?from=bank#seats"

@@ -21,6 +21,7 @@ from stripe.params import (
 
 from ops.sandbox.form import names_of
 from ops.servers import REPOSITORY, Sandbox
+from tests.support.sandbox import client_of, refused
 
 NO_REDIRECTS = {"enabled": True, "allow_redirects": "never"}
 PAID = {
@@ -33,12 +34,6 @@ PAID = {
 RESERVED = {**PAID, "capture_method": "manual"}
 
 
-def client_of(sandbox, key="sk_test_refusals", **options):
-    return stripe.StripeClient(
-        key, base_addresses={"api": sandbox.url}, max_network_retries=0, **options
-    ).v1
-
-
 @pytest.fixture
 def client(sandbox):
     return client_of(sandbox)
@@ -47,12 +42,6 @@ def client(sandbox):
 @pytest.fixture
 def intents(client):
     return client.payment_intents
-
-
-def refused(call, *arguments, kind=stripe.InvalidRequestError):
-    with pytest.raises(kind) as caught:
-        call(*arguments)
-    return caught.value
 
 
 def words_of(error):
