@@ -41,6 +41,7 @@ from web.domain.refusals import (
 from web.domain.sales import DEFAULT_LEASE_S, MAX_REFUSED_CARDS, booking_id_of
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
+from web.ports.seat_store import SEAT_STORE
 from web.use_cases import checkout, opening
 from web.use_cases.checkout import INSERT_TRIES, Checkout
 from web.use_cases.current_event import DEFINITION_TRIES
@@ -149,6 +150,13 @@ def test_a_receipt_stands_whatever_is_wrong_with_redis_after_the_commit(shop, er
     shop.seats.fail("confirm_booking", error)
     assert shop.pay().receipt == shop.booking().receipt()
     assert shop.charges() == ["captured"]
+
+
+def test_a_redis_that_is_away_after_the_commit_is_one_line_in_the_log(shop, caplog):
+    shop.seats.fail("confirm_booking", Unavailable(SEAT_STORE))
+    shop.pay()
+    (told,) = (record for record in caplog.records if "could not be told" in record.message)
+    assert not told.exc_info
 
 
 def going_back(shop: Shop) -> Callable[[], None]:

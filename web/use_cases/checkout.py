@@ -31,6 +31,7 @@ from web.domain.refusals import (
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
+    Refusal,
     SeatTaken,
     Unavailable,
 )
@@ -578,11 +579,13 @@ class Checkout:
         if booking.payment_id:
             self._capture(in_flight, booking.payment_id)
         self._on_checkpoint("captured")
+        # Booked and paid: whatever is wrong with Redis, the receipt is valid. The worker records
+        # the sale once Redis can be reached.
         try:
             self._confirm(booking)
+        except Refusal as refusal:
+            log.warning("booking %s: Redis could not be told: %s", booking.id, refusal)
         except Exception:
-            # Booked and paid: whatever is wrong with Redis, the receipt is valid. The worker
-            # records the sale once Redis can be reached.
             log.exception("booking %s: Redis could not be told", booking.id)
         else:
             self._on_checkpoint("confirmed")
