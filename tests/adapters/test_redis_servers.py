@@ -2,6 +2,7 @@
 events only, and these come back without help."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,7 +145,8 @@ def test_nodes_without_a_name_are_found(cluster, type_):
 
 
 def test_a_node_that_was_taken_out_does_not_hide_the_others(cluster, tmp_path):
-    alone = Redis(tmp_path / "alone", tmp_path / "alone.log", options={"--cluster-enabled": "yes"})
+    options = {"--cluster-enabled": "yes", "--cluster-port": str(free_port())}
+    alone = Redis(tmp_path / "alone", tmp_path / "alone.log", options=options)
     with alone:
         for _ in range(10):  # nodes are asked in no particular order
             seats = seats_at(f"{cluster.url},{HOST}:{alone.port}")
@@ -198,6 +200,21 @@ def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_tak
     found = seats._catalogue.current_events(ids)
     assert [e for e in ids if isinstance(found[e], Unavailable)] in ([], [events[away].id])
     eventually(lambda: takes_holds(seats, events[away]), "a hold after the failover", TIMEOUT_S)
+
+
+def test_a_shard_that_hangs_is_named_soon(whole, seats):
+    """Within the second that a balancer waits for /readyz."""
+    hangs = whole.master_of(CATALOGUE_KEY)
+    assert all(not server.failure for server in seats._catalogue.servers())
+    hangs.hang()
+    began_s = time.monotonic()
+    servers, is_listed = seats._catalogue.servers(), None
+    with contextlib.suppress(Unavailable):
+        is_listed = seats._catalogue.exists()
+    took_s = time.monotonic() - began_s
+    away = [server.address for server in servers if server.failure]
+    assert (away, is_listed) == ([f"{HOST}:{hangs.port}"], None)
+    assert took_s < 1
 
 
 def test_without_the_shard_that_has_the_list_the_events_of_the_others_are_sold(whole, seats):

@@ -113,17 +113,25 @@ class RedisClient:
 
         return self._try_each(arguments, send)
 
-    def ask(self, tag: str, act: Callable[[RedisCommands], Result]) -> Result:
-        """The result of ``act``, which is given the commands of the server that has the key."""
-        return self._try(tag, lambda shard: shard.ask(act))
+    def ask(
+        self, tag: str, act: Callable[[RedisCommands], Result], *, soon: bool = False
+    ) -> Result:
+        """The result of ``act``, which is given the commands of the server that has the key.
+        ``soon``, here and below, is for monitoring: a server that hangs is given up early."""
+        return self._try(tag, lambda shard: _asked(shard, act, soon))
 
     def ask_for_each(
-        self, tags: Iterable[str], act: Callable[[RedisCommands, Sequence[str]], Sequence[Result]]
+        self,
+        tags: Iterable[str],
+        act: Callable[[RedisCommands, Sequence[str]], Sequence[Result]],
+        *,
+        soon: bool = False,
     ) -> dict[str, Result | Unavailable]:
         """The results of ``act``, by tag. It is called once for each server, with its tags, and
         returns a result for each."""
         return self._try_each(
-            tags, lambda shard, members: shard.ask(lambda commands: act(commands, members))
+            tags,
+            lambda shard, members: _asked(shard, lambda commands: act(commands, members), soon),
         )
 
     def shards(self) -> Sequence[Shard]:
@@ -133,10 +141,12 @@ class RedisClient:
         except redis.RedisError as error:
             raise self._refusal(error) from error
 
-    def ask_shard(self, shard: Shard, act: Callable[[RedisCommands], Result]) -> Result:
+    def ask_shard(
+        self, shard: Shard, act: Callable[[RedisCommands], Result], *, soon: bool = False
+    ) -> Result:
         """The result of ``act`` on this server, whichever keys it has."""
         try:
-            return shard.ask(act)
+            return _asked(shard, act, soon)
         except redis.RedisError as error:
             raise self._refusal(error) from error
 
@@ -243,6 +253,10 @@ class RedisClient:
             and tries <= len(PAUSES_S)
             and self._servers.can_try_again(error, tag, shard, tries)
         )
+
+
+def _asked(shard: Shard, act: Callable[[RedisCommands], Result], soon: bool) -> Result:
+    return shard.probe(act) if soon else shard.ask(act)
 
 
 def _is_away(error: Exception) -> bool:

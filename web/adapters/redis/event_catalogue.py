@@ -61,21 +61,29 @@ class RedisEventCatalogue:
 
     def exists(self) -> bool:
         return self._client.ask(
-            CATALOGUE_KEY, lambda commands: commands.type(CATALOGUE_KEY) == "set"
+            CATALOGUE_KEY, lambda commands: commands.type(CATALOGUE_KEY) == "set", soon=True
         )
 
     def event_ids(self) -> list[str]:
+        return self._read_ids()
+
+    def last_event_ids(self) -> list[str]:
+        return self._read_last_ids()
+
+    def _read_ids(self, *, soon: bool = False) -> list[str]:
         ids = self._client.ask(
-            CATALOGUE_KEY, lambda commands: cast(set[str], commands.smembers(CATALOGUE_KEY))
+            CATALOGUE_KEY,
+            lambda commands: cast(set[str], commands.smembers(CATALOGUE_KEY)),
+            soon=soon,
         )
         if not ids:
             raise Unavailable(SEAT_STORE)
         self._last_ids = sorted(ids - {NO_EVENT})
         return self._last_ids
 
-    def last_event_ids(self) -> list[str]:
+    def _read_last_ids(self, *, soon: bool = False) -> list[str]:
         try:
-            return self.event_ids()
+            return self._read_ids(soon=soon)
         except Unavailable:
             known = {*self._last_ids, *self._events.names()}
             if not known:
@@ -134,9 +142,9 @@ class RedisEventCatalogue:
     def servers(self, event_ids: Iterable[str] = ()) -> list[StoreServer]:
         tags = [CATALOGUE_KEY, *event_ids]
         with suppress(Unavailable):
-            tags += self.last_event_ids()
+            tags += self._read_last_ids(soon=True)
         tags = list(dict.fromkeys(tags))
-        outcomes = self._client.ask_for_each(tags, _probe)
+        outcomes = self._client.ask_for_each(tags, _probe, soon=True)
         tags_at: dict[str, list[str]] = defaultdict(list)
         for tag in tags:
             tags_at[self._address_of(tag)].append(tag)
@@ -161,7 +169,7 @@ class RedisEventCatalogue:
     def _failure_of(self, shard: Shard) -> Unavailable | None:
         """Of a server that has no known event, so that there is no key to probe it with."""
         try:
-            self._client.ask_shard(shard, lambda commands: commands.time())
+            self._client.ask_shard(shard, lambda commands: commands.time(), soon=True)
         except Unavailable as unavailable:
             return unavailable
         return None

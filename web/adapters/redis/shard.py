@@ -27,6 +27,10 @@ POOL_WAIT_S = 2.0
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 QUESTION_TIMEOUT_S = 0.3
+PROBE_TIMEOUT_S = 0.5
+"""For monitoring: a balancer waits a second for an answer about all servers. Longer than a Redis
+is busy with a group of calls or with its disk."""
+
 RETRIES = 2
 """After a broken connection, not after a time-out. Scripts may be sent again, because each takes an
 id that makes a repeat harmless."""
@@ -120,15 +124,25 @@ def _check_certificates(path: str) -> None:
         raise ValueError(f"ssl_ca_certs: {path!r} cannot be read: {error.strerror}") from None
 
 
+def _impatient(commands: redis.Redis) -> redis.Redis:
+    """Another client of the same server."""
+    pool = commands.connection_pool
+    waiting = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), PROBE_TIMEOUT_S)
+    options = pool.connection_kwargs | waiting | {"retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **options))
+
+
 class Shard:
     """``replicas`` is how many must confirm each of PROMISES. The methods that send something raise
     redis.RedisError."""
 
     def __init__(self, commands: redis.Redis, replicas: int = 0):
         self.commands = commands
+        self._probes = _impatient(commands)
         self._replicas = replicas
         self._calls = GroupCommit(self.send, CALLS_IN_A_GROUP)
         self._silent_until_s = -math.inf
+        self._unheard_until_s = -math.inf
         self._reconnected_s = -math.inf
 
     @property
@@ -152,7 +166,7 @@ class Shard:
     def ask(self, act: Callable[[redis.Redis], Result]) -> Result:
         """The result of ``act``, which sends commands."""
         if time.monotonic() < self._silent_until_s:
-            raise redis.ConnectionError(f"{self.address} did not answer a moment ago")
+            raise self._has_not_answered()
         try:
             return act(self.commands)
         except redis.TimeoutError:
@@ -163,12 +177,26 @@ class Shard:
                 self._silent_until_s = time.monotonic() + BROKEN_S
             raise
 
+    def probe(self, act: Callable[[redis.Redis], Result]) -> Result:
+        """The result of ``act``, or an error soon. Other callers are as patient as before."""
+        if time.monotonic() < max(self._silent_until_s, self._unheard_until_s):
+            raise self._has_not_answered()
+        try:
+            return act(self._probes)
+        except redis.TimeoutError:
+            self._unheard_until_s = time.monotonic() + PROBE_TIMEOUT_S
+            raise
+
+    def _has_not_answered(self) -> redis.ConnectionError:
+        return redis.ConnectionError(f"{self.address} did not answer a moment ago")
+
     def reconnect(self) -> None:
         """The next command finds out anew where the URL's name leads: after a failover the server
         behind the present connections may take no writes any more."""
         if time.monotonic() >= self._reconnected_s + RECONNECT_EVERY_S:
             self._reconnected_s = time.monotonic()
             self.commands.connection_pool.disconnect(inuse_connections=False)
+            self._probes.connection_pool.disconnect(inuse_connections=False)
 
     def _sent(self, commands: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
         """For what Redis has not loaded there is another round trip, with the scripts themselves,
