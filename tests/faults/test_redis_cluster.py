@@ -102,6 +102,16 @@ def site(tmp_path_factory) -> Iterator[Site]:
         yield Site(running, cluster)
 
 
+@pytest.fixture(autouse=True)
+def mended(site) -> Iterator[None]:
+    """A test that fails leaves nothing broken to the next one."""
+    yield
+    worker = site.whole.stack["worker"]
+    if worker.hangs:
+        worker.resume()
+    site.cluster.start()
+
+
 def assert_nobody_noticed(crowds: dict[str, Crowd], *but: str) -> None:
     for event_id, crowd in crowds.items():
         if event_id not in but:
