@@ -5,9 +5,14 @@ PYTHON_OF_VENV = .venv/bin/python
 # Three for two cores, because tests mostly wait.
 WORKERS = 3
 
+# The tests in which a kind of Redis can make a difference: they run on each in `make test`.
+ON_EACH_REDIS = tests/adapters tests/api/test_exactly_one.py tests/api/test_races.py \
+    tests/faults/test_points.py
+
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
-.PHONY: run test test-unit coverage simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
+.PHONY: run test test-unit test-sentinel test-cluster test-everywhere coverage \
+        simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentinel, MONGODB=3
 	@ops/install.sh run
@@ -15,13 +20,30 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentine
 
 # Unset, so that Python caches its bytecode: with it, collecting the tests takes half the time.
 test: export PYTHONDONTWRITEBYTECODE =
-# The second part also runs when the first has failed.
+# The other parts also run when one has failed.
 test: ## the whole suite, WORKERS (4) files at once, each worker with real servers of its own
 	@ops/install.sh test
 	@trap 'exit 130' INT; failed=0; \
 	    $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	        -m "not alone" || failed=1; \
 	    $(PYTHON_OF_VENV) -m pytest -m alone || failed=1; \
+	    $(MAKE) --no-print-directory --keep-going --output-sync --jobs 2 test-sentinel test-cluster \
+	        || failed=1; \
+	    exit $$failed
+
+test-sentinel test-cluster: test-%: ## the tests in which the kind of Redis matters, on that kind
+	@ops/install.sh test
+	@exec $(PYTHON_OF_VENV) -m pytest --redis=$* $(ON_EACH_REDIS)
+
+test-everywhere: ## the whole suite, and every test that uses Redis again on Sentinels and a cluster
+	@ops/install.sh test
+	@trap 'exit 130' INT; failed=0; \
+	    for kind in server sentinel cluster; do \
+	        echo "Redis: $$kind"; \
+	        $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	            --redis=$$kind -m "not alone" || failed=1; \
+	        $(PYTHON_OF_VENV) -m pytest --redis=$$kind -m alone || failed=1; \
+	    done; \
 	    exit $$failed
 
 test-unit: ## the tests that start nothing, in seconds

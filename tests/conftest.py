@@ -13,19 +13,21 @@ from hypothesis import HealthCheck, settings
 
 from ops import processes
 from ops.processes import free_port
+from ops.redis_cluster import RedisCluster
+from ops.redis_sentinels import RedisSentinels
 from ops.servers import MongoDB, Nginx, Redis, Sandbox
 from ops.stack import Stack
+from ops.stores import REDIS
 from tests.support.application import application_with
 from tests.support.behind_nginx import Upstream, local_nginx
 from tests.support.clone import make_clone
 from tests.support.environment import NO_ENV_FILE, inherited
 from tests.support.factories import put_on_sale, small_hall
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import client_of, seats_at
 from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.shard import connect
 from web.domain.events import Event
 
 pytest_plugins = ["tests.support.kinds", "tests.support.order", "tests.support.sometimes"]
@@ -49,7 +51,34 @@ def state_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def redis_server(state_dir):
+def redis_kind(request) -> str:
+    """What ``--redis`` names. The tests that use this run on each kind of Redis."""
+    return request.config.getoption("redis")
+
+
+@pytest.fixture(scope="session")
+def any_redis(request, redis_kind, state_dir) -> Iterator[Redis | RedisSentinels | RedisCluster]:
+    if redis_kind == "server":
+        yield request.getfixturevalue("redis_server")
+        return
+    with REDIS[redis_kind].make(state_dir / redis_kind, state_dir, ()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def private_redis(any_redis, state_dir) -> Iterator[Redis | RedisSentinels | RedisCluster]:
+    """For a second database, see ``tests/support/private_stores.py``. A cluster has only one: then
+    this is another cluster."""
+    if not isinstance(any_redis, RedisCluster):
+        yield any_redis
+        return
+    with RedisCluster(state_dir / "private", state_dir / "private", replicas=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_server(state_dir) -> Iterator[Redis]:
+    """A single one, whatever ``--redis`` names."""
     with Redis(state_dir / "redis", state_dir / "redis.log") as server:
         yield server
 
@@ -61,13 +90,13 @@ def mongo_server(state_dir):
 
 
 @pytest.fixture(scope="session")
-def redis_client(redis_server) -> redis.Redis:
-    return connect(redis_server.url)
+def redis_client(any_redis) -> redis.Redis:
+    return client_of(any_redis, decode_responses=True)
 
 
 @pytest.fixture(scope="session")
-def seats(redis_client) -> RedisSeatStore:
-    return seats_on(redis_client)
+def seats(any_redis) -> RedisSeatStore:
+    return seats_at(any_redis.url)
 
 
 @pytest.fixture
@@ -84,9 +113,9 @@ def bookings(mongo_server) -> MongoBookingStore:
 
 
 @pytest.fixture(scope="session")
-def stack(redis_server, mongo_server, state_dir) -> Iterator[Site]:
+def stack(any_redis, mongo_server, state_dir) -> Iterator[Site]:
     """The stack of `make run`, on the Redis and MongoDB of the other fixtures."""
-    urls = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+    urls = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
     secrets = {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "ORGANISER_TOKEN": ORGANISER_TOKEN}
     running = Stack(state_dir / "stack", inherited() | urls | secrets)
     try:
@@ -161,11 +190,11 @@ def root() -> Iterator[Path]:
 
 
 @pytest.fixture
-def application(redis_server, mongo_server, bookings):
+def application(any_redis, mongo_server, bookings):
     """Creates test clients of the application with other settings."""
 
     def made(**settings):
-        servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+        servers = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
         return application_with(**servers | settings).test_client()
 
     return made

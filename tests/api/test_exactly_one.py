@@ -17,8 +17,7 @@ import requests
 from tests.support.factories import BUYER, put_on_sale, small_hall, unique
 from tests.support.http_client import Client
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
-from tests.support.redis_stores import seats_on
-from web.adapters.redis.shard import connect
+from tests.support.redis_stores import seats_on, servers_at
 from web.domain.events import Event
 from web.domain.refusals import HoldExpired, Refusal, SeatTaken
 from web.domain.sales import PaymentAttempt, booking_id_of
@@ -143,16 +142,15 @@ def test_one_key_for_two_holds_is_two_payments(stack, hall, bookings):
     [(HOLD_MS - 1, True), (HOLD_MS, False), (HOLD_MS + 1, False)],
 )
 def test_in_the_last_millisecond_a_hold_is_either_paid_or_somebody_elses(
-    redis_server, now_ms, payer_wins
+    any_redis, redis_client, now_ms, payer_wins
 ):
-    client = connect(redis_server.url)
-    store = seats_on(client, scripts=scripts_on_test_clock())
+    store = seats_on(servers_at(any_redis.url), scripts=scripts_on_test_clock())
     for number in range(REPETITIONS):
         hall = small_hall(hold_ms=HOLD_MS)
         put_on_sale(store, hall)
-        set_clock(client, hall.id, NOW_MS)
+        set_clock(redis_client, hall.id, NOW_MS)
         hold = store.hold_seats(hall, unique("hld"), "payer", [0])
-        set_clock(client, hall.id, NOW_MS + now_ms)
+        set_clock(redis_client, hall.id, NOW_MS + now_ms)
         begun, taken, _ = at_once(
             partial(outcome_of, store.begin_payment, hall, hold.id, BUYER, "key", "fingerprint"),
             partial(outcome_of, store.hold_seats, hall, unique("hld"), "another", [0]),

@@ -248,10 +248,10 @@ class Buyer:
 
 
 @pytest.fixture(scope="module")
-def app(redis_server, mongo_server, bookings) -> Flask:
+def app(any_redis, mongo_server, bookings) -> Flask:
     limits = "RATE_LIMIT RATE_LIMIT_PAYMENTS RATE_LIMIT_LOOKUPS RATE_LIMIT_FORMS".split()
     return application_with(
-        REDIS_URL=redis_server.url,
+        REDIS_URL=any_redis.url,
         MONGODB_URI=mongo_server.url,
         ORGANISER_TOKEN=ORGANISER_TOKEN,
         STRIPE_WEBHOOK_SECRET="whsec_of_tests",

@@ -27,10 +27,10 @@ def named(website: OtherWebsite, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def shop(redis_server, mongo_server, website, tmp_path_factory) -> Iterator[str]:
+def shop(any_redis, mongo_server, website, tmp_path_factory) -> Iterator[str]:
     """The address of nginx before an application with the setting."""
     settings = {
-        "REDIS_URL": redis_server.url,
+        "REDIS_URL": any_redis.url,
         "MONGODB_URI": mongo_server.url,
         "ALLOWED_ORIGINS": f"{named(website, 'friend')}, https://another.example",
     }

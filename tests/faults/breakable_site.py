@@ -24,6 +24,7 @@ from tests.support.commands import flask
 from tests.support.environment import inherited
 from tests.support.http_client import Client
 from tests.support.processes import children_of
+from tests.support.redis_stores import client_of
 from tests.support.waiting import eventually
 from web.adapters.stripe.gateway import StripeGateway
 
@@ -65,8 +66,7 @@ class BreakableSite:
 
     @cached_property
     def redis_client(self) -> redis.Redis:
-        """Of the only server."""
-        return redis.Redis.from_url(self.redis.url)
+        return client_of(self.redis)
 
     @contextmanager
     def crowd(self, *sections: str, patience_s: float = PATIENCE_S) -> Iterator[Crowd]:

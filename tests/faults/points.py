@@ -26,8 +26,9 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from ops.servers import MongoDB, Redis, Sandbox
+from ops.servers import MongoDB, Sandbox
 from ops.stack import SANDBOX_API_KEY
+from ops.stores import REDIS
 from tests.faults.event_file import write_event_file
 from tests.faults.payer import ANSWER_LOST, FAULTS, STEPS, Order, pay, said
 from tests.support.application import application_with
@@ -185,10 +186,11 @@ def _await_stop(process: BaseProcess) -> None:
 
 
 @contextmanager
-def shop_environment(state_dir: Path) -> Iterator[dict[str, str]]:
+def shop_environment(state_dir: Path, redis_kind: str) -> Iterator[dict[str, str]]:
     """Empty servers; yields the environment of processes that use them."""
     with ExitStack() as servers:
-        redis = servers.enter_context(Redis(state_dir / "redis", state_dir / "redis.log"))
+        redis = REDIS[redis_kind].make(state_dir / "redis", state_dir, ())
+        servers.enter_context(redis)
         mongo = servers.enter_context(MongoDB(state_dir / "mongo", state_dir / "mongod.log"))
         sandbox = servers.enter_context(Sandbox(state_dir / "ledger.db", state_dir / "sandbox.log"))
         yield inherited() | {
@@ -204,10 +206,10 @@ def shop_environment(state_dir: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def stop_everywhere(state_dir: Path) -> list[Row]:
+def stop_everywhere(state_dir: Path, redis_kind: str = "server") -> list[Row]:
     """Stop all cases, repair and audit them, and retry; the rows of the table."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([pay.__module__])
-    with shop_environment(state_dir) as environment:
+    with shop_environment(state_dir, redis_kind) as environment:
         cases = all_cases()
         path = write_event_file(state_dir / "events", EVENT, len(cases), hold_seconds=300)
         run(environment, "events", "open", path)

@@ -53,7 +53,7 @@ def rebuild_event(shop: Shop) -> None:
 
 def rebuild_event_elsewhere(shop: Shop) -> None:
     """In another process, so that this one does not know the new epoch."""
-    seats = seats_on(shop.redis)
+    seats = seats_on(shop.redis_servers)
     Opening(seats._catalogue, seats, shop.bookings, shop.gateway).open_event(shop.event)
 
 

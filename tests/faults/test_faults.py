@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from ops.servers import MongoDB
+from ops.stores import REDIS
 from tests.faults.breakable_site import WAITS_S, BreakableSite, breakable_site
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import seats_on, servers_at
 from tests.support.shop import Shop, lose, problems
 from tests.support.waiting import eventually
-from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import HoldExpired, PaymentPending, Refusal
 from web.use_cases.opening import Opening
@@ -30,16 +30,18 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Iterator[BreakableSite]:
+def site(tmp_path_factory, redis_kind) -> Iterator[BreakableSite]:
     folder = tmp_path_factory.mktemp("faults")
     mongo = MongoDB(folder / "mongo", folder / "mongod.log")
-    with breakable_site(folder, mongo, LEASE_S) as running:
+    redis_store = REDIS[redis_kind].make(folder / "redis", folder, ())
+    with breakable_site(folder, mongo, LEASE_S, redis_store) as running:
         yield running
 
 
 # ---------------------------------------------------------------- Redis
 
 
+@pytest.mark.one_redis
 def test_redis_killed_and_started_again_from_its_append_only_file(site):
     with site.crowd():
         site.redis.kill()
@@ -85,6 +87,7 @@ def test_redis_forgets_the_scripts(site):
     assert set(crowd.outcomes.answers) <= {"201 booked", "402 payment_declined"}, "nobody noticed"
 
 
+@pytest.mark.one_redis
 def test_redis_out_of_memory_refuses_and_loses_nothing(site):
     with site.crowd() as crowd:
         site.redis_client.config_set("maxmemory", 1)
@@ -236,13 +239,12 @@ def has_unique_index(site) -> bool:
 
 
 @pytest.fixture
-def clocked_shop(private_redis_url, bookings, sandbox) -> Shop:
+def clocked_shop(private_redis_url, raw_redis, bookings, sandbox) -> Shop:
     """A shop whose Redis has a clock that the test sets."""
-    client = connect(private_redis_url)
-    store = seats_on(client, scripts=scripts_on_test_clock())
+    store = seats_on(servers_at(private_redis_url), scripts=scripts_on_test_clock())
     hall = small_hall()
     put_on_sale(store, hall)
-    set_clock(client, hall.id, now_ms())
+    set_clock(raw_redis, hall.id, now_ms())
     return Shop(hall, store, bookings, StripeGateway("sk_test_clocks", sandbox.url))
 
 

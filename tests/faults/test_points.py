@@ -15,8 +15,8 @@ PAGE = (REPOSITORY / "docs/failures.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory) -> list[Row]:
-    return stop_everywhere(tmp_path_factory.mktemp("points"))
+def rows(tmp_path_factory, redis_kind) -> list[Row]:
+    return stop_everywhere(tmp_path_factory.mktemp("points"), redis_kind)
 
 
 def test_every_point_is_stopped_in_every_way():

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import BUYER, put_on_sale, small_hall
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import commands_of, seats_on, servers_at
 from tests.support.shop import Shop, lose, problems, reconciler_of
 from web.adapters.redis.scripts import LuaScript, read_scripts
-from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import EarlierRefusal, PaymentDeclined, Unavailable
 from web.use_cases.refunds import Refunds
@@ -45,7 +44,7 @@ def older(no_other_events, event, seats, bookings, sandbox) -> Shop:
 
 @pytest.fixture
 def newer(older, private_redis_url, bookings) -> Shop:
-    store = seats_on(connect(private_redis_url), scripts=scripts_of_a_newer_version())
+    store = seats_on(servers_at(private_redis_url), scripts=scripts_of_a_newer_version())
     shop = Shop(older.event, store, bookings, older.gateway._target)
     older.hold, older.ref = shop.hold, shop.ref
     return shop
@@ -82,7 +81,8 @@ def test_requests_for_one_hold_may_come_to_hosts_of_both_versions_in_turn(older,
     assert problems(older) == problems(newer) == ""
     scripts = [shop.seats._target._client._scripts["begin_payment"] for shop in (older, newer)]
     shas = [script.sha for script in scripts]
-    assert older.redis.script_exists(*shas) == [True, True], "each version's own"
+    redis = commands_of(older.seats._target, older.event.id)
+    assert redis.script_exists(*shas) == [True, True], "each version's own"
 
 
 def test_an_older_host_repeats_the_refusal_that_a_newer_one_has_stored(older, newer):

@@ -13,9 +13,8 @@ from tests.support.application import REQUIRED
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import seats_on, servers_at
 from tests.support.shop import Shop, undo_payment
-from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.signing.shop_tags import shop_tag
 
@@ -105,13 +104,12 @@ def test_a_payment_under_way_when_redis_was_lost_is_finished(shop, work):
     assert (shop.state(), shop.charges()) == ("s", ["captured"])
 
 
-def test_a_booking_has_its_moment_from_redis(private_redis_url, bookings, sandbox):
-    client = connect(private_redis_url)
-    store = seats_on(client, scripts=scripts_on_test_clock())
+def test_a_booking_has_its_moment_from_redis(private_redis_url, raw_redis, bookings, sandbox):
+    store = seats_on(servers_at(private_redis_url), scripts=scripts_on_test_clock())
     hall = small_hall()
     put_on_sale(store, hall)
     ahead = datetime.now(UTC) + AN_HOUR
-    set_clock(client, hall.id, int(ahead.timestamp() * 1000))
+    set_clock(raw_redis, hall.id, int(ahead.timestamp() * 1000))
     shop = Shop(hall, store, bookings, StripeGateway("sk_test_clocks", sandbox.url))
     shop.pay()
     assert timedelta(0) <= shop.booking().booked_at - ahead < timedelta(minutes=1)

@@ -50,9 +50,9 @@ def nginx(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def client(redis_server, mongo_server) -> FlaskClient:
+def client(any_redis, mongo_server) -> FlaskClient:
     """Of the application alone."""
-    settings = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+    settings = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
     return application_with(ALLOWED_ORIGINS=BOTH, **settings).test_client()
 
 
@@ -97,14 +97,14 @@ def test_nginx_has_the_applications_words():
     assert (ours.status, ours.code) == (cross_site.REFUSED.status, cross_site.REFUSED.code)
 
 
-def test_without_the_setting_no_origin_is_allowed(upstream, tmp_path, redis_server):
+def test_without_the_setting_no_origin_is_allowed(upstream, tmp_path, any_redis):
     sent = Sent("POST", HOLD, "cross-site", "cors", "empty", ALLOWED)
     with local_nginx(tmp_path, upstream.address) as nginx:
         assert_problem(through_nginx(nginx, sent), 403, "cross_site_request")
         readable = ask(nginx.port, "GET", EVENTS, Origin=ALLOWED)
         assert readable.status == 200
         assert "Access-Control-Allow-Origin" not in readable.headers
-    client = application_with(REDIS_URL=redis_server.url).test_client()
+    client = application_with(REDIS_URL=any_redis.url).test_client()
     assert to_the_application(client, sent).status_code == 403
 
 

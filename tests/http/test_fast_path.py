@@ -24,8 +24,8 @@ FAST_ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def app(redis_server, mongo_server):
-    app = application_with(REDIS_URL=redis_server.url, MONGODB_URI=mongo_server.url)
+def app(any_redis, mongo_server):
+    app = application_with(REDIS_URL=any_redis.url, MONGODB_URI=mongo_server.url)
     lift_limit(app)
     return app
 

@@ -33,9 +33,9 @@ class Service:
 
 
 @pytest.fixture
-def service_with(redis_server, mongo_server, bookings):
+def service_with(any_redis, mongo_server, bookings):
     def make(**settings: str) -> Service:
-        servers = {"REDIS_URL": redis_server.url, "MONGODB_URI": mongo_server.url}
+        servers = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
         app = application_with(**servers | settings)
         app.extensions["services"].catalogue.add(())
         return Service(app.test_client())

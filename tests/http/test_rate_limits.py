@@ -22,10 +22,10 @@ CARD = {"email": "ada@example.org", "name": "Ada"}
 
 
 @pytest.fixture
-def environ(redis_server, mongo_server, sandbox, bookings) -> dict[str, str]:
+def environ(any_redis, mongo_server, sandbox, bookings) -> dict[str, str]:
     return {
         "STRIPE_API_BASE": sandbox.url,
-        "REDIS_URL": redis_server.url,
+        "REDIS_URL": any_redis.url,
         "MONGODB_URI": mongo_server.url,
     }
 

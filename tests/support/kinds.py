@@ -1,6 +1,9 @@
 """Mark each test by what it needs: `stack`, `stores` or `unit`. The mark follows from its fixtures,
 direct and indirect; a module that starts servers by hand has a ``pytestmark``.
 
+``--redis=cluster`` or ``--redis=sentinel`` runs the tests whose fixtures use `redis_kind`, and no
+others, on that kind of Redis. The mark `one_redis` exempts a test.
+
 A `unit` test that starts a process fails, so that `make test-unit` needs no server.
 """
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+
+from ops.stores import REDIS
 
 STACK_ROOMS = frozenset({"attacks", "browser", "faults", "nginx", "ops"})
 """Folders whose tests start their servers by hand, or are too slow for a quick run."""
@@ -21,8 +26,26 @@ STACK = frozenset(
 )
 """Fixtures that start processes of TicketS, nginx, the payment sandbox or a browser."""
 
-STORES = frozenset({"redis_server", "mongo_server", "own_redis", "memory"})
+STORES = frozenset({"any_redis", "redis_server", "mongo_server", "own_redis", "memory"})
 """Fixtures that start a Redis or a MongoDB."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--redis", choices=list(REDIS), default="server", help="the kind of Redis to start"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("redis") == "server":
+        return
+    chosen = [
+        item
+        for item in items
+        if "redis_kind" in item.fixturenames and not item.get_closest_marker("one_redis")
+    ]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

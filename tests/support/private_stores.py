@@ -4,31 +4,34 @@ unfinished on purpose. They are empty at the start of each module."""
 import pytest
 import redis
 
-from tests.support.redis_stores import seats_on
+from ops.redis_cluster import RedisCluster
+from tests.support.redis_stores import client_of, seats_at
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.shard import connect
 
-REDIS_DATABASE = "/1"
+REDIS_DATABASE = 1
 MONGODB_DATABASE = "/private"
 
 
 @pytest.fixture(scope="session")
-def private_redis_url(redis_server) -> str:
-    return redis_server.url.replace("/0", REDIS_DATABASE)
+def private_redis_url(private_redis) -> str:
+    if isinstance(private_redis, RedisCluster):
+        return private_redis.url
+    return f"{private_redis.url.removesuffix('/0')}/{REDIS_DATABASE}"
 
 
 @pytest.fixture(scope="module")
-def raw_redis(private_redis_url) -> redis.Redis:
+def raw_redis(private_redis) -> redis.Redis:
     """A client that returns bytes, for DUMP and RESTORE."""
-    client = redis.Redis.from_url(private_redis_url)
+    database = {} if isinstance(private_redis, RedisCluster) else {"db": REDIS_DATABASE}
+    client = client_of(private_redis, **database)
     client.flushdb()
     return client
 
 
 @pytest.fixture(scope="module")
 def seats(private_redis_url, raw_redis) -> RedisSeatStore:
-    return seats_on(connect(private_redis_url))
+    return seats_at(private_redis_url)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tests.support.factories import BUYER, lose_event, unique
-from tests.support.redis_stores import audited, commands_of
+from tests.support.redis_stores import audited, client_beside
 from web.domain.sales import HoldRef, booking_id_of
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
@@ -50,7 +50,8 @@ class Shop:
     """A checkout whose parts can be made to fail, and a held seat to pay for."""
 
     def __init__(self, event, seats, bookings, gateway):
-        self.event, self.redis = event, commands_of(seats, event.id)
+        self.event = event
+        self.redis_servers, self.redis = seats._client._servers, client_beside(seats)
         self.catalogue, self.audited_seats = Faulty(seats._catalogue), Faulty(audited(seats))
         self.began = datetime.now(UTC)
         self.seats, self.bookings, self.gateway = Faulty(seats), Faulty(bookings), Faulty(gateway)

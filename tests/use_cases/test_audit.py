@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.factories import a_booking, put_on_sale, unique
-from tests.support.redis_stores import audited, commands_of, seats_on
+from tests.support.redis_stores import audited, commands_of, seats_on, servers_at
 from tests.support.shop import Shop, problems, stores_of
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
-from web.adapters.redis.shard import connect
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.journal import JournalBroken
 from web.domain.refusals import PaymentPending, Unavailable
@@ -142,7 +141,7 @@ def long_sale(private_redis_url, event):
         )
         for name, script in read_scripts().items()
     }
-    seats = seats_on(connect(private_redis_url), scripts=scripts)
+    seats = seats_on(servers_at(private_redis_url), scripts=scripts)
     put_on_sale(seats, event)
     seats.hold_seats(event, unique("hold"), "ada", [5, 6])
     for _ in range(500):

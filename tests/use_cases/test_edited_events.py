@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import FLOOR, FREE, STALLS, numbers, put_on_sale, small_hall
-from tests.support.redis_stores import seats_on
+from tests.support.redis_stores import seats_at
 from tests.support.shop import TOKENS
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.shard import connect
 from web.domain.events import Row, Section
 from web.domain.refusals import (
     InvalidRequest,
@@ -35,7 +34,7 @@ def hall(seats):
 
 @pytest.fixture
 def warm_seats(private_redis_url, hall) -> RedisSeatStore:
-    store = seats_on(connect(private_redis_url))
+    store = seats_at(private_redis_url)
     store._catalogue.current_event(hall.id)
     return store
 

@@ -17,13 +17,12 @@ from tests.support.factories import (
     small_hall,
     unique,
 )
-from tests.support.redis_stores import audited, commands_of
+from tests.support.redis_stores import audited, commands_of, servers_at
 from tests.support.shop import Faulty
 from web.adapters.redis.client import RedisClient
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY, RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.servers import OneServer
-from web.adapters.redis.shard import Shard, connect
+from web.adapters.redis.shard import Shard
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Row
 from web.domain.refusals import EventChanged, EventNotFound, HoldExpired, SeatTaken, Unavailable
@@ -329,7 +328,7 @@ def test_two_processes_that_open_at_once_agree(
             return event
 
     renamed = replace(hall, name="The last word")
-    client = RedisClient(OneServer(Shard(connect(private_redis_url))))
+    client = RedisClient(servers_at(private_redis_url))
     interrupted = Interrupted(client)
     opening = Opening(interrupted, RedisSeatStore(client, interrupted), bookings, opening._gateway)
     assert opening.open_events([renamed]) == {hall.id: True}
