@@ -65,10 +65,10 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
 
 
 def opened_as_it_is(
-    opening: Opening, event, under_way=None, lost_revision=0, last_epoch=None
+    opening: Opening, event, under_way=None, lost_revision=0, last_epoch=None, is_listed=False
 ) -> bool:
     """Instead of Opening.open_event: whatever an older file has is on sale again."""
-    return open_event(opening, event, under_way, lost_revision)
+    return open_event(opening, event, under_way, lost_revision, is_listed=is_listed)
 
 
 def made_again(payment: PaymentAttempt) -> str:
