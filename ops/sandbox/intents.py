@@ -150,7 +150,9 @@ def events_of_attempt(intent: Intent) -> tuple[Event, ...]:
 def begin_attempt(
     intent: Intent, confirmation: Confirmation, payment_method: PaymentMethod
 ) -> None:
-    """Take the payment method, which is charged next, or declined, or confirmed by its owner."""
+    """Take the payment method, which is charged next, or declined, or confirmed by its owner. The
+    failed charge of an earlier attempt is forgotten, although Stripe still shows it: charges are
+    not stored, and it would look like one of this attempt."""
     payment_method.require_unused()
     automatic = intent["automatic_payment_methods"]
     may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
@@ -166,6 +168,7 @@ def begin_attempt(
     intent["setup_future_usage"] = confirmation.future_usage or intent["setup_future_usage"]
     intent["payment_method"] = payment_method.id
     intent["last_payment_error"] = None
+    intent["latest_charge"] = None
     intent["next_action"] = None
 
 

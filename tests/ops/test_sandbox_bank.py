@@ -171,6 +171,24 @@ def test_another_card_makes_the_question_about_the_first_one_void(intents):
     assert intents.retrieve(intent.id).payment_method == again.payment_method
 
 
+def test_a_card_that_was_declined_before_is_no_reserved_money(tmp_path):
+    with Receiver() as receiver, telling(receiver, tmp_path) as sandbox:
+        intents = client_of(sandbox).payment_intents
+        wanted = {**ASKED, "payment_method": "pm_card_visa_chargeDeclined"}
+        declined = refused(intents.create, wanted, kind=stripe.CardError).error.payment_intent
+        owner_needed = {"payment_method": ASKED["payment_method"], "return_url": BACK}
+        asked = intents.confirm(declined.id, {**owner_needed, "expand": ["latest_charge"]})
+        intents.cancel(declined.id)
+        told = sorted(event["type"] for event in receiver.events(3))
+
+    assert (asked.status, asked.latest_charge) == ("requires_action", None)
+    assert told == [
+        "payment_intent.canceled",
+        "payment_intent.payment_failed",
+        "payment_intent.requires_action",
+    ]
+
+
 @pytest.mark.parametrize("changes", [{"use_stripe_sdk": True}, {"return_url": None}])
 def test_stripe_js_leads_the_buyer_to_the_bank_when_the_shop_wants_that(intents, changes):
     wanted = {name: value for name, value in {**ASKED, **changes}.items() if value is not None}
