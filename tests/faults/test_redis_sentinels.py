@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 LEASE_S = 3
 DOWN_AFTER_MS = 1000
 
-HOLDS_ARE_LOST_S = 8
+HOLDS_ARE_LOST_S = 5
 """The patience of buyers whose holds are lost. They would hear 503 for 30 s, and then 410."""
 
 AWAY = {"503 unavailable"}
