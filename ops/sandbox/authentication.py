@@ -32,8 +32,9 @@ class Challenge:
         return cls(new_id("payatt"), intent["id"], intent["payment_method"], return_url)
 
     def is_open(self, intent: Intent) -> bool:
-        """Whether an answer still counts. A later attempt of the intent has another challenge."""
-        if self.decision is not None or intent["status"] != "requires_action":
+        """Whether an answer still counts. The first one moves the intent on, and a later attempt
+        has another challenge."""
+        if intent["status"] != "requires_action":
             return False
         action = intent["next_action"]
         details = action[action["type"]]

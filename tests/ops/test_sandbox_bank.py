@@ -107,6 +107,8 @@ def test_a_payment_that_its_owner_refuses_needs_another_card(intents):
         "payment_intent_authentication_failure",
     )
     assert error.payment_method.id == intent.payment_method
+    same = {"payment_method": intent.payment_method, "return_url": BACK}
+    assert "may not be used again" in refused(intents.confirm, intent.id, same).user_message
     again = {"payment_method": "pm_card_visa", "return_url": BACK}
     assert intents.confirm(intent.id, again).status == "requires_capture"
 
