@@ -315,6 +315,13 @@ def test_a_service_that_the_sentinels_do_not_watch_is_named(sentinels):
     assert refused.value.answer == "the Sentinels know no service 'tikets'"
 
 
+def test_a_sentinel_that_is_taken_for_a_server_says_what_it_does_not_know(sentinels):
+    url = f"redis://{HOST}:{sentinels.sentinels[0].port}/0"
+    with pytest.raises(Unavailable) as refused:
+        seats_at(url)._catalogue.event_ids()
+    assert refused.value.answer.startswith("unknown command")
+
+
 def test_a_sentinel_that_names_a_dead_master_for_ever_is_not_believed(sentinels, tmp_path):
     """One that is cut off from the others, for example."""
     dead, config = free_port(), tmp_path / "sentinel.conf"

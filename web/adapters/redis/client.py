@@ -46,10 +46,11 @@ _AWAY = (
     TryAgainError,
 )
 _NOT_NOW = re.compile(
-    "(^|caused error: )(?!ERR )[A-Z]{2,} |Script killed|user executing the script"
+    "(^|caused error: )((?!ERR )[A-Z]{2,} |unknown command)|Script killed|user executing the script"
 )
 """Other answers of a Redis that is there and cannot serve. Most begin with a code, such as BUSY,
-MISCONF, NOREPLICAS or DENIED. redis-py takes the code ERR away, which mostly means a bug of ours.
+MISCONF, NOREPLICAS or DENIED. redis-py takes the code ERR away, which mostly means a bug of ours;
+a Sentinel that is taken for a server knows none of our commands.
 """
 
 _BROKEN = ("WRONGTYPE", "event_broken")
