@@ -2,7 +2,8 @@
 direct and indirect; a module that starts servers by hand has a ``pytestmark``.
 
 ``--redis=cluster`` or ``--redis=sentinel`` runs the tests whose fixtures use `redis_kind`, and no
-others, on that kind of Redis. The mark `one_redis` exempts a test.
+others, on that kind of Redis. The mark `one_redis` exempts a test, and so does the fixture
+`redis_server`, which is always a single one.
 
 A `unit` test that starts a process fails, so that `make test-unit` needs no server.
 """
@@ -39,11 +40,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("redis") == "server":
         return
-    chosen = [
-        item
-        for item in items
-        if "redis_kind" in item.fixturenames and not item.get_closest_marker("one_redis")
-    ]
+
+    def runs_on_any(item: pytest.Item) -> bool:
+        fixtures = set(item.fixturenames)
+        return (
+            "redis_kind" in fixtures
+            and "redis_server" not in fixtures
+            and not item.get_closest_marker("one_redis")
+        )
+
+    chosen = [item for item in items if runs_on_any(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 
