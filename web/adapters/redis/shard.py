@@ -47,11 +47,12 @@ BROKEN_S = 0.1
 
 RECONNECT_EVERY_S = 0.1
 
-PROMISES = {"hold_seats": "held", "hold_best": "held", "extend_hold": "extended"}
-"""Scripts whose outcome a buyer relies on, with that outcome."""
+HOLDING = frozenset({"hold_seats", "hold_best"})
+"""Scripts of which replicas must confirm that the seats are held. Not extend_hold: what cannot be
+taken back must not be refused, and a failover that forgets it gives the hold its first deadline."""
 
 WAIT_MS = 200
-"""How long replicas may take to confirm them."""
+"""How long replicas may take for that."""
 
 Answer = list[Any] | Exception
 Result = TypeVar("Result")
@@ -133,7 +134,7 @@ def _impatient(commands: redis.Redis) -> redis.Redis:
 
 
 class Shard:
-    """``replicas`` is how many must confirm each of PROMISES. The methods that send something raise
+    """``replicas`` is how many must confirm a hold. The methods that send something raise
     redis.RedisError."""
 
     def __init__(self, commands: redis.Redis, replicas: int = 0):
@@ -217,7 +218,7 @@ class Shard:
 
     def _executed(self, pipeline: Pipeline, calls: Sequence[ScriptCall]) -> list[Answer]:
         """Executes what is in the pipeline, which are ``calls``."""
-        if not self._replicas or not any(call.script.name in PROMISES for call in calls):
+        if not self._replicas or not any(call.script.name in HOLDING for call in calls):
             answers: list[Answer] = pipeline.execute(raise_on_error=False)
             return answers
         # Of this connection: it waits for what was written just now, and for nothing that is later.
@@ -230,6 +231,6 @@ class Shard:
                 else f"{confirmed} of {self._replicas} replicas confirmed it within {WAIT_MS} ms"
             )
             for n, (call, answer) in enumerate(zip(calls, answers, strict=True)):
-                if isinstance(answer, list) and answer[0] == PROMISES.get(call.script.name):
+                if call.script.name in HOLDING and isinstance(answer, list) and answer[0] == "held":
                     answers[n] = lost
         return answers
