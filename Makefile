@@ -21,7 +21,7 @@ run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentine
 # Unset, so that Python caches its bytecode: with it, collecting the tests takes half the time.
 test: export PYTHONDONTWRITEBYTECODE =
 # The other parts also run when one has failed.
-test: ## the whole suite, WORKERS (4) files at once, each worker with real servers of its own
+test: ## the whole suite, WORKERS (3) files at once, each worker with real servers of its own
 	@ops/install.sh test
 	@trap 'exit 130' INT; failed=0; \
 	    $(PYTHON_OF_VENV) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -128,9 +129,10 @@ async def serve(listener: socket.socket, limiter: HostLimiter) -> None:
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Leaves out what uvloop says when it wants to write the end of a TLS connection that is closed
-    already: nothing is lost by that."""
-    if "the handler is closed" not in str(context.get("exception")):
+    """Leaves out what uvloop says of a TLS connection that was given up: when its handshake fails
+    after that, and when its end is written though it is closed. Nothing is lost by either."""
+    error = context.get("exception")
+    if not isinstance(error, ssl.SSLError) and "the handler is closed" not in str(error):
         loop.default_exception_handler(context)
 
 

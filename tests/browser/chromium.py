@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -49,9 +49,7 @@ def new_context(
     """A new buyer: with new cookies and a new address, so that buyers do not share limits. Without
     ``scripts`` the site's do not load, but the test's own still run. ``options`` are those of
     Playwright's ``new_context``."""
-    number = next(_addresses)
-    headers = {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}
-    headers |= options.pop("extra_http_headers", {})
+    headers = _new_address() | options.pop("extra_http_headers", {})
     context = browser.new_context(
         base_url=base_url,
         viewport=viewport,
@@ -63,6 +61,16 @@ def new_context(
     if not scripts:
         context.route(re.compile(r"/static/.*\.js"), lambda route: route.abort())
     return context
+
+
+def move(page: Page) -> None:
+    """To another network, so that a test need not wait for the limit of an address."""
+    page.context.set_extra_http_headers(_new_address())
+
+
+def _new_address() -> dict[str, str]:
+    number = next(_addresses)
+    return {"X-Forwarded-For": f"10.77.{number // 250}.{number % 250 + 1}"}
 
 
 def options() -> list[str]:

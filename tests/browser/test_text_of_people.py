@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.chromium import NARROW
+from tests.browser.chromium import NARROW, move
 from tests.browser.states import ready_to_pay
 from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
 from tests.support.site import ORGANISER_TOKEN
@@ -51,6 +51,7 @@ def test_no_page_scrolls_sideways(page_at, hall, names, javascript):
     page.locator(".pay-button").click()
     expect(page.get_by_role("heading", name="Please check the form")).to_be_visible()
     assert_no_sideways_scroll(page)
+    move(page)
     page.goto("/basket")
     assert_no_sideways_scroll(page)
     page.get_by_role("link", name="Go on to pay").click()
@@ -59,6 +60,7 @@ def test_no_page_scrolls_sideways(page_at, hall, names, javascript):
     page.locator(".pay-button").click()
     page.wait_for_url("**/receipts/**")
     assert_no_sideways_scroll(page)
+    move(page)
     page.goto("/organiser")
     page.get_by_label("Organiser token").fill(ORGANISER_TOKEN)
     page.get_by_role("button", name="Log in").click()

@@ -13,9 +13,8 @@ export const pause = (ms) => new Promise((over) => setTimeout(over, ms));
 // The server's HTML as a document that can be searched.
 export const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
 
-// Resolves as `work` does, or rejects after `ms`. `work` gets a signal that is aborted then. With a
-// timer, because AbortSignal.timeout is too new, and what replaces fetch in some browsers ignores the
-// signal. Without AbortController the work goes on, but its result is ignored.
+// Resolves as `work` does, or rejects after `ms`, when the signal of `work` is aborted. With a timer:
+// AbortSignal.timeout is too new, and what replaces fetch in some browsers ignores the signal.
 export async function within(ms, work) {
 	const stop = window.AbortController && new AbortController();
 	let timer;
@@ -39,8 +38,7 @@ export function waitMs(failures, answer) {
 	return Math.min(wait, retryAfter > 0 ? LONGEST_RETRY_AFTER_MS : LONGEST_WAIT_MS) + jitter(JITTER_MS);
 }
 
-// The JSON at this address, retried while the server or the network has a problem. Rejects on a 4xx
-// other than 429: a retry would get the same.
+// The JSON at this address, retried while there is a problem. Rejects on a 4xx other than 429.
 export async function persistently(address) {
 	for (let failures = 0; failures < MOST_TRIES; failures++) {
 		let answer;

@@ -1,7 +1,7 @@
 // The picture of a hall: draws it, zooms and pans it, and reports which seat was pressed.
 //
-// Zoomed out it is a bitmap that is painted once, after which only changed seats are painted again;
-// zoomed in, the visible seats are drawn. Both show a state by its shape too, not by colour alone.
+// Zoomed out it is a bitmap, in which only changed seats are painted again; zoomed in, the visible
+// seats are drawn. Both show a state by its shape too, not by colour alone.
 
 import { HEAD } from "./hall.js";
 
@@ -16,8 +16,8 @@ const MANY = 3000; // with as many changes at once, everything is redrawn
 
 const COLOURS = ["surface", "ink", "quiet", "edge", "accent", "on-accent", "sold", "on-sold"];
 
-// A seat when zoomed in: its inset in units of a seat, outlined or filled, its colour, the colour of its
-// text, and the text if that is not its number.
+// A seat when zoomed in: inset in units of a seat, outlined or filled, its colour, that of its text,
+// and the text if not its number.
 const NEAR = {
 	available: [0.1, "stroke", "accent", "accent"],
 	chosen: [0.06, "fill", "accent", "on-accent", "✓"],
@@ -194,8 +194,8 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		context.font = `600 ${px}px ${family}`;
 	}
 
-	// `texts` are [text, x, y, room?] in units of the hall. They are drawn in pixels of the page: in units
-	// of the hall a letter is less than 1 wide, which WebKitGTK rounds before it scales.
+	// `texts` are [text, x, y, room?] in units of the hall, but drawn in pixels: WebKitGTK rounds the
+	// width of a letter, which is less than one unit, before it scales.
 	function write(px, colour, ...texts) {
 		context.setTransform(ratio, 0, 0, ratio, 0, 0);
 		font(px);
@@ -222,7 +222,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 		context.fillRect(...place);
 	}
 
-	// The name is above the seats, or, when zoomed out too far for that, across them in several lines.
+	// The name is above the seats or, when zoomed out far, across them in several lines.
 	function name(section) {
 		const x = section.x + section.width / 2;
 		if (section.general) return bar(section, x);
@@ -316,7 +316,7 @@ export function showHall(canvas, hall, { kindOf, freeIn, touched, moved }) {
 	}
 
 	for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(query).onchange = repaint;
-	// Not only in the observer: the caller must get the exception if the hall cannot be drawn.
+	// At once: the caller must get the exception if the hall cannot be drawn.
 	resize();
 	new ResizeObserver(resize).observe(canvas);
 	return { changed, zoom, reveal, toCanvas };

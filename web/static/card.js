@@ -1,6 +1,5 @@
 // The card field: Stripe Elements, loaded from Stripe, so that this site never handles a card number.
-// Stripe's script is added from here: as a <script> of the page it would keep this script from running
-// for as long as it does not load.
+// Its script is added from here: as a <script> of the page it would hold this one up while it loads.
 
 import { within } from "./asking.js";
 
@@ -74,8 +73,8 @@ function dress() {
 	card?.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
 }
 
-// Called before the form is sent; true when the card has been added to it. The other fields are checked
-// first: if the server refused them, the card would have to be typed again on the next page.
+// Called before the form is sent; true when the card has been added to it. The other fields come
+// first: after a refusal by the server the card would have to be typed again.
 async function prepare() {
 	if (form.reportValidity?.() === false) return false;
 	if (!card) {

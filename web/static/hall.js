@@ -1,5 +1,5 @@
-// The position of each seat, computed from the body of GET /api/events/{event}. The unit is the size of
-// one seat. The server sends no coordinates: rows are centred, sections are in lines below the stage.
+// The position of each seat, from the body of GET /api/events/{event}, in units of one seat. The server
+// sends no coordinates: rows are centred, sections are in lines below the stage.
 
 const AISLE = 1.2;
 const SIDE = 1.6; // space beside the longest row, for the names of the rows
@@ -8,7 +8,7 @@ const APART = 1.2;
 
 const sum = (list, size) => list.reduce((total, one) => total + size(one), 0);
 const lastOf = (list) => list[list.length - 1];
-// Right-to-left names are isolated, as on the server, so that row and seat keep their order around them.
+// Right-to-left names are isolated, as on the server: row and seat keep their order.
 const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/.test(name) ? `\u2068${name}\u2069` : name);
 const numberOf = (seat) => seat.slice(seat.lastIndexOf("-") + 1);
 
@@ -28,8 +28,8 @@ function placesOf({ seats }, start, aisles) {
 	});
 }
 
-// `event` is the API's object; `aspect` is width divided by height of the canvas; `only` is the id of
-// the one section to lay out, if set. `aisles` is a set of the positions of seats with an aisle before.
+// `event` is the API's; `aspect` is width divided by height of the canvas; `only` is the id of the one
+// section to lay out, if set. `aisles` are the positions of seats with an aisle before them.
 export function layOut(event, aspect, only, aisles) {
 	const ids = event.sections.flatMap((section) => section.rows.flatMap((row) => row.seats));
 	const positions = new Map(ids.map((id, position) => [id, position]));
@@ -62,7 +62,7 @@ export function layOut(event, aspect, only, aisles) {
 	}
 
 	// Sections of one price stand together. A long run of them, such as the ring of a stadium, is broken
-	// into several lines of equal length.
+	// into equal lines.
 	const taken = (section) => section.width + APART;
 	const area = sum(sections, (section) => taken(section) * (section.height + APART));
 	const room = Math.max(...sections.map(taken), Math.sqrt(area * aspect));
@@ -128,8 +128,7 @@ export function layOut(event, aspect, only, aisles) {
 		return row ? nearest(row, (at) => (Math.abs(x[at] - atX) <= 0.5 ? 0 : Infinity)) : -1;
 	}
 
-	// For each lost seat the nearest free one in the same section, at the same price; fewer when there
-	// are not enough. `isFree(position)` tells whether a seat can be offered.
+	// For each lost seat the nearest free one in the same section, at the same price, if there is one.
 	function insteadOf(lost, isFree) {
 		const found = [];
 		for (const gone of lost) {

@@ -1,4 +1,4 @@
-// Polls the server for the state of the seats: less often while the page is hidden or the sale closed.
+// Polls the server for the seats: less often while the page is hidden or the sale closed.
 
 import { jitter, waitMs, within } from "./asking.js";
 
@@ -9,8 +9,8 @@ const HIDDEN_MS = 20_000;
 const HIDDEN_STOP_MS = 5 * 60_000;
 const TIMEOUT_MS = 8000;
 
-// Calls `onChange` with {revision, seats, …}, the body of GET /api/events/{event}/seats, whenever they
-// changed; `revision` is the one that the page shows. `opensAt` is a time of performance.now().
+// Calls `onChange` with the body of GET /api/events/{event}/seats whenever it changed; `revision` is the
+// one that the page shows. `opensAt` is a time of performance.now().
 export function follow(address, revision, onChange, opensAt) {
 	// The page shows the seats as they were at time 0, when its loading began, or a little later.
 	let [failures, answeredAt, tag] = [0, 0, `"${revision}"`];
@@ -35,8 +35,7 @@ export function follow(address, revision, onChange, opensAt) {
 		try {
 			news = await within(TIMEOUT_MS, async (signal) => {
 				answer = await fetch(address, {
-					// Accepts the answer that nginx has cached in this second. It does not count against the
-					// limit, which this client may share with others behind one address.
+					// nginx's answer of this second will do: it does not count against this address's limit.
 					headers: { "Cache-Control": "max-age=1", "If-None-Match": tag },
 					// Otherwise the browser would answer a 304 from its own cache, as a 200.
 					cache: "no-store",

@@ -1,5 +1,5 @@
-// Prices and numbers formatted as the server does, with the format it sends (web/http/locales.py). Not
-// Intl: browsers have other digits and symbols for some currencies, and some write 4500 for 4.500.
+// Prices and numbers in the format that the server sends (web/http/locales.py). Not Intl: browsers have
+// other digits and symbols for some currencies, and some write 4500 for 4.500.
 
 export const grouped = (whole, group) => String(whole).replace(/\B(?=(\d{3})+$)/g, group);
 

@@ -1,4 +1,4 @@
-// The script of every page: a form is sent only once and survives a lost connection, and countdowns run.
+// On every page: forms are sent only once and survive a lost connection; countdowns.
 
 import { parsed, within } from "./asking.js";
 
@@ -52,9 +52,9 @@ function warn(within, text) {
 	within.querySelector("[data-offline]").textContent = text;
 }
 
-// Without a connection the browser would show its own error page, and what was typed would be lost. But
-// nothing tells for certain whether there is one. So a form is kept only if the browser says that it
-// is offline and cannot reach the server either, and only once: the next press sends it anyway.
+// Without a connection the browser would show its own error page, and what was typed would be lost. So
+// a form is kept if the browser says that it is offline and cannot reach the server either; but only
+// once, because neither is certain.
 const kept = new Set();
 async function isOffline(form) {
 	if (kept.delete(form) || navigator.onLine !== false) return false;
@@ -97,7 +97,7 @@ window.addEventListener("pageshow", () => document.querySelectorAll("form[method
 
 // --- time
 
-// All times are of performance.now(), which is not affected by a computer's clock that is wrong or set.
+// All times are of performance.now(): a computer's clock may be wrong, or be set.
 const answeredAt = performance.getEntriesByType?.("navigation")[0]?.responseStart || 0;
 
 const left = document.getElementById("time-left");
@@ -116,8 +116,7 @@ if (left) {
 	let asking = false;
 	for (const outdated of left.querySelectorAll("[data-without-script]")) outdated.hidden = true;
 
-	// Asks the server how much time is left. Not while a form is under way: a payment does not end
-	// when the time runs out, and its answer is coming.
+	// Asks how much time is left. Not while a form is under way: a payment outlasts the time.
 	const ask = async () => {
 		if (asking || sent.size) return;
 		asking = true;
@@ -162,9 +161,8 @@ if (sale) {
 	const shown = sale.querySelector("[data-opens]");
 	const moment = sale.querySelector("time");
 
-	// The page need not be loaded again, its forms work already. But the opening may have been moved
-	// since then, and only the server knows. The answer that nginx has cached in this second will do:
-	// it does not count against the limit, which this client may share with others behind one address.
+	// Its forms work already, but the opening may have been moved, which only the server knows. nginx's
+	// answer of this second will do: it does not count against this address's limit.
 	const ask = async () => {
 		try {
 			const seats = JSON.parse(await asked(`${address}/seats`, TIMEOUT_MS, { "Cache-Control": "max-age=1" }));

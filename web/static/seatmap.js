@@ -226,7 +226,7 @@ function lock(locked) {
 async function send(sent, seats) {
 	fill(sent, seats);
 	try {
-		// As the page of the hold does (pages.js): another tab may see these seats taken before it loads.
+		// As pages.js does: another tab may see these seats taken before that page loads.
 		localStorage.setItem("holds", "1");
 	} catch {
 		// No storage: see inBasket().
@@ -263,7 +263,7 @@ async function send(sent, seats) {
 	}
 	if (reply.code === "seat_taken") return lost(positionsOf(reply.seats), positionsOf(reply.yours));
 	const wait = Number(answer.headers.get("Retry-After")); // falsy when absent (0) or a date (NaN)
-	// When the whole network holds too many, this basket may hold none of them: no link to it.
+	// When a whole network holds too many, this basket may have none of them: no link to it.
 	const isFull = reply.code === "basket_full" || (reply.code === "too_many_held" && "max_held_per_client" in reply);
 	tell(
 		reply.code === "sale_not_open" ? "The sale has not opened yet." : reply.detail || "Please load the page again.",
@@ -282,7 +282,7 @@ function fill(sent, seats) {
 
 const positionsOf = (ids) => ids.map((id) => hall.positions.get(id));
 
-// The seats in this browser's own basket: another tab may have held them.
+// Seats in this browser's basket: another tab may have held them.
 async function inBasket() {
 	try {
 		if (!localStorage.getItem("holds")) return [];
@@ -298,8 +298,7 @@ async function inBasket() {
 	}
 }
 
-// Tells the buyer which chosen seats are gone, keeps the others and offers the nearest instead. `mine`
-// are those in this browser's own basket.
+// Says which chosen seats are gone and offers the nearest instead. `mine` are in this browser's basket.
 function lost(positions, mine) {
 	for (const position of positions) {
 		chosen.delete(position);
@@ -475,7 +474,7 @@ function guarded(work) {
 
 const ours = new URL(".", import.meta.url).href;
 window.addEventListener("error", ({ filename, error }) => {
-	// The stack too: a function of the browser that an extension has replaced may throw in our calls.
+	// The stack too: what an extension has put in a function's place may throw in our calls.
 	if (error && `${filename} ${error.stack}`.includes(ours)) giveUp(error);
 });
 begin().catch(giveUp);
