@@ -249,10 +249,11 @@ def test_nginxs_own_refusals_can_be_read_by_an_allowed_origin(nginx):
     assert (large.status, allowed_origin(large)) == (413, ALLOWED)
     # Not of the API.
     assert (away.status, allowed_origin(away)) == (503, None)
-    flood = [ask(nginx.port, "GET", EVENTS, Origin=ALLOWED) for _ in range(300)]
-    last = flood[-1]
-    assert (last.status, allowed_origin(last)) == (429, ALLOWED)
-    assert "Retry-After" in last.headers["Access-Control-Expose-Headers"]
+    # Any of them: where the machine pauses, the limit has room for the last one again.
+    flood = (ask(nginx.port, "GET", EVENTS, Origin=ALLOWED) for _ in range(3000))
+    refused = next(answer for answer in flood if answer.status == 429)
+    assert allowed_origin(refused) == ALLOWED
+    assert "Retry-After" in refused.headers["Access-Control-Expose-Headers"]
 
 
 def test_the_way_to_the_plain_spelling_can_be_read_by_an_allowed_origin(nginx):
