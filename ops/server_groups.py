@@ -32,21 +32,26 @@ class ServerGroup(Generic[Member]):
     members: Sequence[Member]
 
     def start(self) -> Self:
-        """Start the members that do not run, resume those that hang, and wait until the group
-        serves. Raises ProcessFailed, after all members were killed."""
+        """Revive all members, and wait until the group serves. Raises ProcessFailed, after all
+        members were killed."""
         try:
-            for member in self.members:
-                if member.hangs:
-                    member.resume()
-                if not member.running:
-                    member.spawn()
-            for member in self.members:
-                member.wait_until_ready()
+            self.revive()
             self.form()
         except BaseException:
             self.kill()
             raise
         return self
+
+    def revive(self) -> None:
+        """Start the members that do not run, and resume those that hang. Each answers then, but may
+        not have its role again, which takes Sentinels ten seconds. Raises ProcessFailed."""
+        for member in self.members:
+            if member.hangs:
+                member.resume()
+            if not member.running:
+                member.spawn()
+        for member in self.members:
+            member.wait_until_ready()
 
     def form(self) -> None:
         """Join the members that have just started into a group. Raises ProcessFailed."""

@@ -292,11 +292,7 @@ def watched(sentinels) -> Iterator[RedisSentinels]:
     """With all members running again afterwards. There are replicas enough for two failovers: that
     a former master is a replica again takes the Sentinels ten seconds."""
     yield sentinels
-    for member in sentinels.members:
-        if member.hangs:
-            member.resume()
-        if not member.running:
-            member.start()
+    sentinels.revive()
 
 
 def test_without_any_sentinel_the_known_master_goes_on(watched):

@@ -13,6 +13,15 @@ import requests
 
 from tests.support.http_client import Client, bearer
 
+AS_EVER = {"201 booked", "402 payment_declined"}
+PAID_LATER = {"202 paying", "200 booked"}
+AWAY = {"503 unavailable"}
+"""Outcomes: of payments that nothing disturbs, of those that end later, and of what cannot be
+reached."""
+
+HOLDS_ARE_LOST_S = 5
+"""The patience of buyers whose holds are lost. They would hear 503 for 30 s, and then 410."""
+
 BUYERS = 6
 PAUSE_S = 0.1
 """Between two purchases of a buyer: enough load that every fault hits payments under way, and

@@ -15,7 +15,7 @@ import requests
 from ops.processes import Process
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY, HttpServer
-from tests.faults.crowd import BUYERS, Crowd
+from tests.faults.crowd import AS_EVER, BUYERS, Crowd
 from tests.faults.event_file import write_event_file
 from tests.support.behind_nginx import NO_ENVELOPE, local_nginx
 from tests.support.commands import flask
@@ -29,7 +29,6 @@ LEASE_S = 3
 SALES = 15
 """Made before something happens to a host, and after it."""
 
-AS_EVER = {"201 booked", "402 payment_declined"}
 
 pytestmark = pytest.mark.timeout(180)
 

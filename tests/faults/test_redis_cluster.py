@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from ops.redis_cluster import RedisCluster
 from ops.servers import MongoDB, Redis
 from tests.faults.breakable_site import WAITS_S, BreakableSite, breakable_site
-from tests.faults.crowd import PATIENCE_S, Crowd
+from tests.faults.crowd import AS_EVER, AWAY, HOLDS_ARE_LOST_S, PAID_LATER, PATIENCE_S, Crowd
 from tests.faults.replication import without_replication
 from tests.support.application import application_with
 from tests.support.factories import lose_event
@@ -38,12 +38,6 @@ LOST_SALES = 10
 SHOWN_S = 8
 """Within this time the worker must have made several rounds."""
 
-HOLDS_ARE_LOST_S = 5
-"""The patience of buyers whose holds are lost. They would hear 503 for 30 s, and then 410."""
-
-AS_EVER = {"201 booked", "402 payment_declined"}
-PAID_LATER = {"202 paying", "200 booked"}
-AWAY = {"503 unavailable"}
 
 pytestmark = pytest.mark.timeout(300)
 

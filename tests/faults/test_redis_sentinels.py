@@ -11,17 +11,13 @@ import requests
 from ops.redis_sentinels import RedisSentinels
 from ops.servers import MongoDB
 from tests.faults.breakable_site import WAITS_S, BreakableSite, breakable_site
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import AWAY, HOLDS_ARE_LOST_S, Crowd
 from tests.support.http_client import assert_problem
 from tests.support.waiting import eventually
 
 LEASE_S = 3
 DOWN_AFTER_MS = 1000
 
-HOLDS_ARE_LOST_S = 5
-"""The patience of buyers whose holds are lost. They would hear 503 for 30 s, and then 410."""
-
-AWAY = {"503 unavailable"}
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,9 +36,7 @@ class Site:
         Sentinels ten seconds. There are replicas enough for two failovers."""
         with self.whole.crowd(*sections, patience_s=HOLDS_ARE_LOST_S) as crowd:
             yield crowd
-            for member in self.servers.members:
-                if not member.running:
-                    member.start()
+            self.servers.revive()
         assert crowd.outcomes.refused_holds.keys() <= AWAY
 
     def is_ready(self) -> bool:

@@ -17,7 +17,7 @@ from pymongo.read_concern import ReadConcern
 
 from ops.mongodb_set import Member, MongoReplicaSet
 from tests.faults.breakable_site import EVENT, WAITS_S, BreakableSite, breakable_site
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import AS_EVER, PAID_LATER, Crowd
 from tests.support.waiting import eventually
 from web.adapters.mongodb import COLLECTION
 
@@ -36,8 +36,6 @@ LOOKS_EVERY_S = 0.2
 ANSWERED_WITHIN_S = 3
 """A balancer waits no longer. A call that waits for an election takes four seconds."""
 
-AS_EVER = {"201 booked", "402 payment_declined"}
-PAID_LATER = {"202 paying", "200 booked"}
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -37,11 +37,7 @@ def sentinels(group) -> Iterator[RedisSentinels]:
     """All members run. A former master may still have to learn from the Sentinels that it is a
     replica, which takes ten seconds: who needs it waits for it."""
     yield group
-    for member in group.members:
-        if member.hangs:
-            member.resume()
-        if not member.running:
-            member.start()
+    group.revive()
 
 
 @pytest.fixture
