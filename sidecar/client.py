@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from sidecar.connection import Connection
+from sidecar.places import Place, Queues
 from sidecar.protocol import (
     CLEAR,
     HIT,
@@ -21,8 +22,10 @@ from sidecar.protocol import (
     ProtocolError,
     decode_answer,
     decode_cleared,
+    decode_place,
     decode_stats,
     encode_head,
+    encode_place_head,
     encode_question,
 )
 from sidecar.sliding_log import NS_PER_S, Decision, Rate, SlidingLog, SlidingLogs
@@ -70,7 +73,7 @@ class LimiterClient:
 
     No call waits longer than ``timeout_s`` for the limiter. A local decision knows only this
     worker's requests, which the local log records all the time: with n workers a client may then
-    get n times the limit. ``fallbacks`` counts local decisions.
+    get n times the limit. The same is true of places. ``fallbacks`` counts local decisions.
 
     A denial is remembered until it ends, at most a second, so that a flood costs one dictionary
     look-up per request. That is exact: nothing but a clear could let the client in sooner.
@@ -83,6 +86,7 @@ class LimiterClient:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._logs = SlidingLogs(MAX_LOCAL_CLIENTS)
+        self._queues = Queues()
         self._counters: dict[Rate, _Counter] = {}
         self._connection: Connection | None = None
         self._answers = True
@@ -120,6 +124,25 @@ class LimiterClient:
         counter = self._counters.get(rate) or self._add_counter(rate)
         decision = self._ask(counter, counter.head_of_peek, key, key)
         return decision or self._decide_locally(counter.log.peek, key)
+
+    def take_place(self, key: str, rate: Rate, max_wait_ns: int) -> Place:
+        """The next place in the queue of ``key``, unless it is more than ``max_wait_ns`` away, at
+        most MAX_WAIT_NS. While the limiter does not respond, it is in a queue of this process,
+        which knows only its own places.
+
+        Raises ValueError when an argument is invalid, and nothing else.
+        """
+        question = encode_question(encode_place_head(rate, max_wait_ns), key)
+        asked_ns = time.monotonic_ns()
+        place = self._exchange(question, decode_place, asked_ns)
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            if place is None:
+                self.fallbacks += 1
+                return self._queues.take(rate, key, now_ns, max_wait_ns)
+            if place.is_taken:
+                self._queues.note(rate, key, now_ns + place.wait_ns)
+        return place
 
     @property
     def rates(self) -> list[Rate]:

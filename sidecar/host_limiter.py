@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sidecar.places import Queues
 from sidecar.protocol import (
     CLEAR,
     HIT,
     MAX_QUESTION_BYTES,
+    PLACE,
     RESET,
     RESET_ALL,
     STATS,
@@ -16,6 +18,7 @@ from sidecar.protocol import (
     decode_head,
     encode_answer,
     encode_cleared,
+    encode_place,
     encode_stats,
     split_question,
 )
@@ -47,6 +50,7 @@ class HostLimiter:
 
     def __init__(self, max_clients: int):
         self._logs = SlidingLogs(max_clients)
+        self._queues = Queues()
         self._kinds: dict[bytes, Kind] = {}
         self._asks_for_stats = Kind(None, lambda key, now_ns: encode_stats(self.stats()))
         self._asks_to_reset = Kind(RESET_ALL, self._reset)
@@ -87,7 +91,7 @@ class HostLimiter:
             return self._kind_without_head(key)
         head = decode_head(head_bytes)
         kind = Kind(head, self._answer_to(head))
-        if head.amount == 1:  # There are as many amounts as a limit is high.
+        if head.argument == 1:  # There are as many amounts as a limit is high, and far more waits.
             self._kinds[head_bytes] = kind
         return kind
 
@@ -99,9 +103,12 @@ class HostLimiter:
         raise ProtocolError(f"not a question: {line[:MAX_QUESTION_BYTES]!r}")
 
     def _answer_to(self, head: Head) -> Callable[[bytes, int], bytes]:
-        command, rate, amount = head
+        command, rate, argument = head
         if command == CLEAR:
             return lambda key, now_ns: self._clear(rate, key)
+        if command == PLACE:
+            take = self._queues.take
+            return lambda key, now_ns: encode_place(take(rate, key, now_ns, argument))
         try:
             log = self._logs.of(rate)
         except TooManyRates as error:
@@ -109,9 +116,9 @@ class HostLimiter:
         if command != HIT:
             return lambda key, now_ns: encode_answer(log.peek(key, now_ns))
         decide = log.decide
-        if amount == 1:
+        if argument == 1:
             return lambda key, now_ns: encode_answer(decide(key, now_ns))
-        return lambda key, now_ns: encode_answer(decide(key, now_ns, amount))
+        return lambda key, now_ns: encode_answer(decide(key, now_ns, argument))
 
     def _clear(self, rate: Rate, key: bytes) -> bytes:
         self._logs.clear(rate, key)

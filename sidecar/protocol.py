@@ -5,26 +5,35 @@
                                                       hit 10 1000000000 3 2001:db8:1:2::/64
               peek SP LIMIT SP WINDOW_NS SP KEY LF
               clear SP LIMIT SP WINDOW_NS SP KEY LF
+              place SP LIMIT SP WINDOW_NS SP MAX_WAIT_NS SP KEY LF
+                                                      place 25 1050000000 7000000000 stripe:create
               reset LF
               stats LF
     answer    VERDICT SP REMAINING SP RESET_NS LF     allowed 9 1000000000
                                                       denied 0 41250311
+              VERDICT SP "0" SP WAIT_NS LF, to place  allowed 0 350000000
               "cleared" LF or "failed" LF, to clear and reset
               a JSON object, LF, to stats             {"clients":1,"forgotten_early":0,...}
 
 ``hit`` decides and counts, ``peek`` returns what a hit would, without counting, ``clear`` forgets
-the client at this rate, and ``reset`` all clients at all rates. There is no authorisation: only the
-limiter's own user can connect (``server.listen``). AMOUNT is the number of requests at once, all or
-none, 1 to LIMIT; the default is 1. LIMIT and WINDOW_NS are those of ``sliding_log.Rate``; each rate
-has its own count. KEY is the client: 1 to 128 bytes; ``client`` sends printable ASCII without
-spaces, ``server`` accepts any bytes but space and LF. VERDICT, REMAINING and RESET_NS are the
-fields of ``sliding_log.Decision``. "failed" means that the log that hosts share could not be
-reached: only this host has forgotten.
+the client at this rate, and ``reset`` all clients at all rates. AMOUNT is the number of requests at
+once, all or none, 1 to LIMIT; the default is 1. LIMIT and WINDOW_NS are those of
+``sliding_log.Rate``; each rate has its own count. KEY is the client: 1 to 128 bytes; ``client``
+sends printable ASCII without spaces, ``server`` accepts any bytes but space and LF. VERDICT,
+REMAINING and RESET_NS are the fields of ``sliding_log.Decision``. "failed" means that the log that
+hosts share could not be reached: only this host has forgotten.
 
-The limiter understands workers of earlier releases, without AMOUNT, ``clear`` or ``reset``. A
-limiter of such a release closes the connection when it gets one of these three, or a window of more
-than an hour, and the worker counts by itself; it understands everything else. If the limiter runs
-separately, upgrade it first.
+``place`` takes the next place in the queue KEY, unless it is more than MAX_WAIT_NS away, which is 0
+to ``places.MAX_WAIT_NS``. The answer is a ``places.Place``, "allowed" if it is taken. Queues have
+nothing to do with the requests of clients: neither ``clear`` nor ``reset`` changes them. A caller
+that has gone when its turn comes leaves its place unused.
+
+There is no authorisation: only the limiter's own user can connect (``server.listen``).
+
+The limiter understands workers of earlier releases, without AMOUNT, ``clear``, ``reset`` or
+``place``. A limiter of such a release closes the connection when it gets one of these four, or a
+window of more than an hour, and the worker counts by itself; it understands everything else. If the
+limiter runs separately, upgrade it first.
 
 Answers come in the order of the questions, and a caller may send any number of questions before it
 reads. An invalid line closes the connection without answers to what was read together with it,
@@ -35,20 +44,20 @@ import json
 import re
 from typing import NamedTuple
 
+from sidecar.places import MAX_WAIT_NS, Place
 from sidecar.sliding_log import MAX_RATE_LIMIT, MAX_WINDOW_NS, Decision, Rate
 
 HIT = "hit"
 PEEK = "peek"
 CLEAR = "clear"
 RESET = "reset"
+PLACE = "place"
 STATS = b"stats"
 
 MAX_KEY_BYTES = 128
 """Three times the longest key that client_address returns."""
 
-MAX_QUESTION_BYTES = (
-    len(f"{CLEAR} {MAX_RATE_LIMIT} {MAX_WINDOW_NS} {MAX_RATE_LIMIT} ") + MAX_KEY_BYTES
-)
+MAX_QUESTION_BYTES = len(f"{PLACE} {MAX_RATE_LIMIT} {MAX_WINDOW_NS} {MAX_WAIT_NS} ") + MAX_KEY_BYTES
 
 MAX_ANSWER_BYTES = 256
 """A decision has at most 28 bytes, the statistics some 100."""
@@ -57,7 +66,9 @@ CLEARED = b"cleared"
 FAILED = b"failed"
 
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_BYTES}}}")
-_HEAD = re.compile(rb"(hit|peek|clear) ([1-9][0-9]{0,9}) ([1-9][0-9]{0,18})(?: ([0-9]{1,5}))?")
+_HEAD = re.compile(
+    rb"(hit|peek|clear|place) ([1-9][0-9]{0,9}) ([1-9][0-9]{0,18})(?: ([0-9]{1,11}))?"
+)
 _ANSWER = re.compile(rb"(allowed|denied) ([0-9]{1,10}) ([0-9]{1,19})")
 
 
@@ -66,11 +77,12 @@ class ProtocolError(Exception):
 
 
 class Head(NamedTuple):
-    """``amount`` is 1 unless the command is a hit of several requests."""
+    """``argument`` is the number of requests of a hit, and the longest wait of a place, in ns; of
+    the others it is 1."""
 
     command: str
     rate: Rate
-    amount: int
+    argument: int
 
 
 RESET_ALL = Head(RESET, Rate(0, 0), 1)
@@ -85,14 +97,26 @@ def is_rate(rate: Rate) -> bool:
 def encode_head(command: str, rate: Rate, amount: int = 1) -> bytes:
     """The part before the key: the same for all questions with one rate and amount. Raises
     ValueError if the limiter does not accept these."""
-    if not is_rate(rate):
-        raise ValueError(
-            f"not a rate: {rate}; it must be 1 to {MAX_RATE_LIMIT} requests in at most a day"
-        )
+    _refuse_rate(rate)
     if not isinstance(amount, int) or not 0 < amount <= rate.limit:
         raise ValueError(f"not a whole number of 1 to {rate.limit} requests: {amount!r}")
     several = f"{amount} " if amount > 1 else ""
     return f"{command} {rate.limit} {rate.window_ns} {several}".encode("ascii")
+
+
+def encode_place_head(rate: Rate, max_wait_ns: int) -> bytes:
+    """The same of the question for a place. Raises ValueError as encode_head does."""
+    _refuse_rate(rate)
+    if not isinstance(max_wait_ns, int) or not 0 <= max_wait_ns <= MAX_WAIT_NS:
+        raise ValueError(f"not a wait of 0 to {MAX_WAIT_NS} ns: {max_wait_ns!r}")
+    return f"{PLACE} {rate.limit} {rate.window_ns} {max_wait_ns} ".encode("ascii")
+
+
+def _refuse_rate(rate: Rate) -> None:
+    if not is_rate(rate):
+        raise ValueError(
+            f"not a rate: {rate}; it must be 1 to {MAX_RATE_LIMIT} requests in at most a day"
+        )
 
 
 def encode_question(head: bytes, key: str) -> bytes:
@@ -129,10 +153,13 @@ def decode_head(head: bytes) -> Head:
     command, rate = match[1].decode("ascii"), Rate(int(match[2]), int(match[3]))
     if not is_rate(rate):
         raise ProtocolError(f"not a rate: {rate}")
-    amount = int(match[4] or 1)
-    if not 0 < amount <= (rate.limit if command == HIT else 1):
+    argument = int(match[4] or 1)
+    if command == PLACE:
+        if match[4] is None or argument > MAX_WAIT_NS:
+            raise ProtocolError(f"not a wait: {head!r}")
+    elif not 0 < argument <= (rate.limit if command == HIT else 1):
         raise ProtocolError(f"not an amount: {head!r}")
-    return Head(command, rate, amount)
+    return Head(command, rate, argument)
 
 
 def encode_answer(decision: Decision) -> bytes:
@@ -146,6 +173,16 @@ def decode_answer(line: bytes) -> Decision:
     if match is None:
         raise ProtocolError(f"not an answer: {line[:MAX_ANSWER_BYTES]!r}")
     return Decision(match[1] == b"allowed", int(match[2]), int(match[3]))
+
+
+def encode_place(place: Place) -> bytes:
+    return encode_answer(Decision(place.is_taken, 0, place.wait_ns))
+
+
+def decode_place(line: bytes) -> Place:
+    """Raises ProtocolError."""
+    decision = decode_answer(line)
+    return Place(decision.allowed, decision.reset_ns)
 
 
 def encode_cleared(is_cleared: bool) -> bytes:

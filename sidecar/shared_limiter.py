@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sidecar.host_limiter import HostLimiter, Kind, Question, Reply
-from sidecar.protocol import CLEAR, HIT, RESET, Head, encode_answer, encode_cleared
+from sidecar.protocol import CLEAR, HIT, PLACE, RESET, Head, encode_answer, encode_cleared
 from sidecar.shared_log import Check, SharedLog, Unreachable
 from sidecar.sliding_log import Decision
 
@@ -128,13 +128,16 @@ class SharedLimiter(HostLimiter):
     def _run_along(
         self, head: Head, kind: Kind, key: bytes, now_ns: int, decision: Decision
     ) -> bytes:
-        """Records the shared log's decision in this host's logs. Returns the line to send."""
-        command, rate, amount = head
+        """Records the shared log's decision in this host's logs and queues. Returns the line to
+        send."""
+        command, rate, argument = head
         if command in (CLEAR, RESET):
             kind.answer(key, now_ns)
             return encode_cleared(True)
         if command == HIT and decision.allowed:
-            self._logs.of(rate).note(key, now_ns, amount)
+            self._logs.of(rate).note(key, now_ns, argument)
+        if command == PLACE and decision.allowed:
+            self._queues.note(rate, key, now_ns + decision.reset_ns)
         return encode_answer(decision)
 
     def _lose(self, error: Unreachable) -> None:

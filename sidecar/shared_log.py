@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
-from sidecar.protocol import HIT, RESET, Head
+from sidecar.protocol import HIT, PLACE, RESET, Head
 from sidecar.redis_server import OneServer
 from sidecar.sliding_log import Decision, Rate
 
@@ -55,8 +55,9 @@ class SharedLog:
         await self.decide([TRIAL], self.answer_timeout_s)
 
     async def decide(self, checks: list[Check], timeout_s: float) -> list[Decision]:
-        """All at one moment of Redis's clock, in this order; a clear or reset has a decision that
-        says nothing. Raises Unreachable; then connect first."""
+        """All at one moment of Redis's clock, in this order. That of a place has the wait as
+        ``reset_ns``; that of a clear or reset says nothing. Raises Unreachable; then connect
+        first."""
         if self._server.is_replaced():
             raise Unreachable("another server has taken its place")
         lines = await _answer_to(self._evaluate(checks), timeout_s)
@@ -111,17 +112,26 @@ def _keys_of(checks: list[Check]) -> list[bytes]:
 def _arguments_of(checks: list[Check]) -> list[str | int]:
     """What the script is told of each."""
     arguments: list[str | int] = []
-    for (command, rate, amount), _ in checks:
-        arguments += (amount if command == HIT else command, rate.limit, _window_us(rate))
+    for head, _ in checks:
+        arguments += (_command_of(head), head.rate.limit, _window_us(head.rate))
     return arguments
+
+
+def _command_of(head: Head) -> str | int:
+    if head.command == HIT:
+        return head.argument
+    if head.command == PLACE:
+        return f"{PLACE} {head.argument // 1000}"
+    return head.command
 
 
 def _key_of(check: Check) -> bytes:
     """The braces put all keys into one slot of a cluster: a script may use no others."""
     if check.head.command == RESET:
         return RESET_KEY
+    kind = b"places" if check.head.command == PLACE else b"accepted"
     rate = check.head.rate
-    return b"accepted:{limiter}:%d/%d:%b" % (rate.limit, _window_us(rate), check.key)
+    return b"%b:{limiter}:%d/%d:%b" % (kind, rate.limit, _window_us(rate), check.key)
 
 
 def _window_us(rate: Rate) -> int:

@@ -369,17 +369,23 @@ def test_the_script_unpacks_the_arguments_that_its_header_names_and_gets_those()
     sent = {"command": 3, "limit": 10, "window_us": 2}
     assert _arguments_of([SENT, SENT]) == [sent[name] for name in named] * 2
     for command in ("peek", "clear"):
-        head = SENT.head._replace(command=command, amount=1)
+        head = SENT.head._replace(command=command, argument=1)
         assert _arguments_of([Check(head, b"a")])[0] == command
+    place = SENT.head._replace(command="place", argument=7_000_999)
+    assert _arguments_of([Check(place, b"a")])[0] == "place 7000"
+    assert '"place <max_wait_us>"' in HEADER
 
 
 def test_the_keys_are_those_that_the_header_describes():
-    reset_key, accepted_key = re.findall(r"^-- KEYS\[\S+\]\s+(\S+)", HEADER, re.MULTILINE)
-    for name, value in (("limit", "10"), ("window_us", "2"), ("client", "a")):
-        accepted_key = accepted_key.replace(f"<{name}>", value)
-    keys = _keys_of([SENT, Check(RESET_ALL, b"")])
-    assert [key.decode() for key in keys] == [reset_key, accepted_key, reset_key]
-    assert set(re.findall(r"redis\.call\('\w+', (\w+)", BODY)) == {"accepted_key", "reset_key"}
+    described = re.findall(r"^-- KEYS\[\S+\]\s+(\S+)", HEADER, re.MULTILINE)
+    for name, value in (("limit", "10"), ("window_us", "2"), ("client", "a"), ("queue", "a")):
+        described = [key.replace(f"<{name}>", value) for key in described]
+    place = Check(SENT.head._replace(command="place", argument=0), b"a")
+    reset_key, *keys, reset_again = _keys_of([SENT, place, Check(RESET_ALL, b"")])
+    assert [key.decode() for key in (reset_key, *keys)] == described
+    assert reset_again == reset_key
+    touched = {f"{key.partition(':')[0]}_key" for key in described}
+    assert set(re.findall(r"redis\.call\('\w+', (\w+)", BODY)) == touched
 
 
 def test_the_verdicts_are_those_that_the_header_lists():
