@@ -71,7 +71,9 @@ missing_packages() {
         has_command dot || echo graphviz
         return
     fi
-    needs_redis && { has_command redis-server || echo redis-server; }
+    if needs_redis && ! has_command redis-server && ! has_command valkey-server; then
+        echo redis-server
+    fi
     has_command nginx || echo nginx
     has_command curl || echo curl
     [[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates

@@ -116,9 +116,13 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         master = self.master
         return [server for server in self.servers if server is not master]
 
-    def failover(self) -> Redis:
-        """A planned failover, by ``SENTINEL FAILOVER``. Returns the new master."""
+    def failover(self, pause_ms: int = 0) -> Redis:
+        """A planned failover, by ``SENTINEL FAILOVER``. Meanwhile the former master makes writes
+        wait, for ``pause_ms`` at most. Returns the new master."""
         former = self.master
+        if pause_ms:
+            with former.client() as client:
+                client.client_pause(pause_ms, all=False)
 
         def is_accepted() -> bool:
             with next(reachable(self.sentinels)).client() as client:

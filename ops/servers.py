@@ -155,12 +155,12 @@ EVERYBODY = Access()
 
 
 class RedisProcess(Server):
-    """A ``redis-server``, in the mode that ``arguments`` choose."""
+    """A ``redis-server`` or ``valkey-server``, in the mode that ``arguments`` choose."""
 
     causes = (
         (
             r"Can't handle RDB format version",
-            "{folder} was written by a newer Redis; install that version",
+            "{folder} was written by a newer Redis or by Valkey; install that version",
         ),
         (
             r"Bad file format reading the append only file",
@@ -189,7 +189,7 @@ class RedisProcess(Server):
             "--daemonize": "no",
             "--always-show-logo": "no",
         }
-        command = [_executable("redis-server"), *arguments, *_words(options)]
+        command = [find_redis_server(), *arguments, *_words(options)]
         super().__init__(name, command, log_path, keep_open=keep_open)
 
     def spawn(self) -> None:
@@ -498,6 +498,14 @@ def http_status(port: int, path: str) -> int | None:
             return None
 
 
+def find_redis_server() -> str:
+    """The redis-server on PATH, otherwise the valkey-server, which has the same options.
+
+    Raises ProcessFailed when there is neither.
+    """
+    return _executable("redis-server", "valkey-server")
+
+
 def find_mongod() -> Path:
     """The mongod on PATH, otherwise the one in the wheel of requirements-mongod.txt.
 
@@ -519,13 +527,14 @@ def _words(options: Mapping[str, str]) -> list[str]:
     return [word for pair in options.items() for word in pair]
 
 
-def _executable(name: str) -> str:
-    """The path of a program, also in /usr/sbin, which is only on root's PATH. Raises
-    ProcessFailed."""
-    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if path is None:
-        raise ProcessFailed(f"There is no {name} on this machine: install Debian's {name} package.")
-    return path
+def _executable(name: str, *others: str) -> str:
+    """The path of the first of these programs that is there, also in /usr/sbin, which is only on
+    root's PATH. Raises ProcessFailed."""
+    folders = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    for candidate in (name, *others):
+        if path := shutil.which(candidate, path=folders):
+            return path
+    raise ProcessFailed(f"There is no {name} on this machine: install Debian's {name} package.")
 
 
 def _user() -> str:

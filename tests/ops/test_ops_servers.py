@@ -22,7 +22,15 @@ from ops.files import write_private
 from ops.nginx import render
 from ops.processes import Process, ProcessFailed, accepts_connections, free_port, port_is_free
 from ops.procfile import read_procfile, shell_command
-from ops.servers import HOST, HttpServer, MongoDB, Nginx, Redis, Sandbox
+from ops.servers import (
+    HOST,
+    HttpServer,
+    MongoDB,
+    Nginx,
+    Redis,
+    Sandbox,
+    find_redis_server,
+)
 from tests.support.processes import is_alive
 from tests.support.waiting import eventually
 
@@ -189,6 +197,17 @@ def test_redis_evicts_nothing_and_listens_on_loopback_only(tmp_path):
         config = redis.Redis.from_url(server.url, decode_responses=True).config_get()
         wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "bind": HOST}
         assert wanted.items() <= config.items()
+
+
+def test_valkey_is_started_where_there_is_no_redis(tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "valkey-server").symlink_to(find_redis_server())
+    monkeypatch.setenv("PATH", str(programs))
+    with Redis(tmp_path / "valkey", tmp_path / "valkey.log") as server:
+        assert server.command[0] == f"{programs}/valkey-server"
+    (programs / "redis-server").symlink_to(programs / "valkey-server")
+    assert find_redis_server() == f"{programs}/redis-server"
 
 
 # ---------------------------------------------------------------- MongoDB

@@ -11,7 +11,7 @@ import redis
 
 from ops.files import write_private
 from ops.processes import Process, free_port
-from ops.servers import HOST, REPOSITORY, Access, Certificates
+from ops.servers import HOST, REPOSITORY, Access, Certificates, find_redis_server
 
 DEPLOY = REPOSITORY / "deploy"
 
@@ -74,7 +74,7 @@ class DeployedRedis(Process):
         write_private(config, filled_in(source, here))
         write_private(folder / "users.acl", filled_in(source.with_name("users.acl"), {}))
         where = ("--tls-port", str(self.port), "--dir", str(folder))
-        command = ["redis-server", config, *arguments, *where]
+        command = [find_redis_server(), config, *arguments, *where]
         super().__init__(folder.name, command, folder / "redis.log")
 
     def client(self) -> redis.Redis:

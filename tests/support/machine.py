@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from ops.servers import find_redis_server
+
 LIBRARIES = ("flask", "gunicorn", "gevent", "httptools", "redis", "hiredis", "pymongo", "uvloop")
-SERVERS = {"nginx": ("nginx", "-v"), "redis-server": ("redis-server", "--version")}
+SERVER_VERSION = re.compile(r"(nginx|Redis server|Valkey server)(?:/| v=)([\d.]+)")
 
 
 def circumstances() -> dict[str, object]:
@@ -36,8 +38,8 @@ def versions() -> dict[str, str]:
     """The versions, by name, of the programs and libraries that handle a request."""
     path = os.environ["PATH"] + ":/usr/sbin"
     servers = {}
-    for name, command in SERVERS.items():
+    for command in (("nginx", "-v"), (find_redis_server(), "--version")):
         told = subprocess.run(command, capture_output=True, text=True, env={"PATH": path})
-        found = re.search(r"[\d.]{3,}", told.stdout + told.stderr)
-        servers[name] = found[0] if found else "unknown"
+        if found := SERVER_VERSION.search(told.stdout + told.stderr):
+            servers[found[1].lower().replace(" ", "-")] = found[2]
     return servers | {name: version(name) for name in LIBRARIES}

@@ -50,7 +50,8 @@ _NOT_NOW = re.compile(
 )
 """Other answers of a Redis that is there and cannot serve. Most begin with a code, such as BUSY,
 MISCONF, NOREPLICAS or DENIED. redis-py takes the code ERR away, which mostly means a bug of ours;
-a Sentinel that is taken for a server knows none of our commands.
+a Sentinel that is taken for a server knows none of our commands. A user that may not do what a
+script does is refused in the last words by Redis 7.0, with "ACL failure in script" by Valkey.
 """
 
 _BROKEN = ("WRONGTYPE", "event_broken")
