@@ -106,8 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     stripe_publishable_key: Annotated[
         str,
         Meta(
-            description="`pk_…`, for the card field on the pages; required with a live secret key, "
-            "and with a test key it replaces the list of test cards",
+            description="`pk_…`, for cards and wallets on the pages; required with a live secret "
+            "key, and with a test key it replaces the list of test cards",
         ),
     ] = ""
     stripe_api_base: Annotated[

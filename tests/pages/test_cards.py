@@ -49,12 +49,14 @@ def sources(answer, directive: str) -> list[str]:
 
 
 @pytest.mark.parametrize("settings", [LIVE, TEST], ids=["live", "test"])
-def test_with_a_publishable_key_the_form_has_the_field_of_stripe(hold_page, settings):
+def test_with_a_publishable_key_the_form_has_the_element_of_stripe(hold_page, settings):
     answer = hold_page("stalls-A-1", **settings)
     assert "/card.js" in answer.text
     assert '<script src="https://js.stripe.com' not in answer.text, "it would hold up the others"
     assert f'data-key="{settings["STRIPE_PUBLISHABLE_KEY"]}"' in answer.text
-    assert 'name="payment_method">' in answer.text and "pm_card" not in answer.text
+    assert 'data-amount="2500" data-currency="gbp"' in answer.text
+    assert 'name="confirmation_token">' in answer.text
+    assert 'name="payment_method"' not in answer.text
     assert "your browser has to run JavaScript" in answer.text.partition("<noscript>")[2]
     assert ("4242" in answer.text) == (settings is TEST)
 
@@ -62,12 +64,39 @@ def test_with_a_publishable_key_the_form_has_the_field_of_stripe(hold_page, sett
 def test_what_stripe_needs_may_run_there_and_nothing_else(hold_page):
     answer = hold_page("stalls-A-1", **LIVE)
     script = ["https://js.stripe.com", "https://*.js.stripe.com"]
+    link = ["https://link.com", "https://*.link.com"]
     assert sources(answer, "script-src") == ["'self'", *script]
-    assert sources(answer, "frame-src") == [*script, "https://hooks.stripe.com"]
-    assert sources(answer, "connect-src") == ["'self'", "https://api.stripe.com"]
-    for directive in ("style-src", "img-src", "form-action"):
+    assert sources(answer, "frame-src") == [*script, "https://hooks.stripe.com", *link]
+    assert sources(answer, "connect-src") == ["'self'", "https://api.stripe.com", *link]
+    assert sources(answer, "img-src") == ["'self'", "https://*.link.com"]
+    for directive in ("style-src", "form-action"):
         assert sources(answer, directive) == ["'self'"]
     assert sources(answer, "default-src") == ["'none'"]
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin-allow-popups"
+
+
+@pytest.mark.parametrize(
+    ("cards", "mistake"),
+    [
+        ({"confirmation_token": "pm_card_visa"}, "Enter the card again."),
+        ({"confirmation_token": f"ctoken_{'x' * 255}"}, "Field cannot be longer"),
+        (
+            {"confirmation_token": "ctoken_1", "payment_method": "pm_card_visa"},
+            "Choose one card: two came with the form.",
+        ),
+    ],
+    ids=["no token", "too long", "two cards"],
+)
+def test_a_wrong_token_is_told_at_the_card(application, address, cards, mistake):
+    browser = application(**TEST)
+    secret = csrf_token_in(browser.get(address, headers=HTML).text)
+    form = {"csrf_token": secret, "seats": "stalls-A-1"}
+    hold = browser.post(f"{address}/holds", data=form, headers=HTML, follow_redirects=True)
+    key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
+    form = {"csrf_token": csrf_token_in(hold.text), "key": key, **BUYER, **cards}
+    answer = browser.post(f"{hold.request.path}/pay", data=form, headers=HTML)
+    assert answer.status_code == 422
+    assert re.search(f'href="#payment_method-0"[^>]*>{mistake}', answer.text)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +109,4 @@ def test_stripe_hears_of_nobody_who_does_not_need_it(hold_page, seat, settings):
     assert "stripe.com" not in answer.text
     assert "/card.js" not in answer.text
     assert answer.headers["Content-Security-Policy"] == policy()
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"

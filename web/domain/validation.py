@@ -18,6 +18,7 @@ all, because that takes quadratic time: most of a second for 30,000 marks over o
 
 MAX_PAYMENT_METHOD_LENGTH = 255
 PAYMENT_METHOD = r"^[A-Za-z0-9_]*\Z"
+CONFIRMATION_TOKEN = r"^(ctoken_[A-Za-z0-9_]+)?\Z"  # noqa: S105  # no secret
 
 MAX_SEATS_NAMED = 100
 """In one request; an event allows fewer in a hold."""

@@ -31,8 +31,8 @@ from web.http.problems import more_cards
 from web.http.telemetry import record_refusal
 from web.pages import basket
 from web.pages.blueprint import pages
-from web.pages.cards import STRIPE_POLICY, TEST_CARDS
-from web.pages.forms import PayForm
+from web.pages.cards import STRIPE_HEADERS, TEST_CARDS
+from web.pages.forms import CARD_FIELDS, PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.rendering import FormError, in_seconds, page
 from web.services import services
@@ -43,7 +43,7 @@ NOT_TRIED = (
 )
 
 CARD = "#payment_method-0"
-"""The place of the card in the payment form, for either kind of card field."""
+"""The place of the card in the payment form: Stripe's element, or the test cards."""
 
 
 class BasketLine(NamedTuple):
@@ -154,18 +154,18 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
 def _no_card(form: PayForm) -> str:
     if not services().settings.stripe_publishable_key:
         return "Choose a card."
-    if form.payment_method.data:
-        # Stripe's field is empty again: it does not keep the number.
+    if form.card:
+        # Stripe's form is empty again: it does not keep the number.
         return "Enter the card again. Nothing was charged."
     return (
-        "No card came with the form. Nothing was charged. Enter the card below; if there is no"
-        " field for it, load this page again. The field needs JavaScript."
+        "No card came with the form. Nothing was charged. Enter the card below; if there is"
+        " nowhere to enter it, load this page again. That needs JavaScript."
     )
 
 
 def _mistyped(ref: HoldRef, form: PayForm) -> Response | WerkzeugResponse:
     mistakes = [
-        FormError(error, CARD if name == "payment_method" else f"#{name}")
+        FormError(error, CARD if name in CARD_FIELDS else f"#{name}")
         for name, errors in form.errors.items()
         for error in errors
     ]
@@ -283,7 +283,7 @@ def _hold_page(
     if problem and problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     if card_key:
-        response.headers["Content-Security-Policy"] = STRIPE_POLICY
+        response.headers.update(STRIPE_HEADERS)
     return response
 
 

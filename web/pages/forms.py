@@ -11,10 +11,19 @@ from wtforms.validators import (
 )
 
 from web.domain.sales import Buyer
-from web.domain.validation import MAX_PAYMENT_METHOD_LENGTH, PAYMENT_METHOD, email_of, name_of
+from web.domain.validation import (
+    CONFIRMATION_TOKEN,
+    MAX_PAYMENT_METHOD_LENGTH,
+    PAYMENT_METHOD,
+    email_of,
+    name_of,
+)
 
 MAX_KEY_LENGTH = 100
 """Of the key that the server puts into the form, which has some 40 characters."""
+
+CARD_FIELDS = ("payment_method", "confirmation_token")
+"""The fields of PayForm that say how to pay; a form has one of them at most."""
 
 
 def _stripped(text: str | None) -> str | None:
@@ -22,8 +31,9 @@ def _stripped(text: str | None) -> str | None:
 
 
 class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """``payment_method`` stays empty when the seats are free; the use case checks that it is there
-    when they are not. ``key`` is the idempotency key."""
+    """``payment_method`` is a test card, ``confirmation_token`` what Stripe's script made of the
+    buyer's card or wallet. Both stay empty when the seats are free; the use case checks that one is
+    there when they are not. ``key`` is the idempotency key."""
 
     key = HiddenField(validators=[InputRequired(), Length(max=MAX_KEY_LENGTH)])
     name = StringField(
@@ -42,6 +52,17 @@ class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             Regexp(PAYMENT_METHOD, message="Choose a card."),
         ]
     )
+    confirmation_token = StringField(
+        validators=[
+            Length(max=MAX_PAYMENT_METHOD_LENGTH),
+            Regexp(CONFIRMATION_TOKEN, message="Enter the card again."),
+        ]
+    )
+
+    @property
+    def card(self) -> str:
+        """Whichever of CARD_FIELDS came with the form."""
+        return self.confirmation_token.data or self.payment_method.data or ""
 
     def validate_name(self, field: StringField) -> None:
         try:
@@ -56,14 +77,18 @@ class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             problem = str(error).removeprefix("must be ")
             raise ValidationError(f"Enter {problem}") from None
 
+    def validate_confirmation_token(self, field: StringField) -> None:
+        if field.data and self.payment_method.data:
+            raise ValidationError("Choose one card: two came with the form.")
+
     def sent(self) -> tuple[str, str, str]:
-        """Payment method, address and name, as they were typed."""
-        return (self.payment_method.data or "", self.email.data or "", self.name.data or "")
+        """Card, address and name, as they were typed."""
+        return (self.card, self.email.data or "", self.name.data or "")
 
     def buyer(self) -> Buyer:
         """Call only for a valid form."""
         return Buyer(
-            payment_method=self.payment_method.data or "",
+            payment_method=self.card,
             email=email_of(self.email.data or ""),
             name=name_of(self.name.data or ""),
         )

@@ -1,57 +1,70 @@
-// The card field: Stripe Elements, loaded from Stripe, so that this site never handles a card number.
-// Its script is added from here: as a <script> of the page it would hold this one up while it loads.
+// The Payment Element: cards, Apple Pay, Google Pay and Link in frames of Stripe's.
+// https://docs.stripe.com/payments/accept-a-payment-deferred
 
 import { within } from "./asking.js";
+import { loadStripe } from "./load_stripe.js";
 
-const SCRIPT = "https://js.stripe.com/v3/";
-const SHOWN_MS = 10_000; // when the buyer is told that the field is missing; it may still come later
+const SHOWN_MS = 10_000; // when the buyer is told that the element is missing; it may still come later
 const ANSWER_MS = 20_000;
 
 const form = document.querySelector(".pay");
 const place = form.querySelector("[data-key]");
 const wrong = document.getElementById("card-wrong");
 const again = document.getElementById("card-again");
-let tries = 0;
-let stripe, card, timer;
+const dark = window.matchMedia?.("(prefers-color-scheme: dark)");
+let stripe, elements, element, timer;
+let isReady = false;
+let isAsking = false;
 
-function load() {
+async function load() {
 	tell("");
 	again.hidden = true;
+	isReady = false;
+	element?.destroy(); // the script has been loaded, but its frame has not
+	element = null;
 	clearTimeout(timer);
 	timer = setTimeout(missing, SHOWN_MS);
-	if (card) {
-		// The script has been loaded, but its frame has not.
-		card.unmount();
-		return card.mount(place);
-	}
-	const script = document.createElement("script");
-	// Another address each time: otherwise a browser would wait for the first request, which hangs.
-	script.src = tries++ ? `${SCRIPT}?try=${tries}` : SCRIPT;
-	script.onload = show;
-	script.onerror = missing;
-	document.head.appendChild(script);
+	const loading = loadStripe(place.dataset.key);
 	place.textContent = ""; // the text for browsers in which this script does not run
+	try {
+		show(await loading);
+	} catch (failure) {
+		console.error(failure);
+		// An earlier try may fail after a later one has succeeded.
+		if (!element) missing();
+	}
 }
 
-function show() {
-	if (card) return;
-	try {
-		stripe = window.Stripe(place.dataset.key);
-		card = stripe.elements().create("card", { hidePostalCode: true });
-		card.on("ready", shown);
-		card.on("change", ({ error }) => tell(error?.message || ""));
-		card.mount(place);
-	} catch (failure) {
-		// Not Stripe's script, but something that a content filter or a network sent instead.
-		console.error(failure);
-		card = null;
-		return missing();
-	}
-	dress();
+function show(loaded) {
+	if (element) return;
+	const { amount, currency } = place.dataset;
+	stripe = loaded;
+	// What the server asks Stripe for later has to agree with these: see web/adapters/stripe/gateway.py.
+	elements = stripe.elements({
+		mode: "payment",
+		amount: Number(amount),
+		currency,
+		captureMethod: "manual",
+		allowedPaymentMethodTypes: ["card", "link"],
+		appearance: appearance(),
+	});
+	const made = elements.create("payment", {
+		fields: { billingDetails: { name: "never", email: "never", address: "if_required" } },
+		defaultValues: { billingDetails: buyer() },
+	});
+	made.on("ready", shown);
+	made.on("change", () => tell(""));
+	made.on("loaderror", ({ error }) => {
+		console.error(error);
+		missing();
+	});
+	made.mount(place);
+	element = made;
 }
 
 function shown() {
 	clearTimeout(timer);
+	isReady = true;
 	if (again.hidden) return;
 	again.hidden = true;
 	tell("");
@@ -59,44 +72,86 @@ function shown() {
 
 function missing() {
 	clearTimeout(timer);
+	isReady = false;
 	again.hidden = false;
-	tell("Stripe’s field for the card could not be loaded. Nothing was charged, and what you typed stays. If a filter or an extension of your browser blocks js.stripe.com, allow it for this page; then load the field again.");
+	tell("Stripe’s payment form could not be loaded. Nothing was charged, and what you typed stays. If a filter or an extension of your browser blocks js.stripe.com, allow it for this page; then load the form again.");
 }
 
 function tell(text) {
 	wrong.textContent = text;
 }
 
-// The field is a frame of another site, to which our style sheet does not apply.
-function dress() {
-	const { color, fontFamily, fontSize } = getComputedStyle(form.elements.name);
-	card?.update({ style: { base: { color, iconColor: color, fontFamily, fontSize } } });
+// Asked for in our own form. Stripe gets both with the payment, and Link knows its members by the address.
+function buyer() {
+	const { name, email } = form.elements;
+	return { name: name.value, email: email.value };
 }
 
-// Called before the form is sent; true when the card has been added to it. The other fields come
-// first: after a refusal by the server the card would have to be typed again.
+// Our style sheet does not apply in a frame of another site.
+function appearance() {
+	if (!window.getComputedStyle) return {};
+	const style = getComputedStyle(form);
+	const ours = (name) => style.getPropertyValue(name).trim();
+	return {
+		theme: dark?.matches ? "night" : "stripe",
+		variables: {
+			colorPrimary: ours("--accent"),
+			colorBackground: ours("--surface"),
+			colorText: ours("--ink"),
+			colorTextSecondary: ours("--quiet"),
+			colorTextPlaceholder: ours("--quiet"),
+			colorDanger: ours("--bad"),
+			fontFamily: ours("--sans"),
+			fontSizeBase: style.fontSize,
+			borderRadius: ours("--radius"),
+		},
+		rules: { ".Input": { borderColor: ours("--edge"), boxShadow: "none" } },
+	};
+}
+
+// Called before the form is sent; true when a token for the payment has been added to it. The other fields
+// come first: after a refusal by the server the card would have to be typed again.
 async function prepare() {
 	if (form.reportValidity?.() === false) return false;
-	if (!card) {
-		if (again.hidden) tell("Stripe’s field for the card is still being loaded. Nothing was charged; one moment, please.");
+	if (!isReady) {
+		if (again.hidden) tell("Stripe’s payment form is still being loaded. Nothing was charged; one moment, please.");
 		else again.focus();
 		return false;
 	}
-	const { name, email, payment_method } = form.elements;
-	const asked = { type: "card", card, billing_details: { name: name.value, email: email.value } };
+	if (isAsking) {
+		unanswered();
+		return false;
+	}
+	isAsking = true;
+	const patience = setTimeout(unanswered, ANSWER_MS);
 	try {
-		const { paymentMethod, error } = await within(ANSWER_MS, () => stripe.createPaymentMethod(asked));
+		// Nothing may be waited for before this: a wallet opens its window only for a press of the buyer. It
+		// has no time limit, because the buyer is in that window.
+		let { error } = await elements.submit();
+		clearTimeout(patience);
 		if (!error) {
-			payment_method.value = paymentMethod.id;
-			return true;
+			const asked = { elements, params: { payment_method_data: { billing_details: buyer() } } };
+			const answer = await within(ANSWER_MS, () => stripe.createConfirmationToken(asked));
+			error = answer.error;
+			if (!error) {
+				form.elements.confirmation_token.value = answer.confirmationToken.id;
+				return true;
+			}
 		}
 		tell(`${error.message || "Stripe did not accept this card."} Nothing was charged.`);
-		card.focus();
+		element.focus();
 	} catch (failure) {
 		console.error(failure);
-		tell("Stripe has not answered about this card. Nothing was charged. Press again in a moment.");
+		tell("Stripe has not answered about this payment. Nothing was charged. Press again in a moment.");
+	} finally {
+		clearTimeout(patience);
+		isAsking = false;
 	}
 	return false;
+}
+
+function unanswered() {
+	tell("Stripe has not answered yet. Nothing was charged. If a window for paying is open, go on there; otherwise load this page again.");
 }
 
 // For when pages.js has not run. Its listener, on the document, is called before this one.
@@ -111,10 +166,10 @@ async function send(event) {
 	if (ready) form.submit();
 }
 
-// First, so that nothing below can keep the field from loading.
+// First, so that nothing below can keep the element from loading.
 load();
 again.onclick = load;
 form.prepare = prepare;
 window.addEventListener("submit", send);
-const dark = window.matchMedia?.("(prefers-color-scheme: dark)");
-if (dark) dark.onchange = dress;
+form.addEventListener("change", () => element?.update({ defaultValues: { billingDetails: buyer() } }));
+if (dark) dark.onchange = () => element && elements.update({ appearance: appearance() });

@@ -67,6 +67,11 @@ def meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | In
             return InvalidRequest(
                 "payment_method", "was used for a payment before: enter the card again"
             )
+        if error.param == "confirmation_token":
+            # It is for one payment, and for some hours.
+            return InvalidRequest(
+                "confirmation_token", "was used or has expired: enter the card again"
+            )
         if error.param == "payment_method" or error.code in OF_THE_CARD:
             return InvalidRequest("payment_method", error.user_message or text)
         return NotAccepted(text)

@@ -68,6 +68,9 @@ LONGEST_PAUSE_S = 1.0
 """Between retries after 429: exponential backoff with jitter, as Stripe advises:
 https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
 
+TOKEN_PREFIX = "ctoken_"  # noqa: S105
+"""Of the confirmation tokens that Stripe.js makes."""
+
 PAGE_SIZE = 100
 """Stripe's largest."""
 
@@ -157,7 +160,6 @@ class StripeGateway:
             # In the minor unit that web/domain/currencies.py counts, which is Stripe's.
             "amount": amount_minor,
             "currency": currency.lower(),
-            "payment_method": payment_method,
             "capture_method": "manual",
             "confirm": True,
             # No redirects to confirm a payment, so Stripe needs no return_url.
@@ -165,6 +167,10 @@ class StripeGateway:
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "metadata": {**metadata, **self._shop.metadata, KEY_FIELD: key},
         }
+        if payment_method.startswith(TOKEN_PREFIX):
+            wanted["confirmation_token"] = payment_method
+        else:
+            wanted["payment_method"] = payment_method
 
         def create() -> GatewayPayment:
             intent = self._intents.create(wanted, {"idempotency_key": key})
