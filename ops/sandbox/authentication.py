@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ops.sandbox.ids import new_id
+from ops.sandbox.intent_parameters import Confirmation
 from ops.sandbox.intents import Intent
 
 Decision = Literal["accept", "refuse"]
@@ -28,7 +29,9 @@ class Challenge:
     decision: Decision | None = None
 
     @classmethod
-    def of(cls, intent: Intent, return_url: str | None) -> "Challenge":
+    def of(cls, intent: Intent, confirmation: Confirmation) -> "Challenge":
+        # In a frame of Stripe.js the way back would show the shop inside the shop.
+        return_url = None if confirmation.uses_sdk else confirmation.return_url
         return cls(new_id("payatt"), intent["id"], intent["payment_method"], return_url)
 
     def is_open(self, intent: Intent) -> bool:
@@ -41,9 +44,9 @@ class Challenge:
         page_url: str = details.get("url") or details.get("stripe_js", "")
         return page_url.endswith(self.id)
 
-    def next_action(self, page_url: str, *, uses_sdk: bool) -> dict[str, Any]:
+    def next_action(self, page_url: str) -> dict[str, Any]:
         """The field of the intent. Stripe does not document what its SDK gets."""
-        if uses_sdk or self.return_url is None:
+        if self.return_url is None:
             for_sdk = {"type": "three_d_secure_redirect", "stripe_js": page_url}
             return {"type": "use_stripe_sdk", "use_stripe_sdk": for_sdk}
         return {

@@ -56,12 +56,10 @@ class Bank:
 
     def ask_owner(self, intent: Intent, confirmation: Confirmation) -> None:
         """The intent waits for the owner. An earlier question about it no longer counts."""
-        challenge = Challenge.of(intent, confirmation.return_url)
+        challenge = Challenge.of(intent, confirmation)
         self._ledger.save_challenge(challenge)
         page_url = f"{self._url}/challenges/{challenge.id}"
-        intents.wait_for_owner(
-            intent, challenge.next_action(page_url, uses_sdk=confirmation.uses_sdk or False)
-        )
+        intents.wait_for_owner(intent, challenge.next_action(page_url))
 
     def decide(self, challenge_id: str, decision: Decision) -> None:
         """Move the intent on, unless it does not wait for this answer. The challenge exists."""
