@@ -27,7 +27,7 @@ from sidecar.settings import (
     settings_of,
 )
 from sidecar.sliding_log import MAX_RATE_LIMIT, Rate
-from web.domain.sales import DEFAULT_LEASE_S
+from web.domain.sales import DEFAULT_CONFIRMATION_S, DEFAULT_LEASE_S
 from web.origins import parse_origins
 
 MIN_KEY_LENGTH = 16
@@ -127,6 +127,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             description="seconds after which the worker takes over an unfinished payment",
         ),
     ] = DEFAULT_LEASE_S
+    payment_confirmation_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=600,
+            description="seconds, from the beginning of a payment, that a buyer has to confirm it "
+            "at the bank",
+        ),
+    ] = DEFAULT_CONFIRMATION_S
     events_dir: Annotated[
         str,
         Meta(

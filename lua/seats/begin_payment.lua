@@ -14,16 +14,17 @@
 -- ARGV[5]  lease_ms          after this time the worker takes the payment over
 -- ARGV[6]  call_id           random; the same call sent again gets the same answer
 -- ARGV[7]  key_digest        digest of the idempotency key
--- returns  begun hold_json
+-- returns  begun hold_json | at_bank hold_json
 --        | replay outcome_json
 --        | key_reused | payment_in_progress | not_found | not_known_now unsure_ms
 --        | event_changed | event_closed | event_missing
 -- The receipt is read first: a buyer who repeats a payment that went through must get its receipt,
--- whatever became of the hold. Once the seats are paying, they no longer expire.
+-- whatever became of the hold. Once the seats are paying, they no longer expire. at_bank: the same payment
+-- was begun before, has to be confirmed at the bank, and is the caller's to look at now.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, fingerprint, intent, lease_ms, call_id, key_digest = unpack(ARGV)
--- include clock epoch unknown_hold seats journal clients end_hold find_hold hold_keys
+-- include clock epoch unknown_hold seats journal clients end_hold find_hold hold_keys take_over
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end
@@ -43,7 +44,13 @@ if not hold then return unknown_hold(hold_id) end
 local key = recalled(hold, key_digest)
 if key and key.outcome then return repeated(key) end
 if hold.state == 'paying' then
-  if hold.call_id == call_id then return {'begun', known} end
+  if hold.call_id == call_id then return {hold.bank and 'at_bank' or 'begun', known} end
+  local paid = cjson.decode(hold.intent)
+  if paid.key_digest == key_digest and paid.fingerprint == fingerprint
+    and waits_at_bank(hold_id, hold) then
+    hold.call_id = call_id
+    return {'at_bank', take_over(hold_id, hold, lease_ms)}
+  end
   return {'payment_in_progress'}
 end
 local now = now_ms()
@@ -58,6 +65,9 @@ hold.begun_ms = now
 hold.intent = intent
 hold.call_id = call_id
 hold.given_back = key and key.given_back
+-- A worker of an older release leaves these behind.
+hold.claim = nil
+hold.bank = nil
 local begun = cjson.encode(hold)
 redis.call('HSET', holds_key, hold_id, begun)
 redis.call('ZREM', due_key, hold_id)

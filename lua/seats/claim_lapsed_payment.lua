@@ -7,7 +7,7 @@
 -- returns  claimed hold_id hold_json | none | event_changed | event_missing
 local event_key, holds_key, payments_key = unpack(KEYS)
 local version, lease_ms = unpack(ARGV)
--- include clock
+-- include clock take_over
 
 local known_version = redis.call('HGET', event_key, 'version')
 if not known_version then return {'event_missing'} end
@@ -19,5 +19,4 @@ local hold_id = lapsed[1]
 if not hold_id then return {'none'} end
 local known = redis.call('HGET', holds_key, hold_id)
 if not known then error('event_broken: holds') end
-redis.call('ZADD', payments_key, now + lease_ms, hold_id)
-return {'claimed', hold_id, known}
+return {'claimed', hold_id, take_over(hold_id, cjson.decode(known), lease_ms)}

@@ -10,6 +10,7 @@ from web.adapters.redis.audited_seats import RedisAuditedSeats
 from web.adapters.redis.seat_store import RedisSeatStore
 
 FOR_CLOSED_EVENTS = {
+    "begin_cancel",
     "build_event",
     "claim_lapsed_payment",
     "confirm_booking",
@@ -21,6 +22,7 @@ FOR_CLOSED_EVENTS = {
     "settle_epoch",
     "sweep_holds",
     "undo_payment",
+    "wait_for_bank",
 }
 """What opens an event, and what ends payments and refunds that were begun before Redis lost it."""
 

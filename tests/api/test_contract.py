@@ -346,15 +346,6 @@ def test_a_declined_card_leaves_the_hold_and_the_next_card_pays(ada):
     assert ada.pay(hold, "key-2").status_code == 201
 
 
-def test_a_card_that_needs_its_owners_confirmation_is_refused_with_a_reason(ada):
-    hold = ada.held("stalls-A-1")
-    problem = assert_problem(
-        ada.pay(hold, method="pm_card_authenticationRequired"), 402, "payment_declined"
-    )
-    assert problem["reason"] == "authentication_required"
-    assert "another card" in problem["detail"]
-
-
 def test_after_five_refused_cards_the_seats_go_back(ada, bob):
     hold = ada.held("stalls-A-1")
     for number in range(5):

@@ -38,7 +38,7 @@ from tests.support.processes import state_of
 from tests.support.waiting import eventually
 from web.domain.sales import booking_id_of
 from web.services import Services
-from web.use_cases.checkout import CHECKPOINTS
+from web.use_cases.payment_steps import CHECKPOINTS
 
 LEASE_S = 3.0
 """Far more than a payment takes here, so that no lease ends too early."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.factories import BUYER, unique
+from tests.support.factories import BUYER, WAY_BACK, unique
 from tests.support.shop import Shop, problems, reconciler_of
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway
@@ -88,8 +88,8 @@ def calls(shop) -> dict[str, Callable[[], object]]:
         "best": lambda: office.hold_best(event_id, unique("client"), "stalls", 2),
         "look": lambda: office.hold(ref),
         "extend": lambda: office.extend(ref),
-        "repeat": lambda: shop.checkout.pay(paying, "paying", BUYER),
-        "pay": lambda: shop.checkout.pay(ref, "held", BUYER),
+        "repeat": lambda: shop.checkout.pay(paying, "paying", BUYER, WAY_BACK),
+        "pay": lambda: shop.checkout.pay(ref, "held", BUYER, WAY_BACK),
         "release": lambda: office.release(ref),
     }
 

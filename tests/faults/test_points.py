@@ -6,7 +6,7 @@ import pytest
 
 from ops.servers import REPOSITORY
 from tests.faults.points import PAID, Row, all_cases, stop_everywhere, table_of
-from web.use_cases.checkout import CHECKPOINTS
+from web.use_cases.payment_steps import CHECKPOINTS
 
 # One test runs all the points in turn, and each of them may take its time-outs.
 pytestmark = pytest.mark.timeout(300)

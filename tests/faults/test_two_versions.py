@@ -59,8 +59,8 @@ def break_off_after_authorizing(shop: Shop) -> None:
     authorize = shop.gateway._target.authorize
 
     def authorize_and_die(*arguments):
-        *others, metadata = arguments
-        authorize(*others, metadata | {FIELD: VALUE})
+        *others, metadata, way_back = arguments
+        authorize(*others, metadata | {FIELD: VALUE}, way_back)
         raise KeyboardInterrupt
 
     shop.gateway.authorize = authorize_and_die

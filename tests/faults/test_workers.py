@@ -21,7 +21,7 @@ from tests.faults.event_file import write_event_file
 from tests.support.application import REQUIRED, application_with
 from tests.support.commands import flask
 from tests.support.environment import inherited
-from tests.support.factories import BUYER, unique
+from tests.support.factories import BUYER, WAY_BACK, unique
 from tests.support.waiting import eventually
 from web.domain.sales import Hold, HoldRef
 from web.services import Services
@@ -91,7 +91,9 @@ class Place:
             hold, token = self.hold()
             points[hold.id] = point = STOPPED_AT[n % len(STOPPED_AT)]
             with pytest.raises(Stopped):
-                self._checkout_until(point).pay(HoldRef(EVENT, hold.id, token), "key", BUYER)
+                self._checkout_until(point).pay(
+                    HoldRef(EVENT, hold.id, token), "key", BUYER, WAY_BACK
+                )
             self.let_lease_end(2**52, hold.id)
         return points
 
@@ -108,7 +110,7 @@ class Place:
             services.gateway,
             services.tokens,
             LEASE_S,
-            stop,
+            on_checkpoint=stop,
         )
 
     def let_lease_end(self, at_ms: int, *hold_ids: str) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.application import application_with
 from web.domain import refusals
-from web.domain.refusals import PaymentPending, Refusal, SeatTaken
+from web.domain.refusals import ActionRequired, PaymentPending, Refusal, SeatTaken
 from web.http.problems import problem_of
 from web.ports.booking_store import IndexMissing
 
-NOT_A_PROBLEM = {PaymentPending}
+NOT_A_PROBLEM = {PaymentPending, ActionRequired}
 """The routes answer it with 202."""
 
 EXAMPLES = {

@@ -33,7 +33,7 @@ from tests.simulator.plans import (
     When,
     WrongClock,
 )
-from web.use_cases.checkout import CHECKPOINTS
+from web.use_cases.payment_steps import CHECKPOINTS
 
 CALLS_OF_PAYMENTS = {
     "begin_payment": 2,

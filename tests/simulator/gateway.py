@@ -5,10 +5,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from web.adapters.stripe.errors import NEEDS_OWNER
+from web.adapters.stripe.errors import OWNER_FAILED
 from web.adapters.stripe.gateway import CLOCK_SKEW
-from web.domain.refusals import InvalidRequest, PaymentDeclined
-from web.ports.payment_gateway import GatewayPayment, KeyUsed, NotExecuted
+from web.domain.refusals import AUTHENTICATION_FAILED, InvalidRequest, PaymentDeclined
+from web.domain.sales import WayBack
+from web.ports.payment_gateway import (
+    GatewayPayment,
+    GatewayStatus,
+    KeyUsed,
+    NextAction,
+    NotExecuted,
+)
 
 DECLINED_CARDS = {
     "pm_card_visa_chargeDeclined": ("generic_decline", "Your card was declined."),
@@ -19,9 +26,11 @@ DECLINED_CARDS = {
         "Your card has insufficient funds.",
     ),
     "pm_card_chargeDeclinedExpiredCard": ("expired_card", "Your card has expired."),
-    "pm_card_authenticationRequired": ("authentication_required", NEEDS_OWNER),
 }
-CARDS = {"pm_card_visa", "pm_card_amex", "pm_card_pendingRefund", *DECLINED_CARDS}
+ASKING_CARD = "pm_card_authenticationRequired"
+"""Its owner has to confirm each payment."""
+
+CARDS = {"pm_card_visa", "pm_card_amex", "pm_card_pendingRefund", ASKING_CARD, *DECLINED_CARDS}
 
 PAGE_SIZE = 3
 """Payments on a page of the list; few, so that a short run reads several pages."""
@@ -58,6 +67,7 @@ class SimulatedGateway:
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
+        way_back: WayBack,
     ) -> GatewayPayment:
         if key in self._retired:
             raise KeyUsed(f"the key {key} was retired")
@@ -68,15 +78,19 @@ class SimulatedGateway:
         if payment_id is None:
             payment_id = self._by_key[key] = f"pi_{len(self._payments) + 1}"
             declined = payment_method in DECLINED_CARDS
+            status: GatewayStatus = "declined" if declined else "authorized"
+            if payment_method == ASKING_CARD:
+                status = "action_required"
             made = GatewayPayment(
                 payment_id,
                 key,
                 amount_minor,
                 currency,
-                "declined" if declined else "authorized",
+                status,
                 self.now(),
                 dict(metadata),
                 PaymentDeclined(*DECLINED_CARDS[payment_method]) if declined else None,
+                _next_action(payment_id, way_back) if payment_method == ASKING_CARD else None,
             )
             self._payments[payment_id] = _Payment(
                 made, payment_method, self._now_s() + self.list_lag_s
@@ -89,7 +103,25 @@ class SimulatedGateway:
         if payment_method in DECLINED_CARDS:
             raise PaymentDeclined(*DECLINED_CARDS[payment_method])
         # Like Stripe, which repeats its first answer to a key.
+        if payment_method == ASKING_CARD:
+            action = _next_action(payment_id, way_back)
+            return replace(made, status="action_required", decline=None, next_action=action)
         return replace(made, status="authorized")
+
+    def decide(self, payment_id: str, *, confirms: bool) -> None:
+        """The owner of the card answers the bank's question, if it still asks."""
+        payment = self._payments[payment_id]
+        if payment.state.status != "action_required":
+            return
+        refused = PaymentDeclined(AUTHENTICATION_FAILED, OWNER_FAILED)
+        payment.state = replace(
+            payment.state, next_action=None, decline=None if confirms else refused
+        )
+        self._become(payment_id, "authorized" if confirms else "declined")
+
+    def retrieve(self, payment_id: str) -> GatewayPayment:
+        self._status(payment_id)
+        return self._payments[payment_id].state
 
     def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
         wanted = (amount_minor, currency, {"fingerprint": fingerprint})
@@ -117,6 +149,9 @@ class SimulatedGateway:
         if status in ("captured", "refunded"):
             raise NotExecuted(f"payment {payment_id} is {_stripes_word(status)}")
         if status != "voided":
+            self._payments[payment_id].state = replace(
+                self._payments[payment_id].state, next_action=None
+            )
             self._become(payment_id, "voided")
 
     def refund(self, payment_id: str, key: str) -> None:
@@ -169,6 +204,12 @@ class SimulatedGateway:
         payment = self._payments[payment_id]
         payment.state = replace(payment.state, status=status)
         self._on_change(payment.state)
+
+
+def _next_action(payment_id: str, way_back: WayBack) -> NextAction:
+    if way_back.in_page:
+        return NextAction("", f"secret of {payment_id}")
+    return NextAction(f"https://bank.example/{payment_id}", "")
 
 
 def _stripes_word(status: str) -> str:

@@ -15,9 +15,27 @@ from unittest.mock import patch
 
 import greenlet
 
-from web.use_cases import audit, checkout, gateway_ledger, opening, reconciliation, refunds
+from web.use_cases import (
+    audit,
+    bank_confirmation,
+    checkout,
+    gateway_ledger,
+    opening,
+    payment_steps,
+    reconciliation,
+    refunds,
+)
 
-ON_THE_CLOCK = (audit, checkout, gateway_ledger, opening, reconciliation, refunds)
+ON_THE_CLOCK = (
+    audit,
+    bank_confirmation,
+    checkout,
+    gateway_ledger,
+    opening,
+    payment_steps,
+    reconciliation,
+    refunds,
+)
 """The use cases that read the time."""
 
 POLL_S = 0.5

@@ -29,7 +29,7 @@ from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import Story
 from tests.simulator.wires import TIMEOUTS_S
 from web.domain.sales import LAST_STEP_S
-from web.use_cases.checkout import INSERT_TRIES
+from web.use_cases.payment_steps import INSERT_TRIES
 
 STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
 """A process that is stopped for longer between the last check of its lease and its insert is not

@@ -32,6 +32,7 @@ from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
 from tests.simulator.troubles import Troubles
 from tests.simulator.wires import Wire
+from tests.support.factories import WAY_BACK
 from tests.support.redis_stores import audited, seats_on
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import BookingNotFound, Refusal
@@ -402,7 +403,7 @@ class World:
                 self.rules.asks_to_pay(ref.hold_id, part.key)
                 buyer = Buyer(part.card, f"{part.buyer}@example.org", part.buyer)
                 try:
-                    paid = self._checkout(part.host).pay(ref, part.key, buyer)
+                    paid = self._checkout(part.host).pay(ref, part.key, buyer, WAY_BACK)
                 finally:
                     self.rules.no_longer_asks(ref.hold_id, part.key)
                 return answer_with(paid.receipt)

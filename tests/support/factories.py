@@ -11,9 +11,11 @@ import redis
 from tests.support.redis_stores import commands_of
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event, Row, Section
-from web.domain.sales import Booking, Buyer, booking_id_of
+from web.domain.sales import Booking, Buyer, WayBack, booking_id_of
 
 _numbers = itertools.count(1)
+
+WAY_BACK = WayBack("https://tickets.example/return")
 
 BUYER = Buyer(payment_method="pm_card_visa", email="ada@example.org", name="Ada Lovelace")
 

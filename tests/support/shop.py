@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from tests.support.factories import BUYER, lose_event, unique
+from tests.support.factories import BUYER, WAY_BACK, lose_event, unique
 from tests.support.redis_stores import audited, client_beside
 from web.domain.sales import HoldRef, booking_id_of
 from web.signing.hold_tokens import HoldTokens
@@ -64,8 +64,8 @@ class Shop:
         self.hold, token = self.box_office.hold_seats(self.event.id, client, held_seats)
         self.ref = HoldRef(self.event.id, self.hold.id, token)
 
-    def pay(self, key="key", buyer=BUYER):
-        return self.checkout.pay(self.ref, key, buyer)
+    def pay(self, key="key", buyer=BUYER, way_back=WAY_BACK):
+        return self.checkout.pay(self.ref, key, buyer, way_back)
 
     def booking(self):
         return self.bookings._target.find(booking_id_of(self.hold.id))

@@ -16,7 +16,7 @@ import pytest
 from redis import ResponseError
 
 from ops.servers import REPOSITORY
-from tests.support.factories import BUYER, a_booking, put_on_sale, small_hall
+from tests.support.factories import BUYER, WAY_BACK, a_booking, put_on_sale, small_hall
 from tests.support.shop import TOKENS, Shop, lose
 from web.adapters.mongodb import CALL_TIMEOUT_S
 from web.adapters.redis import seat_store
@@ -43,9 +43,10 @@ from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.ports.seat_store import SEAT_STORE
 from web.use_cases import checkout, opening
-from web.use_cases.checkout import INSERT_TRIES, Checkout
+from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import DEFINITION_TRIES
 from web.use_cases.opening import Opening
+from web.use_cases.payment_steps import INSERT_TRIES
 
 NGINX_PROXY = (REPOSITORY / "ops/nginx/proxy.conf.j2").read_text()
 LONGEST_LEASE_S = 3600
@@ -75,7 +76,7 @@ def test_a_paid_seat_is_sold_charged_and_booked(shop):
 
 def test_a_process_that_was_stopped_for_longer_than_its_lease_books_nothing(shop):
     """The worker may have undone the payment and told its buyer so."""
-    shop.checkout._fence_s = 0.2
+    shop.checkout._steps.fence_s = 0.2
     authorize = shop.gateway.authorize
 
     def stopped(*arguments):
@@ -256,7 +257,7 @@ def test_another_attempt_that_booked_first_is_the_only_one_that_costs_money(shop
 
 
 def test_a_payment_asks_nothing_more_when_its_time_is_over(shop):
-    shop.checkout._budget_s = 0
+    shop.checkout._steps.budget_s = 0
     shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
     with pytest.raises(PaymentPending):
         shop.pay()
@@ -268,7 +269,7 @@ def test_the_time_that_mongodb_took_before_a_payment_is_part_of_its_time(shop):
         time.sleep(0.3)
 
     shop.bookings.require_index = slowly
-    shop.checkout._budget_s = 0.2
+    shop.checkout._steps.budget_s = 0.2
     shop.gateway.fail("authorize", OutcomeUnknown("time-out"), after=True)
     with pytest.raises(PaymentPending):
         shop.pay()
@@ -289,15 +290,15 @@ def test_a_payment_has_ended_when_the_worker_may_take_it_over():
     checkout = checkout_with(DEFAULT_LEASE_S)
     # The gateway has as long again for a call whose answer nobody waits for any more: the worker
     # undoes what it finds without a charge.
-    assert checkout._budget_s + 2 * CALL_S <= DEFAULT_LEASE_S
-    assert checkout._fence_s + INSERT_S <= DEFAULT_LEASE_S
+    assert checkout._steps.budget_s + 2 * CALL_S <= DEFAULT_LEASE_S
+    assert checkout._steps.fence_s + INSERT_S <= DEFAULT_LEASE_S
 
 
 @pytest.mark.parametrize("lease_s", [DEFAULT_LEASE_S, LONGEST_LEASE_S])
 def test_a_payment_ends_before_nginx_loses_patience(lease_s):
     read_timeout_s = int(re.search(r"proxy_read_timeout (\d+)s", NGINX_PROXY)[1])
     # At most: an authorisation that begins at the last moment, the look for it, the insert.
-    assert checkout_with(lease_s)._budget_s + 2 * CALL_S + INSERT_S <= read_timeout_s
+    assert checkout_with(lease_s)._steps.budget_s + 2 * CALL_S + INSERT_S <= read_timeout_s
 
 
 def test_free_seats_do_not_trouble_the_gateway(shop):
@@ -672,7 +673,12 @@ def test_the_worker_lets_go_of_the_money_when_another_attempt_books_first(shop):
 
     def another_books_first(booking):
         another = shop.gateway.authorize(
-            "another key", booking.amount_minor, booking.currency, "pm_card_visa", first.metadata
+            "another key",
+            booking.amount_minor,
+            booking.currency,
+            "pm_card_visa",
+            first.metadata,
+            WAY_BACK,
         )
         insert(replace(booking, key_digest="another", payment_id=another.payment_id))
         return insert(booking)

@@ -7,7 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.factories import BUYER, a_booking, lose_event, put_on_sale, small_hall, unique
+from tests.support.factories import (
+    BUYER,
+    WAY_BACK,
+    a_booking,
+    lose_event,
+    put_on_sale,
+    small_hall,
+    unique,
+)
 from tests.support.redis_stores import commands_of
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.adapters import mongodb as booking_store
@@ -154,7 +162,8 @@ def test_the_buyer_of_an_unknown_outcome_learns_how_it_ended(shop, reconciler):
     def ask():
         return shop.checkout.payment(shop.ref, digest)
 
-    assert ask() is None
+    with pytest.raises(PaymentPending):
+        ask()
     shop.gateway.heal()
     shop.let_leases_run_out()
     reconciler.round()
@@ -563,7 +572,7 @@ def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
         "fingerprint": "another",
         "begun_at": shop.began.isoformat(),
     }
-    shop.gateway.authorize("another", 2500, "GBP", "pm_card_visa", metadata)
+    shop.gateway.authorize("another", 2500, "GBP", "pm_card_visa", metadata, WAY_BACK)
     reconciler.round()
     assert sorted(shop.charges()) == ["captured", "voided"]
 

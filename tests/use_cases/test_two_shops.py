@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.application import application_with
-from tests.support.factories import BUYER, put_on_sale, small_hall, unique
+from tests.support.factories import BUYER, WAY_BACK, put_on_sale, small_hall, unique
 from web.domain.sales import Booking, HoldRef, booking_id_of
 from web.services import Services
 from web.signing.shop_tags import shop_tag
@@ -46,7 +46,7 @@ def sold(services: Services) -> Booking:
     hall = small_hall()
     put_on_sale(services.seats, hall)
     hold, token = services.box_office.hold_seats(hall.id, unique("client"), ["stalls-B-1"])
-    services.checkout.pay(HoldRef(hall.id, hold.id, token), "key", BUYER)
+    services.checkout.pay(HoldRef(hall.id, hold.id, token), "key", BUYER, WAY_BACK)
     return services.bookings.find(booking_id_of(hold.id))
 
 

@@ -14,6 +14,8 @@ from web.domain.validation import (
     MAX_PAYMENT_METHOD_LENGTH,
     MAX_SEATS_NAMED,
     PAYMENT_METHOD,
+    TOKEN_PREFIX,
+    address_of,
     email_of,
     field_and_problem,
     json_problem,
@@ -32,18 +34,23 @@ class SeatsBody(msgspec.Struct):
     seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
 
 
+_PaymentMethod = Annotated[str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)]
+
+
 class PayBody(msgspec.Struct):
-    """``payment_method`` may be left out when the seats cost nothing."""
+    """Has ``payment_method`` or ``confirmation_token``, neither when the seats cost nothing."""
 
     email: str
     name: str
-    payment_method: Annotated[
-        str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)
-    ] = ""
+    payment_method: _PaymentMethod = ""
+    confirmation_token: _PaymentMethod = ""
+    return_url: str | None = None
 
-    def as_sent(self) -> tuple[str, str, str]:
-        """Payment method, address and name exactly as they were sent."""
-        return self.payment_method, self.email, self.name
+    def as_sent(self) -> tuple[str, ...]:
+        """Payment method or token, e-mail address and name exactly as they were sent; and the
+        return_url, if there is one: earlier releases knew none."""
+        sent = (self.payment_method or self.confirmation_token, self.email, self.name)
+        return sent if self.return_url is None else (*sent, self.return_url)
 
 
 def body_of(kind: type[Body]) -> Body:
@@ -61,11 +68,20 @@ def body_of(kind: type[Body]) -> Body:
 
 def buyer_of(body: PayBody) -> Buyer:
     """Raises InvalidRequest."""
+    if body.payment_method and body.confirmation_token:
+        raise InvalidRequest("confirmation_token", "cannot be sent together with payment_method")
+    if body.confirmation_token and not body.confirmation_token.startswith(TOKEN_PREFIX):
+        raise InvalidRequest("confirmation_token", f"must begin with {TOKEN_PREFIX}")
     return Buyer(
-        payment_method=body.payment_method,
+        payment_method=body.payment_method or body.confirmation_token,
         email=_checked("email", email_of, body.email),
         name=_checked("name", name_of, body.name),
     )
+
+
+def return_url_of(body: PayBody) -> str | None:
+    """None when there is none. Raises InvalidRequest."""
+    return None if body.return_url is None else _checked("return_url", address_of, body.return_url)
 
 
 def _checked(field: str, rule: Callable[[str], str], text: str) -> str:

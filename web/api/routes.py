@@ -13,11 +13,12 @@ from web.api.parsing import (
     buyer_of,
     hold_ref,
     idempotency_key,
+    return_url_of,
 )
 from web.api.schemas import event_definition, event_summary, hold_json
 from web.domain.events import Event
-from web.domain.refusals import InvalidRequest, PaymentPending
-from web.domain.sales import Hold
+from web.domain.refusals import ActionRequired, InvalidRequest, PaymentPending
+from web.domain.sales import Hold, WayBack
 from web.domain.validation import number_of
 from web.http.edge import kept_by_nginx
 from web.http.fast_path import FastPath, FastRequest
@@ -28,6 +29,7 @@ from web.http.responses import (
     ApiResponse,
     encoded_response,
 )
+from web.http.return_address import return_address
 from web.services import services
 
 PENDING_RETRY_S = 2
@@ -123,10 +125,11 @@ def extend_hold(event_id: str, hold_id: str) -> Response:
 def pay(event_id: str, hold_id: str) -> Response:
     key, body = idempotency_key(), body_of(PayBody)
     ref, buyer, sent = hold_ref(event_id, hold_id), buyer_of(body), body.as_sent()
+    way_back = WayBack(return_url_of(body) or return_address(event_id, hold_id))
     try:
-        paid = services().checkout.pay(ref, key, buyer, sent)
+        paid = services().checkout.pay(ref, key, buyer, way_back, sent)
     except PaymentPending as pending:
-        return _pending(event_id, hold_id, pending.key_digest)
+        return _pending(event_id, hold_id, pending)
     response = _json(paid.receipt, 201)
     response.headers["Location"] = url_for(
         "api.show_booking", event_id=event_id, booking_id=paid.receipt.booking_id
@@ -139,8 +142,19 @@ def pay(event_id: str, hold_id: str) -> Response:
 @api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
 def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
     """The Location of a payment with an unknown outcome (202)."""
-    receipt = services().checkout.payment(hold_ref(event_id, hold_id), key_digest)
-    return _json(receipt) if receipt else _pending(event_id, hold_id, key_digest)
+    try:
+        return _json(services().checkout.payment(hold_ref(event_id, hold_id), key_digest))
+    except PaymentPending as pending:
+        return _pending(event_id, hold_id, pending)
+
+
+@api.post("/<event_id>/holds/<hold_id>/payments/<key_digest>/cancel")
+def cancel_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
+    try:
+        services().checkout.cancel(hold_ref(event_id, hold_id), key_digest)
+    except PaymentPending as pending:
+        return _pending(event_id, hold_id, pending)
+    return Response(status=204)
 
 
 @api.get("/<event_id>/bookings/<booking_id>")
@@ -167,10 +181,18 @@ def _held(hold: Hold, token: str) -> ApiResponse:
     return response
 
 
-def _pending(event_id: str, hold_id: str, key_digest: str) -> Response:
-    response = _json({"hold_id": hold_id, "event": event_id, "status": "paying"}, 202)
+def _pending(event_id: str, hold_id: str, pending: PaymentPending) -> Response:
+    state: dict[str, Any] = {"status": "paying"}
+    # Without an address only our own page can ask: it has Stripe.js.
+    if isinstance(pending, ActionRequired) and pending.bank_step.url:
+        state = {
+            "status": "action_required",
+            "next_action": {"type": "redirect_to_url", "url": pending.bank_step.url},
+            "expires_in_ms": pending.bank_step.expires_in_ms,
+        }
+    response = _json({"hold_id": hold_id, "event": event_id, **state}, 202)
     response.headers["Location"] = url_for(
-        "api.show_payment", event_id=event_id, hold_id=hold_id, key_digest=key_digest
+        "api.show_payment", event_id=event_id, hold_id=hold_id, key_digest=pending.key_digest
     )
     response.headers["Retry-After"] = str(PENDING_RETRY_S)
     return response

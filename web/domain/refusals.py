@@ -4,11 +4,19 @@ response."""
 import re
 from dataclasses import dataclass
 
-from web.domain.sales import MAX_REFUSED_CARDS
+from web.domain.sales import MAX_REFUSED_CARDS, BankStep
 
 NOT_COMPLETED = "not_completed"
 """The reason of a decline that did not come from a bank: the payment was interrupted before the
 card was charged."""
+
+
+AUTHENTICATION_FAILED = "authentication_failed"
+"""The reason when the owner of the card failed, refused or closed the bank's question."""
+
+
+NOT_CONFIRMED = "not_confirmed"
+"""The reason when the owner of the card did not answer the bank's question in time."""
 
 
 NOT_ACCEPTED = "not_accepted"
@@ -131,6 +139,13 @@ class PaymentPending(Refusal):
     the payment among those of its hold."""
 
     key_digest: str
+
+
+@dataclass(eq=False)
+class ActionRequired(PaymentPending):
+    """The owner of the card has to confirm the payment; the outcome is not known before."""
+
+    bank_step: BankStep
 
 
 class PaymentNotFound(Refusal):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MAX_REFUSED_CARDS = 5
 """Refused cards after which a hold is released: enough for a buyer with many cards, too few to test
@@ -13,6 +13,11 @@ stolen ones."""
 DEFAULT_LEASE_S = 60.0
 """How long a payment belongs to the process that began it, before the worker takes over: longer
 than the sum of all timeouts of its steps."""
+
+
+DEFAULT_CONFIRMATION_S = 360.0
+"""How long the owner of a card has to confirm a payment at the bank, from its beginning: EMV 3-D
+Secure gives a challenge five minutes at least."""
 
 
 LAST_STEP_S = 30.0
@@ -27,12 +32,36 @@ class HoldStatus(StrEnum):
     BOOKED = "booked"
 
 
+class RefusedAs(NamedTuple):
+    """What a payment ended with, or will; as in PaymentDeclined."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class BankStep:
+    """What the owner of a card has to do before a payment goes on: open ``url``, a page of the
+    bank; or let Stripe.js do it, which needs the ``client_secret``. The other one is "". There is
+    time until ``until_ms``, Unix time by the clock of Redis; ``expires_in_ms`` is from the moment
+    of its reply. ``canceled_as``: the payment is being canceled, and this is what its buyer will
+    get. Neither address nor secret belongs in a log."""
+
+    payment_id: str
+    url: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    until_ms: int
+    expires_in_ms: int = 0
+    canceled_as: RefusedAs | None = None
+
+
 @dataclass(frozen=True)
 class Hold:
     """A temporary claim on seats. ``expires_in_ms`` is from the moment of Redis's reply; a payment
     that has begun outlives it. ``payments`` counts those that were begun, ``refused_cards`` those
     that a bank refused. ``extended``: it was extended, and cannot be again. ``booking`` is what it
-    became."""
+    became. ``bank_step``: its payment has to be confirmed by the owner of the card, and
+    ``payment_digest`` names that payment. ``last_refusal`` is what its last payment ended with."""
 
     id: str
     event_id: str
@@ -46,6 +75,9 @@ class Hold:
     refused_cards: int = 0
     extended: bool = False
     booking: "Booking | None" = None
+    bank_step: BankStep | None = None
+    payment_digest: str = ""
+    last_refusal: RefusedAs | None = None
 
     @property
     def refunded(self) -> bool:
@@ -64,11 +96,25 @@ class HoldRef:
 
 @dataclass(frozen=True)
 class Buyer:
-    """Who pays and how, from the checkout form."""
+    """Who pays and how, from the checkout form. ``payment_method`` is a payment method or a
+    confirmation token, ``pm_…`` or ``ctoken_…``."""
 
     payment_method: str
     email: str
     name: str
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """How a buyer confirms a payment if the bank asks for it: on the bank's page, which leads back
+    to ``return_url``; or ``in_page``, where Stripe.js shows the bank's question in ours."""
+
+    return_url: str
+    in_page: bool = False
+
+
+NO_WAY_BACK = WayBack("")
+"""Of a payment that cannot begin any more."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +123,8 @@ class PaymentAttempt:
     process can. Its seats count as unpaid seats of ``client`` and ``network``; a client may have no
     network, "". ``key_digest`` stands for the client's idempotency key, ``fingerprint`` for the
     request that it was first used with. ``given_back``: how often an attempt with the key could not
-    be carried out, after which the key may be used again."""
+    be carried out, after which the key may be used again. ``claim``: how often another process has
+    taken it over. ``bank_step`` is None unless its owner has to confirm it."""
 
     event_id: str
     hold_id: str
@@ -92,6 +139,9 @@ class PaymentAttempt:
     fingerprint: str
     begun_at: datetime
     given_back: int = 0
+    way_back: WayBack = NO_WAY_BACK
+    claim: int = 0
+    bank_step: BankStep | None = None
 
     @property
     def gateway_key(self) -> str:

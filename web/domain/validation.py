@@ -1,9 +1,11 @@
 """Validation shared by the API and the pages, and msgspec's errors in words for people."""
 
 import difflib
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import email_validator
 import msgspec
@@ -18,7 +20,12 @@ all, because that takes quadratic time: most of a second for 30,000 marks over o
 
 MAX_PAYMENT_METHOD_LENGTH = 255
 PAYMENT_METHOD = r"^[A-Za-z0-9_]*\Z"
-CONFIRMATION_TOKEN = r"^(ctoken_[A-Za-z0-9_]+)?\Z"  # noqa: S105  # no secret
+"""Of payment methods and confirmation tokens."""
+
+TOKEN_PREFIX = "ctoken_"  # noqa: S105  # no secret
+CONFIRMATION_TOKEN = rf"^({TOKEN_PREFIX}[A-Za-z0-9_]+)?\Z"
+
+MAX_RETURN_URL_LENGTH = 500
 
 MAX_SEATS_NAMED = 100
 """In one request; an event allows fewer in a hold."""
@@ -97,6 +104,35 @@ def email_of(text: str) -> str:
         if character in _BLANKS or _is_variation_selector(character):
             raise ValueError(f"{_EMAIL_RULE}, without {_named(character)}.")
     return address.normalized
+
+
+def address_of(text: str) -> str:
+    """A web address to which a buyer can be sent: absolute, https; http only on this computer.
+    Raises ValueError, whose message says what it must be."""
+    if len(text) > MAX_RETURN_URL_LENGTH:
+        raise ValueError(f"must have at most {MAX_RETURN_URL_LENGTH} characters")
+    rule = "must be an absolute address such as https://shop.example.org/thanks"
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(f"{rule}, in ASCII and without spaces")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(rule) from None
+    if not host or parts.username is not None or "\\" in text:
+        raise ValueError(rule)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError("must begin with https:// (http:// only for localhost)")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_invisible(text: str) -> None:

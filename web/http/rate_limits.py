@@ -45,6 +45,8 @@ not help, because the client chooses the Host in the address."""
 
 ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
+    "api.cancel_payment",
+    "pages.come_back",
     "api.show_hold",
     "api.release_hold",
     "api.extend_hold",
@@ -53,6 +55,7 @@ ROUTES_OF_LOOKUPS = (
 )
 
 ROUTES_OF_FORMS = (
+    "pages.cancel_payment",
     "pages.hold_seats",
     "pages.hold_best",
     "pages.extend_hold",

@@ -1,10 +1,11 @@
 """From the hold to the receipt: the basket, the time left, and the payment."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from flask import Response, flash, redirect, url_for
+from flask import Response, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.events import SeatState
@@ -20,21 +21,23 @@ from web.domain.refusals import (
     InvalidRequest,
     PaymentDeclined,
     PaymentInProgress,
+    PaymentNotFound,
     PaymentPending,
     PaymentsBusy,
     PaymentsClosed,
     Refusal,
     Unavailable,
 )
-from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldRef, HoldStatus
+from web.domain.sales import MAX_REFUSED_CARDS, Hold, HoldRef, HoldStatus, WayBack
 from web.http.problems import more_cards
+from web.http.return_address import return_address
 from web.http.telemetry import record_refusal
 from web.pages import basket
 from web.pages.blueprint import pages
 from web.pages.cards import STRIPE_HEADERS, TEST_CARDS
 from web.pages.forms import CARD_FIELDS, PayForm
 from web.pages.names import EventNames, event_names, names_of_seats
-from web.pages.rendering import FormError, in_seconds, page
+from web.pages.rendering import FormError, in_seconds, notice, page
 from web.services import services
 
 NOT_TRIED = (
@@ -82,6 +85,7 @@ def show_hold(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     return _hold_page(basket.ref_of(event_id, hold_id))
 
 
+@pages.get("/events/<event_id>/holds/<hold_id>/cancel")
 @pages.get("/events/<event_id>/holds/<hold_id>/pay")
 @pages.get("/events/<event_id>/holds/<hold_id>/extend")
 @pages.get("/events/<event_id>/holds/<hold_id>/release")
@@ -125,7 +129,8 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     if not form.validate():
         return _mistyped(ref, form)
     try:
-        services().checkout.pay(ref, form.key.data or "", form.buyer(), form.sent())
+        way_back = WayBack(return_address(event_id, hold_id))
+        services().checkout.pay(ref, form.key.data or "", form.buyer(), way_back, form.sent())
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
     except AlreadyBooked:
@@ -146,6 +151,50 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     except Unavailable as refusal:
         return _not_possible_now(ref, form, refusal)
     return redirect(_receipt_address(event_id, hold_id), 303)
+
+
+# ---------------------------------------------------------------- the bank asks
+
+
+@pages.get("/events/<event_id>/holds/<hold_id>/return")
+def come_back(event_id: str, hold_id: str) -> WerkzeugResponse:
+    """The bank sends the buyer back here, perhaps in another browser. What the query says is
+    ignored: anybody could have written it, and what happened at the bank is read from the
+    gateway."""
+    is_known = basket.entry_of(event_id, hold_id) is not None
+    try:
+        services().checkout.come_back(event_id, hold_id)
+    except PaymentDeclined as declined:
+        record_refusal(declined)
+        if is_known and not declined.attempts_left:
+            # Its page says only that the seats were given back.
+            flash(f"{declined.message} Nothing was charged.")
+    except Refusal:
+        pass  # The page of the hold says what is known.
+    if is_known:
+        return _to_hold(event_id, hold_id)
+    return redirect(url_for("pages.show_return", event_id=event_id, hold_id=hold_id), 303)
+
+
+@pages.get("/events/<event_id>/holds/<hold_id>/returned")
+def show_return(event_id: str, hold_id: str) -> Response:
+    """For a browser that does not have the hold, mostly one that the bank's app has opened."""
+    return notice(
+        200,
+        "Please go back to where you chose your seats",
+        "Your payment is being finished. What became of it is shown in the browser in which you "
+        "chose the seats.",
+        "You can close this page.",
+    )
+
+
+@pages.post("/events/<event_id>/holds/<hold_id>/cancel")
+def cancel_payment(event_id: str, hold_id: str) -> WerkzeugResponse:
+    ref = basket.ref_of(event_id, hold_id)
+    # The page of the hold says what is known.
+    with suppress(PaymentPending, PaymentNotFound, AlreadyBooked):
+        services().checkout.cancel(ref, request.form.get("payment", ""))
+    return _to_hold(event_id, hold_id)
 
 
 # ---------------------------------------------------------------- refused payments
@@ -250,7 +299,7 @@ def _hold_page(
     event = services().box_office.event(ref.event_id)
     if hold.status == HoldStatus.PAYING:
         return page(
-            "paying.html",
+            "at_bank.html" if hold.bank_step else "paying.html",
             202,
             event=event,
             hold=hold,

@@ -6,8 +6,21 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from web.domain.refusals import PaymentDeclined
+from web.domain.sales import WayBack
 
-GatewayStatus = Literal["declined", "authorized", "captured", "voided", "refunded"]
+GatewayStatus = Literal[
+    "declined", "action_required", "authorized", "captured", "voided", "refunded"
+]
+
+
+@dataclass(frozen=True)
+class NextAction:
+    """How the owner of a card confirms a payment: at ``url``, or through Stripe.js, which needs the
+    ``client_secret``. The other one is "". Whoever has either can confirm it, also with another
+    card, until the payment is voided."""
+
+    url: str = field(repr=False)
+    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,8 @@ class GatewayPayment:
     that was refunded in part only is still "captured".
 
     ``key`` is the gateway key that made it (PaymentAttempt.gateway_key); ``metadata`` is what
-    authorize was given. ``decline`` says why it is "declined", as authorize did.
+    authorize was given. ``decline`` says why it is "declined", as authorize did. ``next_action`` is
+    what its owner has to do while it is "action_required".
     """
 
     payment_id: str
@@ -27,6 +41,7 @@ class GatewayPayment:
     created: datetime
     metadata: Mapping[str, str]
     decline: PaymentDeclined | None = field(default=None, compare=False)
+    next_action: NextAction | None = field(default=None, compare=False)
 
 
 class GatewayError(Exception):
@@ -77,11 +92,19 @@ class Gateway(Protocol):
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
+        way_back: WayBack,
     ) -> GatewayPayment:
-        """Reserve the money. Raises PaymentDeclined when the card is refused or needs a further
-        step by its owner, InvalidRequest when there is no such payment method or it cannot be used
-        for this, NotAccepted or NotAllowed when no other method could be used either, KeyUsed when
-        the key was retired or used with other arguments."""
+        """Reserve the money. ``payment_method`` may be a confirmation token. The payment is
+        "authorized", or "action_required" when the owner of the card has to confirm it first; a
+        repetition returns what the first call did. Raises PaymentDeclined when the card is refused,
+        InvalidRequest when there is no such payment method or it cannot be used for this,
+        NotAccepted or NotAllowed when no other method could be used either, KeyUsed when the key
+        was retired or used with other arguments."""
+        ...
+
+    def retrieve(self, payment_id: str) -> GatewayPayment:
+        """A payment as it is now. Raises OutcomeUnknown also while the gateway itself does not know
+        the outcome yet."""
         ...
 
     def retire(self, key: str, amount_minor: int, currency: str, fingerprint: str) -> None:
@@ -98,7 +121,8 @@ class Gateway(Protocol):
         ...
 
     def void(self, payment_id: str) -> None:
-        """Release the reserved money. Idempotent."""
+        """Release the reserved money, and take no more for this payment, whoever has its secret.
+        Idempotent. Raises NotExecuted when the money was captured."""
         ...
 
     def refund(self, payment_id: str, key: str) -> None:

@@ -10,7 +10,16 @@ from typing import Protocol
 
 from web.domain.events import Event, Section
 from web.domain.refusals import InvalidRequest, PaymentDeclined, SeatTaken, Unavailable
-from web.domain.sales import Booking, Buyer, Hold, PaymentAttempt, Receipt
+from web.domain.sales import (
+    NO_WAY_BACK,
+    BankStep,
+    Booking,
+    Buyer,
+    Hold,
+    PaymentAttempt,
+    Receipt,
+    WayBack,
+)
 from web.ports.booking_store import UnsafeToSell
 
 SEAT_STORE = "seat store"
@@ -224,16 +233,26 @@ class SeatStore(Protocol):
         ...
 
     def begin_payment(
-        self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
+        self,
+        event: Event,
+        hold_id: str,
+        buyer: Buyer,
+        key_digest: str,
+        fingerprint: str,
+        way_back: WayBack = NO_WAY_BACK,
     ) -> PaymentAttempt | EarlierReceipt:
-        """Marks the seats as paying. Raises HoldExpired when there is no such hold (any more),
-        PaymentInProgress, IdempotencyKeyReused, or EarlierRefusal with the refusal that this key
-        got before."""
+        """Marks the seats as paying. When the same payment is at the bank already, claims it as
+        claim_payment does: it has a ``bank_step`` then. Raises HoldExpired when there is no such
+        hold (any more), PaymentInProgress, IdempotencyKeyReused, or EarlierRefusal with the refusal
+        that this key got before."""
         ...
 
-    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
-        """The receipt of a payment, or None while it is in progress. Raises PaymentNotFound, or
-        EarlierRefusal with the refusal that it ended with."""
+    def read_payment(
+        self, event_id: str, hold_id: str, key_digest: str
+    ) -> EarlierReceipt | BankStep | None:
+        """The receipt of a payment; while it is in progress what its owner has to do now, or None
+        when that is nothing. Raises PaymentNotFound, or EarlierRefusal with the refusal that it
+        ended with."""
         ...
 
     def undo_payment(
@@ -243,13 +262,27 @@ class SeatStore(Protocol):
         payment's idempotency key. After None or InvalidRequest the key may be used again, after
         InvalidRequest with another gateway key: the gateway may remember the bad request. Returns
         how many more cards the hold takes: 0 when its seats were given back. Only a bank's decline
-        counts as a refused card. Returns None when the payment was no longer in progress: another
-        process has ended it."""
+        counts as a refused card. Returns None when the payment was no longer in progress, or
+        no longer the caller's: another process has ended it, or taken it over."""
         ...
 
     def renew_lease(self, payment: PaymentAttempt) -> bool:
         """Starts the payment's lease again and returns True; False when the payment is no longer
-        the caller's because the worker has ended it."""
+        the caller's because another process has ended it, or taken it over."""
+        ...
+
+    def wait_for_bank(
+        self, payment: PaymentAttempt, step: BankStep, look_at_ms: int | None = None
+    ) -> BankStep | None:
+        """Leaves the payment to its buyer, who has to confirm it at the bank; the lease is over.
+        It lapses when the step does, or at ``look_at_ms`` (as ``until_ms``). Returns the step with
+        the time left; None when the payment is no longer the caller's, or is being canceled."""
+        ...
+
+    def begin_cancel(self, payment: PaymentAttempt, step: BankStep) -> BankStep | None:
+        """From now on this payment can only be canceled, whoever has it. ``step`` says why in its
+        ``canceled_as``. Returns it, with the reason of whoever was first; None when the payment is
+        no longer the caller's."""
         ...
 
     def confirm_booking(self, event: Event, booking: Booking) -> None:
@@ -260,9 +293,11 @@ class SeatStore(Protocol):
         """The ids of holds whose payment was not finished within its lease."""
         ...
 
-    def shorten_lease(self, event_id: str, hold_id: str, within_ms: int) -> None:
+    def shorten_lease(
+        self, event_id: str, hold_id: str, within_ms: int, at_bank_within_ms: int | None = None
+    ) -> None:
         """Shortens a payment's lease to ``within_ms`` from now, if there is such a payment; never
-        lengthens it."""
+        lengthens it. One that is at the bank lapses after ``at_bank_within_ms``, if given."""
         ...
 
     def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
@@ -271,4 +306,10 @@ class SeatStore(Protocol):
 
     def claim_lapsed_payment(self, event: Event) -> PaymentAttempt | None:
         """Claims a payment that was not finished within its lease, for this caller alone."""
+        ...
+
+    def claim_payment(self, event: Event, hold_id: str, key_digest: str = "") -> PaymentAttempt:
+        """Claims the payment of a hold that is at the bank, for this caller alone; only the one of
+        this key if there is a ``key_digest``. Raises PaymentInProgress when it is not at the bank,
+        or somebody else has claimed it; PaymentNotFound."""
         ...

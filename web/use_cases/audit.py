@@ -29,6 +29,9 @@ was finished after an hour without MongoDB, or one of the clocks is wrong."""
 BATCH = 1_000
 """Receipts whose bookings are looked up together."""
 
+OPEN = {"authorized": "reserved", "action_required": "at the bank"}
+"""The states of payments that somebody still has to end, in words."""
+
 GRACE_MS = 5_000
 """How late the worker may be with expired holds and leases."""
 
@@ -150,8 +153,8 @@ class _Auditor:
             if payment.metadata.get("event") in self._known.away:
                 continue
             check.expect(
-                payment.status != "authorized" or payment.metadata.get("hold_id") in under_way,
-                f"{payment.payment_id} is reserved, and no payment is under way",
+                payment.status not in OPEN or payment.metadata.get("hold_id") in under_way,
+                f"{payment.payment_id} is {OPEN.get(payment.status)}, and no payment is under way",
             )
 
     def _booked(self) -> Iterator[Booking]:

@@ -12,7 +12,7 @@ from web.domain.refusals import EarlierRefusal, NotKnownNow, PaymentNotFound, Re
 from web.domain.sales import Booking
 from web.ports.booking_store import BookingStore
 from web.ports.payment_gateway import Gateway, GatewayPayment
-from web.ports.seat_store import SeatStore
+from web.ports.seat_store import EarlierReceipt, SeatStore
 from web.use_cases.gateway_metadata import payment_of
 from web.use_cases.repairs import Repairs
 
@@ -46,6 +46,9 @@ class GatewayLedger:
         default_factory=deque, init=False
     )
     _unclear: set[str] = field(default_factory=set, init=False)
+    oldest_left: datetime | None = field(default=None, init=False)
+    """When the oldest payment was made of those that could not be looked up or repaired: the next
+    reading has to go back that far."""
 
     def compare(self, reads_until_s: float, repairs_until_s: float) -> bool:
         """For a while: what was read is repaired until the one moment, and the next page is read
@@ -83,11 +86,14 @@ class GatewayLedger:
         payment, booking = self._settled.popleft()
         if booking and booking.payment_id != payment.payment_id:
             booking = None
-        failures = self.repairs.not_done
+        failures, unclear = self.repairs.not_done, len(self._unclear)
         with self.repairs.isolate_failure(payment.payment_id):
             self._compare(payment, booking)
-        if self.repairs.not_done > failures and not booking:
+        failed = self.repairs.not_done > failures
+        if failed and not booking:
             self._unclear.add(payment.metadata["event"])
+        if failed or len(self._unclear) > unclear:
+            self.oldest_left = min(self.oldest_left or payment.created, payment.created)
 
     def _compare(self, payment: GatewayPayment, booking: Booking | None) -> None:
         payment_id, status = payment.payment_id, payment.status
@@ -95,11 +101,15 @@ class GatewayLedger:
             self.repairs.capture(payment_id, booking)
         elif status == "authorized" and not self._is_under_way(payment):
             self.repairs.void(payment_id)
+        elif status in ("action_required", "declined") and not booking:
+            # Whoever has its secret can still confirm it, the declined one with another card.
+            if not self._is_under_way(payment):
+                self.repairs.cancel(payment_id)
         elif status == "refunded" and booking and not booking.refunded_at:
             self.repairs.end_refund(booking.id, f"{payment_id} was refunded at the gateway")
         elif status == "captured" and not booking:
             self.repairs.refund_unbooked(payment_id)
-        elif status in ("voided", "declined") and booking and not booking.refunded_at:
+        elif status != "captured" and booking and not booking.refunded_at:
             log.error("%s is booked, and its payment %s is %s", booking.id, payment_id, status)
 
     def _is_under_way(self, payment: GatewayPayment) -> bool:
@@ -114,4 +124,4 @@ class GatewayLedger:
         except Refusal:
             self._unclear.add(attempt.event_id)
             return True  # Redis does not know now; ask again in the next round.
-        return receipt is None
+        return not isinstance(receipt, EarlierReceipt)

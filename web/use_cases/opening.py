@@ -32,9 +32,10 @@ class OpeningRefused(Exception):
 
 
 class UnderWay:
-    """Payments that the gateway has authorised, read from its list once, when they are first asked
-    for. Without the gateway there are none: MongoDB's index decides then whose seats they are, and
-    a payment that comes too late is void. ``are_all``: whether the list was read to its end."""
+    """Payments that the gateway has authorised, or that are at the bank, read from its list once,
+    when they are first asked for. Without the gateway there are none: MongoDB's index decides then
+    whose seats they are, and a payment that comes too late is void. ``are_all``: whether the list
+    was read to its end."""
 
     def __init__(self, gateway: Gateway):
         self._gateway = gateway
@@ -43,17 +44,17 @@ class UnderWay:
     def of(self, event_id: str) -> list[PaymentAttempt]:
         return [
             payment_of(gateway_payment)
-            for gateway_payment in self._authorized
+            for gateway_payment in self._live
             if gateway_payment.metadata.get("event") == event_id
         ]
 
     @cached_property
-    def _authorized(self) -> list[GatewayPayment]:
-        until_s, authorized = time.monotonic() + LISTING_S, []
+    def _live(self) -> list[GatewayPayment]:
+        until_s, live = time.monotonic() + LISTING_S, []
         try:
             for gateway_payment in self._gateway.list(self._gateway.now() - UNDER_WAY):
-                if gateway_payment.status == "authorized":
-                    authorized.append(gateway_payment)
+                if gateway_payment.status in ("authorized", "action_required"):
+                    live.append(gateway_payment)
                 if time.monotonic() > until_s:
                     log.warning("opening without the oldest payments under way: the list is long")
                     break
@@ -61,7 +62,7 @@ class UnderWay:
                 self.are_all = True
         except GatewayError as error:
             log.warning("opening without asking for payments under way: %s", error)
-        return authorized
+        return live
 
 
 class Opening:

@@ -31,8 +31,9 @@ GATEWAY_EVERY = timedelta(seconds=30)
 GATEWAY_WINDOW = timedelta(minutes=15)
 """How far back it is compared then."""
 
-FIRST_GATEWAY_WINDOW = timedelta(days=1)
-"""How far back the first time: a worker may have been down for a while."""
+FIRST_GATEWAY_WINDOW = timedelta(days=7)
+"""How far back the first time: a worker may have been down for a while. As long as money stays
+reserved on a card; and a payment whose bank asks can be confirmed until it is canceled."""
 
 BOOKINGS_EVERY = timedelta(seconds=60)
 """How often all sold seats of an event are compared with its bookings, in one read of each."""
@@ -471,7 +472,10 @@ class Reconciler:
         """What the gateway has of those that are not booked, in one reading of its list."""
         booked = self._bookings.find_all(booking_id_of(payment.hold_id) for payment in payments)
         unbooked = [
-            p for p in payments if p.amount_minor and booking_id_of(p.hold_id) not in booked
+            p
+            for p in payments
+            # One at the bank is looked up by its own id.
+            if p.amount_minor and not p.bank_step and booking_id_of(p.hold_id) not in booked
         ]
         if not unbooked:
             return {}
@@ -513,6 +517,7 @@ class Reconciler:
         self._ledger = None
         now_s = time.monotonic()
         if ledger.compare(now_s + COMPARING_S, now_s + ENDING_S):
-            self._gateway_since = ledger.opened_at - GATEWAY_WINDOW
+            window = ledger.opened_at - GATEWAY_WINDOW
+            self._gateway_since = min(window, ledger.oldest_left or window)
         else:
             self._ledger, self.has_more = ledger, True

@@ -137,6 +137,12 @@ class Repairs:
             "voided", payment_id, "nothing was booked", partial(self._gateway.void, payment_id)
         )
 
+    def cancel(self, payment_id: str) -> None:
+        """One without money that could still be confirmed."""
+        self._repair(
+            "canceled", payment_id, "nobody needs it", partial(self._gateway.void, payment_id)
+        )
+
     def refund_unbooked(self, payment_id: str) -> None:
         self._repair(
             "refunded",

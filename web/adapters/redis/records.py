@@ -2,6 +2,7 @@
 of the journal. The scripts in ``lua/`` read and write the same."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,17 @@ from web.adapters.redis.scripts import hash_tag
 from web.domain.events import Event
 from web.domain.journal import JournalReplay
 from web.domain.refusals import EarlierRefusal, InvalidRequest, PaymentDeclined, SeatTaken
-from web.domain.sales import Buyer, Hold, HoldStatus, PaymentAttempt, Receipt
+from web.domain.sales import (
+    NO_WAY_BACK,
+    BankStep,
+    Buyer,
+    Hold,
+    HoldStatus,
+    PaymentAttempt,
+    Receipt,
+    RefusedAs,
+    WayBack,
+)
 from web.ports.audited_seats import KnownHold
 from web.ports.seat_store import Change, EarlierReceipt
 
@@ -46,6 +57,25 @@ def event_arguments(event: Event) -> dict[str, str | int | bytes]:
 # ---------------------------------------------------------------- holds and payments
 
 
+class StoredBankStep(msgspec.Struct, omit_defaults=True):
+    """A hold's ``bank``, while its payment has to be confirmed by the owner of the card.
+    ``claimed``: somebody is looking at it now."""
+
+    payment_id: str
+    until_ms: int
+    url: str = ""
+    client_secret: str = ""
+    canceled_as: RefusedAs | None = None
+    claimed: bool = False
+
+
+class StoredKey(msgspec.Struct, omit_defaults=True):
+    """An entry of a hold's ``keys`` (``lua/include/hold_keys.lua``)."""
+
+    digest: str
+    outcome: str = ""
+
+
 class StoredHold(msgspec.Struct, omit_defaults=True):
     """A hold as the scripts write it. They test whether a field is there: defaults are left out."""
 
@@ -61,6 +91,9 @@ class StoredHold(msgspec.Struct, omit_defaults=True):
     intent: str = ""
     given_back: int = 0
     extended_by: str = ""
+    claim: int = 0
+    bank: StoredBankStep | None = None
+    keys: list[StoredKey] = []
 
 
 class PaymentDetails(msgspec.Struct):
@@ -69,6 +102,7 @@ class PaymentDetails(msgspec.Struct):
     buyer: Buyer
     key_digest: str
     fingerprint: str
+    way_back: WayBack = NO_WAY_BACK
 
 
 def new_hold(event: Event, hold_id: str, values: Sequence[Any]) -> Hold:
@@ -88,6 +122,7 @@ def new_hold(event: Event, hold_id: str, values: Sequence[Any]) -> Hold:
 
 def hold_in(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
     stored = msgspec.json.decode(hold_json, type=StoredHold)
+    is_paying = stored.state == HoldStatus.PAYING
     return Hold(
         id=hold_id,
         event_id=event.id,
@@ -100,7 +135,59 @@ def hold_in(event: Event, hold_id: str, hold_json: str, now_ms: int) -> Hold:
         payments=stored.attempt,
         refused_cards=stored.refused,
         extended=bool(stored.extended_by),
+        bank_step=_open_bank_step(stored, now_ms),
+        payment_digest=_details_of(stored).key_digest if is_paying else "",
+        last_refusal=None if is_paying else _last_refusal(stored),
     )
+
+
+def open_bank_step_in(hold_json: str, now_ms: int) -> BankStep | None:
+    """What the buyer has to do now; None when that is nothing."""
+    return _open_bank_step(msgspec.json.decode(hold_json, type=StoredHold), now_ms)
+
+
+def _open_bank_step(stored: StoredHold, now_ms: int) -> BankStep | None:
+    bank = stored.bank
+    if stored.state != HoldStatus.PAYING or bank is None or bank.claimed or bank.canceled_as:
+        return None
+    left_ms = bank.until_ms - now_ms
+    return replace(bank_step_of(bank), expires_in_ms=left_ms) if left_ms > 0 else None
+
+
+def bank_step_of(stored: StoredBankStep) -> BankStep:
+    return BankStep(
+        payment_id=stored.payment_id,
+        url=stored.url,
+        client_secret=stored.client_secret,
+        until_ms=stored.until_ms,
+        canceled_as=stored.canceled_as,
+    )
+
+
+def bank_step_to_keep(step: BankStep) -> bytes:
+    """As wait_for_bank and begin_cancel take it."""
+    return msgspec.json.encode(
+        StoredBankStep(
+            payment_id=step.payment_id,
+            until_ms=step.until_ms,
+            url=step.url,
+            client_secret=step.client_secret,
+            canceled_as=step.canceled_as,
+        )
+    )
+
+
+def bank_step_in(bank_json: str) -> BankStep:
+    return bank_step_of(msgspec.json.decode(bank_json, type=StoredBankStep))
+
+
+def _details_of(stored: StoredHold) -> PaymentDetails:
+    return msgspec.json.decode(stored.intent, type=PaymentDetails)
+
+
+def _last_refusal(stored: StoredHold) -> RefusedAs | None:
+    outcome = msgspec.json.decode(stored.keys[-1].outcome or "{}") if stored.keys else {}
+    return RefusedAs(outcome["reason"], outcome["message"]) if "reason" in outcome else None
 
 
 def known_hold_in(hold_json: str) -> KnownHold:
@@ -113,7 +200,7 @@ def known_hold_in(hold_json: str) -> KnownHold:
 def payment_in(event: Event, hold_id: str, hold_json: str) -> PaymentAttempt:
     """Of a hold whose payment is under way."""
     stored = msgspec.json.decode(hold_json, type=StoredHold)
-    payment = msgspec.json.decode(stored.intent, type=PaymentDetails)
+    payment = _details_of(stored)
     return PaymentAttempt(
         event_id=event.id,
         hold_id=hold_id,
@@ -128,6 +215,9 @@ def payment_in(event: Event, hold_id: str, hold_json: str) -> PaymentAttempt:
         fingerprint=payment.fingerprint,
         begun_at=datetime.fromtimestamp(stored.begun_ms / 1000, UTC),
         given_back=stored.given_back,
+        way_back=payment.way_back,
+        claim=stored.claim,
+        bank_step=bank_step_of(stored.bank) if stored.bank else None,
     )
 
 
@@ -139,7 +229,7 @@ def ms_of(moment: datetime) -> int:
 def paying_hold(event: Event, payment: PaymentAttempt) -> StoredHold:
     """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
     begun_ms = ms_of(payment.begun_at)
-    kept = PaymentDetails(payment.buyer, payment.key_digest, payment.fingerprint)
+    kept = PaymentDetails(payment.buyer, payment.key_digest, payment.fingerprint, payment.way_back)
     return StoredHold(
         seats=[event.positions[seat] for seat in payment.seats],
         amount_minor=payment.amount_minor,

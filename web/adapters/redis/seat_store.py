@@ -4,6 +4,7 @@ import secrets
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -36,10 +37,13 @@ from web.domain.sales import (
     DEFAULT_LEASE_S,
     LAST_STEP_S,
     MAX_REFUSED_CARDS,
+    NO_WAY_BACK,
+    BankStep,
     Booking,
     Buyer,
     Hold,
     PaymentAttempt,
+    WayBack,
 )
 from web.ports.seat_store import (
     Broken,
@@ -290,9 +294,15 @@ class RedisSeatStore:
     # ------------------------------------------------------------ payments
 
     def begin_payment(
-        self, event: Event, hold_id: str, buyer: Buyer, key_digest: str, fingerprint: str
+        self,
+        event: Event,
+        hold_id: str,
+        buyer: Buyer,
+        key_digest: str,
+        fingerprint: str,
+        way_back: WayBack = NO_WAY_BACK,
     ) -> PaymentAttempt | EarlierReceipt:
-        kept = records.PaymentDetails(buyer, key_digest, fingerprint)
+        kept = records.PaymentDetails(buyer, key_digest, fingerprint, way_back)
         outcome, values = self._scripts.run(
             "begin_payment",
             event.id,
@@ -305,7 +315,7 @@ class RedisSeatStore:
             call_id=secrets.token_hex(8),
             key_digest=key_digest,
         )
-        if outcome == "begun":
+        if outcome in ("begun", "at_bank"):
             return records.payment_in(event, hold_id, values[0])
         if outcome == "replay":
             return records.earlier_receipt_in(values[0])
@@ -315,13 +325,17 @@ class RedisSeatStore:
             "not_found": HoldExpired,
         }[outcome]
 
-    def read_payment(self, event_id: str, hold_id: str, key_digest: str) -> EarlierReceipt | None:
+    def read_payment(
+        self, event_id: str, hold_id: str, key_digest: str
+    ) -> EarlierReceipt | BankStep | None:
         outcome, values = self._scripts.run(
             "read_payment", event_id, key_digest, hold_id=hold_id, key_digest=key_digest
         )
         if outcome == "not_found":
             raise PaymentNotFound
-        return None if outcome == "paying" else records.earlier_receipt_in(values[0])
+        if outcome == "paying":
+            return records.open_bank_step_in(*values)
+        return records.earlier_receipt_in(values[0])
 
     def undo_payment(
         self, payment: PaymentAttempt, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
@@ -334,6 +348,7 @@ class RedisSeatStore:
             hold_id=payment.hold_id,
             attempt=payment.attempt,
             begun_ms=records.ms_of(payment.begun_at),
+            claim=payment.claim,
             fingerprint=payment.fingerprint,
             answer=records.refusal_to_keep(answer),
             card_refused=int(card_refused),
@@ -350,9 +365,39 @@ class RedisSeatStore:
             hold_id=payment.hold_id,
             attempt=payment.attempt,
             begun_ms=records.ms_of(payment.begun_at),
+            claim=payment.claim,
             lease_ms=self._lease_ms,
         )
         return outcome == "renewed"
+
+    def wait_for_bank(
+        self, payment: PaymentAttempt, step: BankStep, look_at_ms: int | None = None
+    ) -> BankStep | None:
+        outcome, values = self._scripts.run(
+            "wait_for_bank",
+            payment.event_id,
+            hold_id=payment.hold_id,
+            attempt=payment.attempt,
+            begun_ms=records.ms_of(payment.begun_at),
+            claim=payment.claim,
+            bank=records.bank_step_to_keep(step),
+            look_at_ms=step.until_ms if look_at_ms is None else look_at_ms,
+        )
+        if outcome == "lost":
+            return None
+        return replace(step, expires_in_ms=max(0, step.until_ms - values[0]))
+
+    def begin_cancel(self, payment: PaymentAttempt, step: BankStep) -> BankStep | None:
+        outcome, values = self._scripts.run(
+            "begin_cancel",
+            payment.event_id,
+            hold_id=payment.hold_id,
+            attempt=payment.attempt,
+            begun_ms=records.ms_of(payment.begun_at),
+            claim=payment.claim,
+            bank=records.bank_step_to_keep(step),
+        )
+        return None if outcome == "lost" else records.bank_step_in(values[0])
 
     def confirm_booking(self, event: Event, booking: Booking) -> None:
         self._scripts.run(
@@ -372,8 +417,16 @@ class RedisSeatStore:
         hold_ids: list[str] = values[0]
         return hold_ids
 
-    def shorten_lease(self, event_id: str, hold_id: str, within_ms: int) -> None:
-        self._scripts.run("shorten_lease", event_id, hold_id=hold_id, within_ms=within_ms)
+    def shorten_lease(
+        self, event_id: str, hold_id: str, within_ms: int, at_bank_within_ms: int | None = None
+    ) -> None:
+        self._scripts.run(
+            "shorten_lease",
+            event_id,
+            hold_id=hold_id,
+            within_ms=within_ms,
+            at_bank_within_ms=within_ms if at_bank_within_ms is None else at_bank_within_ms,
+        )
 
     def return_seats(self, event: Event, booking: Booking, seats: Sequence[str]) -> None:
         self._scripts.run(
@@ -389,6 +442,20 @@ class RedisSeatStore:
             "claim_lapsed_payment", event.id, version=event.version, lease_ms=self._lease_ms
         )
         return None if outcome == "none" else records.payment_in(event, *values)
+
+    def claim_payment(self, event: Event, hold_id: str, key_digest: str = "") -> PaymentAttempt:
+        outcome, values = self._scripts.run(
+            "claim_payment",
+            event.id,
+            version=event.version,
+            hold_id=hold_id,
+            key_digest=key_digest,
+            lease_ms=self._lease_ms,
+            call_id=secrets.token_hex(8),
+        )
+        if outcome == "claimed":
+            return records.payment_in(event, hold_id, values[0])
+        raise {"payment_in_progress": PaymentInProgress, "not_found": PaymentNotFound}[outcome]
 
     # ------------------------------------------------------------ helpers
 

@@ -12,7 +12,7 @@ import stripe
 from urllib3.exceptions import NewConnectionError
 
 from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD
-from web.domain.refusals import InvalidRequest, PaymentDeclined
+from web.domain.refusals import AUTHENTICATION_FAILED, InvalidRequest, PaymentDeclined
 from web.ports.payment_gateway import (
     GatewayError,
     KeyUsed,
@@ -24,9 +24,11 @@ from web.ports.payment_gateway import (
 )
 
 NEEDS_OWNER = (
-    "This card asks its owner to confirm the payment, which is not offered here. "
+    "The bank of this card wants its owner to confirm the payment and could not be asked. "
     "Please use another card."
 )
+
+OWNER_FAILED = "The payment was not confirmed at your bank."
 
 TOO_MUCH_FOR_CARD = (
     "This kind of card cannot be charged so large an amount. Please use another card."
@@ -69,9 +71,9 @@ def meaning_of(error: stripe.StripeError) -> GatewayError | PaymentDeclined | In
             )
         if error.param == "confirmation_token":
             # It is for one payment, and for some hours.
-            return InvalidRequest(
-                "confirmation_token", "was used or has expired: enter the card again"
-            )
+            return InvalidRequest(error.param, "was used or has expired: enter the card again")
+        if error.param == "return_url":
+            return InvalidRequest("return_url", error.user_message or text)
         if error.param == "payment_method" or error.code in OF_THE_CARD:
             return InvalidRequest("payment_method", error.user_message or text)
         return NotAccepted(text)
@@ -130,6 +132,8 @@ def decline_of(error: object) -> PaymentDeclined:
     code, decline_code, message = (
         getattr(error, name, None) for name in ("code", "decline_code", "message")
     )
+    if code == "payment_intent_authentication_failure":
+        return PaymentDeclined(AUTHENTICATION_FAILED, OWNER_FAILED)
     if code == "authentication_required":
         return PaymentDeclined(code, NEEDS_OWNER)
     reason = decline_code or code or "card_declined"

@@ -15,6 +15,7 @@ from stripe import PaymentIntent
 from stripe.params import (
     PaymentIntentCreateParams,
     PaymentIntentListParams,
+    PaymentIntentRetrieveParams,
     RefundCreateParams,
 )
 
@@ -41,6 +42,8 @@ from web.adapters.stripe.payments import (
 )
 from web.domain.currencies import currency_of
 from web.domain.refusals import PaymentDeclined
+from web.domain.sales import WayBack
+from web.domain.validation import TOKEN_PREFIX
 from web.ports.payment_gateway import (
     GatewayError,
     GatewayPayment,
@@ -67,9 +70,6 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 1.0
 """Between retries after 429: exponential backoff with jitter, as Stripe advises:
 https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
-
-TOKEN_PREFIX = "ctoken_"  # noqa: S105
-"""Of the confirmation tokens that Stripe.js makes."""
 
 PAGE_SIZE = 100
 """Stripe's largest."""
@@ -147,6 +147,7 @@ class StripeGateway:
         currency: str,
         payment_method: str,
         metadata: Mapping[str, str],
+        way_back: WayBack,
     ) -> GatewayPayment:
         """Reserve ``amount_minor`` of ``currency`` (ISO 4217, any case).
 
@@ -162,9 +163,11 @@ class StripeGateway:
             "currency": currency.lower(),
             "capture_method": "manual",
             "confirm": True,
-            # No redirects to confirm a payment, so Stripe needs no return_url.
-            "error_on_requires_action": True,
-            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            # Apple Pay and Google Pay are cards, too.
+            "allowed_payment_method_types": ["card", "link"],
+            "return_url": way_back.return_url,
+            # Not left to Stripe: it is true by default with a confirmation token.
+            "use_stripe_sdk": way_back.in_page,
             "metadata": {**metadata, **self._shop.metadata, KEY_FIELD: key},
         }
         if payment_method.startswith(TOKEN_PREFIX):
@@ -175,7 +178,7 @@ class StripeGateway:
         def create() -> GatewayPayment:
             intent = self._intents.create(wanted, {"idempotency_key": key})
             payment = payment_of_intent(intent)
-            if payment.status != "authorized":
+            if payment.status not in ("authorized", "action_required"):
                 raise OutcomeUnknown(
                     f"payment {intent.id} is {intent.status} after its authorization"
                 )
@@ -212,14 +215,19 @@ class StripeGateway:
         # The key is used up already. Cancelling only keeps Stripe's dashboard clear for people.
         self._bring_to("canceled", intent_id, self._intents.cancel)
 
+    def retrieve(self, payment_id: str) -> GatewayPayment:
+        """As the port says. Raises NotExecuted when there is no such payment."""
+        wanted: PaymentIntentRetrieveParams = {"expand": ["latest_charge"]}
+        return self._call(lambda: payment_of_intent(self._intents.retrieve(payment_id, wanted)))
+
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was released before, or
         there is no such payment; otherwise as the port says."""
         self._bring_to("succeeded", payment_id, self._intents.capture)
 
     def void(self, payment_id: str) -> None:
-        """Release the reserved money. Raises NotExecuted when it was taken before, or there is no
-        such payment; otherwise as the port says."""
+        """Release the reserved money, or what could still be reserved. Raises NotExecuted when it
+        was taken before, or there is no such payment; otherwise as the port says."""
         self._bring_to("canceled", payment_id, self._intents.cancel)
 
     def refund(self, payment_id: str, key: str) -> None:

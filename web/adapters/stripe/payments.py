@@ -7,7 +7,7 @@ from stripe import PaymentIntent
 
 from web.adapters.stripe.errors import decline_of
 from web.domain.refusals import PaymentDeclined
-from web.ports.payment_gateway import GatewayPayment, GatewayStatus, OutcomeUnknown
+from web.ports.payment_gateway import GatewayPayment, GatewayStatus, NextAction, OutcomeUnknown
 
 KEY_FIELD = "payment_key"
 """The metadata field that says which key made a payment: Stripe does not list payments by
@@ -25,10 +25,10 @@ STATUSES: dict[str, GatewayStatus] = {
     "requires_capture": "authorized",
     "succeeded": "captured",
     "canceled": "voided",
-    # No money is reserved, and none will be: continuing would need the client secret.
+    "requires_action": "action_required",
+    # No money is reserved. Going on would need the client secret, or another confirmation by us.
     "requires_payment_method": "declined",
     "requires_confirmation": "declined",
-    "requires_action": "declined",
 }
 """The one status that is missing is ``processing``: nobody knows yet."""
 
@@ -64,6 +64,7 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
     if status is None:
         raise OutcomeUnknown(f"payment {intent.id} is {intent.status}")
     charge = getattr(intent, "latest_charge", None)
+    error = getattr(intent, "last_payment_error", None)  # also of one that was voided afterwards
     # The charge of a voided payment counts as refunded too.
     if status == "captured" and getattr(charge, "refunded", False):
         status = "refunded"
@@ -74,8 +75,17 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
         intent.currency,
         intent.created,
         intent.metadata.to_dict(),
-        decline_of(intent.last_payment_error) if status == "declined" else None,
+        decline_of(error) if error and status in ("declined", "voided") else None,
+        _next_action(intent) if status == "action_required" else None,
     )
+
+
+def _next_action(intent: PaymentIntent) -> NextAction:
+    """What Stripe has for its own SDK, only Stripe.js understands."""
+    redirect = getattr(intent.next_action, "redirect_to_url", None)
+    if redirect:
+        return NextAction(url=redirect.url, client_secret="")
+    return NextAction(url="", client_secret=intent.client_secret or "")
 
 
 def gateway_payment(
@@ -86,6 +96,7 @@ def gateway_payment(
     created_s: int,
     metadata: dict[str, str],
     decline: PaymentDeclined | None = None,
+    next_action: NextAction | None = None,
 ) -> GatewayPayment:
     return GatewayPayment(
         payment_id=payment_id,
@@ -98,4 +109,5 @@ def gateway_payment(
             name: value for name, value in metadata.items() if name not in (KEY_FIELD, SHOP_FIELD)
         },
         decline=decline,
+        next_action=next_action,
     )
