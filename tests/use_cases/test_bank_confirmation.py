@@ -301,6 +301,7 @@ def test_a_question_whose_answer_was_lost_is_asked_all_the_same(shop, sandbox):
     [
         ("gateway", "retrieve", OutcomeUnknown("time-out")),
         ("seats", "renew_lease", Unavailable(SEAT_STORE)),
+        ("seats", "now", Unavailable(SEAT_STORE)),
         ("bookings", "insert", InsertUnknown()),
         ("gateway", "capture", OutcomeUnknown("time-out")),
     ],
@@ -476,6 +477,20 @@ def test_an_intent_that_could_not_be_canceled_is_looked_for_until_it_can(
     shop.gateway.heal()
     reconciler.round()
     assert shop.charges() == ["voided"]
+
+
+def test_the_list_is_read_back_to_what_was_not_settled_at_the_last_reading(
+    shop, reconciler, monkeypatch
+):
+    """However long a lease is."""
+    monkeypatch.setattr(reconciliation, "GATEWAY_EVERY", timedelta(0))
+    monkeypatch.setattr(reconciliation, "GATEWAY_WINDOW", timedelta(0))
+    go_to_the_bank(shop)
+    forget(shop)
+    reconciler._settles_after = timedelta(hours=2)
+    reconciler.round()
+    assert shop.charges() == ["action_required"], "it is not settled yet"
+    assert reconciler._gateway_since < shop.gateway.now() - timedelta(hours=1)
 
 
 def forget(shop):

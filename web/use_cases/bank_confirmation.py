@@ -11,7 +11,7 @@ carried out late never meets a booking.
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from web.domain.refusals import (
@@ -38,7 +38,7 @@ BANK_CHECKPOINTS = ("at_bank", "confirmed_by_bank", "canceled")
     canceled           paying  none     none any more    undoes it: 402 for the same key
 """
 
-LOOK_AGAIN = timedelta(seconds=15)
+LOOK_AGAIN_MS = 15_000
 """When the worker looks at a payment whose state could not be read."""
 
 NOT_IN_TIME = RefusedAs(NOT_CONFIRMED, "The payment was not confirmed at your bank in time.")
@@ -75,8 +75,8 @@ class BankConfirmation:
         except GatewayError as error:
             log.warning("payment %s: retrieve: %s", in_flight.payment.gateway_key, error)
             # Not until its lease is over: the buyer may ask again, and so does the worker.
-            again = self._seats.now(in_flight.payment.event_id) + LOOK_AGAIN
-            self._leave(in_flight, step, min(step.until_ms, int(again.timestamp() * 1000)))
+            again_ms = self._now_ms(in_flight) + LOOK_AGAIN_MS
+            self._leave(in_flight, step, min(step.until_ms, again_ms))
             raise in_flight.pending() from error
         return self.settle_as(in_flight, found)
 
@@ -87,7 +87,8 @@ class BankConfirmation:
             in_flight.gateway_payment = found
             self._steps.on_checkpoint("confirmed_by_bank")
             self._steps.check_own(in_flight)
-            booking = self._steps.book(in_flight, self._seats.now(payment.event_id))
+            now = datetime.fromtimestamp(self._now_ms(in_flight) / 1000, UTC)
+            booking = self._steps.book(in_flight, now)
             self._steps.finish(in_flight, booking)
             return booking
         step = payment.bank_step or self._step_of(payment, found)
@@ -97,7 +98,7 @@ class BankConfirmation:
             self.cancel(
                 in_flight, RefusedAs(declined.reason, declined.message) if declined else GIVEN_UP
             )
-        if self._seats.now(payment.event_id).timestamp() * 1000 >= step.until_ms:
+        if self._now_ms(in_flight) >= step.until_ms:
             self.cancel(in_flight, NOT_IN_TIME)
         raise ActionRequired(payment.key_digest, self._leave(in_flight, step))
 
@@ -147,6 +148,12 @@ class BankConfirmation:
         except (Unavailable, EventNotFound):
             raise in_flight.pending() from None
         return waiting or self._hear_other(in_flight)
+
+    def _now_ms(self, in_flight: InFlight) -> int:
+        try:
+            return int(self._seats.now(in_flight.payment.event_id).timestamp() * 1000)
+        except (Unavailable, EventNotFound):
+            raise in_flight.pending() from None
 
     def _hear_other(self, in_flight: InFlight) -> NoReturn:
         """Another process has ended the payment, or is at it."""

@@ -29,7 +29,7 @@ GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
 
 GATEWAY_WINDOW = timedelta(minutes=15)
-"""How far back it is compared then."""
+"""How far back it is compared then, beyond the payments that are not settled yet."""
 
 FIRST_GATEWAY_WINDOW = timedelta(days=7)
 """How far back the first time: a worker may have been down for a while. As long as money stays
@@ -517,7 +517,8 @@ class Reconciler:
         self._ledger = None
         now_s = time.monotonic()
         if ledger.compare(now_s + COMPARING_S, now_s + ENDING_S):
-            window = ledger.opened_at - GATEWAY_WINDOW
-            self._gateway_since = min(window, ledger.oldest_left or window)
+            # Younger ones than these are not settled, and have to be in the next reading, too.
+            since = ledger.opened_at - self._settles_after - GATEWAY_WINDOW
+            self._gateway_since = min(since, ledger.oldest_left or since)
         else:
             self._ledger, self.has_more = ledger, True
