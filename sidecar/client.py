@@ -134,7 +134,8 @@ class LimiterClient:
         """
         question = encode_question(encode_place_head(rate, max_wait_ns), key)
         asked_ns = time.monotonic_ns()
-        place = self._exchange(question, decode_place, asked_ns)
+        # A process that is not below a sidecar, like the worker's, has nobody to ask.
+        place = self._exchange(question, decode_place, asked_ns) if self._socket_path else None
         with self._lock:
             now_ns = time.monotonic_ns()
             if place is None:

@@ -19,6 +19,7 @@ from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.redis.servers import servers_of
 from web.adapters.stripe.gateway import StripeGateway
+from web.adapters.stripe.pace import Pace
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
@@ -34,7 +35,7 @@ from web.http.responses import MAX_BODY_BYTES
 from web.http.spelling import one_spelling
 from web.http.static_files import fast_path as fast_static_files
 from web.http.static_files import is_static_file, static_files
-from web.metrics import count_gateway_failure, measure_responses
+from web.metrics import count_gateway_failure, measure_responses, note_gateway_wait
 from web.pages.rendering import limit_page, problem_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
@@ -48,6 +49,10 @@ from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
 from web.use_cases.readiness import Readiness
 from web.use_cases.seat_maps import SeatMaps
+
+PLACE_TIMEOUT_S = 0.25
+"""For the limiter to give a payment its place in the queue: more than for a request, because a
+payment takes a second anyway, and a process that takes places by itself makes too many calls."""
 
 
 def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
@@ -69,6 +74,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         settings.stripe_webhook_secret,
         shop=shop,
         former_shops=former_shops,
+        pace=_pace(settings, limiter_settings),
         count_failure=count_gateway_failure,
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
@@ -138,6 +144,15 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     # Flask's documented place for middleware; to mypy it is a method.
     app.wsgi_app = CrossSite(client_limit, settings.origins)  # type: ignore[method-assign]
     return app
+
+
+def _pace(settings: Settings, limiter_settings: LimiterSettings) -> Pace | None:
+    rate = settings.rate_of_stripe
+    if rate is None:
+        return None
+    # A client of its own: while a payment waits for an answer, no request should count by itself.
+    limiter = LimiterClient(limiter_settings.limiter_socket, timeout_s=PLACE_TIMEOUT_S)
+    return Pace(limiter, rate, note_gateway_wait)
 
 
 @contextmanager

@@ -41,6 +41,12 @@ GATEWAY_FAILURES = Counter(
     "Failed calls of the payment gateway, by cause; the log has its message.",
     ["cause"],
 )
+GATEWAY_WAITS = Histogram(
+    "tickets_gateway_wait_seconds",
+    "How long calls wait for the payment gateway's rate limit, by endpoint; only those that wait.",
+    ["endpoint"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 7),
+)
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks",
     "Requests that a worker decided on its own: the sidecar did not respond.",
@@ -75,6 +81,10 @@ def count_refusal(code: str) -> None:
 
 def count_gateway_failure(cause: str) -> None:
     GATEWAY_FAILURES.labels(cause).inc()
+
+
+def note_gateway_wait(endpoint: str, seconds: float) -> None:
+    GATEWAY_WAITS.labels(endpoint).observe(seconds)
 
 
 def measure_responses(app: Flask) -> None:
@@ -164,6 +174,7 @@ class WorkerStats(Collector):
         registry = CollectorRegistry()
         registry.register(self)
         registry.register(GATEWAY_FAILURES)
+        registry.register(GATEWAY_WAITS)
         start_http_server(port, host, registry)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:

@@ -44,6 +44,11 @@ DEFAULT_RATE_LIMIT = "10/second"
 NETWORKS = ("MONITORING_NETWORKS", "TRUSTED_PROXIES")
 RATES = ("RATE_LIMIT", "RATE_LIMIT_PAYMENTS", "RATE_LIMIT_LOOKUPS", "RATE_LIMIT_FORMS")
 
+STRIPE_RATE = "25/second"
+"""The calls that Stripe allows a live account to each endpoint, unless it was asked for more:
+https://docs.stripe.com/rate-limits. Its 100 a second for all endpoints together are four times
+this, and a payment calls two to four of them."""
+
 RATE_OF_WEBHOOKS = "200/second"
 """Signed webhooks from one address. By default Stripe takes 25 payments a second from a shop and
 sends up to three webhooks about each, from a dozen addresses. Not a setting; it is here because
@@ -116,6 +121,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             description="URL of the Stripe API; the local sandbox in development",
         ),
     ] = "https://api.stripe.com"
+    stripe_rate: Annotated[
+        str,
+        Meta(
+            description="calls that the Stripe account may make to each endpoint; empty: "
+            f"`{STRIPE_RATE}` with a live key, no limit with a test key"
+        ),
+    ] = ""
     stripe_webhook_secret: Annotated[
         str, Meta(description="signing secret of Stripe's webhooks; without it they are refused")
     ] = ""
@@ -256,6 +268,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             ("ALLOWED_ORIGINS", parse_origins),
             *((name, _networks) for name in NETWORKS),
             *((name, parse_rate) for name in RATES),
+            ("STRIPE_RATE", lambda text: text and parse_rate(text)),
         ):
             try:
                 read(getattr(self, name.lower()))
@@ -299,6 +312,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def rate(self) -> Rate:
         return parse_rate(self.rate_limit)
+
+    @property
+    def rate_of_stripe(self) -> Rate | None:
+        """Of the calls to each endpoint; None for no limit."""
+        text = self.stripe_rate or ("" if self.is_test_shop else STRIPE_RATE)
+        return parse_rate(text) if text else None
 
     @property
     def rate_of_webhooks(self) -> Rate:

@@ -286,6 +286,8 @@ def test_nothing_starts_on_a_redis_that_throws_keys_away(environment, tmp_path, 
         ("SECRET_KEY_FALLBACKS", "a former secret key,a", "SECRET_KEY_FALLBACKS must have keys"),
         ("ORGANISER_TOKEN", "short", "ORGANISER_TOKEN must have 16 to 200 characters in one line"),
         ("STRIPE_API_BASE", "nonsense", "STRIPE_API_BASE"),
+        ("STRIPE_RATE", "25", "STRIPE_RATE: must be 1 to 10000 a second, minute or hour"),
+        ("STRIPE_RATE", "0/second", "STRIPE_RATE: must be 1 to 10000 a second, minute or hour"),
         ("STRIPE_API_KEY", "", "STRIPE_API_KEY"),
         ("STRIPE_API_KEY", "sk_live_key", "STRIPE_PUBLISHABLE_KEY is required"),
         ("STRIPE_PUBLISHABLE_KEY", "pk_live_key", "must both be test keys"),
@@ -504,6 +506,20 @@ def test_money_moves_with_a_live_key_only(key):
     mode = key.split("_")[1]
     keys = {"STRIPE_API_KEY": key, "STRIPE_PUBLISHABLE_KEY": f"pk_{mode}_key"}
     assert read_settings(REQUIRED | keys).is_test_shop == (mode == "test")
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "rate"),
+    [
+        ("test", "", None),
+        ("test", "12/second", (12, 10**9)),
+        ("live", "", (25, 10**9)),
+        ("live", "100/second", (100, 10**9)),
+    ],
+)
+def test_a_live_account_has_stripes_usual_rate_unless_it_is_set(mode, given, rate):
+    keys = {"STRIPE_API_KEY": f"sk_{mode}_key", "STRIPE_PUBLISHABLE_KEY": f"pk_{mode}_key"}
+    assert read_settings(REQUIRED | keys | {"STRIPE_RATE": given}).rate_of_stripe == rate
 
 
 def test_relative_paths_in_settings_start_from_the_projects_folder(tmp_path, monkeypatch):

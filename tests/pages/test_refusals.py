@@ -9,6 +9,8 @@ import pytest
 import requests
 
 from ops.processes import free_port
+from sidecar.client import LimiterClient
+from sidecar.places import Place
 from tests.pages.browser import HTML, TIMEOUT_S, csrf_token_in
 from tests.pages.conftest import BUYER
 from tests.support.factories import BUYER as PAYER
@@ -355,6 +357,13 @@ def pay_page(browser, address: str):
             "5",
         ),
         (
+            "crowd",
+            "Very many people are paying at this moment",
+            "The payment provider could not take your payment yet. Nothing was charged.",
+            "Wait 42 seconds, then send the form again.",
+            "42",
+        ),
+        (
             "not reached",
             "The payment could not begin",
             "A part of the shop cannot be reached. Nothing was charged.",
@@ -364,13 +373,17 @@ def pay_page(browser, address: str):
     ],
 )
 def test_a_form_that_the_gateway_takes_no_payment_for_stays_and_says_why(
-    application, address, stack, why, title, happened, what_to_do, wait_s
+    application, address, stack, monkeypatch, why, title, happened, what_to_do, wait_s
 ):
     settings = {"STRIPE_API_BASE": stack.sandbox.url}
     if why == "not let in":
         settings["STRIPE_API_KEY"] = "rk_test_that_was_revoked"
     elif why == "not reached":
         settings["STRIPE_API_BASE"] = f"http://127.0.0.1:{free_port()}"
+    elif why == "crowd":
+        settings["STRIPE_RATE"] = "25/second"
+        place = Place(is_taken=False, wait_ns=41_100_000_000)
+        monkeypatch.setattr(LimiterClient, "take_place", lambda *asked: place)
     else:
         stack.sandbox.set_faults({"operation": "create", "kind": "rate_limited"})
     browser = application(RATE_LIMIT="1000/second", **settings)

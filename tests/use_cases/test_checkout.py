@@ -357,11 +357,12 @@ def test_a_shop_that_the_gateway_does_not_let_in_asks_its_buyers_to_wait_longer(
     assert not shop.pay().replayed
 
 
-def test_a_gateway_that_has_no_time_asks_its_buyers_to_wait_a_little(shop):
-    shop.gateway.fail("authorize", TooBusy("rate_limit"))
+@pytest.mark.parametrize(("said_s", "told_s"), [(None, 5), (7.0, 7), (7.01, 8), (0.2, 1)])
+def test_a_gateway_that_has_no_time_asks_its_buyers_to_wait_until_it_has(shop, said_s, told_s):
+    shop.gateway.fail("authorize", TooBusy("rate_limit", said_s))
     with pytest.raises(PaymentsBusy) as unavailable:
         shop.pay()
-    assert unavailable.value.retry_after_s == 5
+    assert unavailable.value.retry_after_s == told_s
     shop.gateway.heal()
     assert not shop.pay().replayed
 

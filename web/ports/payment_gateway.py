@@ -63,8 +63,12 @@ class NotAllowed(NotExecuted):
 
 
 class TooBusy(NotExecuted):
-    """Nothing happened: the gateway is overloaded, or this process already has as many calls to it
-    in progress as it may. It may work after a while."""
+    """Nothing happened: the gateway is overloaded, or the shop already makes as many calls to it as
+    it may. It may work after a while: after ``retry_after_s``, if that is known."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class OutcomeUnknown(GatewayError):

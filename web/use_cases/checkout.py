@@ -6,6 +6,7 @@ owner of the card in ``bank_confirmation.py``.
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -102,7 +103,7 @@ MENDING_S = 30
 """Retry-After while the gateway rejects the shop's key or account, which a person has to fix."""
 
 BUSY_S = 5
-"""Retry-After when the gateway was rate-limiting the shop."""
+"""Retry-After when the gateway was rate-limiting the shop, and nobody knows for how long."""
 
 UNREACHED_S = 2
 """Retry-After while the gateway cannot be reached."""
@@ -484,7 +485,7 @@ def _not_possible_now(error: NotExecuted) -> Unavailable:
         case NotAllowed():
             return PaymentsClosed(GATEWAY, MENDING_S)
         case TooBusy():
-            return PaymentsBusy(GATEWAY, BUSY_S)
+            return PaymentsBusy(GATEWAY, math.ceil(error.retry_after_s or BUSY_S))
     return Unavailable(GATEWAY, UNREACHED_S)
 
 

@@ -94,6 +94,8 @@ def cause_of(error: GatewayError) -> str:
     if isinstance(error, NotAllowed):
         return "not_allowed"
     if isinstance(error, TooBusy):
+        if error.retry_after_s is not None:
+            return "queue_full"
         return "rate_limited" if error.__cause__ else "too_many_calls"
     reason = error.__cause__
     if isinstance(reason, stripe.APIConnectionError):

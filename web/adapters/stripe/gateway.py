@@ -33,6 +33,7 @@ from web.adapters.stripe.errors import (
     meaning_of,
     was_kept,
 )
+from web.adapters.stripe.pace import Endpoint, Pace
 from web.adapters.stripe.payments import (
     KEY_FIELD,
     RETIRED_FIELD,
@@ -65,6 +66,10 @@ MAX_WAIT_S = 7.0
 """How long a call waits for its turn and, after a 429, for Stripe to accept it. Nothing has been
 done yet, so giving up is safe, and a buyer would not wait much longer. A payment that begins its
 last call late still ends within its lease, and before nginx times out."""
+
+LEAST_RETRY_S = 2.0
+"""How long a call is repeated after a 429, however long it has waited for its turn: Stripe has not
+counted it, so its turn is not used up."""
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 1.0
@@ -105,6 +110,7 @@ class StripeGateway:
         read_timeout_s: float = READ_TIMEOUT_S,
         max_calls: int = MAX_CALLS,
         max_wait_s: float = MAX_WAIT_S,
+        pace: Pace | None = None,
         count_failure: Callable[[str], None] = lambda cause: None,
     ):
         """``api_base`` is the address of Stripe or the sandbox, like ``https://api.stripe.com``.
@@ -113,6 +119,8 @@ class StripeGateway:
         ``shop`` is the tag that payments get. Of the payments on the account only those with this
         tag or one of ``former_shops`` are found, listed and read from webhooks. Without ``shop``
         payments get no tag, and those of all shops are seen.
+
+        Without a ``pace`` calls are made at once.
 
         ``count_failure`` is called with the cause of each failed call, as ``cause_of`` returns it.
 
@@ -137,6 +145,7 @@ class StripeGateway:
         self._shop = Shop(shop, former_shops)
         self._logged_at_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
         self._max_wait_s = max_wait_s
+        self._pace = pace
         self._count_failure = count_failure
         self._turns = threading.BoundedSemaphore(max_calls)
 
@@ -185,7 +194,7 @@ class StripeGateway:
             return payment
 
         try:
-            return self._call(create)
+            return self._call("create", create)
         except (NotAccepted, NotAllowed) as refused:
             if is_too_much_for_the_card(refused, amount_minor):
                 raise PaymentDeclined("amount_too_large", TOO_MUCH_FOR_CARD) from refused
@@ -211,30 +220,34 @@ class StripeGateway:
                 "fingerprint": fingerprint,
             },
         }
-        intent_id = self._call(lambda: self._intents.create(wanted, {"idempotency_key": key}).id)
+        intent_id = self._call(
+            "create", lambda: self._intents.create(wanted, {"idempotency_key": key}).id
+        )
         # The key is used up already. Cancelling only keeps Stripe's dashboard clear for people.
-        self._bring_to("canceled", intent_id, self._intents.cancel)
+        self._bring_to("canceled", intent_id, "cancel", self._intents.cancel)
 
     def retrieve(self, payment_id: str) -> GatewayPayment:
         """As the port says. Raises NotExecuted when there is no such payment."""
         wanted: PaymentIntentRetrieveParams = {"expand": ["latest_charge"]}
-        return self._call(lambda: payment_of_intent(self._intents.retrieve(payment_id, wanted)))
+        return self._call(
+            "retrieve", lambda: payment_of_intent(self._intents.retrieve(payment_id, wanted))
+        )
 
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was released before, or
         there is no such payment; otherwise as the port says."""
-        self._bring_to("succeeded", payment_id, self._intents.capture)
+        self._bring_to("succeeded", payment_id, "capture", self._intents.capture)
 
     def void(self, payment_id: str) -> None:
         """Release the reserved money, or what could still be reserved. Raises NotExecuted when it
         was taken before, or there is no such payment; otherwise as the port says."""
-        self._bring_to("canceled", payment_id, self._intents.cancel)
+        self._bring_to("canceled", payment_id, "cancel", self._intents.cancel)
 
     def refund(self, payment_id: str, key: str) -> None:
         """As the port says. A refund may be pending at the bank for days; that counts as done.
         Raises NotExecuted when no money was captured, or the cardholder has disputed the charge."""
         try:
-            status = self._call(lambda: self._create_refund(payment_id, key))
+            status = self._call("refund", lambda: self._create_refund(payment_id, key))
         except PaymentDeclined as declined:
             raise NotExecuted(f"the card of payment {payment_id} takes no refund") from declined
         if status in ("failed", "canceled"):
@@ -246,7 +259,7 @@ class StripeGateway:
         """As the port says: by the Date of Stripe's last response; makes a call if there was none
         yet."""
         if not self._clock.is_known:
-            self._call(lambda: self._intents.list({"limit": 1}))
+            self._call("list", lambda: self._intents.list({"limit": 1}))
         return self._clock.now()
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
@@ -332,13 +345,19 @@ class StripeGateway:
                 raise
             return "succeeded"
 
-    def _bring_to(self, status: str, payment_id: str, call: Callable[[str], PaymentIntent]) -> None:
+    def _bring_to(
+        self,
+        status: str,
+        payment_id: str,
+        endpoint: Endpoint,
+        call: Callable[[str], PaymentIntent],
+    ) -> None:
         """Sends no idempotency key: the state of the payment makes these calls repeatable, and with
         a key a stored 500 would be repeated for a day."""
         try:
-            found = self._call(lambda: call(payment_id).status)
+            found = self._call(endpoint, lambda: call(payment_id).status)
         except (NotAccepted, PaymentDeclined) as refused:
-            found = self._call(lambda: self._intents.retrieve(payment_id).status)
+            found = self._call("retrieve", lambda: self._intents.retrieve(payment_id).status)
             if found != status:
                 raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
         if found != status:
@@ -354,24 +373,32 @@ class StripeGateway:
         }
         next_page, has_more = lambda: self._intents.list(wanted), True
         while has_more:
-            page, intents, has_more = self._call(partial(_read_page, next_page))
+            page, intents, has_more = self._call("list", partial(_read_page, next_page))
             next_page = page.next_page
             yield from intents
 
-    def _call(self, call: Callable[[], _Result]) -> _Result:
-        """Makes one call of the SDK and reads its response; counts and logs a failure."""
+    def _call(self, endpoint: Endpoint, call: Callable[[], _Result]) -> _Result:
+        """Makes one call of the SDK when it is its turn, and reads its response; counts and logs a
+        failure."""
         try:
-            return self._retry_while_busy(call)
+            return self._retry_while_busy(call, self._wait_for_turn(endpoint))
         except (NotAccepted, KeyUsed):
             raise
         except GatewayError as error:
             self._record_failure(error)
             raise
 
-    def _retry_while_busy(self, call: Callable[[], _Result]) -> _Result:
-        """While Stripe reports too many requests, or a lock on the same object, it has done
-        nothing: try again, for as long as a call may wait. Others get their turn meanwhile."""
+    def _wait_for_turn(self, endpoint: Endpoint) -> float:
+        """Returns until when the call may be begun, on the monotonic clock. Raises TooBusy."""
         until_s = time.monotonic() + self._max_wait_s
+        if self._pace is None:
+            return until_s
+        self._pace.wait_for_turn(endpoint, self._max_wait_s)
+        return max(until_s, time.monotonic() + LEAST_RETRY_S)
+
+    def _retry_while_busy(self, call: Callable[[], _Result], until_s: float) -> _Result:
+        """While Stripe reports too many requests, or a lock on the same object, it has done
+        nothing: try again until ``until_s``. Others make their calls meanwhile."""
         longest_s = FIRST_PAUSE_S
         while True:
             try:
