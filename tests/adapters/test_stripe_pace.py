@@ -13,6 +13,7 @@ from ops.servers import REPOSITORY, Sandbox
 from sidecar.client import LimiterClient
 from sidecar.places import Place
 from sidecar.sliding_log import NS_PER_S, Rate
+from tests.support.factories import WAY_BACK
 from tests.support.sidecars import START_UP_S
 from web.adapters.stripe import pace as module
 from web.adapters.stripe.errors import cause_of
@@ -90,7 +91,7 @@ def paced(sandbox, slept_s):
 
 
 def authorize(gateway, key):
-    return gateway.authorize(key, 4200, "GBP", "pm_card_visa", {"event": "gala"})
+    return gateway.authorize(key, 4200, "GBP", "pm_card_visa", {"event": "gala"}, WAY_BACK)
 
 
 def test_each_kind_of_call_has_a_queue_of_its_own(paced):

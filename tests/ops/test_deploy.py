@@ -36,8 +36,9 @@ from web.adapters.redis.servers import servers_of
 from web.domain.refusals import Unavailable
 
 SELDOM = {
-    # When somebody changes the hold of a form at that very moment.
-    "shop": {"unwatch"},
+    # When somebody changes the hold of a form at that very moment, and for a payment that is at the
+    # bank.
+    "shop": {"unwatch", "zscore"},
     # When Redis has forgotten the script, and for a client whose count is cleared.
     "limiter": {"eval", "del"},
 }
@@ -166,6 +167,9 @@ def deployed(cluster, limiter, certificates, tmp_path_factory) -> Iterator[Deplo
                 "ORGANISER_TOKEN": ORGANISER_TOKEN,
                 "MONGODB_URI": mongodb.url_for(documented_actions()),
                 "EVENTS_DIR": str(folder / "events"),
+                # An account with a limit, for the keys of its queues.
+                "STRIPE_RATE": "25/second",
+                "LIMITER_SOCKET": str(folder / "limiter.sock"),
                 "PORT": str(port),
                 "WEB_HOST": HOST,
                 "WEB_CONCURRENCY": "1",

@@ -15,6 +15,7 @@ from unittest import mock
 
 from sidecar.client import LimiterClient
 from sidecar.settings import parse_rate
+from tests.support.factories import WAY_BACK
 from tests.support.sidecars import PATIENCE_S
 from web.adapters.stripe import gateway as adapter
 from web.adapters.stripe.gateway import StripeGateway
@@ -36,9 +37,8 @@ def main(api_base: str, rate: str, payments: str) -> None:
 
     def pay(number: int) -> None:
         try:
-            payment = gateway.authorize(
-                f"hld_{os.getpid()}-{number}", 4200, "GBP", "pm_card_visa", {"event": "gala"}
-            )
+            key, metadata = f"hld_{os.getpid()}-{number}", {"event": "gala"}
+            payment = gateway.authorize(key, 4200, "GBP", "pm_card_visa", metadata, WAY_BACK)
             gateway.capture(payment.payment_id)
         except PaymentDeclined:
             told["declined"] += 1
