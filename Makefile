@@ -70,7 +70,7 @@ bench: ## requests per second, measured on this machine; REDIS MONGODB; KEEP=1 w
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
 
-burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED REDIS MONGODB, CHAOS=1, KEEP=1
+burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED STRIPE_RATE REDIS MONGODB, CHAOS=1, KEEP=1
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.burst
 

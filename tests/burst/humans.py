@@ -9,7 +9,7 @@ from locust import task
 from locust.exception import StopUser
 
 from tests.burst import characters
-from tests.burst.asking import GOOD_CARD, Buyer, Reply
+from tests.burst.asking import GOOD_CARD, RETRY_S, Buyer, Reply
 from tests.burst.diary import Held, NotPaid, Paid
 from tests.burst.pages import hidden_fields
 from tests.burst.plan import PATIENCE_S
@@ -141,6 +141,7 @@ class Human(Buyer):
         deadline_s = time.time() + PATIENCE_S
         heard = "unknown"
         while time.time() < deadline_s:
+            wait_s = RETRY_S
             page = self.ask("page", "GET", hold_address, HTML)
             if page.status == 303:
                 receipt = self.ask("page", "GET", page.headers["Location"], HTML)
@@ -154,8 +155,8 @@ class Human(Buyer):
                 pay = f"{hold_address}/pay"
                 buyer = {"name": "Grace", "email": "grace@example.org", "payment_method": GOOD_CARD}
                 fields = hidden_fields(page.body, pay) | buyer
-                self.send_form("form to pay", pay, fields)
-            gevent.sleep(0.5)
+                wait_s = self.send_form("form to pay", pay, fields).retry_after_s
+            gevent.sleep(wait_s)
         self.diary.write(NotPaid(hold_id, heard))
         return False
 

@@ -55,6 +55,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chaos: Annotated[
         int, Meta(ge=0, le=1, description="1: kill and restart each part during the sale")
     ] = 0
+    stripe_rate: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="calls a second to each endpoint that the gateway takes and the shop "
+            "makes; 0: any number",
+        ),
+    ] = 25
     redis: RedisKind = "server"
     mongodb: MongoDBKind = "1"
     keep: Annotated[int, Meta(ge=0, le=1, description="1: update the picture in docs/burst/")] = 0

@@ -80,6 +80,7 @@ def _play(plan: Plan, stage: Stage, folder: Path, report_dir: Path) -> Evidence:
         looks=looks,
         blows=blows,
         refused_by_limiter=stage.refused_by_limiter(),
+        queue=stage.gateway_queue(),
         inserts=None if plan.chaos else stage.inserts() - inserts_before,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.pictures import picture_of
 from tests.burst.plan import Plan
 from tests.burst.verdict import PERCENTILES, Evident, Verdict
@@ -38,11 +39,19 @@ def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
         ("all seats taken", after(verdict.taken_after_s)),
         ("all seats sold", after(verdict.sold_after_s)),
         ("bookings", f"{verdict.bookings:,}"),
+        ("buyers who waited for the gateway", waits_of(verdict.queue)),
+        ("payments sent away for a while by its queue", f"{verdict.queue.sent_away:,}"),
         ("requests", f"{verdict.requests:,}"),
         ("refusals among them", f"{verdict.refusals:,}"),
         ("bots' share of the requests", f"{verdict.bots.requests:.1%}"),
         ("bots' share of the seats", f"{verdict.bots.seats:.1%}"),
     ]
+
+
+def waits_of(queue: GatewayQueue) -> str:
+    if not queue.waited:
+        return "0"
+    return f"{queue.waited:,}, {queue.mean_s:.1f} s on average, {queue.most_s:g} s at most"
 
 
 def strain_of(verdict: Verdict) -> str:

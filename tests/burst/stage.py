@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
+from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.plan import Plan
 from tests.support.commands import flask
 from tests.support.environment import inherited
@@ -38,10 +39,6 @@ LEASE_IN_CHAOS_S = 15
 """The lease after which the worker ends the payments of a killed process; by default a minute, too
 long to wait for here. Far longer than a payment takes."""
 
-STRIPE_RATE_LIMIT = 25
-"""Stripe's default limit of calls to one endpoint a second: https://docs.stripe.com/rate-limits. A
-sale on an account with this limit must go well, too."""
-
 QUIET_S = 20.0
 """How long until nothing is under way any more: more than a lease when parts were killed."""
 
@@ -59,6 +56,10 @@ class Stage:
             "EVENTS_DIR": str(self._events_dir),
             "REDIS": plan.redis,
             "MONGODB": plan.mongodb,
+            # As a live account has it.
+            "STRIPE_RATE": f"{plan.stripe_rate}/second" if plan.stripe_rate else "",
+            # Named, so that the worker asks the limiter, too.
+            "LIMITER_SOCKET": str(folder / "limiter"),
         }
         if plan.chaos:
             environ["PAYMENT_LEASE_S"] = str(LEASE_IN_CHAOS_S)
@@ -67,7 +68,7 @@ class Stage:
             self.state_dir,
             environ,
             say=lambda line: print(line, flush=True),
-            sandbox_rate_limit=STRIPE_RATE_LIMIT,
+            sandbox_rate_limit=plan.stripe_rate or None,
         )
 
     def __enter__(self) -> Self:
@@ -125,16 +126,30 @@ class Stage:
 
     def refused_by_limiter(self) -> int:
         """The requests that the application's exact limit refused, without nginx's coarse one."""
-        text = requests.get(f"{self.stack['web'].url}/metrics", timeout=10).text
-        return int(
-            sum(
-                sample.value
-                for family in text_string_to_metric_families(text)
-                for sample in family.samples
-                if sample.name == "tickets_refusals_total"
-                and sample.labels["code"] == "rate_limited"
-            )
+        return int(sum(n for _, n in self._metric("tickets_refusals_total", code="rate_limited")))
+
+    def gateway_queue(self) -> GatewayQueue:
+        waits = "tickets_gateway_wait_seconds"
+        buckets = self._metric(f"{waits}_bucket", endpoint="create")
+        return GatewayQueue(
+            waited_up_to_s={float(labels["le"]): int(n) for labels, n in buckets},
+            waited_s=sum(n for _, n in self._metric(f"{waits}_sum", endpoint="create")),
+            sent_away=int(
+                sum(
+                    n for _, n in self._metric("tickets_gateway_failures_total", cause="queue_full")
+                )
+            ),
         )
+
+    def _metric(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+        """The samples of the web processes with these labels."""
+        text = requests.get(f"{self.stack['web'].url}/metrics", timeout=10).text
+        return [
+            (sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
 
     # ------------------------------------------------------------ afterwards
 

@@ -27,6 +27,9 @@ EXPECTED: dict[str, set[str]] = {
     "form to pay": {"303", "202", "402", "410"},
 }
 
+WAIT = {"pay": "503 unavailable", "form to pay": "503"}
+"""When more people pay than the gateway's rate lets through in time."""
+
 AWAY = {"503 unavailable", "503", NOTHING}
 """The answers that any call may get while a part is down."""
 
@@ -41,9 +44,13 @@ IN_CHAOS: dict[str, set[str]] = {
 
 
 def is_expected(call: str, said: str, *, chaos: bool) -> bool:
-    if said in EXPECTED[call] or said.startswith("429"):
+    if said in EXPECTED[call] or said.startswith("429") or asks_to_wait(call, said):
         return True
     return chaos and (said in IN_CHAOS.get(call, ()) or said in AWAY)
+
+
+def asks_to_wait(call: str, said: str) -> bool:
+    return WAIT.get(call) == said
 
 
 def is_server_error(status: int, said: str, may_retry: bool, *, chaos: bool) -> bool:

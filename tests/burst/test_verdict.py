@@ -1,12 +1,15 @@
 """The verdict of a burst is not blind: each thing that must not be is seen when it is."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from tests.burst.diary import Answer, Held, NotPaid, OtherBytes, Paid, Strain
+from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
 from tests.burst.verdict import Evidence, Evident, Look, Share
@@ -177,6 +180,23 @@ def test_a_seat_in_two_bookings_is_overbooked(evidence):
 def test_without_chaos_every_5xx_and_every_silence_is_an_error(evidence, said):
     line = answer("pay", said, may_retry=True)
     assert broken_in(with_line(evidence, line)) == {"server errors": 1}
+
+
+@pytest.mark.parametrize(("sent_away", "errors"), [(0, 2), (1, 1), (2, 0)])
+def test_only_whom_the_gateways_queue_sent_away_may_hear_503(evidence, sent_away, errors):
+    api, page = answer("pay", "503 unavailable", may_retry=True), answer("form to pay", "503")
+    lines = with_line(evidence, api, msgspec.structs.replace(page, may_retry=True))
+    broken = broken_in(replace(lines, queue=GatewayQueue(sent_away=sent_away)))
+    assert broken.get("server errors", 0) == errors
+    assert broken.keys() <= {"server errors"}
+
+
+def test_a_verdict_says_how_many_waited_for_the_gateway_and_how_long(evidence):
+    assert Evident(evidence).judge().queue.waited == 0
+    queue = GatewayQueue({0.5: 10, 1.0: 40, 2.0: 40, float("inf"): 40}, 24.0, 7)
+    said = text_of(Evident(replace(evidence, queue=queue)).judge())
+    assert "40, 0.6 s on average, 1 s at most" in said
+    assert re.search(r"sent away for a while by its queue +7\n", said)
 
 
 @pytest.mark.parametrize(

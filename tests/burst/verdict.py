@@ -21,8 +21,9 @@ from tests.burst.diary import (
     Paid,
     Strain,
 )
+from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.plan import Drop
-from tests.burst.surprises import is_expected, is_server_error
+from tests.burst.surprises import asks_to_wait, is_expected, is_server_error
 from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check
 
@@ -54,6 +55,7 @@ class Evidence:
     blows: Sequence[Blow] = ()
     refused_by_limiter: int = 0
     inserts: int | None = None
+    queue: GatewayQueue = field(default_factory=GatewayQueue)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Verdict:
     bots: Share
     busiest: float
     late_ms: float
+    queue: GatewayQueue
     zeros: list[Zero]
     times: list[Times] = field(default_factory=list)
 
@@ -178,11 +181,13 @@ class Evident:
         return lost
 
     def server_errors(self) -> list[str]:
-        return _counted(
-            f"{answer.call}: {answer.said}"
-            for answer in self.answers
-            if is_server_error(answer.status, answer.said, answer.may_retry, chaos=self.chaos)
-        )
+        """Without those that the application gave because the gateway's queue was full."""
+        errors, waits = [], []
+        for answer in self.answers:
+            if is_server_error(answer.status, answer.said, answer.may_retry, chaos=self.chaos):
+                is_wait = answer.may_retry and asks_to_wait(answer.call, answer.said)
+                (waits if is_wait else errors).append(f"{answer.call}: {answer.said}")
+        return _counted([*errors, *waits[self.evidence.queue.sent_away :]])
 
     def surprises(self) -> list[str]:
         return _counted(
@@ -268,6 +273,7 @@ class Evident:
             bots=self.bots(),
             busiest=max((line.busy for line in self.strain), default=0.0),
             late_ms=_percentile([line.late_ms for line in self.strain], 95),
+            queue=self.evidence.queue,
             zeros=self.zeros(),
             times=self.times(),
         )
