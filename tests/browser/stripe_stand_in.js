@@ -6,11 +6,6 @@
 	const BANK = "https://hooks.stripe.com/3d_secure_2";
 	const WALLET = "https://pay.google.com/gp/p/ui/pay";
 	const POLL_MS = 100;
-	const NOT_AUTHENTICATED = {
-		type: "invalid_request_error",
-		code: "payment_intent_authentication_failure",
-		message: "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
-	};
 	const NOT_CONNECTED = {
 		type: "api_connection_error",
 		message: "We are experiencing issues connecting to our payments provider.",
@@ -190,7 +185,8 @@
 				if (!answer.error) intent = answer;
 			}
 			dialog.remove();
-			return intent.last_payment_error ? { error: intent.last_payment_error.code ? intent.last_payment_error : NOT_AUTHENTICATED } : { paymentIntent: intent };
+			const error = intent.last_payment_error;
+			return error ? { error: { ...error, payment_intent: intent } } : { paymentIntent: intent };
 		}
 
 		// Stripe's frame over the page, and the bank's in it.

@@ -21,16 +21,32 @@ ELEMENT = ".card-field iframe"
 
 GOOD_CARD = "4242 4242 4242 4242"
 DECLINED_CARD = "4000 0000 0000 0002"
+ASKING_CARD = "4000 0000 0000 3220"
+ASKING_CARD_WITHOUT_MONEY = "4000 0082 6000 3178"
 CARD_OF_ANOTHER_WORLD = "4242 4242 4242 4241"
 """Its last digit is wrong."""
 
 WALLET = """<!doctype html><html lang="en"><title>Wallet</title>
 <button onclick="opener.postMessage('paid', '*')">Pay</button>"""
 
-BANK = """<!doctype html><html lang="en"><title>Stripe</title>
+BANK = "bank.example"
+"""The sandbox's bank by a public name: Chromium has no page of this machine in a frame of
+Stripe's."""
+
+FRAME_OF_BANK = """<!doctype html><html lang="en"><title>Stripe</title>
 <button onclick="parent.postMessage('closed', '*')">Close</button>
 <iframe title="Your bank" src="{address}" style="width: 95%; height: 80%; border: 0"></iframe>"""
 """Stripe's frame, which has the bank's in it."""
+
+
+NO_SCRIPT = {
+    "blocked": lambda route: route.abort(),
+    "an error": lambda route: route.fulfill(status=503, body="later"),
+    "somebody else's page": lambda route: route.fulfill(content_type="text/html", body="<h1>Hi"),
+    "no Stripe in it": lambda route: route.fulfill(content_type="text/javascript", body="let a"),
+    "no answer": lambda route: None,
+}
+"""What may come instead of Stripe's script."""
 
 
 def script(route: Route) -> None:
@@ -43,14 +59,16 @@ def element(route: Route) -> None:
 
 class StripeStandIn:
     """For all pages of a context. ``asked`` are the addresses of scripts and frames that were asked
-    for; ``tokens`` the parameters with which tokens were. ``script``, ``element`` and ``api``
+    for; ``tokens`` the parameters with which tokens were; ``intent_id`` is the last payment that
+    was. ``script``, ``element`` and ``api``
     answer, and can be replaced."""
 
     def __init__(self, context: BrowserContext, site: Site):
-        self._sandbox_url = site.sandbox.url
+        self._sandbox_url, self._bank_url = site.sandbox.url, site.sandbox.bank_url
         self._key = site.environment["STRIPE_API_KEY"]
         self.asked: list[str] = []
         self.tokens: list[dict[str, str]] = []
+        self.intent_id = ""
         self.script: Callable[[Route], None] = script
         self.element: Callable[[Route], None] = element
         self.api: Callable[[Route], None] = self.call
@@ -64,8 +82,12 @@ class StripeStandIn:
             case "pay.google.com":
                 return route.fulfill(content_type="text/html", body=WALLET)
             case "hooks.stripe.com":
-                address = parse_qs(url.query)["address"][0]
-                return route.fulfill(content_type="text/html", body=BANK.format(address=address))
+                page = urlsplit(parse_qs(url.query)["address"][0]).path
+                body = FRAME_OF_BANK.format(address=f"https://{BANK}{page}")
+                return route.fulfill(content_type="text/html", body=body)
+            case host if host == BANK:
+                answer = route.fetch(url=f"{self._bank_url}{url.path}")
+                return route.fulfill(response=answer)
         self.asked.append(route.request.url)
         (self.element if url.path.endswith(".html") else self.script)(route)
 
@@ -84,6 +106,7 @@ class StripeStandIn:
                 f"{self._sandbox_url}/_sandbox/bank/decisions", json=decision, timeout=10
             )
         else:
+            self.intent_id = path.split("/")[3]
             secret = parse_qs(urlsplit(route.request.url).query)["client_secret"][0]
             answer = self._request("GET", path)
             assert answer.json()["client_secret"] == secret
@@ -124,3 +147,12 @@ def type_card(page: Page, number: str = GOOD_CARD) -> None:
     frame.get_by_label("Card number").fill(number)
     frame.get_by_label("Expiration date").fill("12 / 40")
     frame.get_by_label("Security code").fill("123")
+
+
+def pass_seconds(page: Page, seconds: int) -> None:
+    page.clock.run_for(1000 * seconds)
+
+
+def pay_with_element(page: Page) -> None:
+    # Not with the mouse: while text comes and goes above it the button moves.
+    page.locator(".pay-button").press("Enter")

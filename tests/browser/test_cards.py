@@ -2,40 +2,27 @@
 leaves this machine, and the charge is the payment sandbox's."""
 
 import re
-import threading
-from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
-from werkzeug.serving import make_server
+from playwright.sync_api import Page, expect
 
 from tests.browser import stripe_stand_in
-from tests.browser.states import fill_in, ready_to_pay
+from tests.browser.conftest import NEEDED, WAYS_TO_LACK_A_SCRIPT
+from tests.browser.states import fill_in
 from tests.browser.stripe_stand_in import (
     CARD_OF_ANOTHER_WORLD,
     DECLINED_CARD,
     ELEMENT,
     ELEMENT_URL,
-    PUBLISHABLE_KEY,
+    NO_SCRIPT,
     SCRIPT_URL,
-    StripeStandIn,
+    pass_seconds,
+    pay_with_element,
     type_card,
 )
 from tests.browser.test_older_browsers import BASIC, NEWER
-from tests.support.application import application_with
-from tests.support.factories import put_on_sale, small_hall
 
 INCOMPLETE = "Your card number is incomplete. Nothing was charged."
-
-NO_SCRIPT = {
-    "blocked": lambda route: route.abort(),
-    "an error": lambda route: route.fulfill(status=503, body="later"),
-    "somebody else's page": lambda route: route.fulfill(content_type="text/html", body="<h1>Hi"),
-    "no Stripe in it": lambda route: route.fulfill(content_type="text/javascript", body="let a"),
-    "no answer": lambda route: None,
-}
-"""What may come instead of Stripe's script."""
-
 
 NO_ELEMENT = {
     "no answer": lambda route: None,
@@ -56,11 +43,6 @@ EDGE = """() => {
 }"""
 """The colour of the borders of the site's own fields."""
 
-NEEDED = ("card.js", "load_stripe.js", "asking.js")
-"""Scripts of this site without which there is no Payment Element."""
-
-WAYS_TO_LACK_A_SCRIPT = {"blocked": lambda route: route.abort(), "no answer": lambda route: None}
-
 IN_THE_WAY = {
     **BASIC,
     "matchMedia that is no more than a name": "window.matchMedia = () => null",
@@ -80,60 +62,6 @@ OF_THE_ELEMENT = [
 """What its script uses of these."""
 
 
-@pytest.fixture(scope="module")
-def shop(stack) -> Iterator[str]:
-    """The stack's own application with a publishable key; its address."""
-    # Without nginx the static files count, too.
-    also = {"STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY, "RATE_LIMIT": "1000/second"}
-    app = application_with(**stack.environment | also)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture
-def held(page_at, seats, shop, stack) -> Callable[..., Page]:
-    """A page with a hold, and the buyer's name and address typed in; a card too, where Stripe's
-    script comes. ``before`` is a script that runs before the site's own; ``without`` is one of
-    those, answered in ``way``."""
-
-    def hold(
-        script: Callable[[Route], None] = stripe_stand_in.script,
-        element: Callable[[Route], None] = stripe_stand_in.element,
-        before: str = "",
-        without: str = "",
-        way: str = "blocked",
-        **options: object,
-    ) -> Page:
-        put_on_sale(seats, event := small_hall())
-        page = page_at("about:blank", **options)
-        page.clock.install()
-        page.add_init_script(before)
-        page.stripe = StripeStandIn(page.context, stack)
-        page.stripe.script, page.stripe.element = script, element
-        page.goto(f"{shop}/events/{event.id}")
-        if without:
-            page.route(f"**/{without}", WAYS_TO_LACK_A_SCRIPT[way])
-        ready_to_pay(page, wait_until="commit")
-        if without not in NEEDED and options.get("javascript", True):
-            expect(page.locator(".card-field p")).to_have_count(0)
-            if script is stripe_stand_in.script and element is stripe_stand_in.element:
-                type_card(page)
-        return page
-
-    return hold
-
-
-def pass_seconds(page: Page, seconds: int) -> None:
-    page.clock.run_for(1000 * seconds)
-
-
-def pay(page: Page) -> None:
-    # Not with the mouse: while text comes and goes above it the button moves.
-    page.locator(".pay-button").press("Enter")
-
-
 def press_twice_at_once(page: Page) -> None:
     """The form is not sent, but keeps what it would have sent."""
     page.evaluate("document.querySelector('.pay').submit = () => {}")
@@ -143,7 +71,7 @@ def press_twice_at_once(page: Page) -> None:
 
 def test_a_card_that_is_typed_into_the_element_of_stripe_pays(held):
     page = held()
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
     assert page.stripe.asked == [SCRIPT_URL, ELEMENT_URL]
 
@@ -170,12 +98,12 @@ def test_a_wallet_pays_in_its_own_window_however_long_the_buyer_takes(held):
     page = held()
     page.frame_locator(ELEMENT).get_by_label("Google Pay").check()
     with page.expect_popup() as popup:
-        pay(page)
+        pay_with_element(page)
     wallet = popup.value
     pass_seconds(page, 31)
     told = page.locator("#card-wrong")
     expect(told).to_contain_text("If a window for paying is open, go on there")
-    pay(page)
+    pay_with_element(page)
     expect(page.locator(".pay-button")).to_be_enabled()
     wallet.get_by_role("button", name="Pay").click()
     page.wait_for_url("**/receipts/**")
@@ -185,35 +113,35 @@ def test_a_wallet_pays_in_its_own_window_however_long_the_buyer_takes(held):
 def test_a_card_that_is_not_complete_is_told_and_can_be_completed(held):
     page = held()
     type_card(page, "4242")
-    pay(page)
+    pay_with_element(page)
     expect(page.get_by_role("alert")).to_have_text(INCOMPLETE)
     number = page.frame_locator(ELEMENT).get_by_label("Card number")
     expect(number).to_be_focused()
     number.fill("4242 4242 4242 4242")
     expect(page.locator("#card-wrong")).to_be_empty()
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_a_card_that_stripe_makes_no_token_of_is_told_and_can_be_typed_again(held):
     page = held()
     type_card(page, CARD_OF_ANOTHER_WORLD)
-    pay(page)
+    pay_with_element(page)
     told = page.get_by_role("alert")
     expect(told).to_have_text("Your card number is incorrect. Nothing was charged.")
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_a_card_that_the_bank_refuses_leads_to_a_form_for_another(held):
     page = held()
     type_card(page, DECLINED_CARD)
-    pay(page)
+    pay_with_element(page)
     expect(page.get_by_role("heading", name="The card was refused")).to_be_visible()
     expect(page.locator("#mistakes")).to_contain_text("Nothing was charged.")
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -223,17 +151,17 @@ def test_a_token_that_was_used_before_has_to_be_made_again(held):
     used = page.stripe.used_token()
     page.evaluate("document.querySelector('.pay').prepare = () => true")
     page.locator("[name=confirmation_token]").evaluate("(field, id) => field.value = id", used)
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#mistakes")).to_contain_text("Enter the card again. Nothing was charged.")
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_without_a_name_stripe_is_not_asked_and_the_card_stays(held):
     page = held()
     page.get_by_label("Name").fill("")
-    pay(page)
+    pay_with_element(page)
     expect(page.get_by_label("Name")).to_be_focused()
     expect(page.locator(".pay-button")).to_be_enabled()
     assert page.stripe.tokens == []
@@ -266,7 +194,7 @@ def test_when_the_element_cannot_be_loaded_it_says_so_and_loads_again_with_all_t
     again = page.get_by_role("button", name="Load the payment form again")
     sent = []
     page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
-    pay(page)
+    pay_with_element(page)
     expect(again).to_be_focused()
     expect(page.locator(".pay-button")).to_be_enabled()
     expect(page.locator(".pay [data-offline]")).to_be_hidden()
@@ -276,18 +204,18 @@ def test_when_the_element_cannot_be_loaded_it_says_so_and_loads_again_with_all_t
     type_card(page)
     expect(again).to_be_hidden()
     expect(wrong).to_be_empty()
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_an_element_that_is_still_being_loaded_is_waited_for(held):
     routes = []
     page = held(routes.append)
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#card-wrong")).to_contain_text("still being loaded. Nothing was charged")
     stripe_stand_in.script(routes[0])
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -298,7 +226,7 @@ def test_an_element_of_stripe_that_never_gets_ready_is_told_and_put_in_again(hel
     if what != "an error":
         pass_seconds(page, 10)
     expect(page.locator("#card-wrong")).to_contain_text("could not be loaded")
-    pay(page)
+    pay_with_element(page)
     again = page.get_by_role("button", name="Load the payment form again")
     expect(again).to_be_focused()
     page.stripe.element = stripe_stand_in.element
@@ -306,7 +234,7 @@ def test_an_element_of_stripe_that_never_gets_ready_is_told_and_put_in_again(hel
     type_card(page)
     expect(page.locator("#card-wrong")).to_be_empty()
     expect(page.locator(ELEMENT)).to_have_count(1)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -323,29 +251,29 @@ def test_when_stripe_does_not_answer_about_the_card_the_buyer_hears_it_and_can_g
             }};
         }}"""
     )
-    pay(page)
+    pay_with_element(page)
     if "new Promise" in answer:
         pass_seconds(page, 20)
     expect(page.locator("#card-wrong")).to_contain_text("has not answered about this payment")
     expect(page.locator("#card-wrong")).to_contain_text("Nothing was charged")
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_when_the_api_of_stripe_cannot_be_reached_the_buyer_hears_it_and_can_go_on(held):
     page = held()
     page.stripe.api = lambda route: route.abort()
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#card-wrong")).to_contain_text("Nothing was charged")
     page.stripe.api = page.stripe.call
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
 def test_when_stripe_hangs_before_it_has_a_card_the_buyer_hears_what_to_do(held):
     page = held()
     page.evaluate("void (stripe.made.submit = () => new Promise(() => {}))")
-    pay(page)
+    pay_with_element(page)
     pass_seconds(page, 20)
     told = page.locator("#card-wrong")
     expect(told).to_contain_text("has not answered yet. Nothing was charged.")
@@ -353,7 +281,7 @@ def test_when_stripe_hangs_before_it_has_a_card_the_buyer_hears_what_to_do(held)
     page.reload()
     fill_in(page)
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -361,10 +289,10 @@ def test_when_stripe_hangs_before_it_has_a_card_the_buyer_hears_what_to_do(held)
 def test_a_card_pays_on_a_page_without_the_script_that_all_pages_have(held, way):
     page = held(without="pages.js", way=way)
     type_card(page, "4242")
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#card-wrong")).to_have_text(INCOMPLETE)
     type_card(page)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**", wait_until="commit")
 
 
@@ -383,7 +311,7 @@ def test_where_a_script_of_the_element_is_missing_its_place_leads_to_another_try
     place = page.locator(".card-field")
     expect(place).to_contain_text("If it does not appear, load this page again.")
     with page.expect_request(f"**/{missing}"):  # of the page that follows, which lacks it too
-        pay(page)
+        pay_with_element(page)
     told = page.locator("#mistakes")
     expect(told).to_contain_text("Nothing was charged.")
     expect(told).to_contain_text("load this page again")
@@ -403,7 +331,7 @@ def test_a_card_is_asked_for_by_a_browser_that_lacks_one_thing_of_the_element(he
         fill_in(page)
         type_card(page)
         page.evaluate("document.querySelector('.pay').submit = () => {}")
-        pay(page)
+        pay_with_element(page)
         token = page.locator("[name=confirmation_token]")
         expect(token, missing).to_have_value(re.compile("^ctoken_"))
         page.close()
@@ -412,7 +340,7 @@ def test_a_card_is_asked_for_by_a_browser_that_lacks_one_thing_of_the_element(he
 def test_a_card_pays_in_a_browser_with_all_of_this_in_the_way(held):
     before = [f"{{{script}}}\n" for script in (NEWER | IN_THE_WAY).values()]
     page = held(before="".join(before), may_fail=True)
-    pay(page)
+    pay_with_element(page)
     page.wait_for_url("**/receipts/**")
 
 
@@ -420,7 +348,7 @@ def test_a_card_pays_in_a_browser_with_all_of_this_in_the_way(held):
 def test_an_error_of_stripe_without_words_gets_ours(held, error):
     page = held()
     page.evaluate(f"void (stripe.createConfirmationToken = async () => ({{ error: {error} }}))")
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#card-wrong")).to_have_text(
         "Stripe did not accept this card. Nothing was charged."
     )
@@ -428,6 +356,6 @@ def test_an_error_of_stripe_without_words_gets_ours(held, error):
 
 def test_without_javascript_nothing_is_charged(held):
     page = held(javascript=False)
-    pay(page)
+    pay_with_element(page)
     expect(page.locator("#mistakes")).to_contain_text("Nothing was charged.")
     expect(page.locator("#mistakes")).to_contain_text("needs JavaScript")

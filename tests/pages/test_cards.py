@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import stripe
 
 from tests.pages.browser import HTML, csrf_token_in
 from tests.pages.conftest import BUYER
@@ -41,6 +42,77 @@ def test_a_card_that_was_charged_before_has_to_be_entered_again(application, add
     assert answer.status_code == 422
     assert "Enter the card again. Nothing was charged." in answer.text
     assert "try again" not in answer.text.lower()
+
+
+ASKING = {"payment_method": "pm_card_threeDSecure2Required", "in_page": "1"}
+
+
+@pytest.fixture
+def at_bank(application, address, stack):
+    """A browser, and the page that it gets for a payment whose bank asks."""
+
+    def paid(form=ASKING, **settings: str):
+        browser = application(
+            STRIPE_API_KEY=stack.environment["STRIPE_API_KEY"],
+            STRIPE_API_BASE=stack.sandbox.url,
+            RATE_LIMIT="1000/second",
+            **settings,
+        )
+        secret = csrf_token_in(browser.get(address, headers=HTML).text)
+        seats = {"csrf_token": secret, "seats": "stalls-A-1"}
+        hold = browser.post(f"{address}/holds", data=seats, headers=HTML, follow_redirects=True)
+        key = re.search(r'name="key" value="([^"]+)"', hold.text)[1]
+        form = {"csrf_token": csrf_token_in(hold.text), "key": key, **BUYER, **form}
+        pay = f"{hold.request.path}/pay"
+        return browser, browser.post(pay, data=form, headers=HTML, follow_redirects=True)
+
+    return paid
+
+
+def secret_in(answer) -> str:
+    found = re.search(r'data-client-secret="([^"]+)"', answer.text)
+    return found[1] if found else ""
+
+
+def test_stripe_may_ask_on_the_page_of_a_payment_at_the_bank_and_only_there(at_bank):
+    browser, page = at_bank(STRIPE_PUBLISHABLE_KEY="pk_test_pages")
+    assert page.status_code == 202
+    assert "/payment.js" in page.text and 'data-key="pk_test_pages"' in page.text
+    assert sources(page, "frame-src")[0] == "https://js.stripe.com"
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin-allow-popups"
+    assert page.headers["Cache-Control"] == "no-store"
+    basket = browser.get("/basket", headers=HTML)
+    assert basket.headers["Content-Security-Policy"] == policy()
+    assert "_secret_" not in basket.text
+
+
+def test_the_secret_of_a_payment_is_for_the_browser_that_has_the_hold(at_bank, application, stack):
+    browser, page = at_bank(STRIPE_PUBLISHABLE_KEY="pk_test_pages")
+    secret = secret_in(page)
+    intents = stripe.StripeClient(
+        stack.environment["STRIPE_API_KEY"], base_addresses={"api": stack.sandbox.url}
+    ).v1.payment_intents
+    assert intents.retrieve(secret.partition("_secret_")[0]).client_secret == secret
+
+    hold = page.request.path
+    for path in (hold, f"{hold}/return", f"{hold}/elsewhere"):
+        told = application().get(path, headers=HTML, follow_redirects=True)
+        assert secret not in told.text
+    elsewhere = browser.get(f"{hold}/elsewhere", headers=HTML)
+    assert secret not in elsewhere.text
+
+
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [(ASKING, {}), (ASKING | {"in_page": ""}, {"STRIPE_PUBLISHABLE_KEY": "pk_test_pages"})],
+    ids=["no publishable key", "no script"],
+)
+def test_without_the_script_of_stripe_a_link_leads_to_the_bank(at_bank, stack, form, settings):
+    _, page = at_bank(form, **settings)
+    assert re.search(f'href="{stack.sandbox.bank_url}/[^"]+"', page.text)
+    assert secret_in(page) == ""
+    assert page.headers["Content-Security-Policy"] == policy()
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 def sources(answer, directive: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flask import Response, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain.events import SeatState
+from web.domain.events import Event, SeatState
 from web.domain.refusals import (
     NOT_ACCEPTED,
     NOT_COMPLETED,
@@ -129,7 +129,8 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     if not form.validate():
         return _mistyped(ref, form)
     try:
-        way_back = WayBack(return_address(event_id, hold_id))
+        in_page = form.in_page.data == "1" and bool(services().settings.stripe_publishable_key)
+        way_back = WayBack(return_address(event_id, hold_id), in_page)
         services().checkout.pay(ref, form.key.data or "", form.buyer(), way_back, form.sent())
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
@@ -298,13 +299,7 @@ def _hold_page(
         return redirect(_receipt_address(ref.event_id, ref.hold_id), 303)
     event = services().box_office.event(ref.event_id)
     if hold.status == HoldStatus.PAYING:
-        return page(
-            "at_bank.html" if hold.bank_step else "paying.html",
-            202,
-            event=event,
-            hold=hold,
-            seats=[event.seat_name(seat) for seat in hold.seats],
-        )
+        return _payment_page(event, hold)
     form = form or PayForm(formdata=None)
     form.key.data = services().tokens.payment_key_of(ref.event_id, ref.hold_id, hold.payments)
     # Free seats need no card, and Stripe need not learn about their buyer.
@@ -332,6 +327,27 @@ def _hold_page(
     if problem and problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     if card_key:
+        response.headers.update(STRIPE_HEADERS)
+    return response
+
+
+def _payment_page(event: Event, hold: Hold) -> Response:
+    """A payment under way: at the bank, or its outcome is not known yet."""
+    seats = [event.seat_name(seat) for seat in hold.seats]
+    if hold.bank_step is None:
+        return page("paying.html", 202, event=event, hold=hold, seats=seats)
+    # A question without an address can only be shown by Stripe's script.
+    key = services().settings.stripe_publishable_key if hold.bank_step.client_secret else ""
+    response = page(
+        "at_bank.html",
+        202,
+        event=event,
+        hold=hold,
+        seats=seats,
+        until=datetime.fromtimestamp(hold.bank_step.until_ms / 1000, UTC),
+        card_key=key,
+    )
+    if key:
         response.headers.update(STRIPE_HEADERS)
     return response
 

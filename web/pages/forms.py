@@ -33,7 +33,8 @@ def _stripped(text: str | None) -> str | None:
 class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """``payment_method`` is a test card, ``confirmation_token`` what Stripe's script made of the
     buyer's card or wallet. Both stay empty when the seats are free; the use case checks that one is
-    there when they are not. ``key`` is the idempotency key."""
+    there when they are not. ``key`` is the idempotency key. ``in_page`` is "1" when Stripe's script
+    has run and can show the question of a bank."""
 
     key = HiddenField(validators=[InputRequired(), Length(max=MAX_KEY_LENGTH)])
     name = StringField(
@@ -58,6 +59,8 @@ class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             Regexp(CONFIRMATION_TOKEN, message="Enter the card again."),
         ]
     )
+
+    in_page = StringField()
 
     @property
     def card(self) -> str:

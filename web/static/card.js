@@ -4,6 +4,7 @@
 import { within } from "./asking.js";
 import { loadStripe } from "./load_stripe.js";
 
+const BUYER = "buyer"; // in the session storage
 const SHOWN_MS = 10_000; // when the buyer is told that the element is missing; it may still come later
 const ANSWER_MS = 20_000;
 
@@ -87,6 +88,24 @@ function buyer() {
 	return { name: name.value, email: email.value };
 }
 
+// For the form that follows when this card is refused after a question of its bank: it comes by a redirect.
+function keepBuyer() {
+	try {
+		sessionStorage.setItem(BUYER, JSON.stringify(buyer()));
+	} catch {
+		// No storage: then both have to be typed again.
+	}
+}
+
+function putBuyerBack() {
+	try {
+		const kept = JSON.parse(sessionStorage.getItem(BUYER)) || {};
+		for (const [name, text] of Object.entries(kept)) form.elements[name].value ||= text;
+	} catch (failure) {
+		console.error(failure);
+	}
+}
+
 // Our style sheet does not apply in a frame of another site.
 function appearance() {
 	if (!window.getComputedStyle) return {};
@@ -135,6 +154,8 @@ async function prepare() {
 			error = answer.error;
 			if (!error) {
 				form.elements.confirmation_token.value = answer.confirmationToken.id;
+				keepBuyer();
+				form.elements.in_page.value = "1"; // Stripe.js can show the question of a bank: see payment.js
 				return true;
 			}
 		}
@@ -168,6 +189,7 @@ async function send(event) {
 
 // First, so that nothing below can keep the element from loading.
 load();
+putBuyerBack();
 again.onclick = load;
 form.prepare = prepare;
 window.addEventListener("submit", send);
