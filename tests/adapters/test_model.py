@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support.factories import BUYER, lose_event, small_hall, unique
-from tests.support.model import HOLD_MS, NETWORK_OF, OPENS_AT, START_MS, Model
+from tests.support.model import HOLD_MS, LEASE_MS, NETWORK_OF, OPENS_AT, START_MS, Model
 from tests.support.redis_clock import scripts_on_test_clock, set_clock
 from tests.support.redis_stores import audited, seats_on, servers_at
 from tests.support.shop import TOKENS
@@ -29,7 +29,7 @@ from web.domain.refusals import (
     SaleNotOpen,
     SoldOut,
 )
-from web.domain.sales import MAX_REFUSED_CARDS, Booking, PaymentAttempt, booking_id_of
+from web.domain.sales import BankStep, Booking, PaymentAttempt, RefusedAs, booking_id_of
 
 
 class Sale(RuleBasedStateMachine):
@@ -145,38 +145,122 @@ class Sale(RuleBasedStateMachine):
     @rule(target=payments, hold_id=hold_ids)
     def begin_payment(self, hold_id: str):
         key = unique("key")
-        refusal = self.model.begin(hold_id)
+        refusal = self.model.begin(hold_id, key)
         if refusal:
             with pytest.raises(refusal):
                 self.store.begin_payment(self.event, hold_id, BUYER, key, "fingerprint")
             return multiple()
         payment = self.store.begin_payment(self.event, hold_id, BUYER, key, "fingerprint")
-        assert payment.attempt == self.model.holds[hold_id].attempt
-        assert payment.buyer == BUYER
+        self.agrees_with_its_hold(payment)
         return payment
+
+    @rule(target=payments, payment=payments)
+    def repeat_a_payment_under_way(self, payment: PaymentAttempt):
+        if not self.model.is_under_way(payment):
+            return multiple()
+        asked = (self.event, payment.hold_id, BUYER, payment.key_digest)
+        with pytest.raises(PaymentInProgress):
+            self.store.begin_payment(*asked, "another fingerprint")
+        refusal = self.model.begin(payment.hold_id, payment.key_digest)
+        if refusal:
+            with pytest.raises(refusal):
+                self.store.begin_payment(*asked, payment.fingerprint)
+            return multiple()
+        claimed = self.store.begin_payment(*asked, payment.fingerprint)
+        self.agrees_with_its_hold(claimed)
+        return claimed
+
+    @rule(target=payments, hold_id=hold_ids, names_key=st.booleans(), knows_key=st.booleans())
+    def claim_a_payment_at_the_bank(self, hold_id: str, names_key: bool, knows_key: bool):
+        hold = self.model.holds.get(hold_id)
+        key = (hold.key if hold and knows_key else "another key") if names_key else ""
+        refusal = self.model.claim(hold_id, key)
+        if refusal:
+            with pytest.raises(refusal) as refused:
+                self.store.claim_payment(self.event, hold_id, key)
+            assert refused.type is refusal
+            return multiple()
+        claimed = self.store.claim_payment(self.event, hold_id, key)
+        self.agrees_with_its_hold(claimed)
+        return claimed
+
+    @rule(target=payments)
+    def claim_a_lapsed_payment(self):
+        hold_id = self.model.claim_lapsed()
+        claimed = self.store.claim_lapsed_payment(self.event)
+        if hold_id is None:
+            assert claimed is None
+            return multiple()
+        assert claimed.hold_id == hold_id
+        self.agrees_with_its_hold(claimed)
+        return claimed
+
+    def agrees_with_its_hold(self, payment: PaymentAttempt) -> None:
+        hold = self.model.own(payment)
+        assert payment.buyer == BUYER
+        assert payment.key_digest == hold.key
+        step = payment.bank_step
+        assert (step and (step.until_ms, step.canceled_as)) == (
+            hold.bank and (hold.bank.until_ms, hold.bank.canceled_as)
+        )
+
+    def step(self, time_ms: int, canceled_as: RefusedAs | None = None) -> BankStep:
+        return BankStep(
+            "pi_1",
+            "https://bank.example/",
+            "",
+            self.model.now_ms + time_ms,
+            expires_in_ms=time_ms,
+            canceled_as=canceled_as,
+        )
+
+    @rule(
+        payment=payments,
+        time_ms=st.sampled_from([0, 1, HOLD_MS, 5 * HOLD_MS]),
+        look_in_ms=st.sampled_from([None, 0, 100]),
+    )
+    def wait_for_bank(self, payment: PaymentAttempt, time_ms: int, look_in_ms: int | None) -> None:
+        step = self.step(time_ms)
+        look_at_ms = step.until_ms if look_in_ms is None else self.model.now_ms + look_in_ms
+        waits = self.model.wait_for_bank(payment, step.until_ms, look_at_ms)
+        waiting = self.store.wait_for_bank(
+            payment, step, None if look_in_ms is None else look_at_ms
+        )
+        assert waiting == (step if waits else None)
+
+    @rule(payment=payments, reason=st.sampled_from(["not_completed", "not_confirmed"]))
+    def begin_cancel(self, payment: PaymentAttempt, reason: str) -> None:
+        step = self.step(HOLD_MS, RefusedAs(reason, "It is over."))
+        canceled_as = self.model.begin_cancel(payment, step.until_ms, step.canceled_as)
+        canceling = self.store.begin_cancel(payment, step)
+        assert (canceling and canceling.canceled_as) == canceled_as
+
+    @rule(payment=payments)
+    def renew_lease(self, payment: PaymentAttempt) -> None:
+        assert self.store.renew_lease(payment) == self.model.renew(payment)
+
+    @rule(hold_id=hold_ids, within_ms=st.sampled_from([0, 100]))
+    def shorten_lease(self, hold_id: str, within_ms: int) -> None:
+        self.model.shorten(hold_id, LEASE_MS // 2, within_ms)
+        self.store.shorten_lease(self.event.id, hold_id, LEASE_MS // 2, within_ms)
 
     @rule(payment=payments)
     def decline(self, payment: PaymentAttempt) -> None:
-        before = self.model.holds.get(payment.hold_id)
-        under_way = before and before.paying and before.attempt == payment.attempt
-        self.model.undo(payment.hold_id, payment.attempt, refused=True)
+        attempts_left = self.model.undo(payment, refused=True)
         declined = PaymentDeclined("generic_decline", "Your card was declined.")
-        attempts_left = self.store.undo_payment(payment, declined)
-        if under_way:
-            held = self.model.holds.get(payment.hold_id)
-            assert attempts_left == (MAX_REFUSED_CARDS - held.refused if held else 0)
+        assert self.store.undo_payment(payment, declined) == attempts_left
+        if attempts_left is not None:
             declined.attempts_left = attempts_left
             self.declines[payment.key_digest] = declined
 
     @rule(payment=payments)
     def undo(self, payment: PaymentAttempt) -> None:
-        self.model.undo(payment.hold_id, payment.attempt, refused=False)
-        self.store.undo_payment(payment, None)
+        assert self.store.undo_payment(payment, None) == self.model.undo(payment, refused=False)
 
     @rule(payment=payments)
     def book(self, payment: PaymentAttempt) -> None:
-        hold = self.model.holds.get(payment.hold_id)
-        if hold is None or not hold.paying or hold.attempt != payment.attempt:
+        """Also by a process whose payment was taken over while it inserted the booking."""
+        if not self.model.is_under_way(payment):
             return  # Its end is known; nobody would book it.
         booking = Booking(
             id=booking_id_of(payment.hold_id),
@@ -192,7 +276,7 @@ class Sale(RuleBasedStateMachine):
             key_digest=payment.key_digest,
             fingerprint=payment.fingerprint,
         )
-        self.model.confirm(payment.hold_id, hold.positions)
+        self.model.confirm(payment.hold_id, self.model.holds[payment.hold_id].positions)
         self.store.confirm_booking(self.event, booking)
         self.store.confirm_booking(self.event, booking)
         replayed = self.store.begin_payment(
@@ -221,6 +305,14 @@ class Sale(RuleBasedStateMachine):
         held = self.client.hgetall(f"clients:{{{self.event.id}}}")
         assert {client: int(count) for client, count in held.items()} == self.model.held_by()
         assert set(self.client.hkeys(f"holds:{{{self.event.id}}}")) == set(self.model.holds)
+        leases = self.client.zrange(f"payments:{{{self.event.id}}}", 0, -1, withscores=True)
+        paying = {i: hold for i, hold in self.model.holds.items() if hold.paying}
+        assert dict(leases) == {i: hold.lapses_at_ms for i, hold in paying.items()}
+        for hold_id, hold in paying.items():
+            step = self.store.read_payment(self.event.id, hold_id, hold.key)
+            waits = hold.bank and not hold.bank.claimed and hold.bank.until_ms > self.model.now_ms
+            assert (step and step.until_ms) == (hold.bank.until_ms if waits else None)
+            assert self.store.read_hold(self.event, hold_id).bank_step == step
 
     def teardown(self) -> None:
         self.redis_agrees_with_the_model()
@@ -238,7 +330,7 @@ def test_random_sales_end_as_the_rules_say(any_redis, redis_kind, redis_client, 
         source = scripts["hold_best"].source
         assert former in source
         scripts["hold_best"] = replace(scripts["hold_best"], source=source.replace(former, other))
-    Sale.store = seats_on(servers_at(any_redis.url), scripts=scripts)
+    Sale.store = seats_on(servers_at(any_redis.url), LEASE_MS / 1000, scripts)
     run_state_machine_as_test(
         Sale,
         settings=settings(
