@@ -116,13 +116,15 @@ class RedisSentinels(ServerGroup[RedisProcess]):
         master = self.master
         return [server for server in self.servers if server is not master]
 
-    def failover(self, pause_ms: int = 0) -> Redis:
-        """A planned failover, by ``SENTINEL FAILOVER``. Meanwhile the former master makes writes
-        wait, for ``pause_ms`` at most. Returns the new master."""
+    def failover(self, *, paused: bool = False) -> Redis:
+        """A planned failover, by ``SENTINEL FAILOVER``. Returns the new master. The former one
+        takes writes, which are lost, until a Sentinel makes it a replica, seconds later. If
+        ``paused``, it makes them wait instead, and is a replica at the end. That must take less
+        than ``down_after_ms``, after which the Sentinels would replace it by themselves."""
         former = self.master
-        if pause_ms:
+        if paused:
             with former.client() as client:
-                client.client_pause(pause_ms, all=False)
+                client.client_pause(self._down_after_ms, all=False)
 
         def is_accepted() -> bool:
             with next(reachable(self.sentinels)).client() as client:
@@ -134,7 +136,13 @@ class RedisSentinels(ServerGroup[RedisProcess]):
             return True
 
         wait_for(is_accepted, "a Sentinel that begins the failover")
-        return self.new_master(former)
+        master = self.new_master(former)
+        if paused:
+            with former.client() as client:
+                client.replicaof(HOST, master.port)
+                client.config_rewrite()
+                client.client_unpause()
+        return master
 
     def new_master(self, former: Redis) -> Redis:
         """Wait until a killed or hung master has been replaced. Returns the new master."""

@@ -13,7 +13,7 @@ from ops.processes import free_port
 from ops.redis_cluster import RedisCluster
 from ops.redis_sentinels import SERVICE, RedisSentinels, Sentinel
 from ops.servers import EVERYBODY, HOST, Redis
-from tests.support.factories import a_booking, put_on_sale, small_hall, unique
+from tests.support.factories import a_booking, put_on_sale, small_hall, two_halves, unique
 from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import audited, commands_of, seats_at
 from tests.support.waiting import eventually
@@ -25,6 +25,8 @@ from web.domain.refusals import EventNotFound, SeatTaken, Unavailable
 pytestmark = pytest.mark.stores
 
 TIMEOUT_S = 30
+SEATS = 5000
+"""Of each half of an event in which no seat is held twice."""
 
 
 def hold(seats: RedisSeatStore, event: Event, seat: int = 0) -> str:
@@ -361,3 +363,24 @@ def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
     watched.sentinels[0].hang()
     getattr(watched.master, hurt)()
     eventually(lambda: takes_holds(seats, event), "a hold after the failover", TIMEOUT_S)
+
+
+def test_a_planned_failover_with_a_pause_of_writes_loses_no_hold(tmp_path):
+    event = two_halves("paused", SEATS)
+    free_seats, held = iter(range(SEATS)), []
+
+    def hold_one() -> None:
+        # A call waits for two seconds at most; on a busy machine a failover takes longer.
+        with contextlib.suppress(Unavailable):
+            held.append(hold(seats, event, next(free_seats)))
+
+    with RedisSentinels(tmp_path / "state", tmp_path) as servers:
+        seats = seats_at(servers.url)
+        put_on_sale(seats, event)
+        with meanwhile(hold_one, every_s=0.005):
+            eventually(lambda: held, "a hold before the failover")
+            successor = servers.failover(paused=True)
+            done = len(held)
+            eventually(lambda: len(held) > done + 20, "holds after the failover")
+        assert port_of(seats, event) == successor.port
+        assert all(seats.read_hold(event, hold_id) for hold_id in held)

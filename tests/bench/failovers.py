@@ -30,6 +30,8 @@ from web.domain.refusals import Unavailable
 
 DOWN_AFTER_MS = 1000
 """``cluster-node-timeout``, and the Sentinels' ``down-after-milliseconds``."""
+PAUSE_MS = 5000
+"""The same, for the failover in which the master makes writes wait as long at most."""
 
 BUYERS = 4
 PAUSE_S = 0.004
@@ -45,7 +47,9 @@ SAFETY = {
         {"min-replicas-to-write": 1, "min-replicas-max-lag": 1},
     ),
 }
-FAULTS = ("planned", "killed", "hangs", "loses its replicas, 3 s later killed")
+PAUSED = "planned, with a pause of writes"
+PLANNED = ("planned", PAUSED)
+FAULTS = (*PLANNED, "killed", "hangs", "loses its replicas, 3 s later killed")
 ALONE_S = 3
 
 Group = RedisCluster | RedisSentinels
@@ -86,11 +90,12 @@ class Buyers:
                 self.acknowledged.append((time.monotonic(), hold_id))
 
 
-def group_in(folder: Path, kind: str) -> Group:
+def group_in(folder: Path, kind: str, fault: str) -> Group:
     if kind == "Cluster":
         return RedisCluster(folder, folder, replicas=2, node_timeout_ms=DOWN_AFTER_MS)
+    down_after_ms = PAUSE_MS if fault == PAUSED else DOWN_AFTER_MS
     return RedisSentinels(
-        folder, folder, down_after_ms=DOWN_AFTER_MS, failover_timeout_ms=DOWN_AFTER_MS
+        folder, folder, down_after_ms=down_after_ms, failover_timeout_ms=DOWN_AFTER_MS
     )
 
 
@@ -104,9 +109,9 @@ def servers_of(group: Group) -> Sequence[Redis]:
 
 def fail_over(group: Group, master: Redis, fault: str) -> Redis:
     """Returns the new master."""
-    if fault == "planned":
+    if fault in PLANNED:
         if isinstance(group, RedisSentinels):
-            return group.failover()
+            return group.failover(paused=fault == PAUSED)
         return group.failover(master)
     if fault == "hangs":
         master.hang()
@@ -139,7 +144,7 @@ def measured(kind: str, fault: str, replicas: int, options: dict[str, int]) -> t
     """For how many seconds nobody got a hold, and how many holds were lost."""
     folder = Path(tempfile.mkdtemp())
     (event,), _ = read_event_files([write_event_file(folder / "events", EVENT_ID, 50_000, 600)])
-    with group_in(folder / "redis", kind) as group:
+    with group_in(folder / "redis", kind, fault) as group:
         seats = seats_at(group.url, replicas=replicas)
         put_on_sale(seats, event)
         for server in servers_of(group):
@@ -153,7 +158,7 @@ def measured(kind: str, fault: str, replicas: int, options: dict[str, int]) -> t
             successor = fail_over(group, former, fault)
             before = len(buyers.acknowledged)
             wait_for(lambda: len(buyers.acknowledged) > before + 20, "holds again")
-            if fault == "planned":
+            if fault in PLANNED:
                 wait_for(lambda: is_replica(former), "the former master as a replica")
             time.sleep(AFTER_S)
         with successor.client() as client:
@@ -171,6 +176,8 @@ def main() -> None:
     print("|---" * (2 + len(SAFETY)) + "|")
     for kind in ("Cluster", "Sentinel"):
         for fault in FAULTS:
+            if fault == PAUSED and kind == "Cluster":
+                continue  # there the master pauses by itself
             cells = [kind, fault]
             for replicas, options in SAFETY.values():
                 pause_s, lost = measured(kind, fault, replicas, options)
