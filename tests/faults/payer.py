@@ -1,4 +1,5 @@
-"""A process that pays once, through the whole application, and is stopped on the way."""
+"""A process that works on a payment once, through the whole application, and is stopped on the
+way."""
 
 import logging
 import os
@@ -21,6 +22,11 @@ from web.use_cases.checkout import Checkout
 STEPS = {
     "begun": ("seats", "begin_payment"),
     "authorized": ("gateway", "authorize"),
+    "asked_by_bank": ("gateway", "authorize"),
+    "at_bank": ("seats", "wait_for_bank"),
+    "confirmed_by_bank": ("gateway", "retrieve"),
+    "canceling": ("seats", "begin_cancel"),
+    "canceled": ("gateway", "void"),
     "lease_renewed": ("seats", "renew_lease"),
     "booked": ("bookings", "insert"),
     "captured": ("gateway", "capture"),
@@ -38,16 +44,37 @@ LOST_ANSWERS = {
 
 @dataclass(frozen=True)
 class Order:
-    """A buyer's request to pay for a hold."""
+    """A buyer's requests about the payment for a hold: to pay, which may be repeated, to come back
+    from the bank, and to give the payment up at its ``location``."""
 
     path: str
     token: str
     key: str
+    card: str
+    location: str = ""
 
     def send(self, client: FlaskClient) -> TestResponse:
-        buyer = {"payment_method": "pm_card_visa", "email": "ada@example.org", "name": "Ada"}
-        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": self.key}
+        buyer = {"payment_method": self.card, "email": "ada@example.org", "name": "Ada"}
+        headers = self.bearer | {"Idempotency-Key": self.key}
         return client.post(f"{self.path}/pay", json=buyer, headers=headers)
+
+    def come_back(self, client: FlaskClient) -> TestResponse:
+        return client.get(f"{self.path.removeprefix('/api')}/return")
+
+    def cancel(self, client: FlaskClient) -> TestResponse:
+        return client.post(f"{self.location}/cancel", headers=self.bearer)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+REQUESTS: dict[str, Callable[[Order, FlaskClient], TestResponse]] = {
+    "pay": Order.send,
+    "pay again": Order.send,
+    "return": Order.come_back,
+    "cancel": Order.cancel,
+}
 
 
 class AnswersLost:
@@ -87,16 +114,26 @@ ANSWER_LOST = "answer lost"
 
 
 def said(answer: TestResponse) -> str:
-    """Status and code of an answer: ``201 booked``, ``409 payment_in_progress``."""
-    body = answer.get_json()
-    return f"{answer.status_code} {body.get('code') or body['status']}"
+    """Status and code of an answer, and the reason of a declined payment: ``201 booked``,
+    ``402 payment_declined: not_completed``. Pages, and answers without a body, have a status
+    only."""
+    body = answer.get_json(silent=True)
+    if not body:
+        return str(answer.status_code)
+    reason = f": {body['reason']}" if "reason" in body else ""
+    return f"{answer.status_code} {body.get('code') or body['status']}{reason}"
 
 
-def pay(
-    environment: Mapping[str, str], order: Order, point: str, fault: str, report: Connection
+def request_once(
+    environment: Mapping[str, str],
+    order: Order,
+    request: str,
+    point: str,
+    fault: str,
+    report: Connection,
 ) -> None:
-    """Pay, and stop at the point. Calls ``report`` with "stopped" there, and in the end, if it gets
-    that far, with the answer and its Location."""
+    """Make one of REQUESTS, and stop at the point. Calls ``report`` with "stopped" there, and in
+    the end, if it gets that far, with the answer and its Location."""
     logging.disable()  # the report says it all
     app = application_with(**environment)
     services = app.extensions["services"]
@@ -119,5 +156,5 @@ def pay(
     app.extensions["services"] = replace(services, checkout=checkout)
     client = app.test_client()
     client.get("/readyz")  # connects, which is no part of the payment's time
-    answer = order.send(client)
+    answer = REQUESTS[request](order, client)
     report.send((said(answer), answer.headers.get("Location")))

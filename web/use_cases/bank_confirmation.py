@@ -28,13 +28,16 @@ from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment, Not
 from web.ports.seat_store import SeatStore
 from web.use_cases.payment_steps import InFlight, PaymentSteps
 
-BANK_CHECKPOINTS = ("at_bank", "confirmed_by_bank", "canceled")
+BANK_CHECKPOINTS = ("asked_by_bank", "at_bank", "confirmed_by_bank", "canceling", "canceled")
 """As CHECKPOINTS, of a payment whose bank asks. After "confirmed_by_bank" it goes on from
 "lease_renewed". When the step after a checkpoint gets no response:
 
     checkpoint         seats   booking  money            what the worker does
+    asked_by_bank      paying  none     none             finds it by its key: at the bank
     at_bank            paying  none     none             looks when the time is over
     confirmed_by_bank  paying  none     authorized       books, captures, confirms
+    canceling          paying  none     none, or         cancels it, then undoes it: 402 for the
+                                        authorized       same key
     canceled           paying  none     none any more    undoes it: 402 for the same key
 """
 
@@ -59,6 +62,7 @@ class BankConfirmation:
     def ask_owner(self, in_flight: InFlight, found: GatewayPayment) -> NoReturn:
         """``found`` is the payment that its owner has to confirm. Raises ActionRequired; when the
         payment is not this process's any more, EarlierRefusal or PaymentPending."""
+        self._steps.on_checkpoint("asked_by_bank")
         step = self._leave(in_flight, self._step_of(in_flight.payment, found))
         self._steps.on_checkpoint("at_bank")
         raise ActionRequired(in_flight.payment.key_digest, step)
@@ -112,6 +116,7 @@ class BankConfirmation:
             raise in_flight.pending() from None
         if canceling is None:
             self._hear_other(in_flight)
+        self._steps.on_checkpoint("canceling")
         try:
             self.release(step.payment_id)
         except GatewayError as error:

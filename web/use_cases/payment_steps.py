@@ -158,6 +158,7 @@ class PaymentSteps:
             self._release_authorization(in_flight, in_flight.gateway_payment)
         if not own or in_flight.is_fenced():
             raise in_flight.pending()
+        self.on_checkpoint("lease_renewed")
 
     def _release_authorization(self, in_flight: InFlight, gateway_payment: GatewayPayment) -> None:
         """Releases the authorisation of a payment that was ended without it. When this fails, the
