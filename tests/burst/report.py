@@ -51,7 +51,7 @@ def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
 def waits_of(queue: GatewayQueue) -> str:
     if not queue.waited:
         return "0"
-    return f"{queue.waited:,}, {queue.mean_s:.1f} s on average, {queue.most_s:g} s at most"
+    return f"{queue.waited:,}, {queue.mean_s:.2f} s on average, {queue.most_s:g} s at most"
 
 
 def strain_of(verdict: Verdict) -> str:

@@ -195,7 +195,7 @@ def test_a_verdict_says_how_many_waited_for_the_gateway_and_how_long(evidence):
     assert Evident(evidence).judge().queue.waited == 0
     queue = GatewayQueue({0.5: 10, 1.0: 40, 2.0: 40, float("inf"): 40}, 24.0, 7)
     said = text_of(Evident(replace(evidence, queue=queue)).judge())
-    assert "40, 0.6 s on average, 1 s at most" in said
+    assert "40, 0.60 s on average, 1 s at most" in said
     assert re.search(r"sent away for a while by its queue +7\n", said)
 
 
