@@ -44,13 +44,13 @@ class PayBody(msgspec.Struct):
     name: str
     payment_method: _PaymentMethod = ""
     confirmation_token: _PaymentMethod = ""
-    return_url: str | None = None
+    return_url: str | msgspec.UnsetType = msgspec.UNSET
 
     def as_sent(self) -> tuple[str, ...]:
         """Payment method or token, e-mail address and name exactly as they were sent; and the
         return_url, if there is one: earlier releases knew none."""
         sent = (self.payment_method or self.confirmation_token, self.email, self.name)
-        return sent if self.return_url is None else (*sent, self.return_url)
+        return sent if self.return_url is msgspec.UNSET else (*sent, self.return_url)
 
 
 def body_of(kind: type[Body]) -> Body:
@@ -81,7 +81,9 @@ def buyer_of(body: PayBody) -> Buyer:
 
 def return_url_of(body: PayBody) -> str | None:
     """None when there is none. Raises InvalidRequest."""
-    return None if body.return_url is None else _checked("return_url", address_of, body.return_url)
+    if body.return_url is msgspec.UNSET:
+        return None
+    return _checked("return_url", address_of, body.return_url)
 
 
 def _checked(field: str, rule: Callable[[str], str], text: str) -> str:

@@ -5,7 +5,6 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 import email_validator
 import msgspec
@@ -26,6 +25,7 @@ TOKEN_PREFIX = "ctoken_"  # noqa: S105  # no secret
 CONFIRMATION_TOKEN = rf"^({TOKEN_PREFIX}[A-Za-z0-9_]+)?\Z"
 
 MAX_RETURN_URL_LENGTH = 500
+MAX_PORT = 65_535
 
 MAX_SEATS_NAMED = 100
 """In one request; an event allows fewer in a hold."""
@@ -60,6 +60,17 @@ _SPACES = " \u00a0\u3000"
 """Stripped around names and addresses."""
 
 _EMAIL_RULE = "must be an e-mail address such as ada@example.org"
+
+_ADDRESS_RULE = "must be an absolute address such as https://shop.example.org/thanks"
+
+_LABEL = "(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_WEB_ADDRESS = re.compile(
+    rf"(?P<scheme>https?)://((?P<name>{_LABEL}(\.{_LABEL})*\.?)|\[(?P<ipv6>[0-9a-f:.]+)\])"
+    r"(:(?P<port>[0-9]{1,5}))?([/?#][^\\]*)?",
+    re.IGNORECASE,
+)
+"""Without a user name, which could pass for the host, and without backslashes, which browsers read
+as slashes."""
 
 _VIRAMA = 9
 """The combining class of the sign that removes a consonant's vowel."""
@@ -111,23 +122,31 @@ def address_of(text: str) -> str:
     Raises ValueError, whose message says what it must be."""
     if len(text) > MAX_RETURN_URL_LENGTH:
         raise ValueError(f"must have at most {MAX_RETURN_URL_LENGTH} characters")
-    rule = "must be an absolute address such as https://shop.example.org/thanks"
-    if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(f"{rule}, in ASCII and without spaces")
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(rule) from None
-    if not host or parts.username is not None or "\\" in text:
-        raise ValueError(rule)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError(
+            f"{_ADDRESS_RULE}, in ASCII and without spaces (bücher.example is "
+            "xn--bcher-kva.example)"
+        )
+    found = _WEB_ADDRESS.fullmatch(text)
+    if not found or (found["ipv6"] and not _is_ipv6(found["ipv6"])):
+        raise ValueError(_ADDRESS_RULE)
+    if found["port"] and not 1 <= int(found["port"]) <= MAX_PORT:
+        raise ValueError(f"must have a port from 1 to {MAX_PORT} after the colon")
+    if found["scheme"].lower() != "https" and not _is_loopback(found["name"] or found["ipv6"]):
         raise ValueError("must begin with https:// (http:// only for localhost)")
     return text
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
