@@ -170,17 +170,16 @@ class Sale(RuleBasedStateMachine):
         self.agrees_with_its_hold(claimed)
         return claimed
 
-    @rule(target=payments, hold_id=hold_ids, names_key=st.booleans(), knows_key=st.booleans())
-    def claim_a_payment_at_the_bank(self, hold_id: str, names_key: bool, knows_key: bool):
-        hold = self.model.holds.get(hold_id)
-        key = (hold.key if hold and knows_key else "another key") if names_key else ""
-        refusal = self.model.claim(hold_id, key)
+    @rule(target=payments, payment=payments, key=st.sampled_from(["", "its own", "another"]))
+    def claim_a_payment_at_the_bank(self, payment: PaymentAttempt, key: str):
+        asked = (payment.hold_id, payment.key_digest if key == "its own" else key)
+        refusal = self.model.claim(*asked)
         if refusal:
             with pytest.raises(refusal) as refused:
-                self.store.claim_payment(self.event, hold_id, key)
+                self.store.claim_payment(self.event, *asked)
             assert refused.type is refusal
             return multiple()
-        claimed = self.store.claim_payment(self.event, hold_id, key)
+        claimed = self.store.claim_payment(self.event, *asked)
         self.agrees_with_its_hold(claimed)
         return claimed
 

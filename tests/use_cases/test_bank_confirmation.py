@@ -28,7 +28,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import HoldStatus, booking_id_of
 from web.ports.booking_store import InsertUnknown
-from web.ports.payment_gateway import OutcomeUnknown
+from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
 from web.ports.seat_store import SEAT_STORE
 from web.use_cases import checkout as checkout_module
 from web.use_cases import reconciliation
@@ -380,6 +380,21 @@ def test_while_the_gateway_is_away_at_the_end_the_seats_stay_paying(shop, reconc
     shop.gateway.fail("void", OutcomeUnknown("time-out"))
     reconciler.round()
     assert shop.state() == "p"
+    shop.gateway.heal()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.state(), shop.charges()) == ("h", ["voided"])
+
+
+def test_while_the_gateway_cannot_be_asked_at_the_end_the_worker_asks_once_in_a_while(
+    shop, reconciler
+):
+    go_to_the_bank(shop)
+    run_out(shop)
+    shop.gateway.fail("retrieve", NotExecuted("no connection"))
+    for _ in range(2):
+        reconciler.round()
+    assert shop.gateway.calls.count("retrieve") == 1
     shop.gateway.heal()
     shop.let_leases_run_out()
     reconciler.round()

@@ -78,9 +78,9 @@ class BankConfirmation:
             found = self._gateway.retrieve(step.payment_id)
         except GatewayError as error:
             log.warning("payment %s: retrieve: %s", in_flight.payment.gateway_key, error)
-            # Not until its lease is over: the buyer may ask again, and so does the worker.
-            again_ms = self._now_ms(in_flight) + LOOK_AGAIN_MS
-            self._leave(in_flight, step, min(step.until_ms, again_ms))
+            # Not until its lease is over: the buyer may ask again, and so does the worker; but also
+            # when the time is over, the worker must not ask again and again.
+            self._leave(in_flight, step, self._now_ms(in_flight) + LOOK_AGAIN_MS)
             raise in_flight.pending() from error
         return self.settle_as(in_flight, found)
 
