@@ -11,6 +11,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -32,7 +33,9 @@ from web.domain.refusals import (
 from web.domain.sales import BankStep, Booking, PaymentAttempt, RefusedAs, booking_id_of
 
 
-class Sale(RuleBasedStateMachine):
+class _Payments(RuleBasedStateMachine):
+    """What happens to payments, at the bank and elsewhere."""
+
     client: redis.Redis  # set by the test
     store: RedisSeatStore
 
@@ -61,86 +64,10 @@ class Sale(RuleBasedStateMachine):
         self.made.add(hold_id)
         return hold_id
 
-    @rule(unsure_ms=st.sampled_from([1, HOLD_MS, 3 * HOLD_MS]))
-    def redis_loses_everything(self, unsure_ms: int) -> None:
-        sold = [
-            s for s, state in zip(self.event.seats, self.model.hall, strict=True) if state == "s"
-        ]
-        lose_event(self.client, self.event.id)
-        self.store.build_event(self.event, payments=[])
-        self.store.open_event(self.event, sold)
-        self.store._catalogue.current_event(self.event.id)
-        set_clock(self.client, self.event.id, self.model.now_ms)
-        self.model.lose(set(self.made), unsure_ms)
-        unsure_until = {"unsure_until_ms": self.model.unsure_until_ms}
-        self.client.hset(f"event:{{{self.event.id}}}", mapping=unsure_until)
-        self.declines.clear()
-
     @rule(ms=st.sampled_from([1, 100, HOLD_MS - 1, HOLD_MS]))
     def time_passes(self, ms: int) -> None:
         self.model.advance(ms)
         set_clock(self.client, self.event.id, self.model.now_ms)
-
-    @rule(
-        target=hold_ids,
-        client=st.sampled_from(sorted(NETWORK_OF)),
-        positions=st.lists(st.integers(0, 37), min_size=1, max_size=4, unique=True),
-    )
-    def hold_seats(self, client: str, positions: list[int]):
-        hold_id = self.new_hold_id()
-        asked = (self.event, hold_id, client, positions, NETWORK_OF[client])
-        refusal = self.model.hold(hold_id, client, positions)
-        if refusal:
-            with pytest.raises(refusal) as refused:
-                self.store.hold_seats(*asked)
-            assert refused.type is refusal
-            return multiple()
-        hold = self.store.hold_seats(*asked)
-        assert self.store.hold_seats(*asked) == hold
-        assert hold.seats == self.event.seats_at(positions)
-        assert hold.amount_minor == self.event.amount_minor(positions)
-        assert hold.expires_in_ms == HOLD_MS
-        return hold_id
-
-    @rule(
-        target=hold_ids,
-        client=st.sampled_from(sorted(NETWORK_OF)),
-        section_id=st.sampled_from(["stalls", "floor", "free"]),
-        quantity=st.integers(1, 6),
-    )
-    def hold_best(self, client: str, section_id: str, quantity: int):
-        hold_id = self.new_hold_id()
-        section = self.event.section_of[section_id]
-        asked = (self.event, hold_id, client, section, quantity, NETWORK_OF[client])
-        best = self.model.best(section_id, quantity)
-        if self.model.now_ms < START_MS:
-            refusal = SaleNotOpen
-        else:
-            refusal = self.model.hold(hold_id, client, best) if best else SoldOut
-        if refusal:
-            with pytest.raises(refusal) as refused:
-                self.store.hold_best(*asked)
-            assert refused.type is refusal
-            return multiple()
-        hold = self.store.hold_best(*asked)
-        assert hold.seats == self.event.seats_at(best)
-        return hold_id
-
-    @rule(hold_id=hold_ids)
-    def release(self, hold_id: str) -> None:
-        hold = self.model.holds.get(hold_id)
-        if hold and hold.paying:
-            with pytest.raises(PaymentInProgress):
-                self.store.release_hold(self.event.id, hold_id)
-        elif hold is None and self.model.is_unsure(hold_id):
-            with pytest.raises(NotKnownNow):
-                self.store.release_hold(self.event.id, hold_id)
-        else:
-            # Whether an expired hold that nobody has swept yet counts as there is left open.
-            released = self.store.release_hold(self.event.id, hold_id)
-            assert released or hold is None
-            if hold:
-                self.model.free(hold_id)
 
     @rule(target=payments, hold_id=hold_ids)
     def begin_payment(self, hold_id: str):
@@ -317,24 +244,122 @@ class Sale(RuleBasedStateMachine):
         self.redis_agrees_with_the_model()
 
 
+class Bank(_Payments):
+    """Few holds, so that much happens to each payment."""
+
+    @precondition(lambda self: self.model.now_ms >= START_MS and len(self.model.holds) < 2)
+    @rule(target=_Payments.hold_ids)
+    def hold_a_seat(self) -> str:
+        hold_id, position = self.new_hold_id(), self.model.hall.index("0")
+        assert self.model.hold(hold_id, "eve", [position]) is None
+        self.store.hold_seats(self.event, hold_id, "eve", [position])
+        return hold_id
+
+
+class Sale(_Payments):
+    """A whole sale."""
+
+    hold_ids = _Payments.hold_ids
+
+    @rule(unsure_ms=st.sampled_from([1, HOLD_MS, 3 * HOLD_MS]))
+    def redis_loses_everything(self, unsure_ms: int) -> None:
+        sold = [
+            s for s, state in zip(self.event.seats, self.model.hall, strict=True) if state == "s"
+        ]
+        lose_event(self.client, self.event.id)
+        self.store.build_event(self.event, payments=[])
+        self.store.open_event(self.event, sold)
+        self.store._catalogue.current_event(self.event.id)
+        set_clock(self.client, self.event.id, self.model.now_ms)
+        self.model.lose(set(self.made), unsure_ms)
+        unsure_until = {"unsure_until_ms": self.model.unsure_until_ms}
+        self.client.hset(f"event:{{{self.event.id}}}", mapping=unsure_until)
+        self.declines.clear()
+
+    @rule(
+        target=hold_ids,
+        client=st.sampled_from(sorted(NETWORK_OF)),
+        positions=st.lists(st.integers(0, 37), min_size=1, max_size=4, unique=True),
+    )
+    def hold_seats(self, client: str, positions: list[int]):
+        hold_id = self.new_hold_id()
+        asked = (self.event, hold_id, client, positions, NETWORK_OF[client])
+        refusal = self.model.hold(hold_id, client, positions)
+        if refusal:
+            with pytest.raises(refusal) as refused:
+                self.store.hold_seats(*asked)
+            assert refused.type is refusal
+            return multiple()
+        hold = self.store.hold_seats(*asked)
+        assert self.store.hold_seats(*asked) == hold
+        assert hold.seats == self.event.seats_at(positions)
+        assert hold.amount_minor == self.event.amount_minor(positions)
+        assert hold.expires_in_ms == HOLD_MS
+        return hold_id
+
+    @rule(
+        target=hold_ids,
+        client=st.sampled_from(sorted(NETWORK_OF)),
+        section_id=st.sampled_from(["stalls", "floor", "free"]),
+        quantity=st.integers(1, 6),
+    )
+    def hold_best(self, client: str, section_id: str, quantity: int):
+        hold_id = self.new_hold_id()
+        section = self.event.section_of[section_id]
+        asked = (self.event, hold_id, client, section, quantity, NETWORK_OF[client])
+        best = self.model.best(section_id, quantity)
+        if self.model.now_ms < START_MS:
+            refusal = SaleNotOpen
+        else:
+            refusal = self.model.hold(hold_id, client, best) if best else SoldOut
+        if refusal:
+            with pytest.raises(refusal) as refused:
+                self.store.hold_best(*asked)
+            assert refused.type is refusal
+            return multiple()
+        hold = self.store.hold_best(*asked)
+        assert hold.seats == self.event.seats_at(best)
+        return hold_id
+
+    @rule(hold_id=hold_ids)
+    def release(self, hold_id: str) -> None:
+        hold = self.model.holds.get(hold_id)
+        if hold and hold.paying:
+            with pytest.raises(PaymentInProgress):
+                self.store.release_hold(self.event.id, hold_id)
+        elif hold is None and self.model.is_unsure(hold_id):
+            with pytest.raises(NotKnownNow):
+                self.store.release_hold(self.event.id, hold_id)
+        else:
+            # Whether an expired hold that nobody has swept yet counts as there is left open.
+            released = self.store.release_hold(self.event.id, hold_id)
+            assert released or hold is None
+            if hold:
+                self.model.free(hold_id)
+
+
 LONG_SEARCHES = {"FIRST_WINDOW = 256": "FIRST_WINDOW = 3", "LONG_SEARCH = 2048": "LONG_SEARCH = 1"}
 """Of hold_best: as in a hall so large that it is read in parts and searches are remembered."""
 
 
-@pytest.mark.parametrize("replaced", [{}, LONG_SEARCHES], ids=["small hall", "long searches"])
-def test_random_sales_end_as_the_rules_say(any_redis, redis_kind, redis_client, replaced):
-    Sale.client = redis_client
+@pytest.mark.parametrize(
+    ("sales", "replaced"),
+    [(Sale, {}), (Sale, LONG_SEARCHES), (Bank, {})],
+    ids=["small hall", "long searches", "few holds"],
+)
+def test_random_sales_end_as_the_rules_say(any_redis, redis_kind, redis_client, sales, replaced):
+    sales.client = redis_client
     scripts = scripts_on_test_clock()
     for former, other in replaced.items():
         source = scripts["hold_best"].source
         assert former in source
         scripts["hold_best"] = replace(scripts["hold_best"], source=source.replace(former, other))
-    Sale.store = seats_on(servers_at(any_redis.url), LEASE_MS / 1000, scripts)
+    sales.store = seats_on(servers_at(any_redis.url), LEASE_MS / 1000, scripts)
     run_state_machine_as_test(
-        Sale,
+        sales,
         settings=settings(
             # The rules are the same; what can differ on other kinds differs in every sale.
-            max_examples=150 if redis_kind == "server" else 30,
+            max_examples=100 if redis_kind == "server" else 30,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,  # the same sales in every run: a red run is somebody's change
