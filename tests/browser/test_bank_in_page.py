@@ -7,15 +7,21 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from tests.browser import stripe_stand_in
-from tests.browser.states import fill_in
+from tests.browser.chromium import NARROW, move
+from tests.browser.states import fill_in, pay, ready_to_pay
 from tests.browser.stripe_stand_in import (
     ASKING_CARD,
     ASKING_CARD_WITHOUT_MONEY,
+    ELEMENT,
     NO_SCRIPT,
     pass_seconds,
     pay_with_element,
     type_card,
 )
+from tests.browser.test_accessibility import barriers
+from tests.browser.test_cards import IN_THE_WAY
+from tests.browser.test_older_browsers import NEWER
+from tests.support.factories import BUYER, put_on_sale, small_hall
 
 NOT_CONFIRMED = "The payment was not confirmed at your bank. Nothing was charged."
 
@@ -139,7 +145,7 @@ def test_a_payment_that_another_tab_gives_up_is_over_in_this_one_too(asked, stac
     can_pay_with_another_card(asked, stack, hold)
 
 
-@pytest.mark.parametrize("what", NO_SCRIPT)
+@pytest.mark.parametrize("what", ["no answer", "somebody else's page"])
 def test_without_the_script_of_stripe_the_buyer_hears_it_and_can_try_again(held, stack, what):
     page = held(may_fail=True)
     page.stripe.script = NO_SCRIPT[what]
@@ -185,6 +191,18 @@ def test_a_script_that_comes_late_still_asks_and_only_once(held, stack):
     is_paid(page, stack, hold)
 
 
+def test_a_payment_that_was_confirmed_before_the_script_came_is_found_out(held, stack):
+    page = held(may_fail=True)
+    routes = []
+    page.stripe.script = routes.append
+    pay_with(page, ASKING_CARD)
+    secret = page.locator("[data-client-secret]").get_attribute("data-client-secret")
+    hold = page.url
+    stack.sandbox.decide(secret.partition("_secret_")[0], "accept")
+    stripe_stand_in.script(routes[0])
+    is_paid(page, stack, hold)
+
+
 def test_when_stripe_cannot_be_reached_the_question_can_be_asked_for_again(held, stack):
     page = held()
     made = page.stripe.call
@@ -213,13 +231,58 @@ def test_when_javascript_is_gone_meanwhile_the_page_says_what_to_do(asked, page_
     assert stack.charges(asked.url) == []
 
 
-def test_a_page_at_the_bank_without_a_question_goes_on_when_the_payment_has(asked, stack):
-    hold = asked.url
-    asked.stripe.script = NO_SCRIPT["blocked"]
-    waiting = asked.context.new_page()
-    waiting.clock.install()
-    waiting.goto(hold)
-    answer(asked, "Yes, pay")
-    is_paid(asked, stack, hold)
-    pass_seconds(waiting, 16)
-    is_paid(waiting, stack, hold)
+def test_the_bank_asks_in_a_browser_with_all_of_this_in_the_way(held, stack):
+    before = [f"{{{script}}}\n" for script in (NEWER | IN_THE_WAY).values()]
+    page = held(before="".join(before), may_fail=True)
+    page.route("**/pages.js", lambda route: route.abort())
+    type_card(page, ASKING_CARD)
+    pay_with_element(page)
+    question_over(page).get_by_role("button", name="Yes, pay").wait_for()
+    hold = page.url
+    answer(page, "Yes, pay")
+    is_paid(page, stack, hold)
+
+
+def test_neither_the_element_nor_the_page_at_the_bank_has_barriers(held):
+    page = held(viewport=NARROW)
+    page.stripe.script = NO_SCRIPT["blocked"]
+    page.locator(ELEMENT).evaluate("frame => frame.remove()")  # Stripe's own page
+    assert barriers(page) == []
+    page.reload()
+    expect(page.locator("#card-wrong")).to_contain_text("could not be loaded")
+    assert barriers(page) == []
+    page.stripe.script = stripe_stand_in.script
+    page.get_by_role("button", name="Load the payment form again").click()
+    type_card(page, ASKING_CARD)
+    page.stripe.script = NO_SCRIPT["blocked"]
+    fill_in(page)
+    pay_with_element(page)
+    expect(page.locator("#bank-wrong")).to_contain_text("could not be loaded")
+    for colours in ("light", "dark"):
+        page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+        assert barriers(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_a_page_of_a_payment_goes_on_by_itself(page_at, seats, stack):
+    """The bank was opened in another tab, from a page without Stripe's script."""
+    put_on_sale(seats, event := small_hall())
+    page = page_at(f"/events/{event.id}")
+    page.clock.install()
+    ready_to_pay(page)
+    hold = page.url
+    attempt = seats.begin_payment(event, hold.rpartition("/")[2], BUYER, "digest", "fingerprint")
+    page.reload()
+    expect(page.get_by_role("heading", name="Your payment is being checked")).to_be_visible()
+    seats.undo_payment(attempt, None)
+    move(page)
+    pass_seconds(page, 5)
+    pay(page, "Card whose owner has to confirm each payment")
+    at_bank = page.get_by_role("link", name="Continue to your bank").get_attribute("href")
+    other = page.context.new_page()
+    other.goto(at_bank)
+    other.get_by_role("button", name="Yes, pay").click()
+    is_paid(other, stack, hold)
+    move(page)
+    pass_seconds(page, 16)
+    is_paid(page, stack, hold)
