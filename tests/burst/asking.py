@@ -3,16 +3,27 @@ unexpected answers as failures. A refusal is an answer, not an error."""
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import gevent
 import msgspec
-from locust.contrib.fasthttp import FastHttpUser
+from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 
 from tests.burst.characters import Hall
-from tests.burst.diary import NOTHING, Answer, Diary, Held, NotPaid, OtherBytes, Paid, Who
+from tests.burst.diary import (
+    NOTHING,
+    Answer,
+    Asked,
+    Diary,
+    Held,
+    NotPaid,
+    OtherBytes,
+    Paid,
+    Who,
+)
 from tests.burst.plan import PATIENCE_S, Drop
 from tests.burst.surprises import is_expected
 from tests.support.http_client import bearer
@@ -42,11 +53,12 @@ class Reply:
         return float(self.headers.get("Retry-After") or RETRY_S)
 
 
-class _Code(msgspec.Struct):
+class _Said(msgspec.Struct):
     code: str = ""
+    status: str | int = ""
 
 
-_decode_code = msgspec.json.Decoder(_Code).decode
+_decode_said = msgspec.json.Decoder(_Said).decode
 
 
 class Buyer(FastHttpUser):
@@ -70,8 +82,7 @@ class Buyer(FastHttpUser):
         runner = environment.runner
         processes = self.drop.plan.processes
         self.number = next(self._numbers) * processes + runner.worker_index
-        # Buyers follow the redirects of pages themselves, to record them.
-        self.client.client.redirect_response_codes = frozenset()
+        _follow_no_redirects(self.client)
 
     # ------------------------------------------------------------ the time
 
@@ -96,14 +107,16 @@ class Buyer(FastHttpUser):
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
+        browser: FastHttpSession | None = None,
         **options: Any,
     ) -> Reply:
         """``call`` is the name of the request in reports; ``path`` is relative to the event when it
-        does not begin with a slash."""
-        if not path.startswith("/"):
+        is neither absolute nor the address of another site. ``browser`` is this buyer's own unless
+        it is given."""
+        if not path.startswith(("/", "http")):
             path = f"/api/events/{self.drop.event_id}/{path}".rstrip("/")
         began_s, began = time.time(), time.perf_counter()
-        with self.client.request(
+        with (browser or self.client).request(
             method,
             path,
             catch_response=True,
@@ -132,6 +145,18 @@ class Buyer(FastHttpUser):
         return reply
 
     # ------------------------------------------------------------ the calls of a sale
+
+    def another_browser(self) -> FastHttpSession:
+        """One without the cookies of this buyer's own."""
+        browser = FastHttpSession(
+            base_url=self.host,
+            request_event=self.environment.events.request,
+            user=self,
+            network_timeout=TIMEOUT_S,
+            connection_timeout=TIMEOUT_S,
+        )
+        _follow_no_redirects(browser)
+        return browser
 
     def look_at_event(self) -> Reply:
         reply = self.ask("event", "GET", "")
@@ -167,18 +192,47 @@ class Buyer(FastHttpUser):
             "name": f"{self.who.title()} {self.number}",
         }
         deadline_s = time.time() + PATIENCE_S
-        location = None
+        location, asked = None, None
         while time.time() < deadline_s:
+            began_s = time.time()
             if location:
                 reply = self.ask("payment", "GET", location, bearer(hold))
             else:
                 reply = self.ask("pay", "POST", path, headers, json=body)
             if reply.status == 202:
-                location = reply.headers["Location"]
+                location, state = reply.headers["Location"], reply.json()
+                if "next_action" in state:
+                    address, location = location, None  # Only a POST makes the shop look.
+                    if asked is None:
+                        until_s = began_s + state["expires_in_ms"] / 1000
+                        asked = Asked(hold["hold_id"], address.rpartition("/")[2], until_s)
+                        give_up = partial(self._give_up, hold, address)
+                        self.be_asked(asked, state["next_action"]["url"], give_up)
+                        continue
             elif _is_final(reply):
+                self.note_asked(asked, has_receipt=reply.status in (200, 201))
                 return reply
             gevent.sleep(reply.retry_after_s)
+        self.note_asked(asked)
         return None
+
+    def be_asked(self, asked: Asked, bank_url: str, give_up: Callable[[], object]) -> None:
+        """Do something about the question of a bank, and note it in ``asked``. ``give_up`` cancels
+        the payment. Raises StopUser when this buyer closes the tab."""
+        raise NotImplementedError
+
+    def note_asked(self, asked: Asked | None, *, has_receipt: bool = False) -> None:
+        if asked:
+            asked.receipt_s = time.time() if has_receipt else None
+            self.diary.write(asked)
+
+    def _give_up(self, hold: dict, location: str) -> None:
+        deadline_s = time.time() + PATIENCE_S
+        while time.time() < deadline_s:
+            reply = self.ask("give up", "POST", f"{location}/cancel", bearer(hold))
+            if reply.status != 202 and _is_final(reply):
+                return
+            gevent.sleep(reply.retry_after_s)
 
     def note_end(self, hold: dict, *replies: Reply | None) -> bool:
         """Record how paying for a hold ended; ``replies`` are the final answers to one key. Returns
@@ -197,6 +251,11 @@ class Buyer(FastHttpUser):
         return bool(receipts)
 
 
+def _follow_no_redirects(browser: FastHttpSession) -> None:
+    """Buyers follow redirects themselves, to record them."""
+    browser.client.redirect_response_codes = frozenset()
+
+
 def _is_final(reply: Reply) -> bool:
     return 0 < reply.status < 500 and reply.said not in (
         "409 payment_in_progress",
@@ -211,7 +270,11 @@ def _reply_of(response: Any) -> Reply:
     body = response.content or b""
     said = str(status)
     if status >= 400 and "json" in (headers.get("Content-Type") or ""):
-        said = f"{status} {_decode_code(body).code}"
+        said = f"{status} {_decode_said(body).code}"
     elif headers.get("Idempotent-Replayed"):
         said = f"{status} replayed"
+    elif status == 202 and "json" in (headers.get("Content-Type") or ""):
+        said = f"{status} {_decode_said(body).status}"
+    elif status == 303 and "/holds/" in headers["Location"]:
+        said = f"{status} to the hold"
     return Reply(status, said, body, headers)

@@ -8,6 +8,15 @@ from typing import Literal, TypeVar
 
 Way = Literal["map", "best", "hot seat", "pages"]
 Intent = Literal["pay", "click twice", "bad card first", "release", "abandon"]
+AtBank = Literal[
+    "confirm",
+    "confirm late",
+    "confirm elsewhere",
+    "confirm and leave",
+    "refuse",
+    "give up",
+    "leave",
+]
 
 WAYS: dict[Way, int] = {"map": 45, "best": 35, "hot seat": 17, "pages": 3}
 """Weights of the kinds of people: those who choose on the map, ask for the best seats, want the one
@@ -20,6 +29,22 @@ INTENTS: dict[Intent, int] = {
     "release": 5,
     "abandon": 7,
 }
+
+ASKED = 0.4
+"""The share of people whose bank asks them to confirm a payment. In Europe most banks do."""
+
+AT_BANK: dict[AtBank, int] = {
+    "confirm": 36,
+    "confirm late": 12,
+    "confirm elsewhere": 12,
+    "confirm and leave": 10,
+    "refuse": 10,
+    "give up": 10,
+    "leave": 10,
+}
+"""What these people do then: confirm, at once, or when the time is nearly over, or in the browser
+that the bank's app has opened; confirm or not and close the tab, so that the shop never hears from
+them again; refuse; or cancel the payment and take another card."""
 
 QUANTITIES = {1: 25, 2: 50, 3: 10, 4: 15}
 
@@ -37,7 +62,9 @@ Key = TypeVar("Key")
 @dataclass(frozen=True)
 class Human:
     """``reaction_s`` is the time from the opening to the first try, ``dither_s`` the time from a
-    hold to its payment. ``chance`` is for choices that depend on earlier answers."""
+    hold to its payment, ``reads_s`` the time that a question of the bank takes. ``at_bank`` is None
+    when the bank does not ask. ``elsewhere`` is the address of another device of this person.
+    ``chance`` is for choices that depend on earlier answers."""
 
     address: str
     way: Way
@@ -47,6 +74,9 @@ class Human:
     reaction_s: float
     dither_s: float
     bad_card: str
+    at_bank: AtBank | None
+    reads_s: float
+    elsewhere: str
     chance: random.Random
 
     def think_s(self) -> float:
@@ -68,18 +98,31 @@ class Bot:
 
 def human(seed: int, number: int) -> Human:
     chance = random.Random(f"human {seed} {number}")
+    way = _drawn(chance, WAYS)
+    quantity = _drawn(chance, QUANTITIES)
+    intent = _drawn(chance, INTENTS)
     return Human(
         address=_address("198.18", number),
-        way=_drawn(chance, WAYS),
-        quantity=_drawn(chance, QUANTITIES),
-        intent=_drawn(chance, INTENTS),
+        way=way,
+        quantity=quantity,
+        intent=intent,
         impatient=chance.random() < IMPATIENT,
         # Most try exactly at the opening, some a little later.
         reaction_s=min(chance.expovariate(4.0), 2.0),
         dither_s=chance.uniform(0.5, 8.0),
         bad_card=chance.choice(BAD_CARDS),
+        at_bank=_at_bank(chance, intent),
+        reads_s=chance.uniform(0.3, 2.0),
+        elsewhere=_address("100.96", number),
         chance=chance,
     )
+
+
+def _at_bank(chance: random.Random, intent: Intent) -> AtBank | None:
+    if chance.random() >= ASKED:
+        return None
+    # Both clicks of one person lead to the bank, and there to one answer.
+    return "confirm" if intent == "click twice" else _drawn(chance, AT_BANK)
 
 
 def botnet_bot(seed: int, number: int) -> Bot:

@@ -51,6 +51,22 @@ class NotPaid(msgspec.Struct, frozen=True, array_like=True, tag="not paid"):
     heard: Literal["nothing charged", "unknown"]
 
 
+class Asked(msgspec.Struct, array_like=True, tag="asked"):
+    """A bank asked a buyer about a payment. ``payment`` is the digest that names the payment in its
+    address and at the gateway; the buyer knows that there is time until ``until_s``.
+
+    ``answer`` is what the buyer sent to the bank; "give up" when the payment was canceled in the
+    shop, "" when there was neither. ``heard_s`` is when the bank had heard it, and ``receipt_s``
+    when the buyer saw the receipt. All times are Unix time."""
+
+    hold_id: str
+    payment: str
+    until_s: float
+    answer: Literal["", "accept", "refuse", "give up"] = ""
+    heard_s: float | None = None
+    receipt_s: float | None = None
+
+
 class OtherBytes(msgspec.Struct, frozen=True, array_like=True, tag="other bytes"):
     """One idempotency key got two different answers."""
 
@@ -65,7 +81,7 @@ class Strain(msgspec.Struct, frozen=True, array_like=True, tag="strain"):
     late_ms: float
 
 
-Line = Answer | Held | Paid | NotPaid | OtherBytes | Strain
+Line = Answer | Held | Paid | NotPaid | Asked | OtherBytes | Strain
 
 
 class Diary:

@@ -15,6 +15,8 @@ REDIS_MAP = "Redis: the seat map"
 REDIS_NO = "Redis: no"
 REDIS_YES = "Redis: held, released, repeated"
 AWAY = "Flask: a part is away, or too busy"
+BANK = "the bank: asks, is answered"
+AT_BANK = "gateway: the bank asks"
 GATEWAY = "gateway: card refused"
 MONGODB = "MongoDB: booked"
 NOBODY = "nobody: no nginx"
@@ -28,6 +30,8 @@ PARTS = (
     REDIS_MAP,
     REDIS_NO,
     REDIS_YES,
+    BANK,
+    AT_BANK,
     GATEWAY,
     MONGODB,
     AWAY,
@@ -37,6 +41,11 @@ PARTS = (
 """In the order in which requests pass them; the last ones only when something is broken."""
 
 PAGES = frozenset({"event", "page"})
+AT_BANKS_PAGE = frozenset({"bank", "answer to bank"})
+ABOUT_BANK = frozenset({"way back", "give up", "form to give up"})
+"""Calls that make the application look at a payment at the bank. On the way back it is booked, if
+it was confirmed."""
+TO_BANK = frozenset({("pay", "202 action_required"), ("form to pay", "303 to the hold")})
 
 
 def where_requests_ended(answers: Iterable[Answer], refused_by_limiter: int) -> Counter[str]:
@@ -51,6 +60,8 @@ def where_requests_ended(answers: Iterable[Answer], refused_by_limiter: int) -> 
 def _part(answer: Answer) -> str:
     if answer.said == NOTHING:
         return NOBODY
+    if answer.call in AT_BANKS_PAGE:
+        return BANK
     if answer.status == 429:
         return EDGE_LIMIT
     if not answer.counted:
@@ -67,6 +78,8 @@ def _part(answer: Answer) -> str:
         return REDIS_MAP
     if answer.status >= 400:
         return REDIS_NO
+    if answer.call in ABOUT_BANK or (answer.call, answer.said) in TO_BANK:
+        return AT_BANK
     if (answer.call, answer.said) in (("pay", "201"), ("form to pay", "303")):
         return MONGODB
     return REDIS_YES

@@ -1,6 +1,8 @@
-"""People: they wait for the opening, choose, are too late, try again, hesitate, pay or leave."""
+"""People: they wait for the opening, choose, are too late, try again, hesitate, pay or leave. What
+they do when the bank asks is in ``bank_customers.py``."""
 
 import time
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,17 +12,18 @@ from locust.exception import StopUser
 
 from tests.burst import characters
 from tests.burst.asking import GOOD_CARD, RETRY_S, Buyer, Reply
-from tests.burst.diary import Held, NotPaid, Paid
-from tests.burst.pages import hidden_fields
-from tests.burst.plan import PATIENCE_S
+from tests.burst.bank_customers import FORM, HTML, BankCustomer
+from tests.burst.diary import Asked, Held, NotPaid, Paid
+from tests.burst.pages import hidden_fields, link_to_bank
+from tests.burst.plan import CONFIRMATION_S, PATIENCE_S
 from tests.support.http_client import bearer
 
 CLICKS_APART_S = 0.05
 
-HTML = {"Accept": "text/html"}
+ASKING_CARD = "pm_card_authenticationRequired"
 
 
-class Human(Buyer):
+class Human(BankCustomer):
     """Each person is one task, which ends when they got seats or have given up."""
 
     who = "human"
@@ -30,6 +33,7 @@ class Human(Buyer):
         self.character = characters.human(self.drop.plan.seed, self.number)
         if self.character.way == "pages":
             self.who = "page"
+        self.card = ASKING_CARD if self.character.at_bank else GOOD_CARD
 
     def address_now(self) -> str:
         return self.character.address
@@ -98,16 +102,20 @@ class Human(Buyer):
         return self.pay_to_the_end(hold, "a good card")
 
     def pay_to_the_end(self, hold: dict, key: str) -> bool:
-        """Pay, again with another key when the worker has undone an interrupted payment."""
-        reply = self.pay(hold, key)
+        """Pay, again with another key and a card that needs no bank when the first payment was
+        given up, or interrupted and undone by the worker. Who has refused is done."""
+        reply = self.pay(hold, key, self.card)
+        if self.character.at_bank == "refuse":
+            self.note_end(hold, reply)
+            return True
         if reply and reply.status == 402:
             reply = self.pay(hold, f"{key}, again")
         return self.note_end(hold, reply)
 
     def click_twice(self, hold: dict) -> bool:
-        clicks = [gevent.spawn(self.pay, hold, "the same key")]
+        clicks = [gevent.spawn(self.pay, hold, "the same key", self.card)]
         gevent.sleep(CLICKS_APART_S)
-        clicks.append(gevent.spawn(self.pay, hold, "the same key"))
+        clicks.append(gevent.spawn(self.pay, hold, "the same key", self.card))
         gevent.joinall(clicks)
         replies = [click.value for click in clicks]
         if all(reply and reply.status == 402 for reply in replies):
@@ -138,8 +146,11 @@ class Human(Buyer):
         return self.pay_by_page(hold_address, hold_id)
 
     def pay_by_page(self, hold_address: str, hold_id: str) -> bool:
+        """Returns whether this person is done with the sale."""
         deadline_s = time.time() + PATIENCE_S
-        heard = "unknown"
+        pay, cancel = f"{hold_address}/pay", f"{hold_address}/cancel"
+        buyer = {"name": "Grace", "email": "grace@example.org", "payment_method": self.card}
+        asked, heard, until_s, has_refused = None, "unknown", 0.0, False
         while time.time() < deadline_s:
             wait_s = RETRY_S
             page = self.ask("page", "GET", hold_address, HTML)
@@ -147,19 +158,28 @@ class Human(Buyer):
                 receipt = self.ask("page", "GET", page.headers["Location"], HTML)
                 if receipt.status == 200:
                     self.diary.write(Paid(hold_id, None))
+                    self.note_asked(asked, has_receipt=True)
                     return True
-            if page.status in (404, 410):
+            if page.status in (404, 410) or (page.status == 200 and has_refused):
                 heard = "nothing charged"
                 break
+            bank_url = link_to_bank(page.body) if page.status == 202 else None
+            if bank_url and asked is None:
+                fields = hidden_fields(page.body, cancel)
+                asked = Asked(hold_id, fields["payment"], until_s)
+                give_up = partial(self.send_form, "form to give up", cancel, fields)
+                self.be_asked(asked, bank_url, give_up)
+                has_refused = asked.answer == "refuse"
+                buyer["payment_method"] = GOOD_CARD
+                continue
             if page.status == 200:
-                pay = f"{hold_address}/pay"
-                buyer = {"name": "Grace", "email": "grace@example.org", "payment_method": GOOD_CARD}
+                until_s = time.time() + CONFIRMATION_S
                 fields = hidden_fields(page.body, pay) | buyer
                 wait_s = self.send_form("form to pay", pay, fields).retry_after_s
             gevent.sleep(wait_s)
+        self.note_asked(asked)
         self.diary.write(NotPaid(hold_id, heard))
-        return False
+        return has_refused
 
     def send_form(self, call: str, address: str, fields: dict[str, str]) -> Reply:
-        headers = HTML | {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.ask(call, "POST", address, headers, data=urlencode(fields))
+        return self.ask(call, "POST", address, FORM, data=urlencode(fields))

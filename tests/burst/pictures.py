@@ -73,6 +73,8 @@ def _subtitle(evident: Evident, verdict: Verdict) -> str:
         parts.append(f"all seats taken after {verdict.taken_after_s:.1f} s")
     if verdict.sold_after_s is not None:
         parts.append(f"sold out after {verdict.sold_after_s:.0f} s")
+    if verdict.at_bank.asked:
+        parts.append(f"{verdict.at_bank.asked:,} payments confirmed at a bank, or not")
     if evident.evidence.blows:
         parts.append(f"{len(evident.evidence.blows)} parts killed meanwhile")
     return " · ".join(parts)

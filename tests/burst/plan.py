@@ -35,6 +35,10 @@ PATIENCE_S = 60.0
 LAST_WORD_S = 2.5 * PATIENCE_S
 """After the end of the sale: for buyers who hesitate, pay, and retry."""
 
+CONFIRMATION_S = 6
+"""How long buyers have to confirm a payment at the bank, by default six minutes: what is never
+confirmed is sold again within the burst."""
+
 BUYER_BROKE = 3
 """Locust's exit code when the code of a simulated buyer failed."""
 

@@ -43,6 +43,11 @@ def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
         ("payments sent away for a while by its queue", f"{verdict.queue.sent_away:,}"),
         ("requests", f"{verdict.requests:,}"),
         ("refusals among them", f"{verdict.refusals:,}"),
+        ("payments about which a bank asked", f"{verdict.at_bank.asked:,}"),
+        ("confirmed", f"{verdict.at_bank.confirmed:,}"),
+        ("refused at the bank", f"{verdict.at_bank.refused:,}"),
+        ("given up for another card", f"{verdict.at_bank.given_up:,}"),
+        ("never answered", f"{verdict.at_bank.silent:,}"),
         ("bots' share of the requests", f"{verdict.bots.requests:.1%}"),
         ("bots' share of the seats", f"{verdict.bots.seats:.1%}"),
     ]
@@ -86,9 +91,10 @@ def text_of(verdict: Verdict) -> str:
 
 NOTES = """\
 Bots' shares are counted from the opening on; the times are those of people, but for the last row.
-Who clicks twice hears twice that the seats are paid. Where parts are killed, a 503 that says when
-to try again and a 504 that says that the outcome is unknown are no server errors; elsewhere they
-are.
+A buyer who confirmed in another browser waits for the receipt in the first, which asks every two
+seconds. Who clicks twice hears twice that the seats are paid. Where parts are killed, a 503 that
+says when to try again and a 504 that says that the outcome is unknown are no server errors;
+elsewhere they are.
 
 [What a burst is, and its parameters](../burst.md)
 """

@@ -14,17 +14,24 @@ EXPECTED: dict[str, set[str]] = {
     "pay": {
         "201",
         "201 replayed",
-        "202",
+        "202 paying",
+        "202 action_required",
         "402 payment_declined",
         "409 payment_in_progress",
         "410 hold_expired",
     },
-    "payment": {"200", "202", "402 payment_declined"},
+    "payment": {"200", "202 paying", "202 action_required", "402 payment_declined"},
     "release": {"204"},
     # Refusals as pages have the API's statuses but no code.
     "page": {"200", "202", "303", "410"},
-    "form to hold": {"303", "409", "403"},
-    "form to pay": {"303", "202", "402", "410"},
+    "form to hold": {"303 to the hold", "409", "403"},
+    "form to pay": {"303", "303 to the hold", "202", "402", "410"},
+    # A bank's page is gone when its payment does not wait for an answer any more.
+    "bank": {"200", "410"},
+    "answer to bank": {"303 to the hold"},
+    "way back": {"303 to the hold"},
+    "give up": {"204", "202 paying"},
+    "form to give up": {"303 to the hold"},
 }
 
 WAIT = {"pay": "503 unavailable", "form to pay": "503"}
@@ -40,6 +47,9 @@ IN_CHAOS: dict[str, set[str]] = {
     "release": {"404 hold_not_found"},
     "page": {"404"},
     "form to pay": {"409", "404", "504"},
+    "way back": {"504"},
+    "give up": {"404 payment_not_found", "404 hold_not_found", "504 outcome_unknown"},
+    "form to give up": {"404", "504"},
 }
 
 

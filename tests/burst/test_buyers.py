@@ -3,14 +3,15 @@
 import random
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
 import pytest
 
 from ops.servers import REPOSITORY
-from tests.burst.characters import Hall, address_now, botnet_bot, human, sweeper
-from tests.burst.pages import hidden_fields
+from tests.burst.characters import ASKED, AT_BANK, Hall, address_now, botnet_bot, human, sweeper
+from tests.burst.pages import hidden_fields, link_to_bank
 from tests.burst.plan import Plan, read_plan
 from tests.burst.stage import played
 from tests.support.environment import inherited
@@ -42,7 +43,8 @@ def test_everybody_has_an_address_of_its_own_whatever_the_plan():
     addresses = [human(1, number).address for number in range(60_000)]
     addresses += [botnet_bot(1, number).address for number in range(10_000)]
     addresses += [sweeper(1, number).address for number in range(500)]
-    assert len({ip_address(address) for address in addresses}) == 70_500
+    addresses += [human(1, number).elsewhere for number in range(60_000)]
+    assert len({ip_address(address) for address in addresses}) == 130_500
 
 
 def test_every_other_sweeper_takes_many_addresses_of_one_network():
@@ -79,6 +81,27 @@ def test_a_form_has_its_own_hidden_fields_and_no_others():
     )
     assert hidden_fields(page, "/pay") == {"csrf_token": "a&b"}
     assert hidden_fields(page, "/nowhere") == {}
+
+
+def test_the_link_to_the_bank_is_the_one_that_leads_away():
+    page = (
+        b'<a href="/events/burst">A sale</a> <a class="button" rel="external" '
+        b'href="http://127.0.0.1:9/challenges/1?a=b&amp;c=d">Continue</a>'
+    )
+    assert link_to_bank(page) == "http://127.0.0.1:9/challenges/1?a=b&c=d"
+    assert link_to_bank(b'<link href="https://js.example"><a href="/basket">Basket</a>') is None
+
+
+# ---------------------------------------------------------------- when the bank asks
+
+
+def test_some_of_the_crowd_are_asked_by_their_bank_and_do_each_of_what_one_can():
+    crowd = [human(1, number) for number in range(1000)]
+    ways = Counter(one.at_bank for one in crowd)
+    assert ways.keys() == {None, *AT_BANK}
+    assert ways.total() * ASKED * 0.8 < ways.total() - ways[None] < ways.total() * ASKED * 1.2
+    clicks_twice = {one.at_bank for one in crowd if one.intent == "click twice"}
+    assert clicks_twice == {None, "confirm"}, "two tabs of one person give one answer"
 
 
 # ---------------------------------------------------------------- the plan

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from tests.burst.diary import Answer, Held, NotPaid, OtherBytes, Paid, Strain
+from tests.burst.diary import Answer, Asked, Held, NotPaid, OtherBytes, Paid, Strain
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
-from tests.burst.verdict import Evidence, Evident, Look, Share
+from tests.burst.verdict import AtBank, Evidence, Evident, Look, Share
 from web.ports.payment_gateway import GatewayPayment
 from web.use_cases.audit import Check
 
@@ -44,8 +44,15 @@ def payment(hold_id: str, amount_minor: int, status: str = "captured", attempt: 
         currency="GBP",
         status=status,
         created=datetime.now(UTC),
-        metadata={"hold_id": hold_id, "event": "burst"},
+        metadata={"hold_id": hold_id, "event": "burst", "key_digest": f"{hold_id} {attempt}"},
     )
+
+
+def asked(hold_id: str, said: str, attempt: str = "1", *, heard_s: float | None = 3.0) -> Asked:
+    """A bank's question about ``payment(hold_id, …, attempt)``, with time until 8 s after the
+    opening; the bank heard the answer after ``heard_s``."""
+    heard_at_s = None if heard_s is None else OPENS_AT_S + heard_s
+    return Asked(hold_id, f"{hold_id} {attempt}", OPENS_AT_S + 8, said, heard_at_s)
 
 
 PEOPLES, BOTS = booking("people", "A-1", "A-2", "A-3"), booking("bots", "A-4")
@@ -75,6 +82,11 @@ def evidence() -> Evidence:
             Paid("people", dict(PEOPLES)),
             Paid("bots", dict(BOTS)),
             NotPaid("too late", "nothing charged"),
+            msgspec.structs.replace(asked("people", "accept"), receipt_s=OPENS_AT_S + 3.25),
+            asked("bots", "give up", "2", heard_s=None),
+            asked("refuser", "refuse"),
+            asked("silent", "", heard_s=None),
+            NotPaid("refuser", "nothing charged"),
             Strain(0.5, 12.0),
         ],
         bookings=[PEOPLES, BOTS],
@@ -82,6 +94,8 @@ def evidence() -> Evidence:
             payment("people", 300),
             payment("bots", 100),
             payment("bots", 100, "voided", "2"),
+            payment("refuser", 100, "voided"),
+            payment("silent", 100, "voided"),
         ],
         checks=[Check("all is well", 4)],
         looks=[
@@ -133,15 +147,21 @@ def test_a_verdict_says_how_the_sale_went(evidence):
     assert (verdict.taken_after_s, verdict.sold_after_s) == (2.0, 3.0)
     assert verdict.bots == Share(requests=3 / 5, seats=1 / 4), "what came early does not count"
     assert (verdict.requests, verdict.refusals) == (6, 2)
+    assert verdict.at_bank == AtBank(asked=4, confirmed=1, refused=1, given_up=1, silent=1)
     assert {times.name: times.most_ms for times in verdict.times} == {
         "seats held (201)": 5.0,
         "paid (201)": 30.0,
+        "from the bank's yes to the receipt": 250.0,
     }
 
 
 def test_a_booking_that_is_gone_is_a_lost_receipt_and_money_for_nothing(evidence):
     broken = broken_in(replace(evidence, bookings=[BOTS], inserts=1))
-    assert broken == {"lost receipts": 1, "double charges": 1}
+    assert broken == {
+        "lost receipts": 1,
+        "double charges": 1,
+        "confirmed in time, and no seat": 1,
+    }
 
 
 def test_a_receipt_with_other_seats_than_the_booking_is_lost(evidence):
@@ -224,6 +244,59 @@ def test_who_was_told_that_nothing_was_charged_may_have_no_booking(evidence):
 def test_a_payment_that_never_ends_is_seen(evidence):
     endless = NotPaid("somebody", "unknown")
     assert broken_in(with_line(evidence, endless)) == {"payments without an end": 1}
+
+
+def test_who_confirmed_in_time_has_the_seat_whatever_they_were_told(evidence):
+    in_vain = asked("gone", "accept", heard_s=7.9)
+    told = NotPaid("gone", "nothing charged")
+    broken = {"confirmed in time, and no seat": 1}
+    assert broken_in(with_line(evidence, in_vain)) == broken
+    assert broken_in(with_line(evidence, in_vain, told)) == broken
+
+
+def test_in_chaos_who_confirmed_has_the_seat_or_is_told_otherwise(evidence):
+    in_vain = asked("gone", "accept")
+    told = NotPaid("gone", "nothing charged")
+    broken = {"confirmed in time, and no seat": 1}
+    assert broken_in(in_chaos(with_line(evidence, in_vain))) == broken
+    assert broken_in(in_chaos(with_line(evidence, in_vain, told))) == {}
+
+
+@pytest.mark.parametrize("heard_s", [8.1, None], ids=["too late", "perhaps never"])
+def test_who_confirmed_too_late_may_be_without_a_seat(evidence, heard_s):
+    assert broken_in(with_line(evidence, asked("gone", "accept", heard_s=heard_s))) == {}
+
+
+def test_a_click_that_was_not_heard_does_not_hide_one_that_was(evidence):
+    clicks = asked("gone", "accept", heard_s=None), asked("gone", "accept")
+    for lines in (clicks, reversed(clicks)):
+        assert broken_in(with_line(evidence, *lines)) == {"confirmed in time, and no seat": 1}
+
+
+@pytest.mark.parametrize("said", ["", "refuse", "give up"])
+def test_a_charge_without_the_owners_yes_is_seen(evidence, said):
+    lines = [line for line in evidence.lines if not isinstance(line, Asked)]
+    unconfirmed = replace(evidence, lines=[*lines, asked("people", said)])
+    assert broken_in(unconfirmed) == {"charged without the owner's yes": 1}
+
+
+def test_the_card_that_was_taken_instead_needs_no_yes(evidence):
+    assert broken_in(with_line(evidence, asked("people", "give up", "2"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "hold_id", "left_open"),
+    [
+        ("action_required", "somebody", 1),
+        ("authorized", "somebody", 1),
+        ("declined", "refuser", 1),
+        ("declined", "somebody", 0),
+    ],
+)
+def test_a_payment_that_somebody_can_still_confirm_is_seen(evidence, status, hold_id, left_open):
+    payments = [*evidence.payments, payment(hold_id, 100, status)]
+    broken = broken_in(replace(evidence, payments=payments))
+    assert broken.get("payments left open at the gateway", 0) == left_open
 
 
 def test_two_answers_to_one_key_are_seen(evidence):

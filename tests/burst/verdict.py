@@ -6,7 +6,7 @@ It does not use the application: it reads the diaries, MongoDB's documents and t
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.burst.chaos import Blow
 from tests.burst.diary import (
     BOTS,
     Answer,
+    Asked,
     Held,
     Line,
     NotPaid,
@@ -88,6 +89,18 @@ class Share:
     seats: float
 
 
+@dataclass(frozen=True)
+class AtBank:
+    """How many payments were at the bank, and what their buyers did: ``silent`` are those who never
+    answered."""
+
+    asked: int
+    confirmed: int
+    refused: int
+    given_up: int
+    silent: int
+
+
 @dataclass
 class Verdict:
     """``taken_after_s`` and ``sold_after_s`` are the times at which no seat was free, and all seats
@@ -101,6 +114,7 @@ class Verdict:
     taken_after_s: float | None
     sold_after_s: float | None
     bots: Share
+    at_bank: AtBank
     busiest: float
     late_ms: float
     queue: GatewayQueue
@@ -125,6 +139,11 @@ class Evident:
         self.held: list[Held] = by_kind[Held]
         self.paid: list[Paid] = by_kind[Paid]
         self.not_paid: list[NotPaid] = by_kind[NotPaid]
+        self.asked: dict[str, Asked] = {}
+        """By payment: a buyer who clicks twice is asked twice about one, and gives one answer."""
+        for line in by_kind[Asked]:
+            if not (known := self.asked.get(line.payment)) or known.heard_s is None:
+                self.asked[line.payment] = line
         self.other_bytes: list[OtherBytes] = by_kind[OtherBytes]
         self.strain: list[Strain] = by_kind[Strain]
         self.booked = {booking["hold_id"]: booking for booking in evidence.bookings}
@@ -139,6 +158,9 @@ class Evident:
             Zero("server errors", self.server_errors()),
             Zero("charged after “nothing was charged”", self.charged_after_a_no()),
             Zero("payments without an end", self.endless()),
+            Zero("confirmed in time, and no seat", self.confirmed_in_vain()),
+            Zero("charged without the owner's yes", self.charged_unconfirmed()),
+            Zero("payments left open at the gateway", self.left_open()),
             Zero("two answers to one key", [line.hold_id for line in self.other_bytes]),
             Zero("answers that the contract does not have", self.surprises()),
             Zero("429 to one who kept the limit", self.limited_without_cause()),
@@ -211,6 +233,35 @@ class Evident:
     def endless(self) -> list[str]:
         return [line.hold_id for line in self.not_paid if line.heard == "unknown"]
 
+    def confirmed_in_vain(self) -> list[str]:
+        """While parts are killed, seats may be lost to others; but then the buyer is told."""
+        told = {line.hold_id for line in self.not_paid if line.heard == "nothing charged"}
+        return [
+            f"{asked.hold_id} was confirmed {asked.until_s - asked.heard_s:.1f} s before the end"
+            for asked in self.asked.values()
+            if asked.answer == "accept" and asked.heard_s and asked.heard_s < asked.until_s
+            if asked.hold_id not in self.booked and not (self.chaos and asked.hold_id in told)
+        ]
+
+    def charged_unconfirmed(self) -> list[str]:
+        return [
+            f"{payment.payment_id} was charged, and the owner's answer was {asked.answer!r}"
+            for payment in self.evidence.payments
+            if payment.status == "captured"
+            and (asked := self.asked.get(payment.metadata["key_digest"]))
+            and asked.answer != "accept"
+        ]
+
+    def left_open(self) -> list[str]:
+        """Money that is still reserved, and what somebody can still confirm. A payment that was
+        declined without a question is canceled, too, but by the worker, after two leases."""
+        return [
+            f"{payment.payment_id} is {payment.status}"
+            for payment in self.evidence.payments
+            if payment.status in ("action_required", "authorized")
+            or (payment.status == "declined" and payment.metadata["key_digest"] in self.asked)
+        ]
+
     def differences(self) -> list[str]:
         return [finding for check in self.evidence.checks for finding in check.findings]
 
@@ -242,6 +293,16 @@ class Evident:
         asked = sum(answer.who in BOTS for answer in self.since_opening())
         return Share(asked / max(1, len(self.since_opening())), theirs / max(1, self.sold()))
 
+    def at_bank(self) -> AtBank:
+        answers = Counter(asked.answer for asked in self.asked.values())
+        return AtBank(
+            asked=answers.total(),
+            confirmed=answers["accept"],
+            refused=answers["refuse"],
+            given_up=answers["give up"],
+            silent=answers[""],
+        )
+
     def since_opening(self) -> list[Answer]:
         opens_at_s = self.evidence.drop.opens_at_s
         return [answer for answer in self.answers if answer.at_s >= opens_at_s]
@@ -251,14 +312,23 @@ class Evident:
         people = [answer for answer in answers if answer.who not in BOTS]
         return [
             times
-            for name, chosen in (
-                ("seats held (201)", [a for a in people if a.call in HOLDS and a.status == 201]),
-                ("seats refused (409)", [a for a in people if a.call in HOLDS and a.status == 409]),
-                ("paid (201)", [a for a in people if a.call == "pay" and a.status == 201]),
-                ("the seat map", [a for a in people if a.call == "seats"]),
-                ("a bot over its limit (429)", [a for a in answers if a.status == 429]),
+            for name, all_ms in (
+                ("seats held (201)", _ms(people, lambda a: a.call in HOLDS and a.status == 201)),
+                ("seats refused (409)", _ms(people, lambda a: a.call in HOLDS and a.status == 409)),
+                ("paid (201)", _ms(people, lambda a: a.call == "pay" and a.status == 201)),
+                ("from the bank's yes to the receipt", self.after_the_yes_ms()),
+                ("the seat map", _ms(people, lambda a: a.call == "seats")),
+                ("a bot over its limit (429)", _ms(answers, lambda a: a.status == 429)),
             )
-            if (times := _times(name, [answer.ms for answer in chosen]))
+            if (times := _times(name, all_ms))
+        ]
+
+    def after_the_yes_ms(self) -> list[float]:
+        """Of those who waited for the receipt, whichever browser they waited in."""
+        return [
+            (asked.receipt_s - asked.heard_s) * 1000
+            for asked in self.asked.values()
+            if asked.answer == "accept" and asked.heard_s and asked.receipt_s
         ]
 
     def judge(self) -> Verdict:
@@ -271,6 +341,7 @@ class Evident:
             taken_after_s=self.first_look("h", "p", "s"),
             sold_after_s=self.first_look("s"),
             bots=self.bots(),
+            at_bank=self.at_bank(),
             busiest=max((line.busy for line in self.strain), default=0.0),
             late_ms=_percentile([line.late_ms for line in self.strain], 95),
             queue=self.evidence.queue,
@@ -286,6 +357,10 @@ def _counted(cases: Iterable[str]) -> list[str]:
     """All cases, equal ones together and the most frequent first, so that the start of a long list
     shows its reasons."""
     return [case for case, count in Counter(cases).most_common() for _ in range(count)]
+
+
+def _ms(answers: Iterable[Answer], fits: Callable[[Answer], bool]) -> list[float]:
+    return [answer.ms for answer in answers if fits(answer)]
 
 
 def _times(name: str, all_ms: Sequence[float]) -> Times | None:
