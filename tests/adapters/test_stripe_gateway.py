@@ -8,9 +8,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
@@ -20,6 +22,7 @@ from ops.servers import Sandbox
 from tests.simulator.gateway import SimulatedGateway
 from tests.support.factories import WAY_BACK
 from tests.support.local_server import LocalServer, QuietHandler
+from tests.support.sandbox import client_of
 from tests.support.waiting import eventually
 from web.adapters.stripe import gateway as adapter
 from web.adapters.stripe.gateway import StripeGateway
@@ -469,6 +472,19 @@ def test_without_a_tag_the_payments_of_all_shops_are_seen(stripe_gateway, sandbo
     assert tagged in stripe_gateway.list(start)
 
 
+def test_of_money_that_was_captured_in_part_only_the_part_counts(stripe_gateway, sandbox, key):
+    """As somebody can do it in Stripe's dashboard."""
+    payment = authorize(stripe_gateway, key)
+    client_of(sandbox).payment_intents.capture(payment.payment_id, {"amount_to_capture": 4000})
+
+    found = stripe_gateway.retrieve(payment.payment_id)
+    assert (payment.amount_minor, found.amount_minor, found.status) == (4200, 4000, "captured")
+    stripe_gateway.capture(payment.payment_id)
+    stripe_gateway.refund(payment.payment_id, f"{key}-refund")
+    assert [refund["amount"] for refund in refunds_of(sandbox, payment.payment_id)] == [4000]
+    assert stripe_gateway.retrieve(payment.payment_id).status == "refunded"
+
+
 def test_a_wrong_api_key_has_done_nothing(sandbox, key):
     with pytest.raises(NotExecuted):
         authorize(StripeGateway("sk_live_none", sandbox.url), key)
@@ -517,15 +533,18 @@ def test_a_call_for_which_stripe_has_no_time_is_made_again_until_it_has(
     set_faults(
         *(
             {"operation": operation, "kind": kind, "calls": 2}
-            for operation in ("create", "capture", "refund", "list")
+            for operation in ("create", "capture", "cancel", "refund", "list", "retrieve")
         )
     )
 
     payment_id = captured(stripe_gateway, key)
     stripe_gateway.refund(payment_id, f"{key}-refund")
+    released = authorize(stripe_gateway, f"{key}-released").payment_id
+    stripe_gateway.void(released)
 
     assert stripe_gateway.find(key, start).status == "refunded"
-    assert [fault["happened"] for fault in sandbox.faults()] == [2] * 4
+    assert stripe_gateway.retrieve(released).status == "voided"
+    assert [fault["happened"] for fault in sandbox.faults()] == [2] * 6
     assert len(refunds_of(sandbox, payment_id)) == 1
 
 
@@ -948,6 +967,76 @@ def test_only_reserved_money_is_an_authorization(key, status):
         gateway = StripeGateway(API_KEY, provider.url)
         with pytest.raises(OutcomeUnknown, match=f"^payment pi_1 is {status}"):
             authorize(gateway, key)
+
+
+REDIRECT = {"return_url": "https://tickets.example/return", "url": "https://hooks.stripe.com/3ds"}
+
+
+@pytest.mark.parametrize(
+    ("next_action", "url", "client_secret"),
+    [
+        ({"type": "redirect_to_url", "redirect_to_url": REDIRECT}, REDIRECT["url"], ""),
+        ({"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "stripe_3ds2"}}, "", "the secret"),
+        ({"type": "redirect_to_url", "redirect_to_url": {"url": None}}, "", "the secret"),
+        ({"type": "card_await_notification", "card_await_notification": {}}, "", "the secret"),
+        ({"type": "some_new_type"}, "", "the secret"),
+        (None, "", "the secret"),
+    ],
+)
+@pytest.mark.parametrize("call", ["authorize", "retrieve"])
+def test_an_owner_is_asked_at_an_address_or_by_stripe_js(
+    key, next_action, url, client_secret, call
+):
+    body = intent(status="requires_action", client_secret="the secret", next_action=next_action)
+    with Provider(200, body) as provider:
+        gateway = StripeGateway(API_KEY, provider.url)
+        asked = authorize(gateway, key) if call == "authorize" else gateway.retrieve("pi_1")
+    assert asked.status == "action_required"
+    assert (asked.next_action.url, asked.next_action.client_secret) == (url, client_secret)
+
+
+def test_the_owner_is_led_back_or_asked_in_the_page():
+    """Not left to Stripe's defaults, which differ between payment methods and tokens."""
+    with Provider(200, intent()) as provider:
+        gateway = StripeGateway(API_KEY, provider.url)
+        for payment_method in ("pm_1", "ctoken_1"):
+            for in_page in (False, True):
+                authorize(
+                    gateway, "key", payment_method, way_back=replace(WAY_BACK, in_page=in_page)
+                )
+    sent = [dict(parse_qsl(body.decode())) for body in provider.bodies]
+    assert [each["use_stripe_sdk"] for each in sent] == ["false", "true"] * 2
+    assert [each.get("confirmation_token") for each in sent] == [None] * 2 + ["ctoken_1"] * 2
+    assert [each.get("payment_method") for each in sent] == ["pm_1"] * 2 + [None] * 2
+    always = {
+        "amount": "4200",
+        "currency": "gbp",
+        "capture_method": "manual",
+        "confirm": "true",
+        "return_url": WAY_BACK.return_url,
+        "allowed_payment_method_types[0]": "card",
+        "allowed_payment_method_types[1]": "link",
+    }
+    for each in sent:
+        assert always.items() <= each.items()
+        names = {name.split("[")[0] for name in each} - {name.split("[")[0] for name in always}
+        assert names <= {"use_stripe_sdk", "confirmation_token", "payment_method", "metadata"}
+
+
+@pytest.mark.parametrize("reason", ["automatic", "abandoned", None])
+def test_money_that_stripe_released_itself_is_not_reserved_any_more(reason):
+    """After seven days, or by hand in the dashboard."""
+    with Provider(200, intent(status="canceled", cancellation_reason=reason)) as provider:
+        found = StripeGateway(API_KEY, provider.url).retrieve("pi_1")
+    assert (found.status, found.decline) == ("voided", None)
+
+
+def test_a_disputed_charge_is_captured_money():
+    charge = {"id": "ch_1", "object": "charge", "disputed": True, "refunded": False}
+    body = intent(status="succeeded", amount_received=4200, latest_charge=charge)
+    with Provider(200, body) as provider:
+        found = StripeGateway(API_KEY, provider.url).retrieve("pi_1")
+    assert (found.status, found.amount_minor) == ("captured", 4200)
 
 
 def test_a_capture_that_did_not_succeed_is_not_called_one():

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.factories import BUYER, WAY_BACK, a_booking
+from tests.support.sandbox import client_of
 from tests.support.shop import Shop, lose, problems, reconciler_of
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
@@ -28,7 +29,7 @@ from web.domain.refusals import (
 )
 from web.domain.sales import HoldStatus, booking_id_of
 from web.ports.booking_store import InsertUnknown
-from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
+from web.ports.payment_gateway import NextAction, NotExecuted, OutcomeUnknown
 from web.ports.seat_store import SEAT_STORE
 from web.use_cases import checkout as checkout_module
 from web.use_cases import reconciliation
@@ -266,6 +267,114 @@ def test_stripe_js_gets_the_secret_and_no_address(shop):
     assert required.bank_step.url == ""
     assert required.bank_step.client_secret.startswith(required.bank_step.payment_id)
     assert required.bank_step.client_secret not in f"{required} {required!r} {hold_now(shop)!r}"
+
+
+# ---------------------------------------------------------------- hands in Stripe's dashboard
+
+
+@pytest.fixture
+def dashboard(sandbox):
+    """What the shop's people can do there, which Stripe does by the same calls."""
+    return client_of(sandbox)
+
+
+def test_a_payment_that_is_canceled_by_hand_at_the_bank_was_not_charged(shop, dashboard):
+    required = go_to_the_bank(shop)
+    dashboard.payment_intents.cancel(required.bank_step.payment_id)
+    with pytest.raises(PaymentDeclined) as declined:
+        come_back(shop)
+    assert (declined.value.reason, declined.value.attempts_left) == (NOT_COMPLETED, 5)
+    assert (shop.state(), shop.charges(), shop.booking()) == ("h", ["voided"], None)
+
+
+def test_a_payment_that_is_captured_by_hand_has_the_seat(shop, sandbox, dashboard):
+    required = go_to_the_bank(shop)
+    decide(sandbox, required, "accept")
+    dashboard.payment_intents.capture(required.bank_step.payment_id)
+    assert come_back(shop) == shop.booking().receipt()
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
+def test_a_payment_that_is_captured_by_hand_in_part_is_given_back(shop, sandbox, dashboard):
+    required = go_to_the_bank(shop)
+    decide(sandbox, required, "accept")
+    dashboard.payment_intents.capture(required.bank_step.payment_id, {"amount_to_capture": 100})
+    with pytest.raises(PaymentDeclined) as declined:
+        come_back(shop)
+    assert declined.value.reason == NOT_COMPLETED
+    assert (shop.state(), shop.charges(), shop.booking()) == ("h", ["refunded"], None)
+
+
+def test_a_payment_that_is_refunded_by_hand_at_the_bank_was_not_charged(shop, sandbox, dashboard):
+    required = go_to_the_bank(shop)
+    decide(sandbox, required, "accept")
+    dashboard.payment_intents.capture(required.bank_step.payment_id)
+    dashboard.refunds.create({"payment_intent": required.bank_step.payment_id})
+    with pytest.raises(PaymentDeclined) as declined:
+        come_back(shop)
+    assert declined.value.reason == NOT_COMPLETED
+    assert (shop.state(), shop.charges(), shop.booking()) == ("h", ["refunded"], None)
+
+
+# ---------------------------------------------------------------- questions that cannot be shown
+
+
+def ask_without_address(shop, method="authorize"):
+    """The gateway asks in a way that only Stripe.js could show."""
+    call = getattr(shop.gateway, method)
+
+    def asked(*arguments):
+        found = call(*arguments)
+        return replace(found, next_action=NextAction(url="", client_secret="secret"))
+
+    setattr(shop.gateway, method, asked)
+
+
+def test_a_question_that_cannot_be_shown_is_a_refused_card_at_once(shop):
+    ask_without_address(shop)
+    with pytest.raises(PaymentDeclined, match="another card") as declined:
+        shop.pay(buyer=ASKING)
+    assert (declined.value.reason, declined.value.attempts_left) == ("authentication_required", 4)
+    assert (shop.state(), shop.charges()) == ("h", ["voided"])
+    shop.pay("another key")
+
+
+def test_the_worker_leaves_no_question_that_cannot_be_shown(shop, reconciler):
+    shop.seats.fail("wait_for_bank", Unavailable(SEAT_STORE), times=1)
+    with pytest.raises(PaymentPending):
+        shop.pay(buyer=ASKING)
+    ask_without_address(shop, "retrieve")
+    find_all = shop.gateway.find_all
+
+    def found_without_address(keys, since):
+        asks = NextAction(url="", client_secret="secret")
+        return {key: replace(p, next_action=asks) for key, p in find_all(keys, since).items()}
+
+    shop.gateway.find_all = found_without_address
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.state(), shop.charges()) == ("h", ["voided"])
+
+
+def test_stripe_js_shows_whatever_question_there_is(shop):
+    ask_without_address(shop)
+    required = go_to_the_bank(shop, way_back=replace(WAY_BACK, in_page=True))
+    assert required.bank_step.client_secret == "secret"
+    assert shop.charges() == ["action_required"]
+
+
+def test_after_a_loss_of_redis_a_question_for_stripe_js_is_asked_still(shop, sandbox, reconciler):
+    """Nobody knows then which way the buyer took."""
+    reconciler.round()
+    required = go_to_the_bank(shop, way_back=replace(WAY_BACK, in_page=True))
+    lose(shop)
+    reconciler.round()
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert hold_now(shop).bank_step.client_secret == required.bank_step.client_secret
+    decide(sandbox, required, "accept")
+    come_back(shop)
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
 
 
 # ---------------------------------------------------------------- faults

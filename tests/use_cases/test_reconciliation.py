@@ -586,15 +586,24 @@ def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):
     assert shop.charges() == ["refunded"]
 
 
-def test_money_that_is_gone_from_a_booking_is_reported(shop, reconciler, caplog):
+def test_a_booking_whose_reserved_money_was_released_by_hand_is_ended(shop, reconciler, caplog):
+    """Or by Stripe itself, after seven days."""
     shop.gateway.fail("capture", OutcomeUnknown("time-out"))
     with pytest.raises(PaymentPending):
         shop.pay()
     shop.gateway.heal()
     shop.gateway._target.void(shop.booking().payment_id)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.INFO):
         reconciler.round()
-    assert f"{shop.booking().id} is booked, and its payment" in caplog.text
+    assert f"{shop.booking().payment_id} was canceled at the gateway" in caplog.text
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.state(), shop.charges()) == ("0", ["voided"])
+    assert shop.booking().refunded_at
+    assert problems(shop) == ""
+    assert shop.box_office.hold(shop.ref).refunded
+    shop.hold_again("stalls-B-1")
+    shop.pay("another key")
 
 
 # ---------------------------------------------------------------- events that others open

@@ -15,6 +15,16 @@ AUTHENTICATION_FAILED = "authentication_failed"
 """The reason when the owner of the card failed, refused or closed the bank's question."""
 
 
+AUTHENTICATION_REQUIRED = "authentication_required"
+"""The reason when the bank wanted to ask the owner of the card, and there was no way to."""
+
+NEEDS_OWNER = (
+    "The bank of this card wants its owner to confirm the payment and could not be asked. "
+    "Please use another card."
+)
+"""The message for it."""
+
+
 NOT_CONFIRMED = "not_confirmed"
 """The reason when the owner of the card did not answer the bank's question in time."""
 

@@ -26,7 +26,8 @@ class NextAction:
 @dataclass(frozen=True)
 class GatewayPayment:
     """Money reserved on a card (or what became of it) as the gateway's ledger has it. A payment
-    that was refunded in part only is still "captured".
+    that was refunded in part only is still "captured". ``amount_minor`` of a "captured" or
+    "refunded" one is what was captured, which may be less than what was reserved.
 
     ``key`` is the gateway key that made it (PaymentAttempt.gateway_key); ``metadata`` is what
     authorize was given. ``decline`` says why it is "declined", as authorize did. ``next_action`` is

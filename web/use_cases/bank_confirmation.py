@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from web.domain.refusals import (
+    AUTHENTICATION_REQUIRED,
+    NEEDS_OWNER,
     NOT_COMPLETED,
     NOT_CONFIRMED,
     ActionRequired,
@@ -23,7 +25,7 @@ from web.domain.refusals import (
     PaymentNotFound,
     Unavailable,
 )
-from web.domain.sales import BankStep, Booking, PaymentAttempt, RefusedAs
+from web.domain.sales import NO_WAY_BACK, BankStep, Booking, PaymentAttempt, RefusedAs
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment, NotExecuted
 from web.ports.seat_store import SeatStore
 from web.use_cases.payment_steps import InFlight, PaymentSteps
@@ -46,6 +48,7 @@ LOOK_AGAIN_MS = 15_000
 
 NOT_IN_TIME = RefusedAs(NOT_CONFIRMED, "The payment was not confirmed at your bank in time.")
 GIVEN_UP = RefusedAs(NOT_COMPLETED, "This payment was canceled.")
+NOT_ASKED = RefusedAs(AUTHENTICATION_REQUIRED, NEEDS_OWNER)
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +63,13 @@ class BankConfirmation:
         self._confirmation = timedelta(seconds=confirmation_s)
 
     def ask_owner(self, in_flight: InFlight, found: GatewayPayment) -> NoReturn:
-        """``found`` is the payment that its owner has to confirm. Raises ActionRequired; when the
-        payment is not this process's any more, EarlierRefusal or PaymentPending."""
+        """``found`` is the payment that its owner has to confirm. Raises ActionRequired, and
+        PaymentDeclined when its owner cannot be asked; when the payment is not this process's any
+        more, EarlierRefusal or PaymentPending."""
         self._steps.on_checkpoint("asked_by_bank")
-        step = self._leave(in_flight, self._step_of(in_flight.payment, found))
+        step = self._step_of(in_flight.payment, found)
+        self._cancel_unless_asked(in_flight, step)
+        step = self._leave(in_flight, step)
         self._steps.on_checkpoint("at_bank")
         raise ActionRequired(in_flight.payment.key_digest, step)
 
@@ -87,7 +93,9 @@ class BankConfirmation:
     def settle_as(self, in_flight: InFlight, found: GatewayPayment) -> Booking:
         """The same for a payment that the gateway has as ``found``."""
         payment = in_flight.payment
-        if found.status in ("authorized", "captured"):
+        # Somebody may have captured it by hand, and not all of it.
+        is_whole = found.amount_minor == payment.amount_minor
+        if found.status in ("authorized", "captured") and is_whole:
             in_flight.gateway_payment = found
             self._steps.on_checkpoint("confirmed_by_bank")
             self._steps.check_own(in_flight)
@@ -104,6 +112,7 @@ class BankConfirmation:
             )
         if self._now_ms(in_flight) >= step.until_ms:
             self.cancel(in_flight, NOT_IN_TIME)
+        self._cancel_unless_asked(in_flight, step)
         raise ActionRequired(payment.key_digest, self._leave(in_flight, step))
 
     def cancel(self, in_flight: InFlight, refused_as: RefusedAs) -> NoReturn:
@@ -126,6 +135,15 @@ class BankConfirmation:
         refusal = PaymentDeclined(*(canceling.canceled_as or refused_as))
         refusal.attempts_left = self._steps.undo(in_flight, refusal)
         raise refusal
+
+    def _cancel_unless_asked(self, in_flight: InFlight, step: BankStep) -> None:
+        """A question without an address can only be shown by Stripe.js. Its buyer would wait until
+        the time is over. Raises what ``cancel`` raises."""
+        way_back = in_flight.payment.way_back
+        # After a loss of Redis nobody knows how the buyer came.
+        if not step.url and not way_back.in_page and way_back != NO_WAY_BACK:
+            in_flight.payment = replace(in_flight.payment, bank_step=step)
+            self.cancel(in_flight, NOT_ASKED)
 
     def release(self, payment_id: str) -> None:
         """Nobody can confirm this payment any more, and no money is left of it, also when somebody

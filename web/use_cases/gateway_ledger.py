@@ -19,6 +19,10 @@ from web.use_cases.repairs import Repairs
 LEDGER_PAGE = 100
 """As the gateway has them."""
 
+GIVEN_BACK = {"refunded": "refunded", "voided": "canceled"}
+"""Statuses of a payment whose money its owner has again, in words: somebody did it by hand, or the
+money stayed reserved for longer than banks allow."""
+
 log = logging.getLogger(__name__)
 
 
@@ -105,8 +109,9 @@ class GatewayLedger:
             # Whoever has its secret can still confirm it, the declined one with another card.
             if not self._is_under_way(payment):
                 self.repairs.cancel(payment_id)
-        elif status == "refunded" and booking and not booking.refunded_at:
-            self.repairs.end_refund(booking.id, f"{payment_id} was refunded at the gateway")
+        elif status in GIVEN_BACK and booking and not booking.refunded_at:
+            reason = f"{payment_id} was {GIVEN_BACK[status]} at the gateway"
+            self.repairs.end_refund(booking.id, reason)
         elif status == "captured" and not booking:
             self.repairs.refund_unbooked(payment_id)
         elif status != "captured" and booking and not booking.refunded_at:

@@ -12,7 +12,13 @@ import stripe
 from urllib3.exceptions import NewConnectionError
 
 from web.domain.currencies import MAX_DIGITS_OF_EVERY_CARD
-from web.domain.refusals import AUTHENTICATION_FAILED, InvalidRequest, PaymentDeclined
+from web.domain.refusals import (
+    AUTHENTICATION_FAILED,
+    AUTHENTICATION_REQUIRED,
+    NEEDS_OWNER,
+    InvalidRequest,
+    PaymentDeclined,
+)
 from web.ports.payment_gateway import (
     GatewayError,
     KeyUsed,
@@ -21,11 +27,6 @@ from web.ports.payment_gateway import (
     NotExecuted,
     OutcomeUnknown,
     TooBusy,
-)
-
-NEEDS_OWNER = (
-    "The bank of this card wants its owner to confirm the payment and could not be asked. "
-    "Please use another card."
 )
 
 OWNER_FAILED = "The payment was not confirmed at your bank."
@@ -136,7 +137,7 @@ def decline_of(error: object) -> PaymentDeclined:
     )
     if code == "payment_intent_authentication_failure":
         return PaymentDeclined(AUTHENTICATION_FAILED, OWNER_FAILED)
-    if code == "authentication_required":
+    if code == AUTHENTICATION_REQUIRED:
         return PaymentDeclined(code, NEEDS_OWNER)
     reason = decline_code or code or "card_declined"
     return PaymentDeclined(

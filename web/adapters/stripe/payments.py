@@ -71,7 +71,7 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
     return gateway_payment(
         intent.id,
         status,
-        intent.amount,
+        _amount_minor(intent, status),
         intent.currency,
         intent.created,
         intent.metadata.to_dict(),
@@ -80,10 +80,18 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
     )
 
 
+def _amount_minor(intent: PaymentIntent, status: GatewayStatus) -> int:
+    """In Stripe's dashboard a part can be captured; the rest is released then."""
+    if status in ("captured", "refunded"):
+        return int(getattr(intent, "amount_received", intent.amount))
+    return intent.amount
+
+
 def _next_action(intent: PaymentIntent) -> NextAction:
-    """What Stripe has for its own SDK, only Stripe.js understands."""
+    """Stripe has many types of next actions. Only Stripe.js understands them all; anybody can
+    follow a redirect."""
     redirect = getattr(intent.next_action, "redirect_to_url", None)
-    if redirect:
+    if redirect and redirect.url:
         return NextAction(url=redirect.url, client_secret="")
     return NextAction(url="", client_secret=intent.client_secret or "")
 
