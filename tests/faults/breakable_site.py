@@ -16,7 +16,7 @@ import redis
 
 from ops.mongodb_set import MongoReplicaSet
 from ops.processes import free_port
-from ops.servers import MongoDB, Redis, Sandbox
+from ops.servers import HOST, MongoDB, Redis, Sandbox
 from ops.stack import SANDBOX_API_KEY, Stack
 from tests.faults.crowd import PATIENCE_S, Crowd, Outcomes
 from tests.faults.event_file import write_event_file
@@ -25,8 +25,10 @@ from tests.support.environment import inherited
 from tests.support.http_client import Client
 from tests.support.processes import children_of
 from tests.support.redis_stores import client_of
+from tests.support.site import WEBHOOK_SECRET
 from tests.support.waiting import eventually
 from web.adapters.stripe.gateway import StripeGateway
+from web.ports.payment_gateway import GatewayPayment
 
 EVENT = "faults"
 CAPACITY = 5000
@@ -116,6 +118,15 @@ class BreakableSite:
             for field in ("event", "seats", "amount", "currency", "payment_id"):
                 assert receipt[field] == stored.get(field)
         assert not outcomes.not_charged & booked.keys(), "a buyer was told that nothing was charged"
+        self.assert_paid_once()
+
+    def assert_paid_once(self) -> None:
+        """For each booking that is not refunded its amount was captured, and nothing else."""
+        booked = {
+            document["hold_id"]: document
+            for document in self.collection.find()
+            if not document.get("refunded_at")
+        }
         seats = Counter(
             (booking["event"], seat) for booking in booked.values() for seat in booking["seats"]
         )
@@ -126,14 +137,18 @@ class BreakableSite:
 
     def captured(self) -> dict[str, int]:
         """The amount captured for each hold. No key may have been authorised twice."""
-        gateway = StripeGateway(SANDBOX_API_KEY, self.sandbox.url)
-        payments = list(gateway.list(datetime.now(UTC) - timedelta(hours=1)))
+        payments = self.payments()
         assert set(Counter(payment.key for payment in payments).values()) <= {1}
         captured: Counter[str] = Counter()
         for payment in payments:
             if payment.status == "captured":
                 captured[payment.metadata["hold_id"]] += payment.amount_minor
         return captured
+
+    def payments(self) -> list[GatewayPayment]:
+        """All payments at the gateway, newest first."""
+        gateway = StripeGateway(SANDBOX_API_KEY, self.sandbox.url)
+        return list(gateway.list(datetime.now(UTC) - timedelta(hours=1)))
 
     def await_clean_audit(self) -> None:
         began_s = time.monotonic()
@@ -181,25 +196,37 @@ def breakable_site(
     lease_s: float,
     redis_store: Store | None = None,
     event_ids: Sequence[str] = (EVENT,),
+    webhooks: bool = False,
+    **settings: str,
 ) -> Iterator[BreakableSite]:
     """A site with ``mongo`` and ``redis_store``, which are started and stopped here. Without the
-    latter it has one Redis."""
+    latter it has one Redis. ``webhooks`` says whether its sandbox sends any; ``settings`` are
+    further ones, as the environment has them."""
+    port = free_port()
+    sandbox = Sandbox(
+        folder / "ledger.db",
+        folder / "sandbox.log",
+        webhook_url=f"http://{HOST}:{port}/webhooks/stripe" if webhooks else None,
+        webhook_secret=WEBHOOK_SECRET,
+    )
     redis_store = redis_store or Redis(folder / "redis", folder / "redis.log")
     event_files = [
         write_event_file(folder / "events", event_id, CAPACITY, HOLD_S) for event_id in event_ids
     ]
-    with redis_store, mongo, Sandbox(folder / "ledger.db", folder / "sandbox.log") as sandbox:
+    with redis_store, mongo, sandbox:
         environ = inherited() | {
             "REDIS_URL": redis_store.url,
             "MONGODB_URI": mongo.url,
             "STRIPE_API_KEY": SANDBOX_API_KEY,
             "STRIPE_API_BASE": sandbox.url,
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "PAYMENT_LEASE_S": str(lease_s),
             "EVENTS_DIR": str(folder / "events"),
+            **settings,
         }
         stack = Stack(folder / "stack", environ)
         try:
-            stack.start(free_port())
+            stack.start(port)
             opened = flask(stack.environment, "events", "open", *event_files)
             assert opened.returncode == 0, opened.stderr
             yield BreakableSite(

@@ -12,15 +12,13 @@ import pymongo
 import pytest
 import requests
 
-from ops.processes import Process
-from ops.procfile import read_procfile, shell_command
-from ops.servers import REPOSITORY, HttpServer
+from ops.servers import HttpServer
 from tests.faults.crowd import AS_EVER, BUYERS, Crowd
 from tests.faults.event_file import write_event_file
 from tests.support.behind_nginx import NO_ENVELOPE, local_nginx
 from tests.support.commands import flask
 from tests.support.processes import children_of
-from tests.support.site import another_web
+from tests.support.site import another_web, another_worker
 from tests.support.waiting import eventually
 
 EVENT = "hosts"
@@ -75,13 +73,7 @@ def hosts(stack, mongo_client, redis_server, tmp_path_factory) -> Iterator[Hosts
         "LIMITER_REDIS_URL": redis_server.url,
         "WEB_CONCURRENCY": "1",
     }
-    worker = Process(
-        "worker",
-        shell_command(read_procfile(REPOSITORY / "Procfile")["worker"]),
-        folder / "worker.log",
-        env=stack.environment | settings,
-        cwd=REPOSITORY,
-    )
+    worker = another_worker(stack.environment | settings, folder / "worker.log")
     webs = [another_web(stack, folder / f"web{number}.log", **settings) for number in range(3)]
     with ExitStack() as running:
         for process in (worker, *webs):

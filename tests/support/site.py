@@ -1,14 +1,14 @@
 """A complete TicketS, as the fixtures `stack` and `site` start it, and its payments."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import stripe
 
-from ops.processes import free_port
+from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import HOST, REPOSITORY, HttpServer, Sandbox
 from web.adapters.stripe.gateway import StripeGateway
@@ -61,6 +61,12 @@ class Site:
             for payment in self.payments()
             if payment.key.startswith(hold_id) and payment.status in ("authorized", "captured")
         ]
+
+
+def another_worker(environment: Mapping[str, str], log_path: Path) -> Process:
+    """A second `worker` process of the Procfile."""
+    command = shell_command(read_procfile(REPOSITORY / "Procfile")["worker"])
+    return Process("worker", command, log_path, env=environment, cwd=REPOSITORY)
 
 
 def another_web(site: Site, log_path: Path, **settings: str) -> HttpServer:

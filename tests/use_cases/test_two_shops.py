@@ -1,13 +1,15 @@
 """Two deployments on one Stripe account, each with its own Redis, MongoDB and SECRET_KEY, like
 staging and production."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.support.application import application_with
 from tests.support.factories import BUYER, WAY_BACK, put_on_sale, small_hall, unique
-from web.domain.sales import Booking, HoldRef, booking_id_of
+from web.domain.refusals import ActionRequired
+from web.domain.sales import Booking, HoldRef, PaymentAttempt, booking_id_of
 from web.services import Services
 from web.signing.shop_tags import shop_tag
 from web.use_cases.audit import audit
@@ -50,6 +52,17 @@ def sold(services: Services) -> Booking:
     return services.bookings.find(booking_id_of(hold.id))
 
 
+def at_bank(services: Services) -> PaymentAttempt:
+    """A payment that has to be confirmed at the bank."""
+    hall = small_hall()
+    put_on_sale(services.seats, hall)
+    hold, token = services.box_office.hold_seats(hall.id, unique("client"), ["stalls-B-1"])
+    asking = replace(BUYER, payment_method="pm_card_authenticationRequired")
+    with pytest.raises(ActionRequired):
+        services.checkout.pay(HoldRef(hall.id, hold.id, token), "key", asking, WAY_BACK)
+    return services.seats.claim_payment(hall, hold.id)
+
+
 def work(services: Services) -> dict[str, int]:
     """Run a round of the worker that treats even a payment from this second as abandoned. Returns
     what it repaired."""
@@ -87,6 +100,18 @@ def test_the_worker_of_one_shop_leaves_the_sales_of_another_alone(production, de
     assert money_of(production)[booking.payment_id] == "captured"
     assert money_of(staging) == {stagings.payment_id: "captured", lost.payment_id: "refunded"}
     assert problems(production) == []
+
+
+def test_the_worker_of_one_shop_cancels_no_payment_of_another_that_is_at_the_bank(
+    production, deployment
+):
+    staging = deployment(STAGING, STAGINGS_KEY)
+    productions, stagings = at_bank(production), at_bank(staging)
+    staging.seats.undo_payment(stagings, None)  # Then nobody needs it any more.
+
+    assert work(staging) == {"canceled": 1}
+    assert money_of(staging)[stagings.bank_step.payment_id] == "voided"
+    assert money_of(production)[productions.bank_step.payment_id] == "action_required"
 
 
 def test_a_shop_with_a_new_secret_key_still_knows_what_it_sold(production, deployment):
