@@ -222,8 +222,9 @@ def test_what_is_booked_cannot_be_given_up(shop, sandbox):
 
 def test_giving_up_needs_the_token_and_a_payment(shop):
     go_to_the_bank(shop)
-    with pytest.raises(PaymentNotFound):
-        shop.checkout.cancel(shop.ref, "no such payment")
+    for no_payment in ("no such payment", ""):
+        with pytest.raises(PaymentNotFound):
+            shop.checkout.cancel(shop.ref, no_payment)
     with pytest.raises(HoldNotFound):
         shop.checkout.cancel(replace(shop.ref, token="wrong"), "no such payment")
     assert shop.charges() == ["action_required"]

@@ -1,7 +1,6 @@
 """From the hold to the receipt: the basket, the time left, and the payment."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from web.domain.events import Event, SeatState
 from web.domain.refusals import (
     NOT_ACCEPTED,
     NOT_COMPLETED,
+    ActionRequired,
     AlreadyBooked,
     AlreadyExtended,
     EarlierRefusal,
@@ -169,7 +169,13 @@ def come_back(event_id: str, hold_id: str) -> WerkzeugResponse:
         record_refusal(declined)
         if is_known and not declined.attempts_left:
             # Its page says only that the seats were given back.
-            flash(f"{declined.message} Nothing was charged.")
+            flash(f"{declined.message} Nothing was charged.", "refused_at_bank")
+    except ActionRequired:
+        if is_known:
+            flash("Your bank has not told us yet that you have confirmed the payment.")
+    except PaymentPending:
+        if is_known:
+            flash("We could not find out yet what your bank has decided. We keep asking.")
     except Refusal:
         pass  # The page of the hold says what is known.
     if is_known:
@@ -182,9 +188,9 @@ def show_return(event_id: str, hold_id: str) -> Response:
     """For a browser that does not have the hold, mostly one that the bank's app has opened."""
     return notice(
         200,
-        "Please go back to where you chose your seats",
-        "Your payment is being finished. What became of it is shown in the browser in which you "
-        "chose the seats.",
+        "Please go back to the browser in which you chose your seats",
+        "It shows whether the payment went through, and your tickets if it did. This browser does "
+        "not know your seats.",
         "You can close this page.",
     )
 
@@ -192,9 +198,14 @@ def show_return(event_id: str, hold_id: str) -> Response:
 @pages.post("/events/<event_id>/holds/<hold_id>/cancel")
 def cancel_payment(event_id: str, hold_id: str) -> WerkzeugResponse:
     ref = basket.ref_of(event_id, hold_id)
-    # The page of the hold says what is known.
-    with suppress(PaymentPending, PaymentNotFound, AlreadyBooked):
+    try:
         services().checkout.cancel(ref, request.form.get("payment", ""))
+    except AlreadyBooked:
+        flash("The payment went through before it could be canceled.")
+    except PaymentPending:
+        flash("We do not know yet whether the payment could be canceled. We keep asking.")
+    except PaymentNotFound:
+        pass  # The page of the hold says what is known.
     return _to_hold(event_id, hold_id)
 
 

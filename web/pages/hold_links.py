@@ -22,14 +22,22 @@ class LinkEnded(Exception):
     """The hold of this link can no longer be paid."""
 
 
+class LinkBusy(Exception):
+    """The hold of this link is being paid."""
+
+
 @pages.get("/events/<event_id>/holds/<hold_id>/elsewhere")
 def show_hold_link(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
     """A page of its own: a QR code costs more time than the page of the hold."""
     basket.ref_of(event_id, hold_id)
+    try:
+        hold = _held(event_id, hold_id)
+    except LinkBusy:
+        return _to_hold(event_id, hold_id)
     path = url_for("pages.show_linked_hold", link=services().codes.hold_link_of(event_id, hold_id))
     address = f"{request.scheme}://{request.host}{path}"
     picture = qr_code(address, title="The address as a QR code")
-    return _page("hold_link.html", _held(event_id, hold_id), address=address, qr_code=picture)
+    return _page("hold_link.html", hold, address=address, qr_code=picture)
 
 
 @pages.get("/holds/<link>")
@@ -72,12 +80,28 @@ def refuse_ended_link(_error: LinkEnded) -> Response:
     )
 
 
+@pages.errorhandler(LinkBusy)
+def refuse_busy_link(_error: LinkBusy) -> Response:
+    return notice(
+        409,
+        "These seats are being paid for",
+        "Somebody is paying for them in another browser. If that does not succeed, and their time "
+        "is not over by then, this link works again.",
+        steps=(
+            Step("Try the link again", request.path),
+            Step("All events", url_for("pages.list_events")),
+        ),
+    )
+
+
 def _held(event_id: str, hold_id: str) -> Hold:
-    """Raises LinkEnded when it cannot be paid."""
+    """Raises LinkEnded when it cannot be paid, LinkBusy while it is."""
     try:
         hold = services().box_office.hold(services().tokens.ref_of(event_id, hold_id))
     except HoldExpired:
         raise LinkEnded from None
+    if hold.status == HoldStatus.PAYING:
+        raise LinkBusy
     if hold.status != HoldStatus.HELD:
         raise LinkEnded
     return hold

@@ -56,6 +56,9 @@ PUBLIC_ENDPOINTS = ("pages.list_events", "pages.show_event", "pages.show_section
 SECRET_ADDRESSES = ("/receipts/", "/holds/")
 """Addresses below these are secret: knowing one gives access to its page."""
 
+RETURN_FROM_BANK = "/return"
+"""The end of the address to which Stripe adds the secret of a payment."""
+
 _WAIT = "{wait}"
 """Placeholder for the time to wait, in a page that is rendered before it is known."""
 
@@ -79,7 +82,8 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def secured(response: Response) -> Response:
-    if request.path.startswith(SECRET_ADDRESSES):
+    path = request.path
+    if path.startswith(SECRET_ADDRESSES) or path.endswith(RETURN_FROM_BANK):
         # Refusals too: the next request would carry the address to another site, or into a log.
         response.headers.setdefault("Referrer-Policy", "no-referrer")
     for name, value in HEADERS.items():
@@ -157,6 +161,8 @@ def limit_page(app: Flask) -> Callable[[int], Response]:
     wait. The page is rendered once, because such a request never reaches Flask."""
     with app.test_request_context():
         page = problem_page(Problem(429, "rate_limited", ""), wait=_WAIT)
+    # It may be shown at any address.
+    page.headers["Referrer-Policy"] = "no-referrer"
     html = page.get_data(as_text=True)
 
     def limit_response(wait_s: int) -> Response:

@@ -127,7 +127,7 @@ if (left) {
 			else if (!sent.size) return location.replace(here);
 		} catch {
 			if (before <= 0) {
-				warn(left, "The time for these seats is over, and we cannot be reached. This page goes on by itself.");
+				warn(left, "The time is over, and we cannot be reached. This page goes on by itself.");
 				// A content filter may block requests of scripts, but not a link.
 				left.querySelector("p[data-without-script]").hidden = false;
 			}
@@ -144,7 +144,7 @@ if (left) {
 		if (shown.textContent !== words(ms)) shown.textContent = words(ms);
 		const passed = ANNOUNCED_S.find((s) => before > s * 1000 && ms <= s * 1000);
 		if (passed) status.textContent = `${words(passed * 1000)} left to pay.`;
-		if (before > 0 && ms <= 0) status.textContent = "The time for these seats is over.";
+		if (before > 0 && ms <= 0) status.textContent = "The time is over.";
 		before = ms;
 	};
 	setInterval(tick, TICK_MS);

@@ -203,6 +203,8 @@ class Checkout:
         it cannot be known yet."""
         if not self._tokens.is_valid(ref):
             raise HoldNotFound
+        if not key_digest:  # It would be whichever payment is at the bank.
+            raise PaymentNotFound
         with suppress(PaymentDeclined, EarlierRefusal):  # Nothing was charged.
             try:
                 self._bank.cancel(self._claim(ref.event_id, ref.hold_id, key_digest), GIVEN_UP)
