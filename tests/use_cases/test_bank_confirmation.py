@@ -220,6 +220,22 @@ def test_what_is_booked_cannot_be_given_up(shop, sandbox):
     assert shop.charges() == ["captured"]
 
 
+def test_what_is_booked_cannot_be_given_up_when_redis_has_forgotten_it(shop, sandbox):
+    """It was restored to a moment at which the payment was at the bank."""
+    required = go_to_the_bank(shop)
+    keys = shop.redis.keys(f"*{{{shop.event.id}}}*")
+    before = {key: shop.redis.dump(key) for key in keys}
+    decide(sandbox, required, "accept")
+    receipt = come_back(shop)
+    for key, value in before.items():
+        shop.redis.restore(key, 0, value, replace=True)
+    with pytest.raises(AlreadyBooked):
+        shop.checkout.cancel(shop.ref, required.key_digest)
+    assert (shop.charges(), shop.booking().receipt()) == (["captured"], receipt)
+    assert shop.pay(buyer=ASKING).receipt == receipt
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
 def test_giving_up_needs_the_token_and_a_payment(shop):
     go_to_the_bank(shop)
     for no_payment in ("no such payment", ""):

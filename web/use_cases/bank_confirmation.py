@@ -79,7 +79,7 @@ class BankConfirmation:
         be known now."""
         step = _step(in_flight)
         if step.canceled_as:
-            self.cancel(in_flight, step.canceled_as)
+            return self.cancel(in_flight, step.canceled_as)
         try:
             found = self._gateway.retrieve(step.payment_id)
         except GatewayError as error:
@@ -107,17 +107,18 @@ class BankConfirmation:
         in_flight.payment = replace(payment, bank_step=step)
         if found.status != "action_required":
             declined = found.decline
-            self.cancel(
+            return self.cancel(
                 in_flight, RefusedAs(declined.reason, declined.message) if declined else GIVEN_UP
             )
         if self._now_ms(in_flight) >= step.until_ms:
-            self.cancel(in_flight, NOT_IN_TIME)
+            return self.cancel(in_flight, NOT_IN_TIME)
         self._cancel_unless_asked(in_flight, step)
         raise ActionRequired(payment.key_digest, self._leave(in_flight, step))
 
-    def cancel(self, in_flight: InFlight, refused_as: RefusedAs) -> NoReturn:
-        """Cancels a payment that was claimed at the bank. Raises PaymentDeclined with the reason of
-        whoever was first, PaymentPending when it may still be confirmed, EarlierRefusal."""
+    def cancel(self, in_flight: InFlight, refused_as: RefusedAs) -> Booking:
+        """Cancels a payment that was claimed at the bank. Returns its booking if there is one: then
+        Redis was restored to a moment before. Raises PaymentDeclined with the reason of whoever was
+        first, PaymentPending when it may still be confirmed, EarlierRefusal."""
         step = replace(_step(in_flight), canceled_as=refused_as)
         try:
             canceling = self._seats.begin_cancel(in_flight.payment, step)
@@ -126,6 +127,11 @@ class BankConfirmation:
         if canceling is None:
             self._hear_other(in_flight)
         self._steps.on_checkpoint("canceling")
+        booking = self._steps.booking_of(in_flight)
+        if booking and booking.payment_id == step.payment_id:
+            if not booking.refunded_at:
+                self._steps.finish(in_flight, booking)
+            return booking
         try:
             self.release(step.payment_id)
         except GatewayError as error:

@@ -207,11 +207,13 @@ class Checkout:
             raise PaymentNotFound
         with suppress(PaymentDeclined, EarlierRefusal):  # Nothing was charged.
             try:
-                self._bank.cancel(self._claim(ref.event_id, ref.hold_id, key_digest), GIVEN_UP)
+                in_flight = self._claim(ref.event_id, ref.hold_id, key_digest)
+                booking_id = self._bank.cancel(in_flight, GIVEN_UP).id
             except PaymentInProgress:
                 raise PaymentPending(key_digest) from None
             except (EventNotFound, PaymentNotFound, Unavailable):
-                raise AlreadyBooked(self.payment(ref, key_digest).booking_id) from None
+                booking_id = self.payment(ref, key_digest).booking_id
+            raise AlreadyBooked(booking_id)
 
     def payment(self, ref: HoldRef, key_digest: str) -> Receipt:
         """What became of a payment whose outcome was not known. Raises HoldNotFound,

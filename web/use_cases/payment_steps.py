@@ -181,6 +181,13 @@ class PaymentSteps:
             return False
         return not isinstance(earlier, EarlierReceipt)
 
+    def booking_of(self, in_flight: InFlight) -> Booking | None:
+        """The booking of the hold, by whichever payment. Raises PaymentPending."""
+        try:
+            return self._bookings.find(booking_id_of(in_flight.payment.hold_id))
+        except Unavailable:
+            raise in_flight.pending() from None
+
     def void(self, in_flight: InFlight) -> None:
         """Releases the authorisation, if there is one. Raises PaymentPending when it may still be
         in place."""
