@@ -32,6 +32,22 @@ from web.domain.refusals import (
 )
 from web.domain.sales import BankStep, Booking, PaymentAttempt, RefusedAs, booking_id_of
 
+CANCELED = RefusedAs("not_completed", "It is over.")
+
+
+@st.runner().flatmap
+def some_payment(sale: "_Payments"):
+    """Mostly one that is under way, as whoever began or claimed it knows it."""
+    under_way = [payment for payment in sale.payments if sale.model.is_under_way(payment)]
+    return st.sampled_from([*sale.payments[-2:], *under_way, *under_way])
+
+
+def rule_for_a_payment(**given):
+    def with_a_payment(step):
+        return precondition(lambda sale: sale.payments)(rule(payment=some_payment, **given)(step))
+
+    return with_a_payment
+
 
 class _Payments(RuleBasedStateMachine):
     """What happens to payments, at the bank and elsewhere."""
@@ -40,7 +56,6 @@ class _Payments(RuleBasedStateMachine):
     store: RedisSeatStore
 
     hold_ids = Bundle("hold_ids")
-    payments = Bundle("payments")
 
     @initialize()
     def open(self) -> None:
@@ -53,6 +68,7 @@ class _Payments(RuleBasedStateMachine):
         self.model = Model(self.event)
         self.declines: dict[str, PaymentDeclined] = {}
         self.made: set[str] = set()
+        self.payments: list[PaymentAttempt] = []
         self.store._catalogue.add([self.event.id])
         self.store.build_event(self.event, payments=[])
         self.store.open_event(self.event, sold=[])
@@ -64,64 +80,70 @@ class _Payments(RuleBasedStateMachine):
         self.made.add(hold_id)
         return hold_id
 
-    @rule(ms=st.sampled_from([1, 100, HOLD_MS - 1, HOLD_MS]))
+    @rule(ms=st.sampled_from([1, 100, HOLD_MS - 1, HOLD_MS, LEASE_MS]))
     def time_passes(self, ms: int) -> None:
         self.model.advance(ms)
         set_clock(self.client, self.event.id, self.model.now_ms)
 
-    @rule(target=payments, hold_id=hold_ids)
-    def begin_payment(self, hold_id: str):
+    @rule(hold_id=hold_ids)
+    def begin_payment(self, hold_id: str) -> None:
         key = unique("key")
         refusal = self.model.begin(hold_id, key)
         if refusal:
             with pytest.raises(refusal):
                 self.store.begin_payment(self.event, hold_id, BUYER, key, "fingerprint")
-            return multiple()
+            return
         payment = self.store.begin_payment(self.event, hold_id, BUYER, key, "fingerprint")
-        self.agrees_with_its_hold(payment)
-        return payment
+        self.begun_or_claimed(payment)
 
-    @rule(target=payments, payment=payments)
-    def repeat_a_payment_under_way(self, payment: PaymentAttempt):
+    @rule_for_a_payment()
+    def repeat_a_payment_under_way(self, payment: PaymentAttempt) -> None:
         if not self.model.is_under_way(payment):
-            return multiple()
+            return
         asked = (self.event, payment.hold_id, BUYER, payment.key_digest)
-        with pytest.raises(PaymentInProgress):
-            self.store.begin_payment(*asked, "another fingerprint")
+        for others in ((*asked, "another card"), (*asked[:-1], "another key", "fingerprint")):
+            with pytest.raises(PaymentInProgress):
+                self.store.begin_payment(*others)
         refusal = self.model.begin(payment.hold_id, payment.key_digest)
         if refusal:
             with pytest.raises(refusal):
                 self.store.begin_payment(*asked, payment.fingerprint)
-            return multiple()
+            return
         claimed = self.store.begin_payment(*asked, payment.fingerprint)
-        self.agrees_with_its_hold(claimed)
-        return claimed
+        self.begun_or_claimed(claimed)
 
-    @rule(target=payments, payment=payments, key=st.sampled_from(["", "its own", "another"]))
-    def claim_a_payment_at_the_bank(self, payment: PaymentAttempt, key: str):
+    @rule_for_a_payment(key=st.sampled_from(["", "its own", "another"]))
+    def claim_a_payment_at_the_bank(self, payment: PaymentAttempt, key: str) -> None:
         asked = (payment.hold_id, payment.key_digest if key == "its own" else key)
         refusal = self.model.claim(*asked)
         if refusal:
             with pytest.raises(refusal) as refused:
                 self.store.claim_payment(self.event, *asked)
             assert refused.type is refusal
-            return multiple()
+            return
         claimed = self.store.claim_payment(self.event, *asked)
-        self.agrees_with_its_hold(claimed)
-        return claimed
+        self.begun_or_claimed(claimed)
 
-    @rule(target=payments)
-    def claim_a_lapsed_payment(self):
+    @precondition(lambda self: self.payments)
+    @rule()
+    def claim_a_lapsed_payment(self) -> None:
         hold_id = self.model.claim_lapsed()
         claimed = self.store.claim_lapsed_payment(self.event)
         if hold_id is None:
             assert claimed is None
-            return multiple()
+            return
         assert claimed.hold_id == hold_id
-        self.agrees_with_its_hold(claimed)
-        return claimed
+        self.begun_or_claimed(claimed)
 
-    def agrees_with_its_hold(self, payment: PaymentAttempt) -> None:
+    def begun_or_claimed(self, payment: PaymentAttempt) -> None:
+        """Whoever had it before cannot do anything with it any more."""
+        for former in self.payments:
+            if former.hold_id == payment.hold_id:
+                assert not self.store.renew_lease(former)
+                assert self.store.wait_for_bank(former, self.step(1)) is None
+                assert self.store.begin_cancel(former, self.step(1, CANCELED)) is None
+                assert self.store.undo_payment(former, None) is None
+        self.payments.append(payment)
         hold = self.model.own(payment)
         assert payment.buyer == BUYER
         assert payment.key_digest == hold.key
@@ -140,12 +162,14 @@ class _Payments(RuleBasedStateMachine):
             canceled_as=canceled_as,
         )
 
-    @rule(
-        payment=payments,
+    @rule_for_a_payment(
         time_ms=st.sampled_from([0, 1, HOLD_MS, 5 * HOLD_MS]),
         look_in_ms=st.sampled_from([None, 0, 100]),
+        then=st.sampled_from(["leaves", "comes back", "pays again"]),
     )
-    def wait_for_bank(self, payment: PaymentAttempt, time_ms: int, look_in_ms: int | None) -> None:
+    def wait_for_bank(
+        self, payment: PaymentAttempt, time_ms: int, look_in_ms: int | None, then: str
+    ) -> None:
         step = self.step(time_ms)
         look_at_ms = step.until_ms if look_in_ms is None else self.model.now_ms + look_in_ms
         waits = self.model.wait_for_bank(payment, step.until_ms, look_at_ms)
@@ -153,15 +177,23 @@ class _Payments(RuleBasedStateMachine):
             payment, step, None if look_in_ms is None else look_at_ms
         )
         assert waiting == (step if waits else None)
+        if waits:
+            self.redis_agrees_with_the_model()
+        if waits and then == "comes back":
+            self.claim_a_payment_at_the_bank(payment, "its own")
+        if waits and then == "pays again":
+            self.repeat_a_payment_under_way(payment)
 
-    @rule(payment=payments, reason=st.sampled_from(["not_completed", "not_confirmed"]))
+    @rule_for_a_payment(reason=st.sampled_from(["not_completed", "not_confirmed"]))
     def begin_cancel(self, payment: PaymentAttempt, reason: str) -> None:
         step = self.step(HOLD_MS, RefusedAs(reason, "It is over."))
         canceled_as = self.model.begin_cancel(payment, step.until_ms, step.canceled_as)
         canceling = self.store.begin_cancel(payment, step)
         assert (canceling and canceling.canceled_as) == canceled_as
+        if canceling:
+            assert self.store.wait_for_bank(payment, self.step(HOLD_MS)) is None
 
-    @rule(payment=payments)
+    @rule_for_a_payment()
     def renew_lease(self, payment: PaymentAttempt) -> None:
         assert self.store.renew_lease(payment) == self.model.renew(payment)
 
@@ -170,7 +202,7 @@ class _Payments(RuleBasedStateMachine):
         self.model.shorten(hold_id, LEASE_MS // 2, within_ms)
         self.store.shorten_lease(self.event.id, hold_id, LEASE_MS // 2, within_ms)
 
-    @rule(payment=payments)
+    @rule_for_a_payment()
     def decline(self, payment: PaymentAttempt) -> None:
         attempts_left = self.model.undo(payment, refused=True)
         declined = PaymentDeclined("generic_decline", "Your card was declined.")
@@ -179,11 +211,11 @@ class _Payments(RuleBasedStateMachine):
             declined.attempts_left = attempts_left
             self.declines[payment.key_digest] = declined
 
-    @rule(payment=payments)
+    @rule_for_a_payment()
     def undo(self, payment: PaymentAttempt) -> None:
         assert self.store.undo_payment(payment, None) == self.model.undo(payment, refused=False)
 
-    @rule(payment=payments)
+    @rule_for_a_payment()
     def book(self, payment: PaymentAttempt) -> None:
         """Also by a process whose payment was taken over while it inserted the booking."""
         if not self.model.is_under_way(payment):
@@ -210,7 +242,7 @@ class _Payments(RuleBasedStateMachine):
         )
         assert replayed.receipt == booking.receipt()
 
-    @rule(payment=payments)
+    @rule_for_a_payment()
     def repeat_a_declined_payment(self, payment: PaymentAttempt) -> None:
         declined = self.declines.get(payment.key_digest)
         if declined is None:
@@ -245,14 +277,22 @@ class _Payments(RuleBasedStateMachine):
 
 
 class Bank(_Payments):
-    """Few holds, so that much happens to each payment."""
+    """Few holds, which are paid for at once, so that much happens to each payment."""
 
-    @precondition(lambda self: self.model.now_ms >= START_MS and len(self.model.holds) < 2)
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.model.advance(START_MS - self.model.now_ms)
+        set_clock(self.client, self.event.id, self.model.now_ms)
+        self.hold_and_pay()
+
+    @precondition(lambda self: len(self.model.holds) < 2)
     @rule(target=_Payments.hold_ids)
-    def hold_a_seat(self) -> str:
+    def hold_and_pay(self) -> str:
         hold_id, position = self.new_hold_id(), self.model.hall.index("0")
         assert self.model.hold(hold_id, "eve", [position]) is None
         self.store.hold_seats(self.event, hold_id, "eve", [position])
+        self.begin_payment(hold_id)
         return hold_id
 
 
