@@ -225,7 +225,8 @@ def test_when_stripe_cannot_be_reached_the_question_can_be_asked_for_again(held,
 def test_when_javascript_is_gone_meanwhile_the_page_says_what_to_do(asked, page_at, stack):
     plain = page_at(javascript=False, storage_state=asked.context.storage_state())
     plain.goto(asked.url)
-    expect(plain.get_by_text("your browser has to run JavaScript")).to_be_visible()
+    told = plain.locator("noscript .mistakes")
+    expect(told).to_contain_text("your browser has to run JavaScript")
     plain.get_by_role("button", name="Cancel this payment").click()
     expect(plain.get_by_role("heading", name="These seats are yours to buy")).to_be_visible()
     assert stack.charges(asked.url) == []
