@@ -74,7 +74,10 @@
 
 		hear({ event, card }) {
 			if (event === "ready") this.dress();
-			if (event === "change") this.card = card;
+			if (event === "change") {
+				this.card = card;
+				this.frame.dataset.heard = card.wallet ? "wallet" : `${card.number} ${card.expiry} ${card.cvc}`;
+			}
 			this.handlers[event]?.({ elementType: "payment", ...(event === "loaderror" && { error: NOT_CONNECTED }) });
 		}
 

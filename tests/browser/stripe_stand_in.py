@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import requests
-from playwright.sync_api import BrowserContext, Page, Route
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.support.site import Site
 
@@ -147,6 +147,17 @@ def type_card(page: Page, number: str = GOOD_CARD) -> None:
     frame.get_by_label("Card number").fill(number)
     frame.get_by_label("Expiration date").fill("12 / 40")
     frame.get_by_label("Security code").fill("123")
+    _is_heard(page, f"{number} 12 / 40 123")
+
+
+def choose_wallet(page: Page) -> None:
+    page.frame_locator(ELEMENT).get_by_label("Google Pay").check()
+    _is_heard(page, "wallet")
+
+
+def _is_heard(page: Page, text: str) -> None:
+    """The frame tells the page what is typed, which takes a moment."""
+    expect(page.locator(ELEMENT)).to_have_attribute("data-heard", text)
 
 
 def pass_seconds(page: Page, seconds: int) -> None:

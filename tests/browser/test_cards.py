@@ -16,6 +16,7 @@ from tests.browser.stripe_stand_in import (
     ELEMENT_URL,
     NO_SCRIPT,
     SCRIPT_URL,
+    choose_wallet,
     pass_seconds,
     pay_with_element,
     type_card,
@@ -96,7 +97,7 @@ def test_the_element_has_the_amount_of_the_hold_and_the_address_that_was_typed(h
 
 def test_a_wallet_pays_in_its_own_window_however_long_the_buyer_takes(held):
     page = held()
-    page.frame_locator(ELEMENT).get_by_label("Google Pay").check()
+    choose_wallet(page)
     with page.expect_popup() as popup:
         pay_with_element(page)
     wallet = popup.value
@@ -117,7 +118,7 @@ def test_a_card_that_is_not_complete_is_told_and_can_be_completed(held):
     expect(page.get_by_role("alert")).to_have_text(INCOMPLETE)
     number = page.frame_locator(ELEMENT).get_by_label("Card number")
     expect(number).to_be_focused()
-    number.fill("4242 4242 4242 4242")
+    type_card(page)
     expect(page.locator("#card-wrong")).to_be_empty()
     pay_with_element(page)
     page.wait_for_url("**/receipts/**")
