@@ -1,9 +1,11 @@
 """The one client for Redis: others who use the same server, and what the stores hear of a server
 that cannot serve."""
 
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import redis
@@ -14,7 +16,9 @@ from tests.support.local_server import LocalServer, QuietHandler
 from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import commands_of, lead_nowhere, seats_at, seats_on
 from tests.support.waiting import eventually
+from web.adapters.redis.client import RedisClient
 from web.adapters.redis.seat_store import RedisSeatStore
+from web.adapters.redis.shard import Shard, connect
 from web.domain.events import Event
 from web.domain.refusals import Unavailable
 
@@ -50,6 +54,41 @@ def a_user(server: Redis, *rules: str) -> Iterator[str]:
         client.execute_command("ACL", "SETUSER", "shop", "reset", "on", f">{PASSWORD}", *rules)
         yield f"redis://shop:{PASSWORD}@{HOST}:{server.port}/0"
         client.acl_deluser("shop")
+
+
+class Spread:
+    """Servers, each with the key that it is named after."""
+
+    def __init__(self, urls: Mapping[str, str]):
+        self._shards = {tag: Shard(connect(url)) for tag, url in urls.items()}
+
+    def of(self, tag: str) -> Shard:
+        return self._shards[tag]
+
+    def all(self) -> Sequence[Shard]:
+        return list(self._shards.values())
+
+    def can_try_again(self, error: Exception, tag: str, shard: Shard, tries: int) -> bool:
+        return False
+
+
+def test_servers_that_hang_are_waited_for_at_the_same_time(server):
+    timeout_s, hanging = 0.5, 6
+    with ExitStack() as open_sockets:
+        urls = {}
+        for number in range(hanging):
+            deaf = open_sockets.enter_context(socket.create_server((HOST, 0)))
+            port = deaf.getsockname()[1]
+            urls[f"hangs {number}"] = f"redis://{HOST}:{port}/0?socket_timeout={timeout_s}"
+        urls["up"] = server.url
+        client = RedisClient(Spread(urls))
+        began_s = time.monotonic()
+        found = client.ask_for_each(urls, lambda commands, tags: [commands.ping() for _ in tags])
+        took_s = time.monotonic() - began_s
+        assert [tag for tag in urls if not isinstance(found[tag], Unavailable)] == ["up"]
+        assert took_s < hanging * timeout_s
+        probed = client.ask_shards(client.shards(), lambda commands: commands.ping(), soon=True)
+        assert [isinstance(answer, Unavailable) for answer in probed] == [True] * hanging + [False]
 
 
 def answer_to(call) -> str | None:

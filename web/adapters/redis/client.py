@@ -5,7 +5,9 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -31,6 +33,9 @@ from web.utils.lru_cache import LRUCache
 
 PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 """Before each further try, where another try can succeed: keys have moved, or are being moved."""
+
+ASKED_AT_ONCE = 16
+"""Servers, by one caller."""
 
 _AWAY = (
     Abandoned,
@@ -66,6 +71,7 @@ CAUSES_KEPT = 100
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RedisCommands = redis.Redis
@@ -152,6 +158,19 @@ class RedisClient:
         except redis.RedisError as error:
             raise self._refusal(error) from error
 
+    def ask_shards(
+        self, shards: Sequence[Shard], act: Callable[[RedisCommands], Result], *, soon: bool = False
+    ) -> list[Result | Unavailable]:
+        """The results of ``act`` on these servers, in order, whichever keys they have."""
+
+        def outcome(shard: Shard) -> Result | Unavailable:
+            try:
+                return self.ask_shard(shard, act, soon=soon)
+            except Unavailable as unavailable:
+                return unavailable
+
+        return _at_once(outcome, shards)
+
     def address_of(self, tag: str) -> str:
         """Of the server that has the key."""
         return self._try(tag, lambda shard: shard.address)
@@ -193,11 +212,9 @@ class RedisClient:
         while pending:
             again: list[str] = []
             tries += 1
-            for shard, members in self._by_shard(pending, outcomes).items():
-                try:
-                    answers = act(shard, members)
-                except (redis.RedisError, Abandoned) as error:
-                    answers = [error] * len(members)
+            groups = list(self._by_shard(pending, outcomes).items())
+            answers_of = _at_once(partial(_answers, act), groups)
+            for (shard, members), answers in zip(groups, answers_of, strict=True):
                 for tag, answer in zip(members, answers, strict=True):
                     outcomes[tag] = answer
                     if isinstance(answer, Exception) and self._can_try_again(
@@ -259,6 +276,26 @@ class RedisClient:
 
 def _asked(shard: Shard, act: Callable[[RedisCommands], Result], soon: bool) -> Result:
     return shard.probe(act) if soon else shard.ask(act)
+
+
+def _answers(
+    act: Callable[[Shard, Sequence[str]], Sequence[Result | Exception]],
+    group: tuple[Shard, Sequence[str]],
+) -> Sequence[Result | Exception]:
+    """Of one server, for each of its tags."""
+    shard, members = group
+    try:
+        return act(shard, members)
+    except (redis.RedisError, Abandoned) as error:
+        return [error] * len(members)
+
+
+def _at_once(ask: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The result of ``ask`` for each, in order. None waits for another that hangs."""
+    if len(items) < 2:
+        return [ask(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), ASKED_AT_ONCE)) as threads:
+        return list(threads.map(ask, items))
 
 
 def _is_away(error: Exception) -> bool:

@@ -117,9 +117,12 @@ class ClusterServers:
         """Whom to ask: not always the same one, which may be cut off from the others."""
         known = list(dict.fromkeys([*self._nodes, *self._seeds]))
         random.shuffle(known)
-        return sorted(
-            known, key=lambda node: (node != first, self._shards.get(node) is doubtful is not None)
-        )
+
+        def is_doubtful(node: Address) -> bool:
+            shard = self._shards.get(node)
+            return shard is not None and (shard is doubtful or shard.is_silent)
+
+        return sorted(known, key=lambda node: (node != first, is_doubtful(node)))
 
     def _learn(self, slots: Iterable[Sequence[Any]], asked: Address) -> None:
         """``slots`` as CLUSTER SLOTS answers: first, last, master, replicas."""

@@ -10,7 +10,6 @@ import msgspec
 
 from web.adapters.redis.client import RedisClient, RedisCommands
 from web.adapters.redis.records import key
-from web.adapters.redis.shard import Shard
 from web.domain.events import Event
 from web.domain.refusals import EventChanged, EventNotFound, Unavailable
 from web.ports.event_catalogue import Epoch, StoreServer
@@ -159,20 +158,14 @@ class RedisEventCatalogue:
             for address, members in tags_at.items()
         ]
         with suppress(Unavailable):
+            # They have no known event, so there is no key to probe them with.
+            others = [shard for shard in self._client.shards() if shard.address not in tags_at]
+            times = self._client.ask_shards(others, lambda commands: commands.time(), soon=True)
             servers += (
-                StoreServer(shard.address, (), self._failure_of(shard))
-                for shard in self._client.shards()
-                if shard.address not in tags_at
+                StoreServer(shard.address, (), time if isinstance(time, Unavailable) else None)
+                for shard, time in zip(others, times, strict=True)
             )
         return servers
-
-    def _failure_of(self, shard: Shard) -> Unavailable | None:
-        """Of a server that has no known event, so that there is no key to probe it with."""
-        try:
-            self._client.ask_shard(shard, lambda commands: commands.time(), soon=True)
-        except Unavailable as unavailable:
-            return unavailable
-        return None
 
     def _address_of(self, tag: str) -> str:
         try:

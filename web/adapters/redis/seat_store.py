@@ -93,10 +93,11 @@ class RedisSeatStore:
         return {event_id: of for event_id, of in found.items() if isinstance(of, str)}
 
     def require_kept_keys(self) -> None:
-        for shard in self._client.shards():
-            memory: dict[str, Any] = {}
-            with suppress(Unavailable):
-                memory = self._client.ask_shard(shard, partial(server_info, section="memory"))
+        shards = self._client.shards()
+        memories = self._client.ask_shards(shards, partial(server_info, section="memory"))
+        for shard, memory in zip(shards, memories, strict=True):
+            if isinstance(memory, Unavailable):
+                continue
             policy = memory.get("maxmemory_policy", "noeviction")
             if memory.get("maxmemory") and policy != "noeviction":
                 raise KeysAreEvicted(

@@ -154,6 +154,11 @@ class Shard:
             return str(options["path"])
         return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it did not answer a moment ago."""
+        return time.monotonic() < max(self._silent_until_s, self._unheard_until_s)
+
     def call(self, call: ScriptCall) -> list[Any]:
         """A script's answer. Calls that wait at the same moment go out together. Raises Abandoned,
         too."""
@@ -180,7 +185,7 @@ class Shard:
 
     def probe(self, act: Callable[[redis.Redis], Result]) -> Result:
         """The result of ``act``, or an error soon. Other callers are as patient as before."""
-        if time.monotonic() < max(self._silent_until_s, self._unheard_until_s):
+        if self.is_silent:
             raise self._has_not_answered()
         try:
             return act(self._probes)
