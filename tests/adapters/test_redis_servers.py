@@ -182,6 +182,28 @@ def test_receipts_of_all_shards_are_audited(cluster, seats):
     assert {receipt.booking_id for receipt in found} == {booking.id for booking in bookings}
 
 
+def test_receipts_in_a_slot_that_no_node_has_are_missed(whole, seats):
+    """As when the operator has made the cluster forget a node."""
+    gone, there = list(events_on(whole, seats).values())[:2]
+    for event in (gone, there):
+        seats.confirm_booking(event, a_booking(event.id, event.seats[0]))
+    slot, owner = key_slot(gone.id.encode()), whole.master_of(f"{{{gone.id}}}")
+    others = [member for member in whole.members if member is not owner]
+    commands = commands_of(seats, gone.id)
+    commands.delete(*commands.keys(f"receipt:{{{gone.id}}}*"))
+    for member in (owner, *others):
+        with member.client() as node:
+            node.execute_command("CLUSTER DELSLOTS", slot)
+    try:
+        receipts = audited(seats_at(whole.url)).receipts([gone.id, there.id])
+        assert next(receipts).event == there.id
+        with pytest.raises(Unavailable):
+            next(receipts)
+    finally:
+        with owner.client() as node:
+            node.execute_command("CLUSTER ADDSLOTS", slot)
+
+
 @pytest.mark.parametrize("hurt", ["kill", "hang"])
 def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_takes_over(
     whole, seats, hurt

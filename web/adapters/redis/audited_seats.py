@@ -61,6 +61,11 @@ class RedisAuditedSeats:
     def receipts(self, event_ids: Iterable[str]) -> Iterator[Receipt]:
         wanted = set(event_ids)
         away = None
+        for event_id in wanted:
+            try:
+                self._client.address_of(event_id)
+            except Unavailable as unavailable:  # No server has its slot of the cluster.
+                away = unavailable
         for shard in self._client.shards():
             try:
                 for answer_json in self._kept_answers(shard):
