@@ -3,7 +3,7 @@ events only, and these come back without help."""
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,16 +38,9 @@ def hold_and_release(seats: RedisSeatStore, event: Event) -> None:
     seats.release_hold(event.id, hold(seats, event))
 
 
-def takes_holds(seats: RedisSeatStore, event: Event) -> bool:
+def succeeds(act: Callable[..., object], *arguments: object) -> bool:
     with contextlib.suppress(Unavailable):
-        hold_and_release(seats, event)
-        return True
-    return False
-
-
-def is_swept(seats: RedisSeatStore, event: Event) -> bool:
-    with contextlib.suppress(Unavailable):
-        seats.sweep_holds(event.id)
+        act(*arguments)
         return True
     return False
 
@@ -223,7 +216,11 @@ def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_tak
         hold_and_release(seats, event)
     found = seats._catalogue.current_events(ids)
     assert [e for e in ids if isinstance(found[e], Unavailable)] in ([], [events[away].id])
-    eventually(lambda: takes_holds(seats, events[away]), "a hold after the failover", TIMEOUT_S)
+    eventually(
+        lambda: succeeds(hold_and_release, seats, events[away]),
+        "a hold after the failover",
+        TIMEOUT_S,
+    )
 
 
 def test_a_shard_that_hangs_is_named_soon(whole, seats):
@@ -269,7 +266,9 @@ def test_without_the_shard_that_has_the_list_the_events_of_the_others_are_sold(w
 def test_a_planned_failover_refuses_nobody(whole, seats):
     (master, event), *_ = events_on(whole, seats).items()
     outcomes: list[bool] = []
-    with meanwhile(lambda: outcomes.append(takes_holds(seats, event)), every_s=0.001):
+    with meanwhile(
+        lambda: outcomes.append(succeeds(hold_and_release, seats, event)), every_s=0.001
+    ):
         successor = whole.failover(master)
         done = len(outcomes)
         eventually(lambda: len(outcomes) > done + 20, "holds after the failover")
@@ -281,7 +280,9 @@ def test_a_slot_that_moves_in_mid_sale_refuses_nobody(whole, seats):
     events = events_on(whole, seats)
     (_, event), (taking, _), *_ = events.items()
     outcomes: list[bool] = []
-    with meanwhile(lambda: outcomes.append(takes_holds(seats, event)), every_s=0.001):
+    with meanwhile(
+        lambda: outcomes.append(succeeds(hold_and_release, seats, event)), every_s=0.001
+    ):
         whole.move_slot(key_slot(event.id.encode()), taking)
         done = len(outcomes)
         eventually(lambda: len(outcomes) > done + 20, "holds after the move")
@@ -293,7 +294,7 @@ def test_while_a_slot_takes_long_to_move_its_events_are_unavailable(whole, seats
     events = events_on(whole, seats)
     (_, event), (taking, _), *_ = events.items()
     outcomes: list[bool] = []
-    with meanwhile(lambda: outcomes.append(is_swept(seats, event)), every_s=0.001):
+    with meanwhile(lambda: outcomes.append(succeeds(seats.sweep_holds, event.id)), every_s=0.001):
         whole.move_slot(key_slot(event.id.encode()), taking, pause_s=0.5)
         eventually(lambda: outcomes[-1:] == [True], "a call after the move")
     assert False in outcomes
@@ -384,7 +385,9 @@ def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
     assert commands_of(seats).wait(1, 1000 * TIMEOUT_S)
     watched.sentinels[0].hang()
     getattr(watched.master, hurt)()
-    eventually(lambda: takes_holds(seats, event), "a hold after the failover", TIMEOUT_S)
+    eventually(
+        lambda: succeeds(hold_and_release, seats, event), "a hold after the failover", TIMEOUT_S
+    )
 
 
 def test_a_planned_failover_with_a_pause_of_writes_loses_no_hold(tmp_path):
