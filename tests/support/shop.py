@@ -7,7 +7,7 @@ from tests.support.factories import BUYER, WAY_BACK, lose_event, unique
 from tests.support.redis_stores import audited, client_beside
 from web.domain.sales import HoldRef, booking_id_of
 from web.signing.hold_tokens import HoldTokens
-from web.use_cases.audit import audit
+from web.use_cases.audit import Check, audit
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.reconciliation import Reconciler
@@ -140,13 +140,18 @@ def stores_of(shop: Shop) -> tuple:
     return only_its(shop.catalogue), shop.audited_seats, only_its(shop.bookings)
 
 
-def problems(shop: Shop) -> str:
-    """Everything that the audit finds wrong with the shop's event."""
+def checks_of(shop: Shop) -> list[Check]:
+    """The audit of the shop's event."""
     shop.gateway.list = lambda since: (
         payment
         for payment in shop.gateway._target.list(since)
         if payment.metadata["event"] == shop.event.id
     )
-    checks = audit(*stores_of(shop), shop.gateway)
+    return audit(*stores_of(shop), shop.gateway)
+
+
+def problems(shop: Shop) -> str:
+    """Everything that the audit finds wrong with the shop's event."""
+    checks = checks_of(shop)
     assert len(checks) == 8
     return "\n".join(finding for check in checks for finding in check.findings)

@@ -1,6 +1,8 @@
 """Payments whose bank asks the owner of the card, on real Redis, MongoDB and sandbox with its
 bank."""
 
+import logging
+import re
 import threading
 import time
 from contextlib import suppress
@@ -11,7 +13,7 @@ import pytest
 
 from tests.support.factories import BUYER, WAY_BACK, a_booking
 from tests.support.sandbox import client_of
-from tests.support.shop import Shop, lose, problems, reconciler_of
+from tests.support.shop import Shop, checks_of, lose, problems, reconciler_of
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     AUTHENTICATION_FAILED,
@@ -671,7 +673,39 @@ def test_the_audit_knows_payments_at_the_bank(shop):
     go_to_the_bank(shop)
     assert problems(shop) == ""
     forget(shop)
-    assert "at the bank, and no payment is under way" in problems(shop)
+    assert "can still be confirmed at the bank, and no payment is under way" in problems(shop)
+
+
+def test_the_audit_says_how_many_are_at_the_bank_and_how_long_they_have(shop):
+    def note() -> str | None:
+        (check,) = (c for c in checks_of(shop) if c.rule == "holds and payments end in time")
+        return check.note
+
+    assert note() is None
+    go_to_the_bank(shop)
+    assert re.fullmatch("1 payment is at the bank, for at most 3[56][0-9] s from now", note())
+    shop.hold_again("stalls-B-2")
+    go_to_the_bank(shop, key="another key")
+    assert note().startswith("2 payments are at the bank, for at most 3")
+
+
+def test_the_audit_and_a_dry_run_name_payments_at_the_bank_whose_time_is_over(shop, caplog):
+    go_to_the_bank(shop)
+    run_out(shop)
+    assert re.search(f"{shop.hold.id} is [0-9]+ ms over its time at the bank", problems(shop))
+    with caplog.at_level(logging.INFO):
+        reconciler_of(shop, dry_run=True).round()
+    assert f"would be ended: {shop.hold.id} (its time at the bank is over)" in caplog.text
+    assert shop.charges() == ["action_required"]
+
+
+def test_a_payment_that_the_worker_leaves_at_the_bank_is_no_repair(shop, reconciler, caplog):
+    go_to_the_bank(shop)
+    shop.let_leases_run_out()
+    with caplog.at_level(logging.INFO):
+        reconciler.round()
+    assert f"left at the bank: {shop.hold.id}" in caplog.text
+    assert f"ended: {shop.hold.id}" not in caplog.text
 
 
 def test_a_refunded_booking_and_a_late_yes(shop, sandbox, reconciler):

@@ -396,6 +396,8 @@ def audit_command(hours: int) -> None:
         if check.not_looked_at and not number:
             verdict = "could not be checked"
         click.echo(f"{check.rule:<60} {check.looked_at:>8} looked at   {verdict}")
+        if check.note:
+            click.echo(f"    {check.note}")
         if check.not_looked_at:
             rest = "the rest was " if check.looked_at else ""
             click.echo(f"    {rest}not looked at: {check.not_looked_at}")

@@ -11,13 +11,15 @@ from web.ports.seat_store import SeatMap
 
 @dataclass(frozen=True)
 class KnownHold:
-    """A hold as Redis has it; ``positions`` are in layout order, counted from 0."""
+    """A hold as Redis has it; ``positions`` are in layout order, counted from 0.
+    ``at_bank_until_ms`` is 0 unless its payment has to be confirmed at the bank."""
 
     positions: tuple[int, ...]
     client: str
     network: str
     status: HoldStatus
     deadline_ms: int
+    at_bank_until_ms: int
 
 
 @dataclass(frozen=True)

@@ -289,8 +289,9 @@ class SeatStore(Protocol):
         """The booking is in MongoDB: its seats are sold and its hold is over."""
         ...
 
-    def lapsed_holds(self, event_id: str) -> list[str]:
-        """The ids of holds whose payment was not finished within its lease."""
+    def lapsed_holds(self, event_id: str) -> dict[str, bool]:
+        """The ids of holds whose payment was not finished within its lease, and whether it had to
+        be confirmed at the bank."""
         ...
 
     def shorten_lease(

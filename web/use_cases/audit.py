@@ -29,7 +29,10 @@ was finished after an hour without MongoDB, or one of the clocks is wrong."""
 BATCH = 1_000
 """Receipts whose bookings are looked up together."""
 
-OPEN = {"authorized": "reserved", "action_required": "at the bank"}
+OPEN = {
+    "authorized": "is reserved",
+    "action_required": "can still be confirmed at the bank",
+}
 """The states of payments that somebody still has to end, in words."""
 
 GRACE_MS = 5_000
@@ -54,12 +57,13 @@ class _Known:
 class Check:
     """``rule`` in words; ``looked_at`` is the number of things that were checked; each of
     ``problems`` describes a difference; ``not_looked_at`` is why the check could not be made, or
-    not completed."""
+    not completed; ``note`` is worth knowing and no problem."""
 
     rule: str
     looked_at: int = 0
     problems: list[str] = field(default_factory=list)
     not_looked_at: str | None = None
+    note: str | None = None
 
     @property
     def findings(self) -> list[str]:
@@ -154,7 +158,7 @@ class _Auditor:
                 continue
             check.expect(
                 payment.status not in OPEN or payment.metadata.get("hold_id") in under_way,
-                f"{payment.payment_id} is {OPEN.get(payment.status)}, and no payment is under way",
+                f"{payment.payment_id} {OPEN.get(payment.status)}, and no payment is under way",
             )
 
     def _booked(self) -> Iterator[Booking]:
@@ -234,10 +238,18 @@ class _Auditor:
                 )
 
     def _nothing_is_overdue(self, check: Check) -> None:
+        left_at_bank_ms = []
         for state in self._states(check):
+            at_bank = {h: hold for h, hold in state.holds.items() if hold.at_bank_until_ms}
+            left_at_bank_ms += [h.at_bank_until_ms - state.now_ms for h in at_bank.values()]
             for hold_id, due_ms in (state.due | state.payments).items():
                 late_ms = state.now_ms - due_ms
-                check.expect(late_ms < GRACE_MS, f"{hold_id} is {late_ms} ms over its time")
+                where = " at the bank" if hold_id in at_bank else ""
+                check.expect(late_ms < GRACE_MS, f"{hold_id} is {late_ms} ms over its time{where}")
+        if left_at_bank_ms:
+            number, longest_s = len(left_at_bank_ms), max(0, *left_at_bank_ms) // 1000
+            are = "payment is" if number == 1 else "payments are"
+            check.note = f"{number} {are} at the bank, for at most {longest_s} s from now"
 
     def _seats_have_reasons(self, check: Check) -> None:
         self._bookings.ping()

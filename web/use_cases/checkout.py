@@ -252,14 +252,13 @@ class Checkout:
         or nothing has to be paid; undoes it when no money can be authorised for it any more. Never
         starts a charge: its buyer may have been told that nothing happened. ``charges`` are the
         gateway's, by key, if its list was read since the lease expired. Returns what was done, for
-        the log. Raises PaymentPending when neither can be done yet."""
+        the log. Raises PaymentPending when neither can be done yet, ActionRequired when the owner
+        of the card still has time to confirm it."""
         booking = self._bookings.find(booking_id_of(payment.hold_id))
         if booking is None:
             try:
                 self._end_unbooked(payment, charges)
                 return "finished"
-            except ActionRequired:
-                return "left: the owner of the card has time to confirm it"
             except PaymentDeclined as declined:
                 return f"undone: {UNDONE.get(declined.reason, 'the card was refused')}"
             except IdempotencyKeyReused:

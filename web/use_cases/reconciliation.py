@@ -415,8 +415,8 @@ class Reconciler:
         """Those of all events, for a while."""
         if self._repairs.dry_run:
             for event_id in self._lapsed:
-                for hold_id in self._seats.lapsed_holds(event_id):
-                    self._repairs.say_lapsed(hold_id)
+                for hold_id, at_bank in self._seats.lapsed_holds(event_id).items():
+                    self._repairs.say_lapsed(hold_id, at_bank)
             return
         until_s = time.monotonic() + ENDING_S
         while not self._stopped() and (self._claims.payments or self._claim()):

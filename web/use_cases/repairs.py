@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from web.domain.events import Event
-from web.domain.refusals import EventChanged, Refusal
+from web.domain.refusals import ActionRequired, EventChanged, Refusal
 from web.domain.sales import Booking, PaymentAttempt
 from web.ports.booking_store import BookingStore
 from web.ports.event_catalogue import Epoch, EventCatalogue
@@ -23,6 +23,7 @@ from web.use_cases.opening import Opening, OpeningRefused, UnderWay
 from web.use_cases.refunds import Refunds
 
 NOT_ENDED = "its payment was not ended in time"
+TIME_IS_OVER = "its time at the bank is over"
 
 WOULD = {"index made": "index would be made", "refund ended": "refund would be ended"}
 """What a dry run says of repairs whose names do not follow "would be"."""
@@ -107,16 +108,15 @@ class Repairs:
 
     def end_payment(self, payment: PaymentAttempt, charges: Mapping[str, GatewayPayment]) -> None:
         """``charges`` as ``Checkout.resume`` takes them."""
-        self._repair(
-            "ended",
-            payment.gateway_key,
-            NOT_ENDED,
-            partial(self._checkout.resume, payment, charges),
-        )
+        key = payment.gateway_key
+        try:
+            self._repair("ended", key, NOT_ENDED, partial(self._checkout.resume, payment, charges))
+        except ActionRequired:
+            log.info("left at the bank: %s: the owner of the card has time to confirm it", key)
 
-    def say_lapsed(self, hold_id: str) -> None:
+    def say_lapsed(self, hold_id: str, at_bank: bool) -> None:
         """In a dry run, which claims no payment."""
-        self._would("ended", hold_id, NOT_ENDED)
+        self._would("ended", hold_id, TIME_IS_OVER if at_bank else NOT_ENDED)
 
     def end_refund(self, booking_id: str, reason: str) -> None:
         def refund() -> None:
@@ -140,7 +140,10 @@ class Repairs:
     def cancel(self, payment_id: str) -> None:
         """One without money that could still be confirmed."""
         self._repair(
-            "canceled", payment_id, "nobody needs it", partial(self._gateway.void, payment_id)
+            "canceled",
+            payment_id,
+            "nobody needs it, and it could still be confirmed",
+            partial(self._gateway.void, payment_id),
         )
 
     def refund_unbooked(self, payment_id: str) -> None:

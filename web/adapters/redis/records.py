@@ -193,7 +193,12 @@ def _last_refusal(stored: StoredHold) -> RefusedAs | None:
 def known_hold_in(hold_json: str) -> KnownHold:
     stored = msgspec.json.decode(hold_json, type=StoredHold)
     return KnownHold(
-        tuple(stored.seats), stored.client, stored.network, stored.state, stored.deadline_ms
+        tuple(stored.seats),
+        stored.client,
+        stored.network,
+        stored.state,
+        stored.deadline_ms,
+        at_bank_until_ms=stored.bank.until_ms if stored.bank else 0,
     )
 
 

@@ -413,10 +413,10 @@ class RedisSeatStore:
             receipt_ms=RECEIPT_MS,
         )
 
-    def lapsed_holds(self, event_id: str) -> list[str]:
+    def lapsed_holds(self, event_id: str) -> dict[str, bool]:
         _, values = self._scripts.run("lapsed_holds", event_id)
-        hold_ids: list[str] = values[0]
-        return hold_ids
+        hold_ids, at_bank = values
+        return {hold_id: hold_id in at_bank for hold_id in hold_ids}
 
     def shorten_lease(
         self, event_id: str, hold_id: str, within_ms: int, at_bank_within_ms: int | None = None
