@@ -241,13 +241,17 @@ class _Auditor:
         left_at_bank_ms = []
         for state in self._states(check):
             at_bank = {h: hold for h, hold in state.holds.items() if hold.at_bank_until_ms}
-            left_at_bank_ms += [h.at_bank_until_ms - state.now_ms for h in at_bank.values()]
+            left_at_bank_ms += [
+                hold.at_bank_until_ms - state.now_ms
+                for hold in at_bank.values()
+                if hold.at_bank_until_ms > state.now_ms
+            ]
             for hold_id, due_ms in (state.due | state.payments).items():
                 late_ms = state.now_ms - due_ms
                 where = " at the bank" if hold_id in at_bank else ""
                 check.expect(late_ms < GRACE_MS, f"{hold_id} is {late_ms} ms over its time{where}")
         if left_at_bank_ms:
-            number, longest_s = len(left_at_bank_ms), max(0, *left_at_bank_ms) // 1000
+            number, longest_s = len(left_at_bank_ms), max(left_at_bank_ms) // 1000
             are = "payment is" if number == 1 else "payments are"
             check.note = f"{number} {are} at the bank, for at most {longest_s} s from now"
 
