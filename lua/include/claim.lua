@@ -3,7 +3,7 @@
 -- nil, the time, and the event's hold_ms and max_held.
 local function admit(version, hold_id)
   local event = redis.call('HMGET', event_key,
-    'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held', 'epoch')
+    'version', 'closed', 'opens_at_ms', 'hold_ms', 'max_held', 'epoch', 'closes_at_ms', 'sale_closed')
   if not event[1] then return {'event_missing'} end
   if event[2] then return {'event_closed'} end
   if event[1] ~= version then return {'event_changed'} end
@@ -21,6 +21,8 @@ local function admit(version, hold_id)
   if now < tonumber(event[3]) then
     return {'sale_not_open', tonumber(event[3]) - now}
   end
+  local closes_at_ms = tonumber(event[7] or '') -- events opened by an older release have none
+  if event[8] or (closes_at_ms and now >= closes_at_ms) then return {'sale_closed'} end
   if sweep(now) == SWEEP_LIMIT then return {'sweep_again'} end
   return nil, now, tonumber(event[4]), tonumber(event[5])
 end

@@ -10,22 +10,23 @@
 -- ARGV[1]  version           identifies the definition
 -- ARGV[2]  definition        the definition (JSON)
 -- ARGV[3]  opens_at_ms       when the sale opens
--- ARGV[4]  hold_ms           how long a hold lasts
--- ARGV[5]  max_held          seats that one client may hold unpaid
--- ARGV[6]  seat_count        how many seats the venue has
--- ARGV[7]  payments          payments that are authorised but not booked (JSON list of
+-- ARGV[4]  closes_at_ms      when it closes, or ""
+-- ARGV[5]  hold_ms           how long a hold lasts
+-- ARGV[6]  max_held          seats that one client may hold unpaid
+-- ARGV[7]  seat_count        how many seats the venue has
+-- ARGV[8]  payments          payments that are authorised but not booked (JSON list of
 --                            {hold_id, hold}): they were under way when Redis lost them
--- ARGV[8]  lease_ms          after this time the worker takes them over
--- ARGV[9]  unsure_ms         how long the outcome of a hold that was lost stays unknown
--- ARGV[10] unsettled         1 when there may be more such payments; 0 when these are all
--- ARGV[11] built_revision    the revision at which the caller knows that the event was built, or 0;
+-- ARGV[9]  lease_ms          after this time the worker takes them over
+-- ARGV[10] unsure_ms         how long the outcome of a hold that was lost stays unknown
+-- ARGV[11] unsettled         1 when there may be more such payments; 0 when these are all
+-- ARGV[12] built_revision    the revision at which the caller knows that the event was built, or 0;
 --                            an event that is older is a lost one that has come back, and is replaced
 -- returns  built | known
 -- The first revision is the current time in microseconds: so it is above every revision from before
 -- a loss, since an event never changes a million times a second.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
-local version, definition, opens_at_ms, hold_ms, max_held, seat_count, payments, lease_ms,
-  unsure_ms, unsettled, built_revision = unpack(ARGV)
+local version, definition, opens_at_ms, closes_at_ms, hold_ms, max_held, seat_count, payments,
+  lease_ms, unsure_ms, unsettled, built_revision = unpack(ARGV)
 -- include clock begin_epoch seats journal clients broken_part
 
 if redis.call('EXISTS', event_key) == 1 and not broken_part() then
@@ -46,7 +47,7 @@ end
 local time = redis.call('TIME')
 local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
-  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
+  'opens_at_ms', opens_at_ms, 'closes_at_ms', closes_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
   'built_revision', revision, 'closed', '1')
 begin_epoch(revision, unsure_ms, unsettled)
 record_opening(revision)

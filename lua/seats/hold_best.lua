@@ -19,7 +19,7 @@
 -- returns  held deadline_ms now_ms positions amount_minor
 --        | sold_out
 --        | too_many_held held | too_many_held_by_network held
---        | sale_not_open wait_ms
+--        | sale_not_open wait_ms | sale_closed
 --        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)

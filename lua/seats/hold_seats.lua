@@ -15,7 +15,7 @@
 -- returns  held deadline_ms now_ms positions amount_minor
 --        | seat_taken positions
 --        | too_many_held held | too_many_held_by_network held
---        | sale_not_open wait_ms
+--        | sale_not_open wait_ms | sale_closed
 --        | sweep_again | event_changed | event_closed | event_missing
 -- A refusal writes nothing. seat_taken comes before too_many_held: it is true for every client, so
 -- nginx may serve it to all of them.

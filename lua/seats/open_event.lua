@@ -11,14 +11,15 @@
 -- ARGV[2]  version           identifies the new definition
 -- ARGV[3]  definition        the new definition (JSON)
 -- ARGV[4]  opens_at_ms       when the sale opens
--- ARGV[5]  hold_ms           how long a hold lasts
--- ARGV[6]  max_held          seats that one client may hold unpaid
--- ARGV[7]  map               the seats of the new definition, one byte each: free, or sold if they
+-- ARGV[5]  closes_at_ms      when it closes, or ""
+-- ARGV[6]  hold_ms           how long a hold lasts
+-- ARGV[7]  max_held          seats that one client may hold unpaid
+-- ARGV[8]  map               the seats of the new definition, one byte each: free, or sold if they
 --                            are sold in MongoDB
--- ARGV[8]  moved             one byte for each seat of from_version: "1" where the new definition
+-- ARGV[9]  moved             one byte for each seat of from_version: "1" where the new definition
 --                            has another seat, or none, at that position
--- ARGV[9]  lost_revision     the highest revision of a history that Redis has lost, or 0
--- ARGV[10] unsure_ms         how long the outcome of a hold that was lost then stays unknown
+-- ARGV[10] lost_revision     the highest revision of a history that Redis has lost, or 0
+-- ARGV[11] unsure_ms         how long the outcome of a hold that was lost then stays unknown
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
 -- A seat that is not free never changes its position and is never freed. After a loss the revision
@@ -27,8 +28,8 @@
 -- An unpaid hold ends when one of its seats turns out to be sold, to its own buyer or to another.
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key, payments_key =
   unpack(KEYS)
-local from_version, version, definition, opens_at_ms, hold_ms, max_held, map, moved, lost_revision,
-  unsure_ms = unpack(ARGV)
+local from_version, version, definition, opens_at_ms, closes_at_ms, hold_ms, max_held, map, moved,
+  lost_revision, unsure_ms = unpack(ARGV)
 -- include clock begin_epoch seats journal clients end_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
@@ -73,7 +74,7 @@ else
 end
 local was = event[1] ~= version and redis.call('HGET', event_key, 'definition') or nil
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
-  'opens_at_ms', opens_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
+  'opens_at_ms', opens_at_ms, 'closes_at_ms', closes_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
 if went_back then begin_epoch(revision, unsure_ms) end
 record_opening(revision, was)

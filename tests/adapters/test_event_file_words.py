@@ -12,6 +12,7 @@ from msgspec import Meta
 from ops.servers import REPOSITORY
 from web.adapters import event_file_words as words
 from web.adapters.event_files import (
+    LINES_OF_DATE,
     BadEventFile,
     _EventTable,
     _Rows,
@@ -24,6 +25,8 @@ id = "evening"
 name = "An evening"
 venue = "Hall"
 currency = "GBP"
+timezone = "Europe/London"
+starts_at = 2099-12-12T19:30:00
 sale_opens_at = 2026-01-01T10:00:00Z
 hold_seconds = 300
 max_seats_per_hold = 8
@@ -102,7 +105,11 @@ def test_a_value_of_a_wrong_type_is_told_in_words(tmp_path, line, value):
 def test_a_field_that_is_missing_is_named_with_an_example(tmp_path, line):
     said = problem(tmp_path, changed(line, ""))
     name = line.partition(" = ")[0]
-    assert f"{name}: is missing; it must be " in said or "section has" in said
+    if name in LINES_OF_DATE:
+        assert f"{name}: missing; add above the first [[sections]]" in said
+        assert LINES_OF_DATE[name] in said
+    else:
+        assert f"{name}: is missing; it must be " in said or "section has" in said
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,51 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
         ("2026-01-01T", "2101-01-01T", "sale_opens_at: the year must be 2000 to 2100, not 2101"),
         ("2026-01-01T10:00:00Z", "2026-02-30T10:00:00Z", "not TOML: Invalid date or datetime"),
         ('ids = "10-11", seats = "1-5/2"', 'ids = "1-9999", seats = "1-9999"', "more than 100000"),
+        ("2026-01-01T10:00:00Z", "2026-01-01", "sale_opens_at: must be a date and a time at the"),
         (
-            "10:00:00Z",
-            "10:00:00",
-            "sale_opens_at: must be a date and a time with its zone, as in 2026",
+            'timezone = "Europe/London"\nstarts_at = 2099-12-12T19:30:00\n',
+            "",
+            (
+                "timezone and starts_at: missing; add above the first [[sections]], with the values of "
+                'your event, the lines timezone = "Europe/London" and starts_at = 2026-12-12T19:30:00'
+            ),
+        ),
+        ("Europe/London", "+01:00", 'timezone: must be an IANA time zone such as "Europe/London"'),
+        ("Europe/London", "Europe/Londn", "did you mean Europe/London"),
+        (
+            "starts_at = 2099-12-12T19:30:00",
+            "starts_at = 2026-10-25T01:30:00",
+            (
+                "starts_at: 2026-10-25T01:30:00 happens twice in Europe/London, because clocks change; "
+                "write 2026-10-25T01:30:00+01:00 (BST) or 2026-10-25T01:30:00+00:00 (GMT)"
+            ),
+        ),
+        (
+            "starts_at = 2099-12-12T19:30:00",
+            "starts_at = 2026-03-29T01:30:00",
+            (
+                "starts_at: 2026-03-29T01:30:00 does not exist in Europe/London, because clocks "
+                "change; write 2026-03-29T02:30:00+01:00 (BST) or 2026-03-29T00:30:00+00:00 (GMT)"
+            ),
+        ),
+        (
+            "starts_at = 2099-12-12T19:30:00",
+            "starts_at = 2025-12-12T19:30:00",
+            "sale_opens_at: must be before starts_at, when the sale closes",
+        ),
+        *(
+            ("sale_opens_at", f"{line}\nsale_opens_at", problem)
+            for line, problem in (
+                ("sale_closes_at = 2025-01-01T10:00:00", "sale_opens_at: must be before sale_clo"),
+                ("doors_open_at = 2099-12-12T20:00:00", "doors_open_at: must not be after start"),
+                ("ends_at = 2099-12-12T19:30:00", "ends_at: must be after starts_at"),
+                (
+                    "ends_at = 2099-12-12T22:00:00\nsale_closes_at = 2099-12-12T23:00:00",
+                    "sale_closes_at: must not be after ends_at",
+                ),
+                ("doors_open_at = 19:30:00", "doors_open_at: must be a date and a time at the"),
+                ('status = "canceled"', 'status: must be "scheduled", "postponed" or "cancelled"'),
+            )
         ),
         (
             'id = "evening"',

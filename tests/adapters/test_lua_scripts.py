@@ -13,6 +13,7 @@ FOR_CLOSED_EVENTS = {
     "begin_cancel",
     "build_event",
     "claim_lapsed_payment",
+    "close_sale",
     "confirm_booking",
     "shorten_lease",
     "lapsed_holds",

@@ -46,7 +46,13 @@ def test_the_list_of_events_names_each(ada, event):
         "name": "A small evening",
         "venue": "Small Hall",
         "currency": "GBP",
+        "timezone": "Europe/London",
+        "starts_at": "2099-12-12T19:30:00.000Z",
+        "doors_open_at": None,
+        "ends_at": None,
         "sale_opens_at": "2026-01-01T00:00:00.000Z",
+        "sale_closes_at": "2099-12-12T19:30:00.000Z",
+        "status": "scheduled",
     }
 
 

@@ -22,8 +22,8 @@ def with_stalls(**changed):
         (
             replace(SMALL_HALL, sale_opens_at=datetime(2036, 1, 12, 9, 30, 5, tzinfo=UTC)),
             (
-                "opening Saturday 12 January 2036, 09:30:05 UTC, "
-                "was Thursday 1 January 2026, 00:00 UTC"
+                "opening Saturday 12 January 2036, 09:30:05 GMT, "
+                "was Thursday 1 January 2026, 00:00 GMT"
             ),
         ),
         (replace(SMALL_HALL, hold_ms=90_000), "time of a hold 1 minute 30 seconds, was 1 minute"),
@@ -70,26 +70,33 @@ def test_the_same_definition_is_no_change():
     assert changes(SMALL_HALL, replace(SMALL_HALL)) == []
 
 
-def test_the_time_is_in_the_zone_of_the_file():
+def test_times_are_in_the_time_zone_of_the_venue():
+    hall = replace(SMALL_HALL, timezone="America/New_York")
+    assert opening_time(replace(hall, sale_opens_at=datetime(2036, 7, 10, 14, tzinfo=UTC))) == (
+        "on sale from Thursday 10 July 2036, 10:00 EDT to Saturday 12 December 2099, 14:30 EST"
+    )
+    assert "Thursday 1 January 2026, 00:00 GMT (open already) to" in opening_time(SMALL_HALL)
+
+
+def test_a_definition_from_before_events_had_zones_has_that_of_its_opening():
     there = timezone(timedelta(hours=-5))
-    opens_at = datetime(2036, 1, 10, 10, tzinfo=there)
-    assert opening_time(replace(SMALL_HALL, sale_opens_at=opens_at)) == (
+    hall = replace(SMALL_HALL, timezone=None, starts_at=None, sale_closes_at=None)
+    assert opening_time(replace(hall, sale_opens_at=datetime(2036, 1, 10, 10, tzinfo=there))) == (
         "on sale from Thursday 10 January 2036, 10:00 UTC-05:00"
     )
-    assert opening_time(SMALL_HALL).endswith("00:00 UTC (open already)")
 
 
 def test_one_seat_is_no_seats():
     one = replace(FLOOR, rows=(Row("GA", (numbers(1, 1),)),))
     lines = described(replace(SMALL_HALL, sections=(one,), max_seats_per_hold=1, hold_ms=60_500))
-    assert lines[2].startswith("1 seat, on sale from")
-    assert lines[3].startswith("at most 1 seat in a hold, for 60.5 seconds; ")
+    assert lines[3].startswith("1 seat, on sale from")
+    assert lines[4].startswith("at most 1 seat in a hold, for 60.5 seconds; ")
     smaller = replace(SMALL_HALL, sections=(STALLS, one, FREE))
     assert changes(SMALL_HALL, smaller) == ["Floor: 1 seat, was 12"]
 
 
 def test_prices_stand_below_each_other():
-    assert described(SMALL_HALL)[1:4] == [
+    assert described(SMALL_HALL)[2:5] == [
         "Stalls          20 × £25.00",
         "Floor           12 × £15.00",
         "Free of charge   6 × free of charge",
@@ -125,3 +132,19 @@ def test_the_state_of_a_sale(states, opens_at, state):
     hall = replace(SMALL_HALL, sale_opens_at=opens_at)
     now = datetime(2026, 6, 1, tzinfo=UTC)
     assert state_of_sale(hall, Availability.of(states), now) == state
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_closed", "state"),
+    [
+        ({"declared_status": "cancelled"}, False, "cancelled"),
+        ({"declared_status": "postponed"}, False, "on sale"),
+        ({"sale_closes_at": datetime(2026, 5, 1, tzinfo=UTC)}, False, "closed"),
+        ({}, True, "closed"),
+        ({"sale_opens_at": datetime(2036, 1, 1, tzinfo=UTC)}, True, "closed"),
+    ],
+)
+def test_the_state_of_a_sale_that_has_ended(changes, is_closed, state):
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    hall, seats = replace(SMALL_HALL, **changes), Availability.of("0hs")
+    assert state_of_sale(hall, seats, now, is_closed=is_closed) == state

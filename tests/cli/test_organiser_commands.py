@@ -23,6 +23,8 @@ id = "{id}"
 name = "The Tempest"
 venue = "Rosewood Theatre"
 currency = "{currency}"
+timezone = "Europe/London"
+starts_at = 2099-12-12T19:30:00
 sale_opens_at = {opens}
 [[sections]]
 id = "stalls"

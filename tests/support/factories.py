@@ -52,6 +52,9 @@ SMALL_HALL = Event(
     max_seats_per_hold=6,
     max_held_per_client=8,
     sections=(STALLS, FLOOR, FREE),
+    timezone="Europe/London",
+    starts_at=datetime(2099, 12, 12, 19, 30, tzinfo=UTC),
+    sale_closes_at=datetime(2099, 12, 12, 19, 30, tzinfo=UTC),
 )
 """Positions: stalls A 0-7, B 8-15, C 16-19; floor 20-31; free 32-37."""
 
@@ -61,6 +64,8 @@ id = "{id}"
 name = "An evening"
 venue = "Hall"
 currency = "GBP"
+timezone = "Europe/London"
+starts_at = 2099-12-12T19:30:00
 sale_opens_at = 2026-01-01T10:00:00Z
 [[sections]]
 id = "floor"
@@ -77,6 +82,8 @@ id = "evening"
 name = "An evening"
 venue = "Hall"
 currency = "GBP"
+timezone = "Europe/London"
+starts_at = 2099-12-12T19:30:00
 sale_opens_at = 2026-01-01T10:00:00Z
 [[sections]]
 id = "stalls"

@@ -17,8 +17,14 @@ OF_EVENT = {
     "name": 'a text of 1 to 200 characters in quotes, as in "The Tempest"',
     "venue": 'a text of 1 to 200 characters in quotes, as in "Rosewood Theatre"',
     "currency": 'a code of three capitals in quotes, as in "GBP"',
-    "sale_opens_at": "a date and a time with its zone, as in 2026-01-10T10:00:00Z, "
-    "or 2026-01-10T10:00:00+01:00 an hour east of Greenwich",
+    "timezone": 'the time zone of the venue, as in timezone = "Europe/London"',
+    "starts_at": "when the show begins, a date and a time at the venue without quotes, as in "
+    "starts_at = 2026-12-12T19:30:00",
+    "doors_open_at": "a date and a time at the venue without quotes, as in 2026-12-12T18:45:00",
+    "ends_at": "a date and a time at the venue without quotes, as in 2026-12-12T22:00:00",
+    "sale_opens_at": "a date and a time at the venue without quotes, as in 2026-10-10T10:00:00",
+    "sale_closes_at": "a date and a time at the venue without quotes, as in 2026-12-12T19:00:00",
+    "status": '"scheduled", "postponed" or "cancelled"',
     "sections": "1 to 1000 tables, each of which begins with the line [[sections]]",
     "hold_seconds": "a number from 0.1 to 3600, as in 300",
     "max_seats_per_hold": "a whole number from 1 to 50, as in 8",

@@ -10,15 +10,16 @@ from datetime import datetime
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from web.adapters.event_file_shape import BadShape, check_shape
+from web.adapters.event_file_times import BadTime, moment_of, zone_of
 from web.adapters.event_file_words import problem_with
 from web.domain.currencies import CURRENCIES, nearest, problem_with_price
-from web.domain.events import GENERAL_ROW, Event, Row, Section
+from web.domain.events import GENERAL_ROW, Event, EventStatus, Row, Section
 from web.domain.validation import check_title
 
 MAX_SEATS = 100_000
@@ -29,8 +30,14 @@ MAX_FILE_BYTES = 500_000
 file that we ship, which uses ranges, has 10,000."""
 
 YEARS = range(2000, 2101)
-"""Years in which a sale can open. Others are mistakes, and the last day of the year 9999 cannot be
-converted to another time zone."""
+"""Years in which anything of an event can happen. Others are mistakes, and the last day of the year
+9999 cannot be converted to another time zone."""
+
+LINES_OF_DATE = {
+    "timezone": 'timezone = "Europe/London"',
+    "starts_at": "starts_at = 2026-12-12T19:30:00",
+}
+"""Examples of the lines that an event needs besides those that it always needed."""
 
 EVENT_FILES = "*.toml"
 
@@ -71,12 +78,28 @@ class _EventTable(msgspec.Struct, forbid_unknown_fields=True):
     name: _Text
     venue: _Text
     currency: _Currency
-    sale_opens_at: Annotated[datetime, Meta(tz=True)]
+    timezone: Annotated[str, Meta(max_length=60)]
+    starts_at: datetime
+    sale_opens_at: datetime
     sections: Annotated[list[_SectionTable], Meta(min_length=1, max_length=1000)]
     hold_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 300
     max_seats_per_hold: Annotated[int, Meta(ge=1, le=50)] = 8
     max_held_per_client: Annotated[int, Meta(ge=1, le=1000)] = 16
     max_held_per_network: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
+    doors_open_at: datetime | None = None
+    ends_at: datetime | None = None
+    sale_closes_at: datetime | None = None
+    status: EventStatus = "scheduled"
+
+
+class _Times(NamedTuple):
+    """The moments of an event, in the venue's time zone."""
+
+    starts_at: datetime
+    sale_opens_at: datetime
+    sale_closes_at: datetime
+    doors_open_at: datetime | None
+    ends_at: datetime | None
 
 
 def read_event_file(path: Path) -> Event:
@@ -218,15 +241,12 @@ class _BadField(Exception):
 
 
 def _event(table: dict[str, Any]) -> Event:
+    _refuse_without_date(table)
     try:
         declared = msgspec.convert(table, _EventTable)
     except msgspec.ValidationError as error:
         raise _BadField(problem_with(error, table)) from None
-    if declared.sale_opens_at.year not in YEARS:
-        raise _BadField(
-            f"sale_opens_at: the year must be {YEARS[0]} to {YEARS[-1]}, not "
-            f"{declared.sale_opens_at.year}"
-        )
+    times = _times(declared)
     if declared.max_held_per_client < declared.max_seats_per_hold:
         raise _BadField("max_held_per_client: must be at least max_seats_per_hold")
     if (declared.max_held_per_network or MAX_SEATS) < declared.max_held_per_client:
@@ -240,13 +260,71 @@ def _event(table: dict[str, Any]) -> Event:
         name=declared.name,
         venue=declared.venue,
         currency=declared.currency,
-        sale_opens_at=declared.sale_opens_at,
+        sale_opens_at=times.sale_opens_at,
         hold_ms=round(declared.hold_seconds * 1000),
         max_seats_per_hold=declared.max_seats_per_hold,
         max_held_per_client=declared.max_held_per_client,
         sections=sections,
         max_held_per_network=declared.max_held_per_network,
+        timezone=declared.timezone,
+        starts_at=times.starts_at,
+        doors_open_at=times.doors_open_at,
+        ends_at=times.ends_at,
+        sale_closes_at=times.sale_closes_at,
+        declared_status=None if declared.status == "scheduled" else declared.status,
     )
+
+
+def _refuse_without_date(table: dict[str, Any]) -> None:
+    """Files of earlier releases have neither: they get both at once."""
+    if missing := [name for name in LINES_OF_DATE if name not in table]:
+        lines = " and ".join(LINES_OF_DATE[name] for name in missing)
+        raise _BadField(
+            f"{' and '.join(missing)}: missing; add above the first [[sections]], with the values "
+            f"of your event, the line{'s' * (len(missing) > 1)} {lines}"
+        )
+
+
+def _times(declared: _EventTable) -> _Times:
+    try:
+        zone = zone_of(declared.timezone)
+    except BadTime as error:
+        raise _BadField(f"timezone: {error}") from None
+
+    def moment(field: str, time: datetime) -> datetime:
+        if time.year not in YEARS:
+            raise _BadField(f"{field}: the year must be {YEARS[0]} to {YEARS[-1]}, not {time.year}")
+        try:
+            return moment_of(time, zone)
+        except BadTime as error:
+            raise _BadField(f"{field}: {error}") from None
+
+    def optional(field: str, time: datetime | None) -> datetime | None:
+        return moment(field, time) if time else None
+
+    starts_at = moment("starts_at", declared.starts_at)
+    closes_at = optional("sale_closes_at", declared.sale_closes_at)
+    times = _Times(
+        starts_at=starts_at,
+        sale_opens_at=moment("sale_opens_at", declared.sale_opens_at),
+        sale_closes_at=closes_at or starts_at,
+        doors_open_at=optional("doors_open_at", declared.doors_open_at),
+        ends_at=optional("ends_at", declared.ends_at),
+    )
+    _refuse_wrong_order(times, closes_at_start=closes_at is None)
+    return times
+
+
+def _refuse_wrong_order(times: _Times, *, closes_at_start: bool) -> None:
+    if times.sale_opens_at >= times.sale_closes_at:
+        closes = "starts_at" if closes_at_start else "sale_closes_at"
+        raise _BadField(f"sale_opens_at: must be before {closes}, when the sale closes")
+    if times.doors_open_at and times.doors_open_at > times.starts_at:
+        raise _BadField("doors_open_at: must not be after starts_at")
+    if times.ends_at and times.ends_at <= times.starts_at:
+        raise _BadField("ends_at: must be after starts_at")
+    if times.ends_at and times.sale_closes_at > times.ends_at:
+        raise _BadField("sale_closes_at: must not be after ends_at")
 
 
 def _refuse_what_nobody_sees(declared: _EventTable) -> None:

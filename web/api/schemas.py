@@ -17,8 +17,18 @@ def event_summary(event: Event) -> dict[str, Any]:
         "name": event.name,
         "venue": event.venue,
         "currency": event.currency,
-        "sale_opens_at": rfc3339(in_utc(event.sale_opens_at)),
+        "timezone": event.timezone,
+        "starts_at": _utc(event.starts_at),
+        "doors_open_at": _utc(event.doors_open_at),
+        "ends_at": _utc(event.ends_at),
+        "sale_opens_at": _utc(event.sale_opens_at),
+        "sale_closes_at": _utc(event.sale_closes_at),
+        "status": event.status,
     }
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return rfc3339(in_utc(moment)) if moment else None
 
 
 @lru_cache(maxsize=64)  # by identity: a definition that is opened again is another object

@@ -234,6 +234,34 @@ def _warn(event: Event) -> None:
         click.echo(f"Warning: {event.id}: {warning}", err=True)
 
 
+@events_cli.command("close")
+@click.argument("event_id")
+@click.option("--undo", is_flag=True, help="Open the sale again that this command has closed.")
+@_plain_errors()
+def close_command(event_id: str, undo: bool) -> None:
+    """Close the sale of an event at once, whatever its file says. Live holds may still be paid.
+    Idempotent."""
+    parts = services()
+    event = parts.catalogue.current_event(event_id)
+    now = parts.seats.now(event_id)
+    if undo:
+        changed = parts.seats.reopen_sale(event_id)
+        state = "closed as its file says" if event.sale_is_over(now) else "as its file says"
+        click.echo(f"{'undone' if changed else 'unchanged'}: {event_id}, its sale is {state}")
+        return
+    changed = parts.seats.close_sale(event_id)
+    closed_at = parts.seats.closed_sales([event_id]).get(event_id, now).astimezone(event.zone)
+    click.echo(
+        f"{'closed' if changed else 'unchanged'}: {event_id}, its sale is closed; live holds may "
+        "still be paid"
+    )
+    if not event.sale_is_over(now):
+        click.echo(
+            "Only Redis knows that. So that it stays closed, write into its file, and open it:\n"
+            f"    sale_closes_at = {closed_at.replace(tzinfo=None, microsecond=0).isoformat()}"
+        )
+
+
 @events_cli.command("list")
 @_plain_errors()
 def list_events_command() -> None:
@@ -248,13 +276,16 @@ def list_events_command() -> None:
 
 def _row(event_id: str, event: Event | Unavailable | None) -> tuple[str, ...]:
     """``event`` as ``current_events`` returns it."""
+    nothing = [""] * (len(LIST_TITLES) - 2)
     if isinstance(event, Unavailable):
-        return (event_id, "its Redis cannot be reached", *[""] * 5)
+        return (event_id, "its Redis cannot be reached", *nothing)
     seats = services().seats
     if event:
         with suppress(Unavailable):
-            return listed(event, seats.read_seats(event_id).seats, seats.now(event_id))
-    return (event_id, "lost by Redis; the worker reopens it", *[""] * 5)
+            is_closed = bool(seats.closed_sales([event_id]))
+            states, now = seats.read_seats(event_id).seats, seats.now(event_id)
+            return listed(event, states, now, is_closed=is_closed)
+    return (event_id, "lost by Redis; the worker reopens it", *nothing)
 
 
 @events_cli.command("show")
@@ -264,7 +295,8 @@ def show_event_command(event_id: str) -> None:
     """Print one event: prices, seats by section and state, times, sales."""
     parts = services()
     report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
-    for line in reported(report, parts.seats.now(event_id)):
+    is_closed = bool(parts.seats.closed_sales([event_id]))
+    for line in reported(report, parts.seats.now(event_id), is_closed=is_closed):
         click.echo(line)
 
 

@@ -26,6 +26,7 @@ def described(event: Event) -> list[str]:
     ]
     return [
         f"{event.name}, {event.venue}",
+        f"begins {_at(event, event.starts_at)}",
         *table(sections),
         f"{seats_of(len(event.seats))}, {opening_time(event)}",
         _limits(event),
@@ -53,7 +54,13 @@ def changes(before: Event, after: Event) -> list[str]:
             ("name", before.name, after.name),
             ("venue", before.venue, after.venue),
             ("currency", before.currency, after.currency),
-            ("opening", _when(before.sale_opens_at), _when(after.sale_opens_at)),
+            ("time zone", before.timezone, after.timezone),
+            ("beginning", _at(before, before.starts_at), _at(after, after.starts_at)),
+            ("doors", _at(before, before.doors_open_at), _at(after, after.doors_open_at)),
+            ("end", _at(before, before.ends_at), _at(after, after.ends_at)),
+            ("status", before.status, after.status),
+            ("opening", _at(before, before.sale_opens_at), _at(after, after.sale_opens_at)),
+            ("closing", _at(before, before.sale_closes_at), _at(after, after.sale_closes_at)),
             ("time of a hold", _hold_time(before), _hold_time(after)),
             ("seats in a hold, at most", before.max_seats_per_hold, after.max_seats_per_hold),
             (
@@ -99,25 +106,26 @@ def seats_of(number: int) -> str:
     return f"{count(number)} seat{'s' * (number != 1)}"
 
 
-def listed(event: Event, states: str, now: datetime) -> tuple[str, ...]:
+def listed(event: Event, states: str, now: datetime, *, is_closed: bool = False) -> tuple[str, ...]:
     """A row of LIST_TITLES; ``states`` has a SeatState character a seat."""
     seats = Availability.of(states)
     return (
         event.id,
-        state_of_sale(event, seats, now),
+        state_of_sale(event, seats, now, is_closed=is_closed),
         count(seats.free),
         count(seats.on_hold),
         count(seats.size - seats.free - seats.on_hold),
-        _when(event.sale_opens_at),
+        _at(event, event.starts_at),
+        _at(event, event.sale_opens_at),
         event.name,
     )
 
 
-LIST_TITLES = ("id", "state", "available", "held", "sold", "opens", "name")
+LIST_TITLES = ("id", "state", "available", "held", "sold", "begins", "sale opens", "name")
 LIST_NUMBERS = (2, 3, 4)
 
 
-def reported(report: SaleReport, now: datetime) -> list[str]:
+def reported(report: SaleReport, now: datetime, *, is_closed: bool = False) -> list[str]:
     """The whole of an event and its sale."""
     event, states = report.event, report.seat_map
     rows: list[tuple[str, ...]] = [
@@ -131,9 +139,11 @@ def reported(report: SaleReport, now: datetime) -> list[str]:
     rows.append(("all", "", *_counts(states), ""))
     return [
         f"{event.name}, {event.venue}",
+        f"begins {_at(event, event.starts_at)}",
         (
-            f"{state_of_sale(event, Availability.of(states), now)}, "
-            f"{'opens' if event.sale_opens_at > now else 'opened'} {_when(event.sale_opens_at)}"
+            f"{state_of_sale(event, Availability.of(states), now, is_closed=is_closed)}, "
+            f"{'opens' if event.sale_opens_at > now else 'opened'} "
+            f"{_at(event, event.sale_opens_at)}"
         ),
         "",
         *table(rows, right=(1, 2, 3, 4, 5, 6)),
@@ -143,18 +153,19 @@ def reported(report: SaleReport, now: datetime) -> list[str]:
     ]
 
 
-def state_of_sale(event: Event, seats: Availability, now: datetime) -> str:
-    if event.sale_opens_at > now:
-        return "not open yet"
-    if seats.sold_out:
-        return "sold out"
-    return "on sale" if seats.free else "none available"
+def state_of_sale(
+    event: Event, seats: Availability, now: datetime, *, is_closed: bool = False
+) -> str:
+    return event.sale_state(seats, now, is_closed=is_closed).value
 
 
 def opening_time(event: Event) -> str:
-    """``on sale from Saturday 10 January 2026, 10:00 UTC``, in the zone of the file."""
+    """``on sale from Saturday 10 January 2026, 10:00 GMT``, in the venue's time zone."""
     is_open = event.sale_opens_at <= datetime.now(UTC)
-    return f"on sale from {_when(event.sale_opens_at)}{' (open already)' if is_open else ''}"
+    opens = f"on sale from {_at(event, event.sale_opens_at)}{' (open already)' if is_open else ''}"
+    if event.sale_closes_at is None:
+        return opens
+    return f"{opens} to {_at(event, event.sale_closes_at)}"
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -202,6 +213,11 @@ def _size(event: Event, section: Section) -> int:
 def _price(minor: int, event: Event) -> str:
     """Always with decimals, so that a missing factor of a hundred is visible."""
     return money(minor, event.currency) if minor else FREE_OF_CHARGE
+
+
+def _at(event: Event, moment: datetime | None) -> str:
+    """In the venue's time zone."""
+    return _when(moment.astimezone(event.zone)) if moment else "not set"
 
 
 def _when(moment: datetime) -> str:

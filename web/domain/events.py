@@ -7,14 +7,20 @@ currency's minor unit (pence, cents); moments are milliseconds of Unix time or a
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 SectionKind = Literal["seated", "general"]
+EventStatus = Literal["scheduled", "postponed", "cancelled"]
+"""As schema.org has them."""
+
+OVER_AFTER = timedelta(hours=12)
+"""How long after its beginning an event without an end counts as over."""
 
 
 CLIENTS_OF_A_NETWORK = 4
@@ -53,6 +59,17 @@ class Availability:
     @property
     def sold_out(self) -> bool:
         return not self.free and not self.on_hold
+
+
+class SaleState(StrEnum):
+    """What a buyer needs to know of a sale before its seats."""
+
+    CANCELLED = "cancelled"
+    NOT_OPEN = "not open yet"
+    SOLD_OUT = "sold out"
+    CLOSED = "closed"
+    NONE_AVAILABLE = "none available"
+    ON_SALE = "on sale"
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,8 @@ class Event:
     """An event as its file declares it. Layout order, everywhere, is the order of the file.
 
     Compared by identity, because 50,000 seats should not be compared by accident; ``version`` says
-    whether two definitions are the same.
+    whether two definitions are the same. Definitions from before events had dates have no
+    ``timezone``, no ``starts_at`` and no ``sale_closes_at``.
     """
 
     id: str
@@ -111,6 +129,12 @@ class Event:
     max_held_per_client: int
     sections: tuple[Section, ...]
     max_held_per_network: int | None = None
+    timezone: str | None = None
+    starts_at: datetime | None = None
+    doors_open_at: datetime | None = None
+    ends_at: datetime | None = None
+    sale_closes_at: datetime | None = None
+    declared_status: EventStatus | None = None
 
     @cached_property
     def definition(self) -> bytes:
@@ -123,6 +147,39 @@ class Event:
     def version(self) -> str:
         """Identifies this definition: any change to it gives another version."""
         return _digest(self.definition)
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The venue's time zone."""
+        return ZoneInfo(self.timezone) if self.timezone else self.sale_opens_at.tzinfo or UTC
+
+    @property
+    def status(self) -> EventStatus:
+        return self.declared_status or "scheduled"
+
+    def is_over(self, now: datetime) -> bool:
+        end = self.ends_at or (self.starts_at and self.starts_at + OVER_AFTER)
+        return end is not None and end <= now
+
+    def sale_is_over(self, now: datetime) -> bool:
+        """By the definition. The organiser may have closed the sale before."""
+        return self.status == "cancelled" or (
+            self.sale_closes_at is not None and self.sale_closes_at <= now
+        )
+
+    def sale_state(
+        self, seats: Availability, now: datetime, *, is_closed: bool = False
+    ) -> SaleState:
+        """``is_closed``: the organiser has closed the sale, whatever the definition says."""
+        if self.status == "cancelled":
+            return SaleState.CANCELLED
+        if self.sale_opens_at > now and not is_closed:
+            return SaleState.NOT_OPEN
+        if seats.sold_out:
+            return SaleState.SOLD_OUT
+        if is_closed or self.sale_is_over(now):
+            return SaleState.CLOSED
+        return SaleState.ON_SALE if seats.free else SaleState.NONE_AVAILABLE
 
     @cached_property
     def network_max(self) -> int:

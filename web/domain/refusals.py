@@ -89,6 +89,10 @@ class SaleNotOpen(Refusal):
     wait_ms: int
 
 
+class SaleClosed(Refusal):
+    """The sale is over; a payment that has begun may complete."""
+
+
 @dataclass(eq=False)
 class TooManyHeld(Refusal):
     held: int

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from functools import wraps
 
-from web.domain.refusals import SaleNotOpen, SeatTaken, SoldOut
+from web.domain.refusals import SaleClosed, SaleNotOpen, SeatTaken, SoldOut
 from web.http.fast_path import FastRequest
 from web.http.responses import ApiResponse
 from web.http.telemetry import record_refusal
@@ -28,10 +28,10 @@ def kept_by_nginx(view: Callable[..., ApiResponse]) -> Callable[..., ApiResponse
         asked_s = int(time.time())
         try:
             return view(fast_request, **arguments)
-        except (SeatTaken, SoldOut, SaleNotOpen) as refusal:
+        except (SeatTaken, SoldOut, SaleNotOpen, SaleClosed) as refusal:
             response = record_refusal(refusal).api_response()
             takes_status = "HTTP_X_KEPT_REFUSALS" in fast_request.environ
-            if takes_status and not isinstance(refusal, SaleNotOpen):
+            if takes_status and not isinstance(refusal, SaleNotOpen | SaleClosed):
                 return response._replace(status=KEPT_STATUS)
             response.headers.append(("X-Accel-Expires", f"@{asked_s}"))
             return response

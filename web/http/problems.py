@@ -92,6 +92,8 @@ def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
                 "The sale has not opened yet; Retry-After says in how many seconds it does.",
                 retry_after_s=math.ceil(wait_ms / 1000),
             )
+        case refusals.SaleClosed():
+            return Problem(403, "sale_closed", "The sale is over. Nothing was held.")
         case refusals.TooManyHeldByNetwork(held, limit):
             return Problem(
                 409,

@@ -18,6 +18,7 @@ from web.domain.refusals import (
     EventNotFound,
     InvalidRequest,
     Refusal,
+    SaleClosed,
     SaleNotOpen,
     SeatTaken,
     SectionNotFound,
@@ -63,6 +64,7 @@ REFUSED_FORMS = (
     SeatTaken,
     SoldOut,
     SaleNotOpen,
+    SaleClosed,
     TooManyHeld,
 )
 """The refusals of a form to hold seats, which are shown beside the form."""
@@ -307,6 +309,8 @@ def _instead_of_sold_out(free: Mapping[str, int], section_id: str, seats: Availa
 
 def _common_mistakes(event: Event, refusal: Refusal) -> tuple[str, list[FormError]]:
     match refusal:
+        case SaleClosed():
+            return "The sale is over", [FormError("No more seats are sold for this event", "#sale")]
         case SaleNotOpen(wait_ms):
             return "Not open yet", [FormError(f"The sale opens in {duration(wait_ms)}", "#sale")]
         case BasketFull():

@@ -29,7 +29,7 @@ def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
         sold_as = booking and booking.sold_as
         name, venue = (sold_as.event, sold_as.venue) if sold_as else (name_of_id(event_id), "")
         return EventNames(event_id, name, venue, UTC)
-    return EventNames(event_id, event.name, event.venue, event.sale_opens_at.tzinfo or UTC)
+    return EventNames(event_id, event.name, event.venue, event.zone)
 
 
 def names_of_seats(

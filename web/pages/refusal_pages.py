@@ -14,6 +14,7 @@ from web.domain.refusals import (
     HoldNotFound,
     NotKnownNow,
     Refusal,
+    SaleClosed,
     SaleNotOpen,
     SeatTaken,
     SectionNotFound,
@@ -47,6 +48,8 @@ def words_of(refusal: Refusal) -> str:
     match refusal:
         case SeatTaken():
             return "Somebody was faster. Nothing is held for you; choose other seats."
+        case SaleClosed():
+            return "The sale is over. Nothing is held for you."
         case SaleNotOpen(wait_ms):
             return f"The sale has not opened yet. It opens in {duration(wait_ms)}."
         case TooManyHeldByNetwork():

@@ -26,7 +26,8 @@ class KnownHold:
 class EventState:
     """All that Redis knows of an event at one moment (``now_ms``). ``due`` and ``payments`` map
     hold ids to the moment at which the hold or the lease runs out; ``clients`` maps a client or
-    network to the number of unpaid seats counted for it."""
+    network to the number of unpaid seats counted for it. ``sale_closed_ms``: when the organiser
+    closed the sale, whatever the definition says."""
 
     event: Event
     now_ms: int
@@ -36,6 +37,7 @@ class EventState:
     due: dict[str, int]
     clients: dict[str, int]
     payments: dict[str, int]
+    sale_closed_ms: int | None = None
 
 
 class AuditedSeats(Protocol):

@@ -162,6 +162,20 @@ class SeatStore(Protocol):
         and its own. Returns whether anything changed. Raises SeatsMoved."""
         ...
 
+    def close_sale(self, event_id: str) -> bool:
+        """Closes the sale at once, whatever the definition says; live holds may still be paid.
+        Returns whether that changed anything."""
+        ...
+
+    def reopen_sale(self, event_id: str) -> bool:
+        """Takes back close_sale. Returns whether that changed anything."""
+        ...
+
+    def closed_sales(self, event_ids: Iterable[str]) -> dict[str, datetime]:
+        """When, by event, its sale was closed by close_sale, of those that are closed. An event
+        whose server cannot be reached is left out."""
+        ...
+
     def read_seats(self, event_id: str) -> SeatMap:
         """The live map."""
         ...

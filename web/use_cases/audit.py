@@ -4,7 +4,7 @@ invariants (design: "Rules that always hold", as far as they can be checked at r
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 
@@ -121,6 +121,7 @@ class _Auditor:
         yield "every seat is in the state that its hold or booking says", self._seats_have_reasons
         yield "clients and networks hold as many seats as is counted", self._clients_are_counted
         yield "the journal leads to the seat map", self._journal_leads_to_the_map
+        yield "sales are open and closed as their files say", self._sales_are_as_declared
 
     # ------------------------------------------------------------ MongoDB and the gateway
 
@@ -280,6 +281,15 @@ class _Auditor:
                     is_ == should_be,
                     f"{state.event.id}: {seat} is {_word(is_)}, and should be {_word(should_be)}",
                 )
+
+    def _sales_are_as_declared(self, check: Check) -> None:
+        for state in self._states(check):
+            event, now = state.event, datetime.fromtimestamp(state.now_ms / 1000, UTC)
+            check.expect(
+                state.sale_closed_ms is None or event.sale_is_over(now),
+                f"{event.id}: its sale was closed by hand, and its file says otherwise; write "
+                "sale_closes_at into the file and open it, or open the sale again",
+            )
 
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states(check):

@@ -30,11 +30,12 @@ class RedisAuditedSeats:
 
     def snapshot(self, event: Event) -> EventState:
         _, values = self._scripts.run("snapshot", event.id, version=event.version)
-        now_ms, revision, seats, holds, due, clients, payments = values
+        now_ms, revision, sale_closed_ms, seats, holds, due, clients, payments = values
         return EventState(
             event=event,
             now_ms=now_ms,
             revision=int(revision),
+            sale_closed_ms=int(sale_closed_ms) if sale_closed_ms else None,
             seats=seats,
             holds={hold_id: records.known_hold_in(hold) for hold_id, hold in _pairs(holds).items()},
             due={hold_id: int(score) for hold_id, score in _pairs(due).items()},

@@ -49,9 +49,17 @@ def event_arguments(event: Event) -> dict[str, str | int | bytes]:
         "version": event.version,
         "definition": event.definition,
         "opens_at_ms": int(event.sale_opens_at.timestamp() * 1000),
+        "closes_at_ms": _closing_ms(event),
         "hold_ms": event.hold_ms,
         "max_held": event.max_held_per_client,
     }
+
+
+def _closing_ms(event: Event) -> str | int:
+    """Empty when there is no such time."""
+    if event.status == "cancelled":
+        return 0
+    return int(event.sale_closes_at.timestamp() * 1000) if event.sale_closes_at else ""
 
 
 # ---------------------------------------------------------------- holds and payments

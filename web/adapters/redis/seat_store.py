@@ -26,6 +26,7 @@ from web.domain.refusals import (
     PaymentInProgress,
     PaymentNotFound,
     Refusal,
+    SaleClosed,
     SaleNotOpen,
     SeatTaken,
     SoldOut,
@@ -168,6 +169,29 @@ class RedisSeatStore:
         return outcome == "opened"
 
     # ------------------------------------------------------------ seat maps and the journal
+
+    def close_sale(self, event_id: str) -> bool:
+        outcome, _ = self._scripts.run("close_sale", event_id, closes=1)
+        return outcome == "closed"
+
+    def reopen_sale(self, event_id: str) -> bool:
+        outcome, _ = self._scripts.run("close_sale", event_id, closes=0)
+        return outcome == "opened"
+
+    def closed_sales(self, event_ids: Iterable[str]) -> dict[str, datetime]:
+        def read(commands: RedisCommands, members: Sequence[str]) -> list[str | None]:
+            pipeline = commands.pipeline(transaction=False)
+            for event_id in members:
+                pipeline.hget(records.key("event", event_id), "sale_closed")
+            closed: list[str | None] = pipeline.execute()
+            return closed
+
+        found = self._client.ask_for_each(event_ids, read)
+        return {
+            event_id: datetime.fromtimestamp(int(closed_ms) / 1000, UTC)
+            for event_id, closed_ms in found.items()
+            if isinstance(closed_ms, str)
+        }
 
     def read_seats(self, event_id: str) -> SeatMap:
         _, values = self._scripts.run("read_seats", event_id, known_revision="")
@@ -488,6 +512,8 @@ class RedisSeatStore:
     def _new_hold(self, event: Event, hold_id: str, outcome: str, values: list[Any]) -> Hold:
         if outcome == "sale_not_open":
             raise SaleNotOpen(wait_ms=values[0])
+        if outcome == "sale_closed":
+            raise SaleClosed
         if outcome == "too_many_held":
             raise TooManyHeld(held=values[0], limit=event.max_held_per_client)
         if outcome == "too_many_held_by_network":
