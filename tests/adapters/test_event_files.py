@@ -88,8 +88,8 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
             'timezone = "Europe/London"\nstarts_at = 2099-12-12T19:30:00\n',
             "",
             (
-                "timezone and starts_at: missing; add above the first [[sections]], with the values of "
-                'your event, the lines timezone = "Europe/London" and starts_at = 2026-12-12T19:30:00'
+                "timezone and starts_at: missing; add above the first [[sections]], with the "
+                'values of your event, the lines timezone = "Europe/London" and starts_at = 2026'
             ),
         ),
         ("Europe/London", "+01:00", 'timezone: must be an IANA time zone such as "Europe/London"'),
@@ -98,8 +98,8 @@ def test_the_theatre_has_irregular_rows_and_several_prices():
             "starts_at = 2099-12-12T19:30:00",
             "starts_at = 2026-10-25T01:30:00",
             (
-                "starts_at: 2026-10-25T01:30:00 happens twice in Europe/London, because clocks change; "
-                "write 2026-10-25T01:30:00+01:00 (BST) or 2026-10-25T01:30:00+00:00 (GMT)"
+                "starts_at: 2026-10-25T01:30:00 happens twice in Europe/London, because clocks "
+                "change; write 2026-10-25T01:30:00+01:00 (BST) or 2026-10-25T01:30:00+00:00 (GMT)"
             ),
         ),
         (

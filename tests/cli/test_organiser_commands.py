@@ -16,6 +16,7 @@ from tests.support.application import REQUIRED
 from tests.support.commands import IMPATIENT, flask, flask_in_new_process
 from tests.support.factories import a_booking, lose_event, unique
 from web.adapters.mongodb import MongoBookingStore
+from web.cli.event_text import LIST_TITLES
 from web.domain.sales import booking_id_of
 
 FILE = """
@@ -112,9 +113,13 @@ def test_what_is_opened_is_shown_with_its_prices_seats_and_time(environment, wri
     assert re.fullmatch(r"opened: tempest-\S+, 478 seats", headline)
     assert [line.strip() for line in lines] == [
         "The Tempest, Rosewood Theatre",
+        "begins Saturday 12 December 2099, 19:30 GMT",
         "Stalls           212 × £38.00",
         "Floor, standing  266 × free of charge",
-        "478 seats, on sale from Thursday 10 January 2036, 10:00 UTC",
+        (
+            "478 seats, on sale from Thursday 10 January 2036, 10:00 GMT to Saturday 12 December "
+            "2099, 19:30 GMT"
+        ),
         (
             "at most 8 seats in a hold, for 5 minutes; at most 16 unpaid for one connection, "
             "64 for one IPv6 network"
@@ -132,13 +137,13 @@ def test_a_change_is_shown_with_what_it_was(environment, write):
     headline, *lines = changed.stdout.splitlines()
     assert re.fullmatch(r"changed: tempest-\S+, 512 seats", headline)
     assert [line.strip() for line in lines] == [
-        (
-            "opening Saturday 12 January 2036, 10:00 UTC+01:00, "
-            "was Thursday 10 January 2036, 10:00 UTC"
-        ),
+        ("opening Saturday 12 January 2036, 09:00 GMT, was Thursday 10 January 2036, 10:00 GMT"),
         "Stalls: £42.00, was £38.00",
         "Floor, standing: 300 seats, was 266",
-        "on sale from Saturday 12 January 2036, 10:00 UTC+01:00",
+        (
+            "on sale from Saturday 12 January 2036, 09:00 GMT to Saturday 12 December 2099, "
+            "19:30 GMT"
+        ),
     ]
 
 
@@ -221,7 +226,7 @@ def test_the_list_has_each_event_with_its_state_and_its_seats(environment, write
     bookings.insert(a_booking(path.stem, "stalls-A-1", "floor-GA-7"))
     flask(environment, "events", "open", path)
     titles, *rows = flask(environment, "events", "list").stdout.splitlines()
-    assert titles.split() == ["id", "state", "available", "held", "sold", "opens", "name"]
+    assert re.split(r"\s{2,}", titles) == [*LIST_TITLES]
     (row,) = [row for row in rows if path.stem in row]
     assert re.split(r"\s{2,}", row) == [
         path.stem,
@@ -229,7 +234,8 @@ def test_the_list_has_each_event_with_its_state_and_its_seats(environment, write
         "476",
         "0",
         "2",
-        "Saturday 10 January 2026, 10:00 UTC",
+        "Saturday 12 December 2099, 19:30 GMT",
+        "Saturday 10 January 2026, 10:00 GMT",
         "The Tempest",
     ]
 
@@ -253,11 +259,12 @@ def test_an_event_is_shown_whole(environment, write, bookings):
     shown = flask(environment, "events", "show", path.stem)
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         "The Tempest, Rosewood Theatre",
-        "on sale, opened Saturday 10 January 2026, 10:00 UTC",
+        "begins Saturday 12 December 2099, 19:30 GMT",
+        "on sale, opened Saturday 10 January 2026, 10:00 GMT",
     ]
-    table = [re.split(r"\s{2,}", line.strip()) for line in lines[3:7]]
+    table = [re.split(r"\s{2,}", line.strip()) for line in lines[4:8]]
     assert table == [
         ["section", "price", "seats", "available", "held", "being paid", "sold", "id"],
         ["Stalls", "£38.00", "212", "211", "0", "0", "1", "stalls"],
@@ -267,10 +274,38 @@ def test_an_event_is_shown_whole(environment, write, bookings):
     assert "bookings 1, £50.00" in lines
 
 
+# ---------------------------------------------------------------- closing
+
+
+def test_a_sale_is_closed_at_once_and_opened_again(environment, write):
+    path = write(opens="2026-01-10T10:00:00Z")
+    flask(environment, "events", "open", path)
+    closed = flask(environment, "events", "close", path.stem)
+    first, _, line = closed.stdout.splitlines()
+    assert first == f"closed: {path.stem}, its sale is closed; live holds may still be paid"
+    assert re.fullmatch(r"    sale_closes_at = \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", line)
+    assert flask(environment, "events", "close", path.stem).stdout.startswith("unchanged: ")
+    audited = flask(environment, "audit")
+    assert f"{path.stem}: its sale was closed by hand" in audited.stdout + audited.stderr
+    row = next(
+        r for r in flask(environment, "events", "list").stdout.splitlines() if path.stem in r
+    )
+    assert "closed" in row
+    flask(environment, "events", "open", path)
+    assert "closed, opened" in flask(environment, "events", "show", path.stem).stdout
+    path.write_text(path.read_text().replace("sale_opens_at", f"{line.strip()}\nsale_opens_at", 1))
+    flask(environment, "events", "open", path)
+    assert "closed by hand" not in flask(environment, "audit").stdout
+    undone = flask(environment, "events", "close", path.stem, "--undo")
+    assert undone.stdout == f"undone: {path.stem}, its sale is closed as its file says\n"
+
+
 # ---------------------------------------------------------------- what does not exist
 
 
-@pytest.mark.parametrize("command", [["bookings", "list", "--event"], ["events", "show"]])
+@pytest.mark.parametrize(
+    "command", [["bookings", "list", "--event"], ["events", "show"], ["events", "close"]]
+)
 def test_an_event_that_does_not_exist_is_named_with_one_like_it(environment, write, command):
     path = write()
     flask(environment, "events", "open", path)

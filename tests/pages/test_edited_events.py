@@ -414,7 +414,10 @@ def lists(cold):
 )
 def test_an_opening_that_no_file_may_have_any_more_is_shown(cold, hall_with, lists, opens_at, told):
     name = unique("The end of time")
-    address = hall_with(name=name, sale_opens_at=datetime.fromisoformat(opens_at))
+    opens = datetime.fromisoformat(opens_at)
+    address = hall_with(
+        name=name, sale_opens_at=opens, timezone=None, starts_at=None, sale_closes_at=None
+    )
     (event,), on_page = lists(name)
     assert on_page and event["sale_opens_at"] == told
     assert cold.get(address).status_code == 200

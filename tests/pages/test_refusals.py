@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -105,7 +106,8 @@ def test_a_sale_that_has_not_opened_says_when_it_does(ada, hall_with):
     opens = datetime.now(UTC) + timedelta(hours=1, minutes=59, seconds=30)
     page = ada.get(hall_with(sale_opens_at=opens))
     assert "Not on sale yet." in page.text
-    assert f"{opens:%H:%M} UTC" in page.text
+    there = opens.astimezone(ZoneInfo("Europe/London"))
+    assert f"{there:%H:%M} {there.tzname()}" in page.text
     refused = page.press("Hold the chosen", seats="stalls-A-1")
     assert refused.status == 403
     assert 7100 < int(refused.headers["Retry-After"]) <= 7170
