@@ -91,14 +91,14 @@ def test_no_file_takes_long_or_much_memory_or_is_refused_in_jargon(tmp_path, tex
     ("old", "new", "says"),
     [
         ("id = ", "a.b.c.d = 1\nid = ", "line 2: a name has at most 3 parts, with dots between"),
-        ("[[sections]]", "[[sections.a.b.c]]", "line 7: a name has at most 3 parts"),
+        ("[[sections]]", "[[sections.a.b.c]]", "line 9: a name has at most 3 parts"),
         (
             "1200",
             "9" * 5000,
-            "line 10: a name or a number without quotes has at most 64 characters",
+            "line 12: a name or a number without quotes has at most 64 characters",
         ),
-        ("1200", "[" * 5000, "line 10: brackets are more than 8 deep; an event needs four, as in"),
-        ("1200", "[" + "[]," * MAX_ENTRIES + "]", "line 10: a file has at most 50,000 fields"),
+        ("1200", "[" * 5000, "line 12: brackets are more than 8 deep; an event needs four, as in"),
+        ("1200", "[" + "[]," * MAX_ENTRIES + "]", "line 12: a file has at most 50,000 fields"),
     ],
 )
 def test_what_no_event_needs_is_told_with_its_line_and_the_limit(tmp_path, old, new, says):

@@ -67,7 +67,7 @@ def test_events_open_says_what_it_did_and_again_is_fine(environment, event_file)
     assert opened.returncode == 0, opened.stderr
     assert opened.stdout.startswith("opened: evening-")
     assert (
-        "    5 seats, on sale from Thursday 1 January 2026, 10:00 UTC (open already)\n"
+        "    5 seats, on sale from Thursday 1 January 2026, 10:00 GMT (open already) to "
         in opened.stdout
     )
     again = flask(environment, "events", "open", event_file).stdout
