@@ -16,7 +16,6 @@ import gevent
 from gevent.event import Event
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from ops.sandbox.access import TEST_KEY_PREFIX
 from ops.sandbox.app import CONNECTION, create_app
 from ops.sandbox.bank import Bank, bank_pages
 from ops.sandbox.faults import Faults
@@ -27,8 +26,8 @@ from ops.sandbox.webhooks import Webhooks
 STOP_TIMEOUT_S = 5
 """For calls under way to end; the slowest card takes three seconds."""
 
-KEY = f"{TEST_KEY_PREFIX}sandbox"
-"""Any key with this prefix works."""
+KEY = "sk_test_sandbox"
+"""Any other test key works as well."""
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: a sale opens with all its buyers at once."""

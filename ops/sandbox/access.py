@@ -11,7 +11,9 @@ from ops.sandbox.errors import ApiError, invalid_request
 API_VERSION = "2026-10-28.endive"
 """The version of all answers, whichever one is requested."""
 
-TEST_KEY_PREFIX = "sk_test_"
+TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+"""Of secret keys and of restricted keys, which here have every permission."""
+
 PUBLISHABLE_KEY_PREFIX = "pk_"
 
 SHOWN_OF_KEY = 4
@@ -41,7 +43,7 @@ def require_test_key() -> None:
             "You can find a list of your API keys at https://dashboard.stripe.com/account/apikeys.",
             "secret_key_required",
         )
-    if not key.startswith(TEST_KEY_PREFIX):
+    if not key.startswith(TEST_KEY_PREFIXES):
         raise _unauthorized(f"Invalid API Key provided: {_masked(key)}")
 
 

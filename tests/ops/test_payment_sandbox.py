@@ -599,6 +599,13 @@ def test_a_call_without_a_test_key_is_refused(sandbox, authorization):
     assert "mistake" not in response.text
 
 
+def test_a_restricted_test_key_is_a_test_key(sandbox):
+    for key, status in (("rk_test_caller", 200), ("rk_live_caller", 401)):
+        headers = {"Authorization": f"Bearer {key}"}
+        response = requests.get(f"{sandbox.url}/v1/payment_intents", headers=headers, timeout=10)
+        assert response.status_code == status
+
+
 def test_a_test_key_may_come_as_a_user_name(caller):
     basic = {"Authorization": requests.auth._basic_auth_str("sk_test_caller", "")}
 

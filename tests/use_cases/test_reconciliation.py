@@ -17,6 +17,7 @@ from tests.support.factories import (
     unique,
 )
 from tests.support.redis_stores import commands_of
+from tests.support.sandbox import client_of
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
 from web.adapters import mongodb as booking_store
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
@@ -584,6 +585,22 @@ def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):
     assert shop.charges() == ["refunded"]
     reconciler_of(shop).round()
     assert shop.charges() == ["refunded"]
+
+
+def test_a_payment_that_broke_off_and_was_captured_by_hand_in_part_is_given_back(
+    shop, reconciler, sandbox
+):
+    pay_until(shop, "insert", "bookings", after=False)
+    (payment_id,) = (
+        payment.payment_id
+        for payment in shop.gateway._target.list(shop.began)
+        if payment.metadata["hold_id"] == shop.hold.id
+    )
+    client_of(sandbox).payment_intents.capture(payment_id, {"amount_to_capture": 100})
+    shop.let_leases_run_out()
+    reconciler.round()
+    assert (shop.charges(), shop.state(), shop.booking()) == (["refunded"], "h", None)
+    shop.pay("another key")
 
 
 def test_a_booking_whose_reserved_money_was_released_by_hand_is_ended(shop, reconciler, caplog):
