@@ -23,6 +23,7 @@ from tests.burst.diary import (
     Strain,
 )
 from tests.burst.gateway_queue import GatewayQueue
+from tests.burst.open_payments import open_payments
 from tests.burst.plan import Drop
 from tests.burst.surprises import asks_to_wait, is_expected, is_server_error
 from web.ports.payment_gateway import GatewayPayment
@@ -253,14 +254,8 @@ class Evident:
         ]
 
     def left_open(self) -> list[str]:
-        """Money that is still reserved, and what somebody can still confirm. A payment that was
-        declined without a question is canceled, too, but by the worker, after two leases."""
-        return [
-            f"{payment.payment_id} is {payment.status}"
-            for payment in self.evidence.payments
-            if payment.status in ("action_required", "authorized")
-            or (payment.status == "declined" and payment.metadata["key_digest"] in self.asked)
-        ]
+        left_open = open_payments(self.evidence.payments, self.asked)
+        return [f"{payment.payment_id} is {payment.status}" for payment in left_open]
 
     def differences(self) -> list[str]:
         return [finding for check in self.evidence.checks for finding in check.findings]
