@@ -68,7 +68,10 @@ class BankConfirmation:
         more, EarlierRefusal or PaymentPending."""
         self._steps.on_checkpoint("asked_by_bank")
         step = self._step_of(in_flight.payment, found)
-        self._cancel_unless_asked(in_flight, step)
+        if _cannot_be_shown(in_flight.payment, step):
+            in_flight.payment = replace(in_flight.payment, bank_step=step)
+            self.cancel(in_flight, NOT_ASKED)
+            raise in_flight.pending()  # It is booked; the next response is the receipt.
         step = self._leave(in_flight, step)
         self._steps.on_checkpoint("at_bank")
         raise ActionRequired(in_flight.payment.key_digest, step)
@@ -112,7 +115,8 @@ class BankConfirmation:
             )
         if self._now_ms(in_flight) >= step.until_ms:
             return self.cancel(in_flight, NOT_IN_TIME)
-        self._cancel_unless_asked(in_flight, step)
+        if _cannot_be_shown(payment, step):
+            return self.cancel(in_flight, NOT_ASKED)
         raise ActionRequired(payment.key_digest, self._leave(in_flight, step))
 
     def cancel(self, in_flight: InFlight, refused_as: RefusedAs) -> Booking:
@@ -141,15 +145,6 @@ class BankConfirmation:
         refusal = PaymentDeclined(*(canceling.canceled_as or refused_as))
         refusal.attempts_left = self._steps.undo(in_flight, refusal)
         raise refusal
-
-    def _cancel_unless_asked(self, in_flight: InFlight, step: BankStep) -> None:
-        """A question without an address can only be shown by Stripe.js. Its buyer would wait until
-        the time is over. Raises what ``cancel`` raises."""
-        way_back = in_flight.payment.way_back
-        # After a loss of Redis nobody knows how the buyer came.
-        if not step.url and not way_back.in_page and way_back != NO_WAY_BACK:
-            in_flight.payment = replace(in_flight.payment, bank_step=step)
-            self.cancel(in_flight, NOT_ASKED)
 
     def release(self, payment_id: str) -> None:
         """Nobody can confirm this payment any more, and no money is left of it, also when somebody
@@ -190,6 +185,12 @@ class BankConfirmation:
             self._steps.hear_final_answer(in_flight)
         except PaymentNotFound:
             raise in_flight.pending() from None
+
+
+def _cannot_be_shown(payment: PaymentAttempt, step: BankStep) -> bool:
+    """A question without an address can only be shown by Stripe.js. Its buyer would wait until the
+    time is over. After a loss of Redis nobody knows whether the buyer has Stripe.js."""
+    return not (step.url or payment.way_back.in_page or payment.way_back == NO_WAY_BACK)
 
 
 def _step(in_flight: InFlight) -> BankStep:
