@@ -1,7 +1,9 @@
 """gunicorn's settings. Runs in the master, before gevent has patched anything: import nothing that
 keeps what gevent patches. The settings do not, and gunicorn's own modules are there already."""
 
+import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -69,10 +71,23 @@ def _own_metrics_prefix() -> str:
     return f"tickets-metrics-{os.getpid()}-"
 
 
+def _hide_addresses(record: logging.LogRecord) -> bool:
+    """gunicorn's own worker class logs the line of a request that it cannot parse, and the address
+    of one that it fails to answer. They may have the secret of a receipt or of a payment."""
+    message = record.getMessage()
+    if message.startswith("Invalid request from"):
+        # What was sent is in quotation marks, after the reason.
+        record.msg, record.args = re.sub("['\"].*", "-", message, flags=re.DOTALL), ()
+    elif message.startswith("Error handling request"):
+        record.msg, record.args = "Error handling request", ()
+    return True
+
+
 def on_starting(_server):
     """Delete what an earlier start has reported as ready, and give the workers an empty folder for
     their shared metrics (prometheus_client's multiprocess mode): files of earlier workers would be
     counted again."""
+    logging.getLogger("gunicorn.error").addFilter(_hide_addresses)
     if settings.web_ready_file:
         Path(settings.web_ready_file).unlink(missing_ok=True)
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

@@ -24,6 +24,12 @@ ADDRESS = b"{address}"
 BOUNDARY = b"{boundary}"
 """And where it puts 8,000 random letters, others each time: what was compiled is remembered."""
 
+PAID_WITH_CONFIRMATION = {
+    "name": "Eve",
+    "email": "eve@example.org",
+    "payment_method": "pm_card_authenticationRequired",
+}
+
 _LETTERS = bytes(set(range(33, 127)) - set(b'"\\'))
 
 HOST = "tickets.example"
@@ -67,7 +73,8 @@ def hall_under_attack() -> Event:
 
 class Visitor(NamedTuple):
     """A client that has visited the pages, and has a login, a receipt, and holds from both the API
-    and the pages; those in ``ended`` are for requests that end a hold."""
+    and the pages; those in ``ended`` are for requests that end a hold. That of
+    ``hold_at_bank`` is being paid: each look at it is a call to the payment gateway."""
 
     cookie: str
     csrf_token: str
@@ -77,6 +84,7 @@ class Visitor(NamedTuple):
     receipt: dict
     hold_link: str
     receipt_link: str
+    hold_at_bank: Page
     ended_form_hold: Page
     ended_api_hold: dict
 
@@ -97,6 +105,9 @@ def visit(site: Site, hall: Event) -> Visitor:
         receipt=receipt,
         hold_link=codes.hold_link_of(hall.id, hold.address.split("/")[4]),
         receipt_link=codes.link_of(hall.id, paid["hold_id"]),
+        hold_at_bank=browser.get(f"/events/{hall.id}")
+        .press("Hold the best", quantity="1")
+        .press("Pay", **PAID_WITH_CONFIRMATION),
         ended_form_hold=browser.get(f"/events/{hall.id}").press("Hold the best", quantity="1"),
         ended_api_hold=client.hold_best(hall.sections[-1].id, 1).json(),
     )
@@ -177,7 +188,11 @@ def _of_no_route() -> list[CostlyRequest]:
 
 def _path(method: str, rule: str, hall: Event, visitor: Visitor) -> str:
     if rule.startswith("/events/"):
-        hold = visitor.ended_form_hold if rule.endswith("/release") else visitor.form_hold
+        hold = visitor.form_hold
+        if rule.endswith("/release"):
+            hold = visitor.ended_form_hold
+        elif rule.endswith("/return"):
+            hold = visitor.hold_at_bank
         hold_id = hold.address.split("/")[4]
     else:
         hold = visitor.ended_api_hold if method == "DELETE" else visitor.api_hold

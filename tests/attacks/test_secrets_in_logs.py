@@ -1,4 +1,6 @@
-"""The address of a receipt opens the ticket: it is in no log, however a request for it fails."""
+"""The address of a receipt opens the ticket, and the one at which the bank sends a buyer back has
+the secret of the payment: they are in no log, however a request for them fails.
+"""
 
 import contextlib
 import re
@@ -7,18 +9,26 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from ops.nginx import render
 from ops.processes import free_port
 from ops.servers import HOST
 from tests.support.application import application_with
 from tests.support.behind_nginx import NO_ENVELOPE, ask, local_nginx, running_nginx, server_config
+from tests.support.http_client import TIMEOUT_S, Client
 from tests.support.waiting import eventually
 
 SECRET = application_with().extensions["services"].codes.link_of("e", "s3cr3t-hold-s3cr3t-hold")
 LONG = "x" * 20_000
+END = "Connection: close\r\n\r\n"
+
+BACK = f"?payment_intent=pi_1&payment_intent_client_secret={SECRET}&redirect_status=succeeded"
+RETURN = f"/events/e/holds/h/return{BACK}"
+"""What Stripe makes of the address at which the bank sends a buyer back."""
 
 SECRET_PATHS = [
     f"{prefix}{SECRET}"
@@ -36,6 +46,10 @@ SECRET_PATHS = [
         *("/RECEIPTS/", "/api/receipts/..%2f..%2fholds/", "/receipts/%20", "/\\receipts/"),
     )
 ] + [f"/receipts/{SECRET}{end}" for end in ("/", "//", "?a=b", "#c", "/x", "%20", "%00", "%")]
+SECRET_PATHS += [
+    f"/events/e/holds/{hold}{BACK}"
+    for hold in ("h/return", "h/return/", "h//return", "%68/return", "h/%72eturn", "h/x/../return")
+]
 
 
 @contextlib.contextmanager
@@ -104,7 +118,8 @@ def ask_for_secrets(port: int) -> None:
                 "Content-Length: 0\r\n\r\n",
             )
     secret = f"/receipts/{SECRET}"
-    for referer in (f"{url}{secret}", f"{url}/holds/{SECRET}", f"{url}//x/..{secret}"):
+    referers = [f"{url}{path}" for path in (secret, f"/holds/{SECRET}", f"//x/..{secret}", RETURN)]
+    for referer in referers:
         for path in (
             *("/", "/basket", "/healthz", "/metrics", "/static/style.css", "/static/none.css"),
             *("/api/events/e/seats", "/api/events/e/seats/s/hold", f"/holds/{SECRET}"),
@@ -126,11 +141,15 @@ def ask_for_secrets(port: int) -> None:
         "Host: other.example",
         f"Referer: {url}{secret}\r\nContent-Length: 70000",
     ):
-        for path in (secret, f"{secret}{LONG}"):
+        for path in (secret, f"{secret}{LONG}", RETURN, f"{RETURN}{LONG}"):
             sent = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n\r\n"
             send(port, sent)
     # A client that disconnects in the middle.
-    for sent in (f"GET {secret} HT", f"GET {secret} HTTP/1.1\r\nHost: {host}\r\n\r\n"):
+    for sent in (
+        f"GET {secret} HT",
+        f"GET {secret} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET {RETURN} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    ):
         with socket.create_connection((HOST, port)) as connection:
             connection.sendall(sent.encode())
 
@@ -219,3 +238,31 @@ def test_a_page_of_such_an_address_never_sends_it_on(nginx):
     answer = ask(nginx.port, "GET", f"/dropped/receipts/{SECRET}", Accept="text/html")
     assert answer.status == 503
     assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_no_process_of_a_shop_writes_what_the_bank_adds_to_an_address(
+    stack, gevent_site, state_dir
+):
+    """Neither for a payment nor for requests that are refused."""
+    events = requests.get(f"{stack.url}/api/events", timeout=TIMEOUT_S).json()["events"]
+    buyer = Client(stack.url, events[0]["id"])
+    hold = buyer.hold_best(buyer.call("GET", "").json()["sections"][0]["id"], 1).json()
+    asked = buyer.pay(hold, method="pm_card_authenticationRequired").json()
+    answered = requests.post(
+        asked["next_action"]["url"], {"answer": "accept"}, timeout=TIMEOUT_S, allow_redirects=False
+    )
+    back = answered.headers["Location"]
+    secret = back.partition("payment_intent_client_secret=")[2].partition("&")[0]
+    assert "_secret_" in secret
+    assert buyer.get(back, timeout=TIMEOUT_S).status_code == 200
+    for server in (stack.url, stack.web_url, gevent_site.web_url):
+        for method in ("GET", "HEAD", "POST", "PUT", "NONSENSE", "g\x00t"):
+            for path in (RETURN, f"{RETURN}{LONG}", f"{RETURN}%", f"{RETURN}\xff"):
+                send(urlsplit(server).port, f"{method} {path} HTTP/1.1\r\nHost: shop\r\n{END}")
+    time.sleep(1.2)  # nginx writes once a second.
+    logs = list(state_dir.rglob("*.log"))
+    assert {"access.log", "web.log"} <= {path.name for path in logs}, logs
+    for path in logs:
+        text = path.read_text(errors="replace")
+        assert secret not in text and SECRET not in text, path
+    assert "Invalid HTTP request line: -" in (state_dir / "gevent.log").read_text()

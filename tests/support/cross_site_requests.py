@@ -13,6 +13,7 @@ BEST = "/api/events/e/sections/stalls/best/2/hold"
 EVENTS = "/api/events"
 PAGE = "/events/e"
 FORM = "/events/e/holds"
+RETURN = "/events/e/holds/h/return"
 
 
 class Sent(NamedTuple):
@@ -55,6 +56,7 @@ REFUSED = [
     Sent("POST", HOLD, "cross-site", "navigate", "document", EVIL),
     Sent("POST", f"{EVENTS}/e/holds", "cross-site", "navigate", "iframe", "null"),
     Sent("POST", f"{EVENTS}/e/holds/h/pay", "cross-site", "navigate", "document", EVIL),
+    Sent("POST", f"{EVENTS}/e/holds/h/payments/k/cancel", "cross-site", "no-cors", "empty", EVIL),
     # Requests that need a preflight, in case one comes without it.
     Sent("DELETE", f"{EVENTS}/e/holds/h", "cross-site", "cors", "empty", EVIL),
     Sent("PUT", f"{EVENTS}/e", "cross-site", "cors", "empty", EVIL),
@@ -80,6 +82,11 @@ REFUSED = [
     Sent("GET", PAGE, "cross-site", "navigate", "embed"),
     Sent("POST", FORM, "cross-site", "no-cors", "empty", EVIL),
     Sent("POST", FORM, "cross-site", "navigate", "iframe", EVIL),
+    Sent("POST", f"{PAGE}/holds/h/cancel", "cross-site", "no-cors", "empty", EVIL),
+    # Each could cost a call to Stripe.
+    Sent("GET", RETURN, "cross-site", "no-cors", "image"),
+    Sent("GET", RETURN, "cross-site", "navigate", "iframe"),
+    Sent("GET", RETURN, "none", "navigate", "document", purpose="prefetch"),
     Sent("GET", "/nothing/here", "cross-site", "no-cors", "image"),
     # Pages that another website makes Chromium prefetch, with Sec-Fetch-Site "none".
     Sent("GET", PAGE, "none", "navigate", "document", purpose="prefetch"),
@@ -113,6 +120,8 @@ TAKEN = [
     Sent("POST", FORM, "same-origin", "navigate", "document", "null"),
     # A link, a search result, a bookmark, an address that was typed.
     Sent("GET", PAGE, "cross-site", "navigate", "document"),
+    # The bank leads back.
+    Sent("GET", RETURN, "cross-site", "navigate", "document"),
     Sent("GET", PAGE, "same-site", "navigate", "document"),
     Sent("GET", PAGE, "none", "navigate", "document"),
     Sent("GET", EVENTS, "cross-site", "navigate", "document"),
