@@ -48,7 +48,13 @@ IN_CHAOS: dict[str, set[str]] = {
     "page": {"404"},
     "form to pay": {"409", "404", "504"},
     "way back": {"504"},
-    "give up": {"404 payment_not_found", "404 hold_not_found", "504 outcome_unknown"},
+    # It is still at the bank: Redis was away when it was to be taken from there.
+    "give up": {
+        "202 action_required",
+        "404 payment_not_found",
+        "404 hold_not_found",
+        "504 outcome_unknown",
+    },
     "form to give up": {"404", "504"},
 }
 

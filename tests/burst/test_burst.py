@@ -11,7 +11,7 @@ import tests.burst.__main__ as burst
 from ops import stores
 from ops.servers import REPOSITORY
 from tests.burst.chaos import UNTIL, Blow, blows_of, moments_of
-from tests.burst.diary import Paid
+from tests.burst.diary import Asked, Paid
 from tests.burst.endings import BANK, LIMITER, MONGODB, where_requests_ended
 from tests.burst.pictures import picture_of
 from tests.burst.plan import Plan
@@ -63,8 +63,30 @@ def test_a_tiny_burst_is_as_promised_and_everybody_took_part(evidence, report_di
 
 def test_what_is_missing_of_a_real_burst_is_missed(evidence):
     fewer = replace(evidence, bookings=evidence.bookings[1:], inserts=None)
-    broken = {zero.name for zero in Evident(fewer).judge().zeros if zero.cases}
-    assert "lost receipts" in broken
+    assert "lost receipts" in broken_in(fewer)
+
+
+def test_a_seat_that_was_confirmed_at_the_bank_is_missed(evidence):
+    confirmed = {line.hold_id for line in evidence.lines if is_yes(line)}
+    rest = [booking for booking in evidence.bookings if booking["hold_id"] not in confirmed]
+    assert "confirmed in time, and no seat" in broken_in(replace(evidence, bookings=rest))
+
+
+def test_a_charge_is_recognised_as_that_of_the_payment_that_was_not_confirmed(evidence):
+    unconfirmed = [
+        msgspec.structs.replace(line, answer="") if is_yes(line) else line
+        for line in evidence.lines
+    ]
+    broken = broken_in(replace(evidence, lines=unconfirmed))
+    assert broken == {"charged without the owner's yes"}
+
+
+def is_yes(line) -> bool:
+    return isinstance(line, Asked) and line.answer == "accept"
+
+
+def broken_in(evidence: Evidence) -> set[str]:
+    return {zero.name for zero in Evident(evidence).judge().zeros if zero.cases}
 
 
 def test_every_request_has_ended_somewhere_and_bookings_in_mongodb(evidence):
