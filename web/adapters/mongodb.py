@@ -111,6 +111,8 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
     event_name = StringField()
     venue = StringField()
     seat_names = ListField(StringField())
+    starts_at = DateTimeField()
+    timezone = StringField()
 
 
 class MongoBookingStore:
@@ -341,11 +343,15 @@ def _reachable() -> Iterator[None]:
 
 def _document(booking: Booking) -> BookingDocument:
     sold_as = booking.sold_as
-    names = (
-        {"event_name": sold_as.event, "venue": sold_as.venue, "seat_names": list(sold_as.seats)}
-        if sold_as
-        else {}
-    )
+    names: dict[str, Any] = {}
+    if sold_as:
+        names = {
+            "event_name": sold_as.event,
+            "venue": sold_as.venue,
+            "seat_names": list(sold_as.seats),
+            "starts_at": sold_as.starts_at,
+            "timezone": sold_as.timezone,
+        }
     return BookingDocument(
         booking_id=booking.id,
         hold_id=booking.hold_id,
@@ -378,7 +384,17 @@ def _booking(document: BookingDocument) -> Booking:
         key_digest=document.key_digest,
         fingerprint=document.fingerprint,
         refunded_at=document.refunded_at and document.refunded_at.astimezone(UTC),
-        sold_as=SoldAs(document.event_name, document.venue, tuple(document.seat_names))
-        if document.event_name
-        else None,
+        sold_as=_sold_as(document),
+    )
+
+
+def _sold_as(document: BookingDocument) -> SoldAs | None:
+    if not document.event_name:
+        return None
+    return SoldAs(
+        document.event_name,
+        document.venue,
+        tuple(document.seat_names),
+        document.starts_at and document.starts_at.astimezone(UTC),
+        document.timezone,
     )

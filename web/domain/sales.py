@@ -167,12 +167,15 @@ class Receipt:
 
 @dataclass(frozen=True)
 class SoldAs:
-    """The names at the time of the sale. The file may remove, rename or move things later, or be
-    deleted. ``seats`` are in the order of the booking's."""
+    """The names and the date at the time of the sale. The file may remove, rename or move things
+    later, or be deleted. ``seats`` are in the order of the booking's. ``timezone`` is an IANA name.
+    Events, and bookings, from before events had dates have neither of the last two."""
 
     event: str
     venue: str
     seats: tuple[str, ...]
+    starts_at: datetime | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,23 @@ def day_and_time(moment: datetime, zone: tzinfo | None = None) -> str:
     return f"{day}, {dates.format_time(there, 'short', locale=locale_of())} {there.tzname()}"
 
 
+def show_time(moment: datetime, zone: tzinfo) -> str:
+    """``Friday, 12 December 2036, 19:30 GMT``: when a show begins."""
+    there = moment.astimezone(zone)
+    day = dates.format_date(there, "full", locale=locale_of())
+    return f"{day}, {_hour(there)} {there.tzname()}"
+
+
+def hour(moment: datetime, zone: tzinfo) -> str:
+    """``18:45``."""
+    return _hour(moment.astimezone(zone))
+
+
+def _hour(there: datetime) -> str:
+    text: str = dates.format_time(there, "short", locale=locale_of())
+    return text
+
+
 def clock_time(moment: datetime, zone: tzinfo | None = None) -> str:
     """``10:00:00 UTC``."""
     there = moment.astimezone(zone or moment.tzinfo)
@@ -151,6 +168,8 @@ def register_filters(app: Flask) -> None:
         isolated,
         isolated_seat,
         day_and_time,
+        show_time,
+        hour,
         clock_time,
         duration,
     ):

@@ -12,7 +12,7 @@ from flask import Response, flash, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.currencies import CURRENCIES
-from web.domain.events import Availability, Event
+from web.domain.events import Availability, Event, SaleState
 from web.domain.refusals import (
     BasketFull,
     EventNotFound,
@@ -44,6 +44,7 @@ from web.pages.seating import (
     section_of,
     sections_of,
 )
+from web.pages.structured_data import structured_data
 from web.services import services
 
 NEIGHBOURS = FormError(
@@ -77,6 +78,14 @@ BEST_FORM = ("#best", "#quantity")
 """Places in the form for the best seats."""
 
 
+class ListedEvent(NamedTuple):
+    """``seats`` and ``state`` are None while they cannot be read."""
+
+    event: Event
+    seats: Availability | None
+    state: SaleState | None
+
+
 class RejectedForm(NamedTuple):
     """A refused form's input, so that the buyer need not fill it in again."""
 
@@ -95,12 +104,22 @@ class RejectedForm(NamedTuple):
 @pages.get("/")
 def list_events() -> Response:
     now = datetime.now(UTC)
-    listed: list[tuple[Event, Availability | None]] = []
-    for event in sorted(services().box_office.events(), key=lambda event: event.name):
+    events = services().box_office.events()
+    closed = services().seats.closed_sales([event.id for event in events])
+    upcoming: list[ListedEvent] = []
+    past: list[ListedEvent] = []
+    for event in sorted(events, key=_order):
         # One that cannot be reached now, or was closed a moment ago, must not hide the others.
         with suppress(EventNotFound):
-            listed.append((event, _availability(event)))
-    return page("events.html", events=listed, now=now)
+            seats = _availability(event)
+            state = event.sale_state(seats, now, is_closed=event.id in closed) if seats else None
+            (past if event.is_over(now) else upcoming).append(ListedEvent(event, seats, state))
+    return page("events.html", upcoming=upcoming, past=past[::-1])
+
+
+def _order(event: Event) -> tuple[bool, datetime, str]:
+    """By the day of the show; those that have none come last."""
+    return event.starts_at is None, event.starts_at or event.sale_opens_at, event.name
 
 
 def _availability(event: Event) -> Availability | None:
@@ -378,11 +397,17 @@ def _rendered(
         sent = sent._replace(mistakes=mistakes)
     mine = basket.statuses_of(event.id)
     problem = record_refusal(sent.refusal) if sent else None
+    now = datetime.now(UTC)
+    is_closed = event.id in services().seats.closed_sales([event.id])
+    state = event.sale_state(seats, now, is_closed=is_closed)
     response = page(
         template,
         problem.status if problem else 200,
         event=event,
-        now=datetime.now(UTC),
+        now=now,
+        state=state,
+        is_ended=state in (SaleState.CANCELLED, SaleState.CLOSED, SaleState.SOLD_OUT),
+        structured_data=structured_data(event, state),
         sent=sent,
         words=sent.words if sent else "",
         aisles=aisles_of(event),

@@ -2,22 +2,28 @@
 the event is gone."""
 
 from collections.abc import Sequence
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
-from web.domain.events import name_of_id, seat_name
+from web.domain.events import EventStatus, name_of_id, seat_name
 from web.domain.refusals import EventNotFound, Unavailable
 from web.domain.sales import Booking
 from web.services import services
 
 
 class EventNames(NamedTuple):
-    """``zone`` is the event's time zone; UTC when it is not known any more."""
+    """``zone`` is the event's time zone; UTC when it is not known any more. The times are None when
+    the event has none, or they are not known any more."""
 
     id: str
     name: str
     venue: str
     zone: tzinfo
+    starts_at: datetime | None = None
+    doors_open_at: datetime | None = None
+    ends_at: datetime | None = None
+    status: EventStatus = "scheduled"
 
 
 def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
@@ -27,9 +33,20 @@ def event_names(event_id: str, booking: Booking | None = None) -> EventNames:
         event = services().box_office.event_to_name(event_id)
     except (EventNotFound, Unavailable):
         sold_as = booking and booking.sold_as
-        name, venue = (sold_as.event, sold_as.venue) if sold_as else (name_of_id(event_id), "")
-        return EventNames(event_id, name, venue, UTC)
-    return EventNames(event_id, event.name, event.venue, event.zone)
+        if not sold_as:
+            return EventNames(event_id, name_of_id(event_id), "", UTC)
+        zone = ZoneInfo(sold_as.timezone) if sold_as.timezone else UTC
+        return EventNames(event_id, sold_as.event, sold_as.venue, zone, sold_as.starts_at)
+    return EventNames(
+        event_id,
+        event.name,
+        event.venue,
+        event.zone,
+        event.starts_at,
+        event.doors_open_at,
+        event.ends_at,
+        event.status,
+    )
 
 
 def names_of_seats(

@@ -1,25 +1,49 @@
 """The receipt, at an address that cannot be guessed: anyone who has it can see and print it."""
 
-from flask import Response
+from flask import Response, request, url_for
 
 from web.domain.refusals import BookingNotFound
-from web.domain.sales import booking_id_of
+from web.domain.sales import Booking, booking_id_of
 from web.pages.blueprint import pages
+from web.pages.calendar_files import MEDIA_TYPE, calendar_file
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code
-from web.pages.rendering import page
+from web.pages.rendering import page, secured
 from web.services import services
 from web.signing.ticket_codes import BadCode
 
 
-@pages.get("/receipts/<link>")
-def show_receipt(link: str) -> Response:
+@pages.get("/receipts/<link>/calendar.ics")
+def show_calendar(link: str) -> Response:
+    booking = _booking_of(link)
+    event = event_names(booking.event_id, booking)
+    if event.starts_at is None:
+        raise BookingNotFound
+    seats = [*names_of_seats(booking.event_id, booking.seats, booking)]
+    path = url_for("pages.show_receipt", link=link)
+    address = f"{request.scheme}://{request.host}{path}"
+    response = secured(
+        Response(
+            calendar_file(event, event.starts_at, booking, seats, address), mimetype=MEDIA_TYPE
+        )
+    )
+    response.headers["Content-Disposition"] = f"attachment; filename={booking.event_id}.ics"
+    return response
+
+
+def _booking_of(link: str) -> Booking:
     try:
         event_id, hold_id = services().codes.read_link(link)
     except BadCode:
         raise BookingNotFound from None
     token = services().tokens.token_of(event_id, hold_id)
-    booking = services().box_office.booking(event_id, booking_id_of(hold_id), token)
+    return services().box_office.booking(event_id, booking_id_of(hold_id), token)
+
+
+@pages.get("/receipts/<link>")
+def show_receipt(link: str) -> Response:
+    booking = _booking_of(link)
+    event_id = booking.event_id
     code = services().codes.code_of(booking)
     return page(
         "receipt.html",
@@ -27,5 +51,6 @@ def show_receipt(link: str) -> Response:
         booking=booking,
         seats=names_of_seats(event_id, booking.seats, booking),
         code=code,
+        link=link,
         qr_code=qr_code(code, title="Ticket code") if not booking.refunded_at else None,
     )

@@ -234,7 +234,8 @@ class PaymentSteps:
             event = self._catalogue.cached_event(payment.event_id)
         except (EventNotFound, Unavailable):
             return None
-        return SoldAs(event.name, event.venue, tuple(map(event.seat_name, payment.seats)))
+        seats = tuple(map(event.seat_name, payment.seats))
+        return SoldAs(event.name, event.venue, seats, event.starts_at, event.timezone)
 
     def _only_payment(self, in_flight: InFlight, stored: Booking) -> Booking:
         """The stored booking may be from another attempt for the same hold, which Redis had lost.
