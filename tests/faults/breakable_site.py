@@ -71,9 +71,11 @@ class BreakableSite:
         return client_of(self.redis)
 
     @contextmanager
-    def crowd(self, *sections: str, patience_s: float = PATIENCE_S) -> Iterator[Crowd]:
+    def crowd(
+        self, *sections: str, patience_s: float = PATIENCE_S, asked: float = 0.0
+    ) -> Iterator[Crowd]:
         """``crowds`` of one event."""
-        with self.crowds([EVENT], *sections, patience_s=patience_s) as crowds:
+        with self.crowds([EVENT], *sections, patience_s=patience_s, asked=asked) as crowds:
             yield crowds[EVENT]
 
     @contextmanager
@@ -83,13 +85,14 @@ class BreakableSite:
         *sections: str,
         patience_s: float = PATIENCE_S,
         load: int = LOAD,
+        asked: float = 0.0,
     ) -> Iterator[dict[str, Crowd]]:
         """Buyers of each event buy while the block runs. At its end each has a final answer, unless
         they have less patience than that takes, and the answers are compared with the bookings, the
         payments and the audit."""
         url = self.stack["nginx"].url
         sections = sections or ("stalls", "free")
-        crowds = {each: Crowd(url, each, sections, patience_s) for each in event_ids}
+        crowds = {each: Crowd(url, each, sections, patience_s, asked) for each in event_ids}
         with ExitStack() as buying:
             for crowd in crowds.values():
                 buying.enter_context(crowd.buying())

@@ -11,7 +11,7 @@ from itertools import count
 
 import requests
 
-from tests.support.http_client import Client, bearer
+from tests.support.http_client import TIMEOUT_S, Client, bearer
 
 AS_EVER = {"201 booked", "402 payment_declined"}
 PAID_LATER = {"202 paying", "200 booked"}
@@ -32,7 +32,12 @@ PATIENCE_S = 40.0
 
 RETRY_S = 0.3
 
+GOOD_CARD = "pm_card_visa"
 DECLINED_CARD = "pm_card_visa_chargeDeclined"
+ASKING_CARD = "pm_card_authenticationRequired"
+
+AT_THE_BANK = ("come back", "come back", "close the page", "refuse", "give up")
+"""What buyers do whose bank asks, who all can be told an outcome soon."""
 
 
 @dataclass
@@ -53,12 +58,17 @@ class Crowd:
     """``BUYERS`` threads that buy. Each purchase comes from another address."""
 
     def __init__(
-        self, url: str, event_id: str, sections: Sequence[str], patience_s: float = PATIENCE_S
+        self,
+        url: str,
+        event_id: str,
+        sections: Sequence[str],
+        patience_s: float = PATIENCE_S,
+        asked: float = 0.0,
     ):
         """``sections`` are the ids of the sections from which they buy. ``patience_s`` is how long
-        they ask for a final answer."""
+        they ask for a final answer. ``asked`` is the share of payments whose bank asks."""
         self._url, self._event_id, self._sections = url, event_id, sections
-        self._patience_s = patience_s
+        self._patience_s, self._asked = patience_s, asked
         self._over = threading.Event()
         self._purchases = count()
         self.outcomes = Outcomes()
@@ -101,8 +111,11 @@ class Crowd:
             self.outcomes.refused_holds[_said(held)] += 1
             return
         hold = held.json()
-        card = DECLINED_CARD if choose.random() < 0.1 else "pm_card_visa"
-        outcome = self._final_answer(client, hold, key, card)
+        others = 1 - 0.1 - self._asked
+        (card,) = choose.choices(
+            (DECLINED_CARD, ASKING_CARD, GOOD_CARD), (0.1, self._asked, others)
+        )
+        outcome = self._final_answer(client, hold, key, card, choose.choice(AT_THE_BANK))
         hold_id = hold["hold_id"]
         if outcome is None:
             self.outcomes.unanswered.add(hold_id)
@@ -112,12 +125,12 @@ class Crowd:
             self.outcomes.not_charged.add(hold_id)
 
     def _final_answer(
-        self, client: Client, hold: dict, key: str, card: str
+        self, client: Client, hold: dict, key: str, card: str, at_the_bank: str
     ) -> requests.Response | None:
         """As the API demands: repeat with the same key until the outcome is known, and after a 202
         ask at its Location."""
         deadline = time.monotonic() + self._patience_s
-        location = None
+        location, was_at_the_bank = None, False
         while time.monotonic() < deadline:
             try:
                 if location:
@@ -130,10 +143,32 @@ class Crowd:
                 self.outcomes.answers[_said(answer)] += 1
                 if answer.status_code == 202:
                     location = answer.headers["Location"]
+                    if "next_action" in answer.json() and not was_at_the_bank:
+                        was_at_the_bank = _was_at_the_bank(client, hold, answer, at_the_bank)
                 elif _is_final(answer):
                     return answer
             time.sleep(RETRY_S)
         return None
+
+
+def _was_at_the_bank(
+    client: Client, hold: dict, asked: requests.Response, at_the_bank: str
+) -> bool:
+    """Does it; whether it could be done."""
+    try:
+        if at_the_bank == "give up":
+            path = f"{asked.headers['Location']}/cancel"
+            return client.call("POST", path, headers=bearer(hold)).status_code == 204
+        decision = "refuse" if at_the_bank == "refuse" else "accept"
+        url = asked.json()["next_action"]["url"]
+        led = requests.post(
+            url, data={"answer": decision}, allow_redirects=False, timeout=TIMEOUT_S
+        )
+        if at_the_bank == "come back":
+            client.get(led.headers["Location"], allow_redirects=False, timeout=TIMEOUT_S)
+    except requests.RequestException:
+        return False
+    return True
 
 
 def _is_final(answer: requests.Response) -> bool:

@@ -31,6 +31,9 @@ ASKING_CARD = "pm_card_authenticationRequired"
 
 BUYERS = 10
 
+SALES = 10
+"""Of a crowd, between two faults."""
+
 REPAIRED_S = 30.0
 """For what a worker does after a lease, or two, on a busy machine."""
 
@@ -305,6 +308,27 @@ def test_mongodb_is_away_when_a_buyer_comes_back(site):
         site.mongo.start()
     await_status("booked", buyer)
     assert charges_of(site, buyer) == ["captured"]
+
+
+def test_one_part_after_another_fails_while_many_are_on_their_way_to_the_bank_and_back(site):
+    """Some come back, some close the page, some refuse, some give up."""
+    with site.crowd("stalls", asked=0.7) as crowd:
+        for pid in site.web_workers():
+            os.kill(pid, signal.SIGKILL)
+        crowd.await_bookings(SALES)
+        lost = {"kind": "drop_after", "calls": 2}
+        site.sandbox.set_faults(
+            *({"operation": each} | lost for each in ("create", "cancel", "capture"))
+        )
+        eventually(
+            lambda: all(fault["happened"] == 2 for fault in site.sandbox.faults()),
+            "lost answers",
+            REPAIRED_S,
+        )
+        site.stack["worker"].kill()
+        site.stack["worker"].start()
+    answers = crowd.outcomes.answers
+    assert answers["202 action_required"] > SALES, answers
 
 
 @contextmanager
