@@ -1,8 +1,10 @@
 """The receipt, its address, and the code that the door reads."""
 
+import base64
 import re
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tests.pages.browser import HTML, Browser
 from tests.pages.conftest import BUYER
@@ -45,10 +47,15 @@ def test_its_address_cannot_be_guessed_or_changed(ada, receipt):
         assert ada.get(f"/receipts/{other}").status == 404
 
 
-def test_the_code_is_a_picture_of_itself_in_one_svg(receipt):
-    picture = receipt.root.one("svg")
-    assert picture["class"] == "qr" and picture.one("title").text == "Ticket code"
-    assert re.match(r"0 0 \d+ \d+", picture["viewbox"])
+def test_there_is_a_code_for_all_and_one_for_each_seat(receipt):
+    pictures = receipt.root.all("svg")
+    assert [picture.one("title").text for picture in pictures] == [
+        "Ticket code",
+        "Ticket code of Stalls, row A, seat 1",
+        "Ticket code of Stalls, row A, seat 2",
+    ]
+    assert all(picture["class"] == "qr" for picture in pictures)
+    assert all(re.match(r"0 0 \d+ \d+", picture["viewbox"]) for picture in pictures)
 
 
 def test_a_refunded_booking_is_no_ticket(ada, bookings, receipt):
@@ -72,7 +79,63 @@ def test_the_door_verifies_a_code_without_any_server(stack, receipt):
     assert "is not a ticket of ours" in refused.stderr
 
 
+def test_anybody_can_verify_a_ticket_with_the_public_key(stack, receipt, tmp_path):
+    def public_key(**settings):
+        return flask(stack.environment | settings, "tickets", "public-key").stdout
+
+    pem = public_key()
+    code = code_of(receipt)
+    signed, _, signature = code.rpartition(".")
+    signature = base64.urlsafe_b64decode(f"{signature}==")
+    load_pem_public_key(pem.encode()).verify(signature, signed.encode())
+    assert stack.environment["SECRET_KEY"] not in pem
+    with_former = public_key(
+        SECRET_KEY="another key of tests", SECRET_KEY_FALLBACKS=stack.environment["SECRET_KEY"]
+    )
+    assert with_former.endswith(pem) and with_former != pem
+
+
 # ---------------------------------------------------------------- codes
+
+
+FORMER_CODE = (
+    ".eJyLVkrKTo83VNJRSi1LzStR0olWKi5JzMkp1nXUBYnCOUZKsbEAPq8Nqg"
+    ".x_oRw1jnq9XFZPY_U616MzXyfFO1iO73dLEqQoC6Q4g"
+)
+"""Made by a release that had one code a booking, with ``SECRET``."""
+
+
+def test_the_codes_of_former_releases_stay_good():
+    ticket = TicketCodes("new", [SECRET]).read_code(FORMER_CODE)
+    assert ticket == ("bkg_1", "event", ("stalls-A-1", "stalls-A-2"))
+
+
+def test_the_key_of_tickets_never_changes():
+    assert TicketCodes(SECRET).keys.public_keys() == ["yutfl7Zkf-mizM86zTc4wMgW6CSRqj6bTByjwpN-yMs"]
+
+
+def test_the_code_of_a_seat_admits_it_alone():
+    booking = a_booking("event", "upper-circle-A-1", "upper-circle-A-2", "floor-GA-7")
+    codes = TicketCodes(SECRET)
+    for seat in booking.seats:
+        assert codes.read_code(codes.code_of(booking, seat)).seats == (seat,)
+    assert codes.read_code(codes.code_of(booking)).seats == booking.seats
+
+
+def test_the_code_of_fifty_seats_is_short_enough_for_a_telephone_to_read():
+    booking = a_booking("event", *(f"upper-circle-{row}-{n}" for row in "AB" for n in range(1, 26)))
+    code = TicketCodes(SECRET).code_of(booking)
+    assert TicketCodes(SECRET).read_code(code).seats == booking.seats
+    assert len(code) < 330
+
+
+def test_a_code_with_any_character_changed_is_no_code():
+    codes = TicketCodes(SECRET)
+    code = codes.code_of(a_booking("event", "stalls-A-1", "stalls-A-2"))
+    for place, character in enumerate(code):
+        changed = f"{code[:place]}{'B' if character == 'A' else 'A'}{code[place + 1 :]}"
+        with pytest.raises(BadCode):
+            codes.read_code(changed)
 
 
 def test_a_code_says_what_it_admits():
@@ -98,7 +161,22 @@ def test_a_code_is_no_receipt_and_a_receipt_is_no_code():
         codes.read_link(codes.code_of(a_booking("event", "stalls-A-1")))
 
 
-@pytest.mark.parametrize("code", ["", "x", "x.y", "\x00", "é", "." * 500])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "x",
+        "x.y",
+        "\x00",
+        "é",
+        "." * 500,
+        "T1.",
+        "T1.a.b.c.",
+        "T1.a.b.c.é",
+        "T1.a.b.c.\ud800",
+        "x" * 5000,
+    ],
+)
 def test_nonsense_is_no_code(code):
     with pytest.raises(BadCode):
         TicketCodes(SECRET).read_code(code)

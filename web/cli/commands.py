@@ -374,6 +374,19 @@ def verify_command(code: str) -> None:
     click.echo(f"{ticket.booking_id}  {ticket.event_id}  {','.join(ticket.seats)}")
 
 
+@tickets_cli.command("public-key")
+@click.option("--jwk", is_flag=True, help="As JSON Web Keys (RFC 8037), not as PEM.")
+def public_key_command(jwk: bool) -> None:
+    """Print the keys with which anybody can verify tickets and nobody can make one: the current
+    one, then those of SECRET_KEY_FALLBACKS."""
+    keys = services().codes.keys
+    if jwk:
+        described = [{"kty": "OKP", "crv": "Ed25519", "x": key} for key in keys.public_keys()]
+        click.echo(msgspec.json.format(msgspec.json.encode({"keys": described})))
+    else:
+        click.echo("".join(keys.public_keys_pem()), nl=False)
+
+
 def _short(text: str) -> str:
     return text if len(text) <= SHOWN_OF_CODE else f"{text[:SHOWN_OF_CODE]}…"
 

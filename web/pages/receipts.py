@@ -1,6 +1,10 @@
 """The receipt, at an address that cannot be guessed: anyone who has it can see and print it."""
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 from flask import Response, request, url_for
+from markupsafe import Markup
 
 from web.domain.refusals import BookingNotFound
 from web.domain.sales import Booking, booking_id_of
@@ -44,13 +48,34 @@ def _booking_of(link: str) -> Booking:
 def show_receipt(link: str) -> Response:
     booking = _booking_of(link)
     event_id = booking.event_id
-    code = services().codes.code_of(booking)
+    names = names_of_seats(event_id, booking.seats, booking)
+    tickets = [] if booking.refunded_at else list(_tickets(booking, names))
     return page(
         "receipt.html",
         event=event_names(event_id, booking),
         booking=booking,
-        seats=names_of_seats(event_id, booking.seats, booking),
-        code=code,
+        seats=names,
         link=link,
-        qr_code=qr_code(code, title="Ticket code") if not booking.refunded_at else None,
+        tickets=tickets,
     )
+
+
+class _Ticket(NamedTuple):
+    """``admits`` is what a person reads below the code."""
+
+    admits: str
+    code: str
+    qr_code: Markup
+
+
+def _tickets(booking: Booking, names: Sequence[str]) -> Iterator[_Ticket]:
+    """The one for all seats; then, if there are several, one for each."""
+    number = len(booking.seats)
+    everybody = "1 person" if number == 1 else f"{number} people"
+    codes = services().codes
+    code = codes.code_of(booking)
+    yield _Ticket(f"For {everybody}", code, qr_code(code, title="Ticket code"))
+    if number > 1:
+        for seat, name in zip(booking.seats, names, strict=True):
+            code = codes.code_of(booking, seat)
+            yield _Ticket(name, code, qr_code(code, title=f"Ticket code of {name}"))
