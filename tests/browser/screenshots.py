@@ -36,6 +36,7 @@ ON_A_PHONE = (
     "conflict",
     "hold",
     "declined",
+    "at-bank",
     "expired",
     "receipt",
     "basket",
@@ -47,7 +48,7 @@ OF_THE_MAP = ("theatre", "arena", "conflict")
 LISTS_OF_EVENTS = ("events", "organiser")
 """Taken first, before other pictures add their events to the list."""
 
-IN_THE_DARK = ("events", "theatre", "arena", "hold", "receipt", "organiser-sale")
+IN_THE_DARK = ("events", "theatre", "arena", "hold", "at-bank", "receipt", "organiser-sale")
 
 HEAD = """# Screenshots
 

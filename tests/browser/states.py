@@ -23,6 +23,8 @@ from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
 
 DECLINED = "Visa that its bank refuses"
+ASKING = "Card whose owner has to confirm each payment"
+AT_BANK = "Your bank asks you to confirm"
 EXPIRED_HOLD_MS = 400
 SHARE_SOLD, SHARE_HELD = 0.35, 0.06
 """Of a theatre an hour after the sale opened."""
@@ -337,6 +339,29 @@ def being_checked(scene: Scene) -> Page:
     scene.seats.begin_payment(event, hold_id, PAYER, "digest", "fingerprint")
     page.reload()
     page.get_by_role("heading", name="Your payment is being checked").wait_for()
+    return page
+
+
+@state("The bank wants the owner of the card to confirm")
+def at_bank(scene: Scene) -> Page:
+    page = scene.held()
+    pay(page, ASKING)
+    page.get_by_role("heading", name=AT_BANK).wait_for()
+    return page
+
+
+@state("The owner of the card refused at the bank")
+def refused_at_bank(scene: Scene) -> Page:
+    page = at_bank(scene)
+    page.get_by_role("link", name="Continue to your bank").click()
+    return pressed(page, "No, do not pay", "These seats are yours to buy")
+
+
+@state("Back from the bank in another browser")
+def back_in_another_browser(scene: Scene) -> Page:
+    page = at_bank(scene)
+    page.context.clear_cookies()
+    page.goto(f"{page.url}/return")
     return page
 
 

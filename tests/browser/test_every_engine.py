@@ -14,7 +14,7 @@ from ops.servers import HOST
 from tests.browser.buyers import Buyer
 from tests.browser.chromium import NARROW
 from tests.browser.engines import ENGINES, HEIGHT, WIDTH
-from tests.browser.states import DECLINED
+from tests.browser.states import ASKING, AT_BANK, DECLINED
 from tests.support.behind_nginx import running_nginx
 from tests.support.factories import FLOOR, STALLS, put_on_sale, small_hall
 from web.domain.events import Event
@@ -174,6 +174,19 @@ def test_with_the_pointer_from_the_map_to_the_receipt(buyer, hall, stack):
     assert stack.charges(held) == [2500]
     buyer.open("/basket")
     buyer.sees("Booked")
+
+
+def test_a_bank_that_asks_leads_back_to_the_receipt(buyer, hall, stack):
+    buyer.open(f"/events/{hall.id}")
+    buyer.press("Hold the best seats")
+    buyer.is_at("/holds/hld_")
+    held = buyer.driver.current_url
+    pay(buyer, ASKING)
+    buyer.sees(AT_BANK)
+    buyer.click(buyer.find("a[href*='/challenges/']"))
+    buyer.press("Yes, pay")
+    buyer.is_at("/receipts/")
+    assert stack.charges(held) == [5000]
 
 
 def test_map_and_list_have_the_same_choice(buyer, hall):

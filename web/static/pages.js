@@ -123,7 +123,8 @@ if (left) {
 		try {
 			const page = parsed(await asked(here, TIMEOUT_MS, { Accept: "text/html" }));
 			const now = page.getElementById("time-left");
-			if (now) deadline = performance.now() + Number(now.dataset.expiresInMs);
+			// The page may be another one by now, which has a countdown, too.
+			if (now && now.dataset.ends === left.dataset.ends) deadline = performance.now() + Number(now.dataset.expiresInMs);
 			else if (!sent.size) return location.replace(here);
 		} catch {
 			if (before <= 0) {

@@ -31,6 +31,11 @@ async function watch() {
 	}
 }
 
+// The server asks Stripe what became of it.
+async function check() {
+	await asked(back, { redirect: "manual" }).then(look).catch(console.error);
+}
+
 function tell(text) {
 	wrong.textContent = text;
 	again.hidden = !text;
@@ -63,7 +68,7 @@ async function ask() {
 	} catch (failure) {
 		// Mostly it was confirmed or canceled meanwhile, in another tab, which the server finds out.
 		console.error(failure);
-		await asked(back, { redirect: "manual" }).then(look).catch(console.error);
+		await check();
 	} finally {
 		isAsking = false;
 	}
@@ -75,5 +80,9 @@ const MISSING = "Stripe’s script could not be loaded, so the question of your 
 if (clientSecret) {
 	again.onclick = ask;
 	ask();
+} else if (back) {
+	// The buyer comes back from the bank's app, from another tab, or by the Back button.
+	document.addEventListener("visibilitychange", () => document.hidden || check());
+	window.addEventListener("pageshow", (event) => event.persisted && check());
 }
 watch();
