@@ -74,9 +74,9 @@ def _subtitle(evident: Evident, verdict: Verdict) -> str:
     if verdict.sold_after_s is not None:
         parts.append(f"sold out after {verdict.sold_after_s:.0f} s")
     if verdict.at_bank.asked:
-        parts.append(f"{verdict.at_bank.asked:,} payments confirmed at a bank, or not")
+        parts.append(f"{verdict.at_bank.asked:,} asked by their bank")
     if evident.evidence.blows:
-        parts.append(f"{len(evident.evidence.blows)} parts killed meanwhile")
+        parts.append(f"{len(evident.evidence.blows)} parts killed")
     return " · ".join(parts)
 
 
