@@ -450,6 +450,21 @@ def test_a_confirmed_payment_that_breaks_off_is_finished(
 
 
 @pytest.mark.parametrize("after", [False, True])
+def test_one_lost_answer_of_the_gateway_costs_who_comes_back_no_time(shop, sandbox, after):
+    decide(sandbox, go_to_the_bank(shop), "accept")
+    shop.gateway.fail("retrieve", OutcomeUnknown("time-out"), times=1, after=after)
+    assert come_back(shop) == shop.booking().receipt()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_one_lost_answer_of_the_gateway_costs_who_gives_up_no_time(shop, after):
+    required = go_to_the_bank(shop)
+    shop.gateway.fail("void", OutcomeUnknown("time-out"), times=1, after=after)
+    shop.checkout.cancel(shop.ref, required.key_digest)
+    assert (shop.state(), shop.charges()) == ("h", ["voided"])
+
+
+@pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
     ("part", "call", "error"),
     [
@@ -478,7 +493,7 @@ def test_a_cancellation_that_breaks_off_is_finished(shop, reconciler, part, call
 def test_what_is_being_canceled_is_never_booked(shop, sandbox, reconciler):
     """The cancellation may be carried out at any later moment."""
     required = go_to_the_bank(shop)
-    shop.gateway.fail("void", OutcomeUnknown("time-out"), times=1)
+    shop.gateway.fail("void", OutcomeUnknown("time-out"), times=2)
     with pytest.raises(PaymentPending):
         shop.checkout.cancel(shop.ref, required.key_digest)
     decide(sandbox, required, "accept")

@@ -10,9 +10,10 @@ carried out late never meets a booking.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from web.domain.refusals import (
     AUTHENTICATION_REQUIRED,
@@ -26,7 +27,13 @@ from web.domain.refusals import (
     Unavailable,
 )
 from web.domain.sales import NO_WAY_BACK, BankStep, Booking, PaymentAttempt, RefusedAs
-from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment, NotExecuted
+from web.ports.payment_gateway import (
+    Gateway,
+    GatewayError,
+    GatewayPayment,
+    NotExecuted,
+    OutcomeUnknown,
+)
 from web.ports.seat_store import SeatStore
 from web.use_cases.payment_steps import InFlight, PaymentSteps
 
@@ -51,6 +58,8 @@ GIVEN_UP = RefusedAs(NOT_COMPLETED, "This payment was canceled.")
 NOT_ASKED = RefusedAs(AUTHENTICATION_REQUIRED, NEEDS_OWNER)
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 
 class BankConfirmation:
@@ -84,7 +93,7 @@ class BankConfirmation:
         if step.canceled_as:
             return self.cancel(in_flight, step.canceled_as)
         try:
-            found = self._gateway.retrieve(step.payment_id)
+            found = _answered(in_flight, lambda: self._gateway.retrieve(step.payment_id))
         except GatewayError as error:
             log.warning("payment %s: retrieve: %s", in_flight.payment.gateway_key, error)
             # Not until its lease is over: the buyer may ask again, and so does the worker; but also
@@ -137,7 +146,7 @@ class BankConfirmation:
                 self._steps.finish(in_flight, booking)
             return booking
         try:
-            self.release(step.payment_id)
+            _answered(in_flight, lambda: self.release(step.payment_id))
         except GatewayError as error:
             log.warning("payment %s: cancel: %s", in_flight.payment.gateway_key, error)
             raise in_flight.pending() from error
@@ -191,6 +200,17 @@ def _cannot_be_shown(payment: PaymentAttempt, step: BankStep) -> bool:
     """A question without an address can only be shown by Stripe.js. Its buyer would wait until the
     time is over. After a loss of Redis nobody knows whether the buyer has Stripe.js."""
     return not (step.url or payment.way_back.in_page or payment.way_back == NO_WAY_BACK)
+
+
+def _answered(in_flight: InFlight, call: Callable[[], _Answer]) -> _Answer:
+    """The response to a call that is idempotent: when it is lost, the call is made once more, so
+    that the buyer need not wait for the worker. Raises GatewayError."""
+    try:
+        return call()
+    except OutcomeUnknown:
+        if not in_flight.has_time():
+            raise
+    return call()
 
 
 def _step(in_flight: InFlight) -> BankStep:
