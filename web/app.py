@@ -35,7 +35,12 @@ from web.http.responses import MAX_BODY_BYTES
 from web.http.spelling import one_spelling
 from web.http.static_files import fast_path as fast_static_files
 from web.http.static_files import is_static_file, static_files
-from web.metrics import count_gateway_failure, measure_responses, note_gateway_wait
+from web.metrics import (
+    count_checkpoint,
+    count_gateway_failure,
+    measure_responses,
+    note_gateway_wait,
+)
 from web.pages.rendering import limit_page, problem_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
@@ -102,6 +107,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
             tokens,
             settings.payment_lease_s,
             settings.payment_confirmation_s,
+            count_checkpoint,
         ),
         tokens=tokens,
         logins=RedisLoginStore(redis),

@@ -36,6 +36,10 @@ NOT_ACCEPTED_PAYMENTS = Counter(
     "tickets_payments_not_accepted",
     "Payments that the gateway rejects with any card; the log says why.",
 )
+PAYMENTS_AT_BANK = Counter(
+    "tickets_payments_at_bank",
+    "Payments whose bank asked the owner of the card to confirm them.",
+)
 GATEWAY_FAILURES = Counter(
     "tickets_gateway_failures",
     "Failed calls of the payment gateway, by cause; the log has its message.",
@@ -77,6 +81,12 @@ WORKER_STATS = {
 
 def count_refusal(code: str) -> None:
     REFUSALS.labels(code).inc()
+
+
+def count_checkpoint(point: str) -> None:
+    """``point`` of a payment, as in ``web/use_cases/``."""
+    if point == "at_bank":
+        PAYMENTS_AT_BANK.inc()
 
 
 def count_gateway_failure(cause: str) -> None:

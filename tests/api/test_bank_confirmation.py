@@ -1,6 +1,7 @@
 """An independent client pays with cards whose bank asks their owner, through nginx, against real
 servers."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,7 +85,15 @@ def at_the_bank(asked: requests.Response, answer: str) -> requests.Response:
 # ---------------------------------------------------------------- the question
 
 
-def test_a_card_whose_bank_asks_leads_to_the_bank(ada, hold, asked, stack):
+def payments_at_bank(site: Site) -> float:
+    metrics = requests.get(f"{site.web_url}/metrics", timeout=TIMEOUT_S).text
+    return float(re.search(r"^tickets_payments_at_bank_total (\S+)$", metrics, re.MULTILINE)[1])
+
+
+def test_a_card_whose_bank_asks_leads_to_the_bank(ada, hold, stack):
+    before = payments_at_bank(stack)
+    asked = [ada.pay(hold, method=ASKING) for _ in range(2)][-1]
+    assert payments_at_bank(stack) == before + 1
     body = assert_asks(asked, hold)
     assert body["next_action"]["url"].startswith(stack.sandbox.bank_url)
     found = ada.look_up(hold).json()

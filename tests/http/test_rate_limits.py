@@ -136,20 +136,23 @@ def test_attempts_to_pay_have_a_limit_of_their_own(buyer_with):
 
 
 def test_calls_with_a_token_share_a_limit_whether_the_token_is_right_or_not(buyer_with):
-    buyer = buyer_with(RATE_LIMIT_LOOKUPS="4/hour", RATE_LIMIT="100/second")
+    buyer = buyer_with(RATE_LIMIT_LOOKUPS="5/hour", RATE_LIMIT="100/second")
     hold = buyer.ask("POST", "seats/stalls-A-1/hold").json
     path, token = f"holds/{hold['hold_id']}", hold["hold_token"]
     lookups = [
         ("GET", path, token, 200),
         ("GET", path, "guessed", 404),
         ("DELETE", path, "guessed", 404),
+        ("GET", "bookings/bkg_1", "guessed", 404),
         ("POST", f"{path}/payments/abc/cancel", "guessed", 404),
     ]
     for method, where, given, status in lookups:
         assert buyer.ask(method, where, given).status_code == status
-    assert_limited(buyer.ask("GET", f"{path}/payments/abc", token), "lookups", 4, 3600)
+    assert_limited(buyer.ask("GET", f"{path}/payments/abc", token), "lookups", 5, 3600)
     for method, where, given, _ in lookups:
-        assert_limited(buyer.ask(method, where, given), "lookups", 4, 3600)
+        assert_limited(buyer.ask(method, where, given), "lookups", 5, 3600)
+    page = f"{buyer._path.removeprefix('/api')}/{path}/return"
+    assert buyer.ask("GET", page).status_code == 429, "it may cost a call to the payment gateway"
     assert buyer.ask("POST", "seats/stalls-A-2/hold").status_code == 201
     buyer.address = "203.0.113.8"
     assert buyer.ask("GET", path, token).status_code == 200
