@@ -3,8 +3,10 @@
 import random
 from dataclasses import replace
 
+from tests.simulator.gateway import ASKING_CARD
 from tests.simulator.plans import (
     BUYERS,
+    CONFIRMATION_S,
     DECLINED_CARD,
     GOOD_CARD,
     HALL,
@@ -21,6 +23,7 @@ from tests.simulator.plans import (
     Loss,
     NotSent,
     Open,
+    Owner,
     Part,
     Plan,
     Refund,
@@ -33,6 +36,7 @@ from tests.simulator.plans import (
     When,
     WrongClock,
 )
+from web.use_cases.bank_confirmation import BANK_CHECKPOINTS
 from web.use_cases.payment_steps import CHECKPOINTS
 
 CALLS_OF_PAYMENTS = {
@@ -49,16 +53,37 @@ CALLS_OF_PAYMENTS = {
     "holding": 1,
     **dict.fromkeys(CHECKPOINTS, 1),
 }
+CALLS_AT_BANK = {
+    "begin_payment": 2,
+    "authorize": 5,
+    "wait_for_bank": 5,
+    "claim_payment": 3,
+    "retrieve": 5,
+    "renew_lease": 2,
+    "insert": 5,
+    "capture": 3,
+    "confirm_booking": 2,
+    "begin_cancel": 4,
+    "void": 8,
+    "undo_payment": 4,
+    "find": 1,
+    **dict.fromkeys(BANK_CHECKPOINTS, 2),
+}
+"""Of whoever pays with a card whose bank asks, comes back from the bank, or cancels."""
+
 CALLS_OF_WORKERS = {
     "maintenance_due": 2,
     "claim_lapsed_payment": 2,
     "find_all": 2,
     "find": 1,
     "retire": 3,
+    "retrieve": 3,
+    "begin_cancel": 2,
+    "wait_for_bank": 1,
     "undo_payment": 4,
     "insert": 2,
     "capture": 2,
-    "void": 2,
+    "void": 3,
     "refund": 1,
     "confirm_booking": 2,
     "list": 2,
@@ -76,16 +101,17 @@ PARTY_OF = {
     name: party
     for party, names in {
         "seats": "begin_payment renew_lease confirm_booking undo_payment maintenance_due "
+        "wait_for_bank claim_payment begin_cancel "
         "claim_lapsed_payment add build_event open_event read_seats return_seats",
         "bookings": "insert holding sold_seats",
-        "gateway": "authorize retire capture void refund find_all list",
+        "gateway": "authorize retrieve retire capture void refund find_all list",
     }.items()
     for name in names.split()
 }
 
 HINDRANCES = {
-    "stopped": 7,
-    "killed": 3,
+    "stopped": 8,
+    "killed": 4,
     "late": 8,
     "answer lost": 6,
     "request lost": 7,
@@ -97,7 +123,7 @@ HINDRANCES = {
 """The weight of each kind among the one or two kinds of a run, which may then happen several times:
 with few kinds in a run, they meet more often ("swarm testing": Groce et al., ISSTA 2012)."""
 
-LOSSES = {"lost": 4, "back": 5, "lost key": 5}
+LOSSES = {"lost": 4, "back": 7, "lost key": 5}
 
 STOPS_S = (3, 6, 12, 20, 63, 63, 130)
 
@@ -108,7 +134,15 @@ REPEATED_AFTER_S = (0.1, 1, 2, 3, 4, 6, 10, 30)
 LAST_REPEAT_S = (65, 70, 80, 100)
 """After the first request, so that the worker has had a turn."""
 
+CARDS = (GOOD_CARD,) * 4 + (DECLINED_CARD, *(ASKING_CARD,) * 3)
+AFTERWARDS = ("pay",) * 5 + ("look",)
+AFTER_BANK = ("pay",) * 2 + ("come back",) * 3 + ("cancel",) * 2 + ("look",)
+"""What buyers do after the first request to pay; AFTER_BANK those whose bank asks."""
+
 ASKED_AGAIN_AFTER_S = (2, 3, 3, 5, 63, 65, 68, 75)
+ANSWERED_AFTER_S = (0.3, 1, 1, 3, 3, 8, 20, 40, 63)
+"""How long the owner of a card takes at the bank."""
+ANSWERED_LATE_S = tuple(CONFIRMATION_S + late_s for late_s in (-4, -1, -0.1, 0.3, 1, 5, 30, 62))
 LOST_KEYS = ("seats", "holds", "due", "payments", "clients", "journal", "receipt", "events")
 NOTICED_S = (0.2, 0.2, 0.2, 0.2, 0.2, 2, 8, 25)
 WRONG_BY_S = (3600, -3600, 40, -40, 5, -5)
@@ -120,6 +154,7 @@ class _Draft:
         self.parts: list[Part] = []
         self.payments: list[str] = []
         self.requests: dict[str, Request] = {}
+        self.at_bank: set[str] = set()
         self.without_charge: set[str] = set()
         self.moments: list[float] = []
         self.spots: list[Spot] = []
@@ -145,19 +180,24 @@ class _Draft:
         seats = tuple(choose.sample(hall, choose.choice((1, 1, 1, 2))))
         self.parts.append(Hold(name, at_s, seats, choose.choice(HOSTS)))
         at_s += 0.2
-        cards = {key: choose.choice((GOOD_CARD,) * 6 + (DECLINED_CARD,)) for key in ("k1", "k2")}
-        first_s, count = at_s, choose.randint(1, most)
+        cards = {key: choose.choice(CARDS) for key in ("k1", "k2")}
+        asks = ASKING_CARD in cards.values() and not free
+        if asks:
+            self.parts += self.owner(name)
+        first_s, count = at_s, choose.randint(1, most + asks)
         for number in range(1, count + 1):
             if 1 < number == count and choose.random() < 0.6:
                 at_s = max(at_s, first_s + choose.choice(LAST_REPEAT_S))
             key = choose.choice(("k1", "k1", "k1", "k2"))
-            what = "pay" if number == 1 else choose.choice(("pay",) * 5 + ("look",))
-            process = f"{name}-{what}-{number}"
+            what = "pay" if number == 1 else choose.choice(AFTER_BANK if asks else AFTERWARDS)
+            process = f"{name}-{what.replace(' ', '-')}-{number}"
             host = choose.choice(HOSTS)
             self.parts.append(Request(process, name, round(at_s, 2), what, key, cards[key], host))
-            if what == "pay":
+            if what != "look":
                 self.payments.append(process)
                 self.requests[process] = self.parts[-1]
+                if what != "pay" or cards[key] == ASKING_CARD:
+                    self.at_bank.add(process)
             self.moments.append(at_s)
             at_s += choose.choice(REPEATED_AFTER_S)
         if choose.random() < 0.15:
@@ -165,6 +205,18 @@ class _Draft:
             self.parts.append(Request(f"{name}-{what}", name, round(at_s, 2), what))
         if choose.random() < 0.1:
             self.parts.append(Refund(f"refund-of-{name}", name, round(at_s, 2)))
+
+    def owner(self, name: str) -> tuple[Owner, ...]:
+        """Of the buyer's card: answers once, never, or again."""
+        choose = self.choose
+        after_s = choose.choice(
+            choose.choice((ANSWERED_AFTER_S, ANSWERED_AFTER_S, ANSWERED_LATE_S))
+        )
+        answer = choose.choice(("yes", "yes", "yes", "no"))
+        again_s = after_s + choose.choice((0.5, 2, 7, 30))
+        first = Owner(name, after_s, answer)
+        again = Owner(name, again_s, choose.choice(("yes", "no", *("other card",) * 3)))
+        return choose.choice(((first,), (first,), (first, again), (first, again), ()))
 
     def spot(self) -> Spot:
         spot = self.any_spot()
@@ -191,14 +243,18 @@ class _Draft:
         choose = self.choose
         if choose.random() < 0.7:
             process = choose.choice(self.payments)
-            calls = CALLS_OF_PAYMENTS
+            calls = CALLS_AT_BANK if process in self.at_bank else CALLS_OF_PAYMENTS
             if self.requests[process].buyer in self.without_charge:
                 calls = {c: n for c, n in calls.items() if PARTY_OF.get(c) != "gateway"}
             call = self.weighted(calls)
         else:
             process, call = choose.choice(self.workers), self.weighted(CALLS_OF_WORKERS)
         nth = choose.randint(1, OFTEN[call]) if call in OFTEN else choose.choice((1,) * 7 + (2,))
-        side = "after" if call in CHECKPOINTS else choose.choice(("before", "after"))
+        side = (
+            "after"
+            if call in (*CHECKPOINTS, *BANK_CHECKPOINTS)
+            else choose.choice(("before", "after"))
+        )
         return Spot(process, call, nth, side)
 
     def call(self) -> Spot:
@@ -224,6 +280,16 @@ class _Draft:
             Late(spot, choose.choice(LATE_S[PARTY_OF[call]]), choose.choice((1, 2))),
             Loss(When(choose.choice((0, 0.5, 2, 66)), spot), what, choose.choice(NOTICED_S)),
         )
+
+    def canceled_late(self, process: str) -> tuple[Part, ...]:
+        """A cancellation that is carried out when its caller has given up: what happens meanwhile
+        must not meet it."""
+        choose = self.choose
+        first = self.requests[process]
+        late = Late(Spot(process, "void", 1, "before"), choose.choice(LATE_S["gateway"]), 1)
+        again_s = round(first.at_s + choose.choice((9, 11, 14, 20, 63, 65, 70)), 2)
+        again = replace(first, process=f"{first.buyer}-after-late", at_s=again_s, what="come back")
+        return late, again, Owner(first.buyer, choose.choice((5, 10, 20, 40, 70)), "yes")
 
     def when(self) -> When:
         choose = self.choose
@@ -284,7 +350,8 @@ def plan_of(seed: int) -> Plan:
     if len(draft.workers) > 1:
         draft.parts.append(SecondWorker())
     if choose.random() < 0.3:
-        draft.parts.append(Webhooks(choose.choice((0.1, 3, 40))))
+        for _ in range(choose.choice((1, 1, 1, 2))):
+            draft.parts.append(Webhooks(choose.choice((0.1, 3, 40)), choose.choice((1, 1, 2))))
     draft.crowd()
     kinds = [draft.weighted(HINDRANCES) for _ in range(choose.choice((1, 1, 2)))]
     faults = [choose.choice(kinds) for _ in range(choose.choice((1, 2, 4, 6)))]
@@ -293,6 +360,9 @@ def plan_of(seed: int) -> Plan:
         faults.append("open")
     if choose.random() < 0.2:
         draft.parts += draft.late_and_lost()
+    canceling = [name for name in draft.payments if draft.requests[name].what == "cancel"]
+    if canceling and choose.random() < 0.5:
+        draft.parts += draft.canceled_late(choose.choice(canceling))
     for kind in faults:
         draft.parts.append(draft.fault(kind))
     return Plan(seed, tuple(draft.parts))

@@ -42,6 +42,10 @@ without work cost as much time as the others, so here a worker is woken when a l
 
 GOOD_CARD, DECLINED_CARD = "pm_card_visa", "pm_card_visa_chargeDeclined"
 
+CONFIRMATION_S = 90.0
+"""How long the owner of a card has at the bank: longer than a lease, and short enough to end while
+there are faults."""
+
 # ---------------------------------------------------------------- when
 
 
@@ -91,16 +95,26 @@ class Hold:
 
 @dataclass(frozen=True)
 class Request:
-    """A request by a buyer with a hold. ``what`` is to pay with this key, to read the payment with
-    this key, to release the hold or to extend it."""
+    """A request by a buyer with a hold. ``what`` is to pay with this key, to read or to cancel the
+    payment with this key, to come back from the bank, to release the hold or to extend it."""
 
     process: str
     buyer: str
     at_s: float
-    what: Literal["pay", "look", "release", "extend"]
+    what: Literal["pay", "look", "come back", "cancel", "release", "extend"]
     key: str = ""
     card: str = GOOD_CARD
     host: str = HOSTS[0]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who owns the buyer's card answers the bank's question, so long after each payment that asks
+    it: with yes, with no, or, when the payment was not confirmed, by trying another card."""
+
+    buyer: str
+    after_s: float
+    answer: Literal["yes", "no", "other card"]
 
 
 @dataclass(frozen=True)
@@ -127,9 +141,10 @@ class SecondWorker:
 
 @dataclass(frozen=True)
 class Webhooks:
-    """The gateway sends a webhook for each change, with this delay."""
+    """The gateway sends a webhook for each change, with this delay; one of ``one_in`` arrives."""
 
     late_s: float
+    one_in: int = 1
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -276,6 +291,7 @@ PARTIES = {"seats": "Redis", "bookings": "MongoDB", "gateway": "gateway"}
 Part = (
     Hold
     | Request
+    | Owner
     | Refund
     | Open
     | SecondWorker

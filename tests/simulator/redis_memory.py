@@ -135,8 +135,13 @@ class RedisMemory:
     def epoch(self, event_id: str) -> str | None:
         return self.client.hget(f"event:{{{event_id}}}", "epoch")
 
-    def has_payments_under_way(self, event_id: str) -> bool:
-        return bool(self.client.exists(f"payments:{{{event_id}}}"))
+    def has_lapsed_payments(self, event_id: str) -> bool:
+        now_ms = round(self.now_s() * 1000)
+        return bool(self.client.zcount(f"payments:{{{event_id}}}", "-inf", now_ms))
+
+    def is_under_way(self, event_id: str, hold_id: str) -> bool:
+        """Whether there is a payment of that hold."""
+        return self.client.zscore(f"payments:{{{event_id}}}", hold_id) is not None
 
     def lose_everything(self) -> None:
         self.client.flushdb()

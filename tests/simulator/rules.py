@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from web.domain.refusals import PaymentPending, Refusal
+from web.domain.refusals import ActionRequired, PaymentPending, Refusal
 from web.domain.sales import LAST_STEP_S, Booking, Receipt
 from web.http.problems import problem_of
 from web.ports.payment_gateway import GatewayPayment
 
 COMPARED_WITHIN_S = 10.0
 """How late the worker may be with a comparison that is due: a round, and what can delay one."""
+
+OPEN = ("action_required", "declined")
+"""The states of a payment that somebody with its secret can still confirm."""
 
 NO = frozenset(
     {
@@ -25,6 +28,7 @@ NO = frozenset(
         "seat_taken",
         "already_booked",
         "payment_not_found",
+        "canceled",
     }
 )
 """Codes of answers to a payment that mean: nothing was charged."""
@@ -78,6 +82,8 @@ def answer_with(receipt: Receipt | None, status: int = 201) -> Answer:
 
 
 def answer_to(refusal: Refusal) -> Answer:
+    if isinstance(refusal, ActionRequired):
+        return Answer(202, "action_required")
     if isinstance(refusal, PaymentPending):
         return Answer(202, "paying")
     problem = problem_of(refusal)
@@ -91,34 +97,41 @@ def _words(answer: Answer) -> str:
 @dataclass
 class _Key:
     """The state of an idempotency key: when it was first used, how many requests to pay with it are
-    under way, its first final answer, and the answer that said it was not charged."""
+    under way, its first final answer, the answer that said it was not charged, and when its buyer
+    was first led to the bank."""
 
     asked_at_s: float
     under_way: int = 0
     final: Answer | None = None
     told_no: Answer | None = None
+    led_to_bank_at_s: float | None = None
 
 
 class Rules:
     """``broken`` lists the broken rules in order. ``now_s`` returns the true time, ``bookings`` and
-    ``payments`` return all that exist, ``digest_of`` gives the name of a hold's key in a booking
-    and a payment, ``positions`` are the seats' positions in Redis's map."""
+    ``payments`` return all that exist, ``refunds_under_way`` the ids of bookings that are being
+    refunded, ``digest_of`` gives the name of a hold's key in a booking and a payment,
+    ``positions`` are the seats' positions in Redis's map."""
 
     def __init__(
         self,
         now_s: Callable[[], float],
         bookings: Callable[[], dict[str, Booking]],
         payments: Callable[[], list[GatewayPayment]],
+        refunds_under_way: Callable[[], set[str]],
         digest_of: Callable[[str, str], str],
         positions: Mapping[str, int],
     ):
         self._now_s = now_s
         self._bookings = bookings
         self._payments = payments
+        self._refunds_under_way = refunds_under_way
         self._digest_of = digest_of
         self._positions = positions
         self._keys: dict[tuple[str, str], _Key] = defaultdict(lambda: _Key(self._now_s()))
         self._key_of_digest: dict[str, tuple[str, str]] = {}
+        self._asked: set[str] = set()
+        self._cancels_until_s: dict[str, float] = {}
         self._booked_at_s: dict[str, float] = {}
         self._lost_at_s = -1.0
         self._can_tell: set[str] | None = None
@@ -199,6 +212,8 @@ class Rules:
             self._break("an answer is never wrong", f"{who}: {answer}")
         if answer.is_sale:
             self._sale_is_true(who, hold_id, answer)
+        if answer.code == "action_required" and known.led_to_bank_at_s is None:
+            known.led_to_bank_at_s = self._now_s()
         if answer.is_final and known.final:
             self._answer_stays(who, known, answer)
         elif answer.is_final:
@@ -206,6 +221,33 @@ class Rules:
         if answer.is_no and (answer.is_final or not known.under_way):
             known.told_no = answer
             self._no_charge(hold_id, key)
+            if answer.code in ("payment_declined", "canceled"):
+                self._nobody_can_confirm(who, self._digest_of(hold_id, key), answer)
+
+    def canceled(self, hold_id: str, key: str, answer: Answer) -> None:
+        """A client got this answer when it canceled the payment with this key."""
+        if answer.code != "already_booked":
+            self.heard(hold_id, key, answer)
+        elif self._booking_of(hold_id) is None:
+            self._break("an answer is never wrong", f"{hold_id} is not booked, but told: {answer}")
+
+    def came_back(self, hold_id: str, answer: Answer) -> None:
+        """Somebody got this answer who came back from the bank: about whichever payment it is."""
+        if answer.status in (404, 500) and answer.code != "payment_not_found":
+            self._break("an answer is never wrong", f"who comes back for {hold_id}: {answer}")
+        if answer.is_sale:
+            self._sale_is_true(f"who comes back for {hold_id}", hold_id, answer)
+
+    def _nobody_can_confirm(self, who: str, digest: str, answer: Answer) -> None:
+        """What was at the bank is canceled before anybody is told that nothing was charged."""
+        for payment in self._payments():
+            was_asked = payment.payment_id in self._asked
+            is_over = payment.status in ("voided", "refunded")
+            if was_asked and not is_over and payment.metadata["key_digest"] == digest:
+                self._break(
+                    "a payment that was refused cannot be confirmed",
+                    f"{who} was told {answer}, and {payment.payment_id} is {payment.status}",
+                )
 
     def _loss_is_unnoticed(self) -> bool:
         """Whether Redis went back in time and no worker has looked since."""
@@ -215,6 +257,8 @@ class Rules:
         """Whether one "not charged" may replace another: the gateway still knows a refused card,
         but not how many there were, and MongoDB knows only bookings."""
         redis_forgot = self._lost_at_s >= known.asked_at_s
+        if {answer.code, known.final.code} == {"canceled", "payment_declined"}:
+            return True  # The reason is in the answer to a payment.
         if redis_forgot and answer.code == known.final.code == "payment_declined":
             return answer.reason == known.final.reason
         return answer == known.final or redis_forgot or answer.code == "already_booked"
@@ -232,6 +276,8 @@ class Rules:
                 "a key has one final answer",
                 f"{who} heard {_words(first)}, and then {_words(answer)}",
             )
+        elif first.code == "canceled":
+            known.final = answer
 
     def _sale_is_true(self, who: str, hold_id: str, answer: Answer) -> None:
         booking = self._booking_of(hold_id)
@@ -268,13 +314,61 @@ class Rules:
         if booking.id in self._booked_at_s:
             return
         self._booked_at_s[booking.id] = self._now_s()
+        for payment in self._payments():
+            if payment.payment_id == booking.payment_id:
+                self._money_for(booking, payment)
+                if self._cancels_until_s.get(payment.payment_id, 0) > self._now_s():
+                    self._break(
+                        "a canceled payment is never booked",
+                        f"{payment.payment_id} of {booking.id} is about to be canceled",
+                    )
         if booking.key_digest in self._key_of_digest:
             self._no_charge(*self._key_of_digest[booking.key_digest])
 
+    def cancels_until(self, payment_id: str, at_s: float) -> None:
+        """This payment's cancellation, whose caller has given up, will be carried out then."""
+        self._cancels_until_s[payment_id] = at_s
+
     def charged(self, payment: GatewayPayment) -> None:
         """The status of a payment has changed."""
+        if payment.status == "action_required":
+            self._asked.add(payment.payment_id)
+        for booking in self._bookings().values():
+            if payment.payment_id == booking.payment_id:
+                self._money_for(booking, payment)
         if payment.metadata["key_digest"] in self._key_of_digest:
             self._no_charge(*self._key_of_digest[payment.metadata["key_digest"]])
+
+    def _money_for(self, booking: Booking, payment: GatewayPayment) -> None:
+        is_paid = payment.status in ("authorized", "captured", "refunded")
+        if not is_paid and booking.id not in self._refunds_under_way():
+            self._break(
+                "a canceled payment is never booked",
+                f"{payment.payment_id} of {booking.id} is {payment.status}",
+            )
+
+    def _was_led_to_bank(self, payment: GatewayPayment) -> bool:
+        """By a response that was heard before Redis lost anything."""
+        key = self._key_of_digest.get(payment.metadata["key_digest"])
+        led_at_s = self._keys[key].led_to_bank_at_s if key else None
+        return led_at_s is not None and (self._lost_at_s < 0 or led_at_s < self._lost_at_s)
+
+    def time_is_over_at_bank(self, payment: GatewayPayment, is_under_way: bool) -> None:
+        """Checked when a payment that its buyer had to confirm at the bank had all its time, and
+        nothing has failed since it was over. ``is_under_way``: Redis has a payment of its hold."""
+        if not self._was_led_to_bank(payment):
+            return
+        others = [
+            p for p in self._payments() if p.metadata["hold_id"] == payment.metadata["hold_id"]
+        ]
+        # Redis is rebuilt without a payment that was refused at the bank; it is canceled later.
+        is_open = payment.status in OPEN[: 2 if self._lost_at_s < 0 else 1]
+        if is_open or (is_under_way and others[-1] is payment):
+            self._break(
+                "a payment at the bank ends when its time is over",
+                f"{payment.payment_id} of {payment.key} is {payment.status}"
+                + (", and its seats are paying" if is_under_way else ""),
+            )
 
     def crashed(self, who: str, error: BaseException) -> None:
         self._break("nothing fails in a way that nobody expected", f"{who}: {error!r}")
@@ -284,6 +378,25 @@ class Rules:
     def audited(self, findings: list[str]) -> None:
         for finding in findings:
             self._break("the audit finds nothing", finding)
+
+    def open_payments(self) -> list[str]:
+        """Those that somebody could still confirm."""
+        return [
+            f"{payment.payment_id} of {payment.key} is {payment.status}"
+            for payment in self._payments()
+            if payment.status in OPEN
+        ]
+
+    def closed(self, open_payments: list[str]) -> None:
+        for payment in open_payments:
+            self._break("no payment stays open at the gateway", payment)
+
+    def confirmed(self, payment: GatewayPayment) -> None:
+        """Checked for a payment that its owner has confirmed in time, when nothing failed but, at
+        most once, Redis's memory."""
+        hold_id = payment.metadata["hold_id"]
+        if self._was_led_to_bank(payment) and self._booking_of(hold_id) is None:
+            self._break("who confirms in time has the seats", f"{payment.payment_id} of {hold_id}")
 
     def ended(self, hold_id: str, key: str, answer: Answer | None) -> None:
         """Checks the answer to a repeat of each key when everything works again."""

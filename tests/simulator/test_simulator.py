@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 
 from tests.simulator.chance import LOST_KEYS, PARTY_OF, plan_of
+from tests.simulator.gateway import ASKING_CARD
 from tests.simulator.hunting import hunt, shortest, told
-from tests.simulator.plans import PARTIES, Hold, Killed, Late, Part, Plan, Request, Spot
+from tests.simulator.plans import PARTIES, Hold, Killed, Late, Owner, Part, Plan, Request, Spot
 from tests.simulator.rules import Rules
 from tests.simulator.shrinking import shrunk
 from tests.simulator.words import part_in_words
@@ -46,6 +47,15 @@ KINDS = {
     *(f"Redis loses {kind}" for kind in LOST_KEYS),
     "two workers",
     "webhook",
+    "webhook lost",
+    "bank asks",
+    "bank asks, and is never answered",
+    *(f"owner answers: {answer}" for answer in ("yes", "no", "other card")),
+    "owner answers what is answered",
+    "owner answers what is canceled",
+    "buyer comes back",
+    "payment canceled by its buyer",
+    "cancellation late",
     "refund",
     "event opened again",
 }
@@ -110,6 +120,32 @@ def test_a_process_that_is_killed_is_finished_by_the_worker(memory):
     assert not ran.broken
     assert ran.happened == {"process killed": 1}
     assert "ada-k1-last-0    is answered 201 booked" in ran.story.until(1e9)
+
+
+def test_a_payment_whose_bank_asks_is_told_in_words(memory):
+    ran = run(
+        Plan(
+            1,
+            (
+                Hold("ada", 1, ("stalls-A-1",)),
+                Request("ada-pay-1", "ada", 2, "pay", "k1", ASKING_CARD),
+                Owner("ada", 3, "yes"),
+                Request("ada-back", "ada", 9, "come back"),
+            ),
+        ),
+        memory,
+    )
+    assert not ran.broken
+    story = told(ran)
+    for said in (
+        "to pay, with key k1 and a card whose bank asks its owner (ada-pay-1)\n",
+        "  - the owner of ada's card says yes at the bank, 3 s later\n",
+        "  - 9 s: ada comes back from the bank (ada-back)\n",
+        "ada-pay-1        is answered 202 action_required\n",
+        "bank             pi_1, action_required: yes\n",
+        "ada-back         is answered 200 booked\n",
+    ):
+        assert said in story
 
 
 def test_a_story_says_in_words_what_was_asked_what_failed_and_how_to_repeat_it(memory):

@@ -6,9 +6,11 @@ shows that the mend is what holds it. Plans that nobody chose find each of them 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
+from tests.simulator.gateway import ASKING_CARD
 from tests.simulator.hunting import hunt, told
 from tests.simulator.plans import (
     DECLINED_CARD,
@@ -17,25 +19,34 @@ from tests.simulator.plans import (
     Killed,
     Late,
     Loss,
+    Owner,
     Part,
     Plan,
     Request,
     Spot,
+    Stopped,
+    Webhooks,
     When,
 )
 from tests.simulator.world import run
 from web.adapters.redis import seat_store
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
-from web.domain.sales import PaymentAttempt
+from web.domain.sales import BankStep, PaymentAttempt
 from web.ports.event_catalogue import Epoch
 from web.ports.payment_gateway import GatewayPayment
 from web.ports.seat_store import Upkeep
+from web.use_cases import opening as opening_module
+from web.use_cases import reconciliation
+from web.use_cases.bank_confirmation import BankConfirmation
 from web.use_cases.checkout import Checkout
-from web.use_cases.opening import Opening
+from web.use_cases.opening import Opening, UnderWay
+from web.use_cases.payment_steps import InFlight, PaymentSteps
 
 maintenance_due = RedisSeatStore.maintenance_due
 open_event = Opening.open_event
+renew_lease = RedisSeatStore.renew_lease
+payments_under_way = UnderWay._live.func
 
 
 def undone_when_not_listed(
@@ -76,6 +87,29 @@ def made_again(payment: PaymentAttempt) -> str:
     return f"{payment.hold_id}-{payment.attempt}-{payment.begun_at.timestamp() * 1000:.0f}"
 
 
+def left_open(bank: BankConfirmation, payment_id: str) -> None:
+    """Instead of BankConfirmation.release: undoing the payment in Redis is enough."""
+
+
+def not_marked(store: RedisSeatStore, payment: PaymentAttempt, step: BankStep) -> BankStep:
+    """Instead of RedisSeatStore.begin_cancel: whoever cancels has the payment, after all."""
+    return step
+
+
+def renewed_by_whoever_had_it(store: RedisSeatStore, payment: PaymentAttempt) -> bool:
+    """Instead of RedisSeatStore.renew_lease: the payment of a hold is the same for everybody."""
+    return any(renew_lease(store, replace(payment, claim=claim)) for claim in range(9))
+
+
+def with_money(under_way: UnderWay) -> list[GatewayPayment]:
+    """Instead of UnderWay._live: those without money are nobody's loss."""
+    return [p for p in payments_under_way(under_way) if p.status == "authorized"]
+
+
+def nothing_booked(steps: PaymentSteps, in_flight: InFlight) -> None:
+    """Instead of PaymentSteps.booking_of: what is at the bank is not booked."""
+
+
 @dataclass(frozen=True)
 class Mend:
     owner: object
@@ -84,6 +118,11 @@ class Mend:
     breaks: str
     plan: tuple[Part, ...]
 
+
+AT_BANK = (
+    Hold("ada", 1, ("stalls-A-1",)),
+    Request("ada-pay-1", "ada", 1.2, "pay", "k1", ASKING_CARD),
+)
 
 MENDS = {
     "a payment is undone only when its key is used up": Mend(
@@ -180,6 +219,91 @@ MENDS = {
             Request("abe-pay-1", "abe", 3.2, "pay", "k1"),
         ),
     ),
+    "who gives up a payment cancels it at the gateway first": Mend(
+        BankConfirmation,
+        "release",
+        left_open,
+        "nobody who was told no is booked",
+        (
+            *AT_BANK,
+            Request("ada-cancel", "ada", 4, "cancel", "k1"),
+            Owner("ada", 5, "yes"),
+            Loss(When(9), "everything", noticed_s=0.2),
+        ),
+    ),
+    "a payment is marked before it is canceled": Mend(
+        RedisSeatStore,
+        "begin_cancel",
+        not_marked,
+        "a canceled payment is never booked",
+        (
+            *AT_BANK,
+            Request("ada-cancel", "ada", 4, "cancel", "k1"),
+            Late(Spot("ada-cancel", "void", 1, "before"), by_s=70, times=1),
+            Owner("ada", 8, "yes"),
+            Late(Spot("worker-1", "capture", 1, "before"), by_s=30, times=2),
+            Request("ada-look", "ada", 80, "look", "k1"),
+        ),
+    ),
+    "who claims a payment fences off whoever had it": Mend(
+        RedisSeatStore,
+        "renew_lease",
+        renewed_by_whoever_had_it,
+        "a canceled payment is never booked",
+        (
+            *AT_BANK,
+            Owner("ada", 1, "yes"),
+            Request("ada-back", "ada", 4, "come back"),
+            Webhooks(late_s=3),
+            Stopped(Spot("ada-back", "confirmed_by_bank"), for_s=20),
+            Request("ada-cancel", "ada", 21, "cancel", "k1"),
+            Late(Spot("ada-cancel", "void", 1, "before"), by_s=4, times=1),
+            Late(Spot("ada-back", "capture", 1, "before"), by_s=30, times=2),
+        ),
+    ),
+    "Redis is rebuilt with what is at the bank": Mend(
+        UnderWay,
+        "_live",
+        property(with_money),
+        "who confirms in time has the seats",
+        (*AT_BANK, Loss(When(4), "everything", noticed_s=0.2), Owner("ada", 20, "yes")),
+    ),
+    "Redis is rebuilt with what has been at the bank for long": Mend(
+        opening_module,
+        "UNDER_WAY",
+        timedelta(seconds=30),
+        "who confirms in time has the seats",
+        (
+            *AT_BANK,
+            Loss(When(50), "everything", noticed_s=0.2),
+            Owner("ada", 60, "yes"),
+            Request("ada-look", "ada", 70, "look", "k1"),
+        ),
+    ),
+    "the gateway's list is read back to what was not settled": Mend(
+        reconciliation,
+        "GATEWAY_WINDOW",
+        timedelta(minutes=-2),
+        "the audit finds nothing",
+        (
+            *AT_BANK,
+            Late(Spot("ada-pay-1", "authorize", 1, "before"), by_s=63, times=1),
+            Loss(When(2), "everything", noticed_s=0.2),
+        ),
+    ),
+    "what is booked is not canceled": Mend(
+        PaymentSteps,
+        "booking_of",
+        nothing_booked,
+        "a key has one final answer",
+        (
+            *AT_BANK,
+            Owner("ada", 0.5, "yes"),
+            Request("ada-back", "ada", 4, "pay", "k1", ASKING_CARD),
+            GoesBack(When(2.5), When(30), noticed_s=0.2),
+            Request("ada-cancel", "ada", 32, "cancel", "k1"),
+        ),
+    ),
 }
 
 
@@ -195,9 +319,12 @@ def test_what_a_mend_holds_breaks_without_it(memory, monkeypatch, mend):
 
 
 FOUND_BY = {
-    "a payment is undone only when its key is used up": range(650, 700),
-    "nobody is told of a hold that was lost a moment ago that it is over": range(50),
+    "a payment is undone only when its key is used up": range(60, 110),
+    "nobody is told of a hold that was lost a moment ago that it is over": range(200, 250),
     "a history is known by its changes": range(50),
+    "who gives up a payment cancels it at the gateway first": range(50),
+    "the gateway's list is read back to what was not settled": range(50),
+    "what is booked is not canceled": range(50, 100),
 }
 """Of the seeds that the suite plays, and which hold with the mend."""
 

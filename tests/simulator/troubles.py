@@ -1,5 +1,6 @@
 """Inject the faults of a plan at their times, until everything is repaired."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -16,6 +17,7 @@ from tests.simulator.plans import (
     Forgetful,
     GoesBack,
     Killed,
+    Late,
     Loss,
     Part,
     Plan,
@@ -36,6 +38,9 @@ STOPS_BEFORE_INSERT_S = LAST_STEP_S - INSERT_TRIES * TIMEOUTS_S["bookings"]
 covered by the promises (docs/failures.md, "Where it ends")."""
 
 
+RESTART_S = 3.0
+"""After this time a killed worker has been restarted."""
+
 _SpotKey = tuple[str, str, int, str]
 """A Spot as a tuple, which is faster to create: each call needs two."""
 
@@ -54,11 +59,13 @@ class Troubles:
         lost: Callable[[float, set[str] | None], None],
         who_saw_more_than: Callable[[int], set[str]],
         workers_know_epoch: Callable[[], bool],
+        cancels_until: Callable[[str, float], None],
     ):
         """``set_clock`` makes a clock wrong. ``lost`` is called when Redis has lost something, with
         the delay until an idle worker looks, and the workers that can notice it (None: all).
         ``who_saw_more_than`` returns the workers that know the event with a later revision,
-        ``workers_know_epoch`` whether all have seen it since Redis last lost something."""
+        ``workers_know_epoch`` whether all have seen it since Redis last lost something.
+        ``cancels_until`` is told of a payment whose cancellation may still be carried out."""
         self._plan = plan
         self._scheduler = scheduler
         self._memory = memory
@@ -68,6 +75,7 @@ class Troubles:
         self._lost = lost
         self._who_saw_more_than = who_saw_more_than
         self._workers_know_epoch = workers_know_epoch
+        self._cancels_until = cancels_until
         self._mended = False
         self._lost_at_s = -1.0
         self._losses = 0
@@ -83,6 +91,8 @@ class Troubles:
             for later in range(part.times)
         }
         self.happened: Counter = Counter()
+        self.last_s = 0.0
+        """Since this moment nothing has been wrong."""
         for part in plan.of(Away, Loss, Forgetful, WrongClock):
             self._when(part.when, partial(self._go_wrong, part))
         for part in plan.of(GoesBack):
@@ -118,7 +128,15 @@ class Troubles:
         if fault:
             self.count(f"{fault.kind}: {PARTIES[party]}")
             self._note(f"{fault.kind}: {call} of {process}")
+            if isinstance(fault, Late) and call == "void":
+                self.count("cancellation late")
+            late_s = fault.by_s if isinstance(fault, Late) else 0
+            self._lasts(late_s + TIMEOUTS_S[party])
         return fault
+
+    def arrives_late(self, call: str, arguments: tuple, at_s: float) -> None:
+        if call == "void":
+            self._cancels_until(arguments[0], at_s)
 
     def is_away(self, party: str) -> bool:
         return not self._mended and self._scheduler.now_s < self._away_until_s.get(party, 0)
@@ -209,10 +227,29 @@ class Troubles:
 
     def _happens(self, part: Part, said: str) -> None:
         self.count(part.kind)
+        self._lasts(_lasts_s(part))
         self._note(said)
 
     def count(self, kind: str) -> None:
         self.happened[kind] += 1
 
+    def _lasts(self, for_s: float) -> None:
+        self.last_s = max(self.last_s, self._scheduler.now_s + for_s)
+
     def _note(self, said: str) -> None:
         self._story.note(self._scheduler.now_s, "!!!", said)
+
+
+def _lasts_s(part: Part) -> float:
+    match part:
+        case Stopped() | Away():
+            return part.for_s
+        case Killed():
+            return RESTART_S
+        case Loss() | GoesBack():
+            return part.noticed_s
+        case Forgetful():
+            return part.for_s + part.lag_s
+        case WrongClock(of="Redis" | "the gateway"):
+            return math.inf
+    return 0.0

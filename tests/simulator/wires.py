@@ -48,6 +48,10 @@ class Faults(Protocol):
         """The fault of this call, if any."""
         ...
 
+    def arrives_late(self, call: str, arguments: tuple, at_s: float) -> None:
+        """The call has its effect then, when its caller has given up."""
+        ...
+
     def is_away(self, party: str) -> bool: ...
 
 
@@ -120,6 +124,7 @@ class Wire:
                 scheduler.sleep(1.0)
                 raise self._unknown(name)
             case Late(by_s=by_s) if by_s > TIMEOUTS_S[self._party]:
+                faults.arrives_late(name, arguments, scheduler.now_s + by_s)
                 scheduler.call_at(
                     scheduler.now_s + by_s, lambda: self._act_alone(who, name, arguments, act)
                 )

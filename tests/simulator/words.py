@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from tests.simulator.gateway import ASKING_CARD
 from tests.simulator.plans import (
     DECLINED_CARD,
     PARTIES,
@@ -16,6 +17,7 @@ from tests.simulator.plans import (
     Loss,
     NotSent,
     Open,
+    Owner,
     Part,
     Refund,
     Request,
@@ -42,12 +44,16 @@ CALLS = {
     "confirm_booking": "marks the seats sold in Redis",
     "undo_payment": "undoes the payment in Redis",
     "shorten_lease": "asks Redis to end the lease of the payment early",
+    "claim_payment": "takes over a payment that is at the bank",
+    "wait_for_bank": "leaves the payment to its buyer, who has to confirm it at the bank",
+    "begin_cancel": "marks the payment in Redis as one that is being canceled",
     "claim_lapsed_payment": "takes over a payment whose lease has ended",
     "add": "lists the event in Redis",
     "build_event": "builds the event in Redis again",
     "open_event": "opens the event in Redis, with its sold seats",
     "return_seats": "gives the seats of a refund back in Redis",
     "settle_epoch": "notes in Redis that no payment of before the loss is left",
+    "retrieve": "asks the gateway what has become of the payment",
     "authorize": "asks the gateway to reserve the money",
     "capture": "asks the gateway to take the money",
     "void": "asks the gateway to release the authorisation",
@@ -64,6 +70,17 @@ CALLS = {
     "end_refund": "notes in MongoDB that the refund has ended",
 }
 """Descriptions of calls; the names of the others are clear."""
+
+CARDS = {
+    DECLINED_CARD: "a card that is declined",
+    ASKING_CARD: "a card whose bank asks its owner",
+}
+ANSWERS = {
+    "yes": "says yes at the bank,",
+    "no": "says no at the bank,",
+    "other card": "tries another card for what was not confirmed,",
+}
+"""Of the owner of a card; the time is counted from the beginning of the payment."""
 
 
 def call_in_words(name: str, arguments: tuple, outcome: Any) -> str:
@@ -84,18 +101,28 @@ def _wish_in_words(part: Part) -> str | None:
         case Hold():
             return f"{_at(part)}{part.buyer} asks {part.host} to hold {' and '.join(part.seats)}"
         case Request(what="pay"):
-            card = "a card that is declined" if part.card == DECLINED_CARD else "a good card"
             return (
-                f"{_at(part)}{part.buyer} asks {part.host} to pay, with key {part.key} and {card} "
-                f"({part.process})"
+                f"{_at(part)}{part.buyer} asks {part.host} to pay, with key {part.key} and "
+                f"{CARDS.get(part.card, 'a good card')} ({part.process})"
             )
         case Request(what="look"):
             return (
                 f"{_at(part)}{part.buyer} asks {part.host} what became of the payment with key "
                 f"{part.key} ({part.process})"
             )
+        case Request(what="cancel"):
+            return (
+                f"{_at(part)}{part.buyer} asks {part.host} to cancel the payment with key "
+                f"{part.key} ({part.process})"
+            )
+        case Request(what="come back"):
+            return f"{_at(part)}{part.buyer} comes back from the bank ({part.process})"
         case Request():
             return f"{_at(part)}{part.buyer} asks {part.host} to {part.what} the hold"
+        case Owner():
+            return (
+                f"the owner of {part.buyer}'s card {ANSWERS[part.answer]} {part.after_s:g} s later"
+            )
         case Refund():
             return f"{_at(part)}the organiser refunds {part.buyer}'s booking, if there is one"
         case Open():
@@ -103,7 +130,8 @@ def _wish_in_words(part: Part) -> str | None:
         case SecondWorker():
             return "a second worker runs"
         case Webhooks():
-            return f"the gateway tells of each change by a webhook, {part.late_s:g} s late"
+            which = "each change" if part.one_in == 1 else f"one change in {part.one_in}"
+            return f"the gateway tells of {which} by a webhook, {part.late_s:g} s late"
     return None
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from tests.simulator.bookings import SimulatedBookings
 from tests.simulator.gateway import SimulatedGateway
 from tests.simulator.plans import (
+    CONFIRMATION_S,
     HALL,
     LATE_BUYERS,
     WORKER_PAUSES_S,
@@ -18,6 +19,7 @@ from tests.simulator.plans import (
     Hold,
     Loss,
     Open,
+    Owner,
     Part,
     Plan,
     Refund,
@@ -30,7 +32,7 @@ from tests.simulator.rules import Answer, Broken, Rules, answer_to, answer_with
 from tests.simulator.scheduler import EPOCH, Process, Scheduler, clocks_of
 from tests.simulator.scheduler import Killed as ProcessKilled
 from tests.simulator.story import Story
-from tests.simulator.troubles import Troubles
+from tests.simulator.troubles import RESTART_S, Troubles
 from tests.simulator.wires import Wire
 from tests.support.factories import WAY_BACK
 from tests.support.redis_stores import audited, seats_on
@@ -40,8 +42,9 @@ from web.domain.sales import DEFAULT_LEASE_S, Buyer, HoldRef, booking_id_of
 from web.ports.payment_gateway import GatewayError, GatewayPayment
 from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
+from web.use_cases.bank_confirmation import LOOK_AGAIN_MS
 from web.use_cases.box_office import BoxOffice
-from web.use_cases.checkout import Checkout, _digest
+from web.use_cases.checkout import LOOK_AT_BANK_WITHIN_MS, Checkout, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
 from web.use_cases.refunds import Refunds
@@ -69,13 +72,38 @@ LOOKS_EVERY_S = 1.0
 """The worker's comparison; one that cannot find anything new is left out."""
 
 CHANGES_SEATS = ("hold_seats", "confirm_booking")
-TAKES_LEASE = ("begin_payment", "renew_lease", "claim_lapsed_payment")
+LEASES_S = {
+    "build_event": LEASE_S,
+    "begin_payment": LEASE_S,
+    "renew_lease": LEASE_S,
+    "claim_lapsed_payment": LEASE_S,
+    "claim_payment": LEASE_S,
+    "shorten_lease": LOOK_AT_BANK_WITHIN_MS / 1000,
+    "wait_for_bank": LOOK_AGAIN_MS / 1000,
+}
 """Calls after which the worker has work: at once, or when the lease has ended."""
 
-RESTART_S = 3.0
-"""After this time a killed worker has been restarted."""
+WISHES = {
+    "pay": "pay",
+    "look": "look at the payment",
+    "cancel": "cancel the payment",
+    "come back": "go on after the bank",
+}
 
-REPEATS, REPEAT_AFTER_S = 4, 30.0
+ENDS_WITHIN_S = LEASE_S + 15.0
+"""After its time at the bank is over, a payment that somebody has just claimed is ended."""
+
+HARMLESS = {
+    "two workers",
+    "webhook",
+    "webhook lost",
+    "event opened again",
+    "Redis loses everything",
+    "Redis loses the event",
+}
+"""Whatever of this happens, an owner who confirms in time has the seats."""
+
+REPEATS, REPEAT_AFTER_S = 5, 30.0
 """How often a key is retried in the end, until its answer is final."""
 
 
@@ -134,6 +162,9 @@ class World:
         self._workers: dict[str, Process] = {}
         self._reconcilers: dict[str, Reconciler] = {}
         self._pause_s: float | None = None
+        self._webhooks = 0
+        self._asked_owner_at_s: dict[str, float] = {}
+        self._confirmed_at_s: dict[str, float] = {}
         self.bookings = SimulatedBookings()
         self.gateway = SimulatedGateway(partial(self._now_of, "the gateway"), self._money_moved)
         self._watch_inserts()
@@ -142,6 +173,7 @@ class World:
             lambda: self.scheduler.now_s,
             lambda: self.bookings._bookings,
             self.gateway.all,
+            lambda: self.bookings._refunds_under_way,
             _digest,
             HALL.positions,
         )
@@ -155,6 +187,7 @@ class World:
             self._redis_lost_something,
             self._who_saw_more_than,
             self._workers_know_epoch,
+            self.rules.cancels_until,
         )
 
     # ------------------------------------------------------------ the course of a run
@@ -176,6 +209,8 @@ class World:
         if not findings:
             self._ask_for_every_answer()
             self.rules.every_receipt_stays()
+            self.rules.closed(self.rules.open_payments())
+            self._confirmed_payments_are_booked()
             if self.plan.of(Loss, GoesBack):
                 self._sell_the_rest()
                 self.rules.audited(self._audit())
@@ -188,7 +223,7 @@ class World:
             self._pause_s = PAUSE_S + patience_s / 10
             self._settle(patience_s)
             findings = self._audit()
-            if not findings:
+            if not findings and not self.rules.open_payments():
                 break
         return findings
 
@@ -204,7 +239,9 @@ class World:
         return [finding for check in checks for finding in check.findings]
 
     def _ask_for_every_answer(self) -> None:
-        asked = {(part.buyer, part.key): part for part in self.plan.of(Request) if part.key}
+        asked = {
+            (part.buyer, part.key): part for part in self.plan.of(Request) if part.what == "pay"
+        }
         for (buyer, key), part in asked.items():
             if (buyer, key) in self._asked:
                 self._ask_until_final(part)
@@ -267,12 +304,12 @@ class World:
         now_s = self.scheduler.now_s
         if call in CHANGES_SEATS:
             self.scheduler.call_at(math.floor(now_s) + LOOKS_EVERY_S, self._wake_workers)
-        elif call in TAKES_LEASE:
-            ends_s = math.floor(now_s + LEASE_S) + LOOKS_EVERY_S
+        elif call in LEASES_S:
+            ends_s = math.floor(now_s + LEASES_S[call]) + LOOKS_EVERY_S
             self.scheduler.call_at(ends_s, self._lease_has_ended)
 
     def _lease_has_ended(self) -> None:
-        if self.memory.has_payments_under_way(HALL.id):
+        if self.memory.has_lapsed_payments(HALL.id):
             self._wake_workers()
 
     def _wake_workers(self, after_s: float = 0.0) -> None:
@@ -355,6 +392,7 @@ class World:
             **self._wired(host),
             tokens=self._tokens,
             lease_s=LEASE_S,
+            confirmation_s=CONFIRMATION_S,
             on_checkpoint=on_checkpoint,
         )
 
@@ -377,8 +415,8 @@ class World:
         if hold_id is None:
             return None
         ref = self._tokens.ref_of(HALL.id, hold_id)
-        wish = {"pay": "pay", "look": "look at the payment"}.get(part.what, f"{part.what} the hold")
-        key = f" with key {part.key}" if part.key else ""
+        wish = WISHES.get(part.what, f"{part.what} the hold")
+        key = f" with key {part.key}" if part.key and part.what != "come back" else ""
         self._tell(f"{part.buyer} asks to {wish}{key}")
         began_s = self.scheduler.now_s
         try:
@@ -392,8 +430,13 @@ class World:
             self._tell(f"would be answered {answer}, and has stopped waiting")
             return None
         self._tell(f"is answered {answer}")
-        if part.what in ("pay", "look"):
-            self.rules.heard(hold_id, part.key, answer)
+        match part.what:
+            case "pay" | "look":
+                self.rules.heard(hold_id, part.key, answer)
+            case "cancel":
+                self.rules.canceled(hold_id, part.key, answer)
+            case "come back":
+                self.rules.came_back(hold_id, answer)
         return answer
 
     def _ask(self, part: Request, ref: HoldRef) -> Answer:
@@ -410,6 +453,13 @@ class World:
             case "look":
                 digest = _digest(ref.hold_id, part.key)
                 return answer_with(self._checkout(part.host).payment(ref, digest), 200)
+            case "come back":
+                self.troubles.count("buyer comes back")
+                return answer_with(self._checkout(part.host).come_back(HALL.id, ref.hold_id), 200)
+            case "cancel":
+                self._checkout(part.host).cancel(ref, _digest(ref.hold_id, part.key))
+                self.troubles.count("payment canceled by its buyer")
+                return Answer(204, "canceled")
             case "release":
                 self._box_office(part.host).release(ref)
             case "extend":
@@ -495,7 +545,13 @@ class World:
 
     def _money_moved(self, payment: GatewayPayment) -> None:
         self.rules.charged(payment)
+        if payment.status == "action_required":
+            self._bank_asks(payment)
         for part in self.plan.of(Webhooks):
+            self._webhooks += 1
+            if self._webhooks % part.one_in:
+                self.troubles.count("webhook lost")
+                continue
             self.troubles.count("webhook")
             self._start(
                 "webhook",
@@ -503,6 +559,59 @@ class World:
                 "web-1",
                 self.scheduler.now_s + part.late_s,
             )
+
+    # ------------------------------------------------------------ the bank
+
+    def _bank_asks(self, payment: GatewayPayment) -> None:
+        now_s = self._asked_owner_at_s[payment.payment_id] = self.scheduler.now_s
+        buyer = payment.metadata["hold_id"].split("_")[1]
+        owners = [part for part in self.plan.of(Owner) if part.buyer == buyer]
+        self.troubles.count("bank asks" if owners else "bank asks, and is never answered")
+        for part in owners:
+            self.scheduler.call_at(now_s + part.after_s, partial(self._answer_bank, part, payment))
+        over_s = now_s + CONFIRMATION_S
+        self.scheduler.call_at(math.ceil(over_s) + LOOKS_EVERY_S, self._lease_has_ended)
+        self.scheduler.call_at(over_s + ENDS_WITHIN_S, partial(self._time_is_over, payment, over_s))
+
+    def _answer_bank(self, part: Owner, payment: GatewayPayment) -> None:
+        payment_id = payment.payment_id
+        status = self.gateway.retrieve(payment_id).status
+        self.story.note(self.scheduler.now_s, "bank", f"{payment_id}, {status}: {part.answer}")
+        if part.answer == "other card":
+            self.gateway.confirm_with_another_card(payment_id)
+        else:
+            self.gateway.decide(payment_id, confirms=part.answer == "yes")
+        if self.gateway.retrieve(payment_id).status != status:
+            self.troubles.count(f"owner answers: {part.answer}")
+            if part.answer == "yes":
+                self._confirmed_at_s[payment_id] = self.scheduler.now_s
+        else:
+            over = "canceled" if status == "voided" else "answered"
+            self.troubles.count(f"owner answers what is {over}")
+
+    def _time_is_over(self, payment: GatewayPayment, over_s: float) -> None:
+        """Now the payment must have ended, if all parts were there since ``over_s``, and when Redis
+        lost it, too."""
+        is_known = not self.plan.of(Loss, GoesBack) or self._only_redis_forgot()
+        if self.troubles.last_s < over_s and is_known:
+            is_under_way = self.memory.is_under_way(HALL.id, payment.metadata["hold_id"])
+            now = self.gateway.retrieve(payment.payment_id)
+            self.rules.time_is_over_at_bank(now, is_under_way)
+
+    def _only_redis_forgot(self) -> bool:
+        """Whether nothing has failed but, at most once, Redis's memory."""
+        happened = set(self.troubles.happened)
+        faults = {kind for kind in happened if not kind.startswith(("owner", "bank", "buyer"))}
+        return faults <= HARMLESS and len(self.plan.of(Loss)) <= 1
+
+    def _confirmed_payments_are_booked(self) -> None:
+        if not self._only_redis_forgot():
+            return
+        for payment in self.gateway.all():
+            confirmed_at_s = self._confirmed_at_s.get(payment.payment_id)
+            asked_at_s = self._asked_owner_at_s.get(payment.payment_id, 0.0)
+            if confirmed_at_s and confirmed_at_s < asked_at_s + CONFIRMATION_S - 1:
+                self.rules.confirmed(payment)
 
     def _now_of(self, party: str) -> float:
         return EPOCH.timestamp() + self.scheduler.now_s + self._clocks.get(party, 0.0)
