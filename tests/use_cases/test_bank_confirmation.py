@@ -423,6 +423,21 @@ def test_a_question_whose_answer_was_lost_is_asked_all_the_same(shop, sandbox):
     assert shop.charges() == ["captured"]
 
 
+def test_what_was_refused_at_the_bank_before_anybody_heard_of_it_is_canceled_too(shop, sandbox):
+    shop.gateway.fail("authorize", OutcomeUnknown("time-out"), times=2, after=True)
+    find = shop.gateway.find
+
+    def find_after_the_no(key, since):
+        sandbox.decide(find(key, since).payment_id, "refuse")
+        return find(key, since)
+
+    shop.gateway.find = find_after_the_no
+    with pytest.raises(PaymentDeclined) as declined:
+        shop.pay(buyer=ASKING)
+    assert (declined.value.reason, declined.value.attempts_left) == (AUTHENTICATION_FAILED, 4)
+    assert (shop.state(), shop.charges()) == ("h", ["voided"])
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
     ("part", "call", "error"),

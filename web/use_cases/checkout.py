@@ -396,6 +396,10 @@ class Checkout:
         if found and found.status == "action_required":
             in_flight.gateway_payment = None
             self._bank.ask_owner(in_flight, found)
+        if found and found.decline:
+            # Perhaps at the bank: then whoever has its secret could still try another card.
+            in_flight.gateway_payment = None
+            return self._bank.settle_as(in_flight, found)
         self._steps.on_checkpoint("authorized")
         self._steps.check_own(in_flight)
         booking = self._steps.book(in_flight, in_flight.now())
@@ -427,15 +431,14 @@ class Checkout:
                 if not unanswered:
                     raise
             except KeyUsed:
-                self._hear_gateway(in_flight)
-                return None
+                return self._hear_gateway(in_flight)
             if not in_flight.has_time():
                 raise in_flight.pending()
         return self._look_up(in_flight)
 
     def _look_up(self, in_flight: InFlight) -> GatewayPayment:
         """The payment whose response was lost. That it is not listed (yet) does not prove
-        that it never will be: raises PaymentPending, and PaymentDeclined."""
+        that it never will be: raises PaymentPending. It may have been declined."""
         payment = in_flight.payment
         try:
             found = self._gateway.find(payment.gateway_key, payment.begun_at)
@@ -445,28 +448,27 @@ class Checkout:
         live = found and _live(payment, found)
         if live is None:
             raise in_flight.pending()
-        if live.decline:
-            raise replace(live.decline)
         return live
 
-    def _hear_gateway(self, in_flight: InFlight) -> None:
+    def _hear_gateway(self, in_flight: InFlight) -> GatewayPayment | None:
         """For a key that the gateway has seen before: the worker retired it, having reason to think
-        that this process was gone, or Redis has lost its result. Returns when it was booked.
-        Otherwise raises the earlier result; PaymentPending when that is not known, or when money is
-        authorised, or may be: another process may be working on it, and the worker follows up."""
+        that this process was gone, or Redis has lost its result. Returns a payment that was
+        declined, and None when it was booked. Otherwise raises the earlier result; PaymentPending
+        when that is not known, or when money is authorised, or may be: another process may be
+        working on it, and the worker follows up."""
         payment = in_flight.payment
         try:
             with suppress(EventNotFound, PaymentNotFound):
                 self._seats.read_payment(payment.event_id, payment.hold_id, payment.key_digest)
             if self._booked_before(payment.hold_id, payment.key_digest, payment.fingerprint):
-                return
+                return None
             found = self._settled(payment, None)
             if found is None:
                 raise self._not_charged(payment)
             if found.decline:
-                raise replace(found.decline)
+                return found
         except AlreadyBooked:
-            return  # With another key; the insert reports that.
+            return None  # With another key; the insert reports that.
         except (GatewayError, Unavailable) as error:
             log.warning("payment %s: look-up: %s", payment.gateway_key, error)
             raise in_flight.pending() from error
