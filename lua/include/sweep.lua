@@ -1,7 +1,7 @@
 -- Holds swept in one call. They take a millisecond or two, during which Redis serves nobody else.
 local SWEEP_LIMIT = 100
 
--- Frees holds past their deadline, oldest first. Returns how many; SWEEP_LIMIT means that there may
+-- Frees holds whose deadline is before `now`, oldest first. Returns how many; SWEEP_LIMIT means that there may
 -- be more, so the caller must not refuse anybody yet: the hold in the way may have expired.
 local function sweep(now)
   local expired = redis.call('ZRANGEBYSCORE', due_key, '-inf', now, 'LIMIT', 0, SWEEP_LIMIT)

@@ -26,7 +26,7 @@ local event_key, seats_key, holds_key, due_key, clients_key, journal_key, paymen
 local version, hold_id, fingerprint, intent, lease_ms, call_id, key_digest = unpack(ARGV)
 -- include clock epoch unknown_hold seats journal clients end_hold find_hold hold_keys take_over
 
-local event = redis.call('HMGET', event_key, 'version', 'closed')
+local event = redis.call('HMGET', event_key, 'version', 'closed', 'closes_at_ms')
 if not event[1] then return {'event_missing'} end
 if event[2] then return {'event_closed'} end
 if event[1] ~= version then return {'event_changed'} end
@@ -54,7 +54,8 @@ if hold.state == 'paying' then
   return {'payment_in_progress'}
 end
 local now = now_ms()
-if hold.deadline_ms <= now or any_sold(hold.seats) then
+local is_cancelled = event[3] == '0'
+if hold.deadline_ms <= now or any_sold(hold.seats) or is_cancelled then
   free_hold(hold_id, hold, 'expired')
   return {'not_found'}
 end

@@ -14,13 +14,14 @@
 -- history   "goes on"; or "was lost" when the journal does not have the change that the caller saw, or
 --           has later ones than the event. The revision alone cannot tell: after a loss, new changes
 --           may have raised it to the same number.
--- expired, lapsed   how many holds are past their deadline, and how many payments past their lease
+-- expired, lapsed   how many holds are past their deadline, and how many payments past their lease; in a
+--           cancelled event all of them
 -- epoch     "" for an event built by an older release
 -- settled   "settled", or "unsettled" until settle_epoch has been called for the epoch
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
   unpack(KEYS)
 local seen_revision, seen_change = unpack(ARGV)
--- include clock broken_part
+-- include clock broken_part cancelled
 
 -- The change of a revision in one line, "" when the journal has none. It identifies the history: no two
 -- histories have the same change, of the same hold and at the same millisecond, at one revision.
@@ -46,7 +47,8 @@ local now, change = now_ms(), change_at(event[3])
 local known = seen_revision == '' or change_at(seen_revision) == seen_change
 local later = string.format('%.0f-0', event[3] + 1)
 local newer = redis.call('XRANGE', journal_key, later, '+', 'COUNT', 1)[1]
+local ends = is_cancelled() and '+inf' or now
 local goes_on = change ~= '' and known and not newer and not event[6]
 return {'upkeep', event[1], event[3], change, goes_on and 'goes on' or 'was lost',
-  redis.call('ZCOUNT', due_key, '-inf', now), redis.call('ZCOUNT', payments_key, '-inf', now),
+  redis.call('ZCOUNT', due_key, '-inf', ends), redis.call('ZCOUNT', payments_key, '-inf', ends),
   event[4] or '', event[5] and 'unsettled' or 'settled'}

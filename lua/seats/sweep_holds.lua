@@ -7,9 +7,10 @@
 -- KEYS[5]  clients:{event}  hash client or network -> seats it holds unpaid
 -- KEYS[6]  journal:{event}  stream of changes
 -- returns  swept | sweep_again | event_missing
+-- In a cancelled event every hold is over.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key = unpack(KEYS)
--- include clock seats journal clients end_hold sweep
+-- include clock seats journal clients end_hold sweep cancelled
 
 if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
-if sweep(now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
+if sweep(is_cancelled() and '+inf' or now_ms()) == SWEEP_LIMIT then return {'sweep_again'} end
 return {'swept'}

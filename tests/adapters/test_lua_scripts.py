@@ -12,6 +12,7 @@ from web.adapters.redis.seat_store import RedisSeatStore
 FOR_CLOSED_EVENTS = {
     "begin_cancel",
     "build_event",
+    "call_off_payments",
     "claim_lapsed_payment",
     "close_sale",
     "confirm_booking",

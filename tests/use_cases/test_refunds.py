@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.shop import Shop, problems, reconciler_of
 from web.adapters.stripe.gateway import StripeGateway
-from web.domain.refusals import BookingNotFound, PaymentPending, Unavailable
-from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
+from web.domain.refusals import BookingNotFound, InvalidRequest, PaymentPending, Unavailable
+from web.ports.payment_gateway import NotAccepted, NotExecuted, OutcomeUnknown
 from web.use_cases.opening import Opening
 from web.use_cases.refunds import Refunds
 
@@ -179,3 +179,113 @@ def test_a_booking_that_was_not_captured_yet_is_let_go(shop):
     shop.gateway.heal()
     shop.refunds.refund(shop.booking().id)
     assert shop.charges() == ["voided"]
+
+
+THREE = ("stalls-A-1", "stalls-A-2", "stalls-A-3")
+
+
+@pytest.fixture
+def party(shop):
+    """A booking of three seats."""
+    shop.hold_again(*THREE)
+    return shop.pay().receipt
+
+
+def map_of(shop) -> str:
+    states = shop.seats.read_seats(shop.event.id).seats
+    return "".join(states[shop.event.positions[seat]] for seat in THREE)
+
+
+def refunded_minor(shop) -> list[int]:
+    found = shop.gateway._target.list(shop.began)
+    return [p.refunded_minor for p in found if p.metadata["hold_id"] == shop.hold.id]
+
+
+def test_single_seats_of_a_booking_are_refunded_and_sold_again_while_the_others_stay(shop, party):
+    booking = shop.refunds.refund_seats(party.booking_id, [THREE[1]])
+    price = booking.amount_minor // 3
+    assert (booking.refunded_seats, booking.refunded_minor) == ((THREE[1],), price)
+    assert booking.seats_left == (THREE[0], THREE[2])
+    assert (booking.receipt(), booking.receipt_now()) == (party, party)
+    assert list(booking.news) == ["refunded"]
+    assert (refunded_minor(shop), shop.charges(), map_of(shop)) == ([price], ["captured"], "s0s")
+    assert shop.pay().receipt == party, "a repeated payment still gets what it got"
+    assert problems(shop) == ""
+    first = shop.hold
+    shop.hold_again(THREE[1])
+    assert shop.pay("another").receipt.seats == (THREE[1],)
+    assert map_of(shop) == "sss"
+    shop.hold = first
+    assert shop.refunds.refund_seats(party.booking_id, [THREE[1]]) == booking, "idempotent"
+    assert map_of(shop) == "sss", "it is somebody else's now"
+    assert problems(shop) == ""
+
+
+def test_a_booking_whose_seats_are_refunded_one_by_one_is_refunded(shop, party):
+    for seat in THREE:
+        booking = shop.refunds.refund_seats(party.booking_id, [seat])
+    assert booking.receipt_now().status == "refunded"
+    assert (shop.charges(), map_of(shop)) == (["refunded"], "000")
+    assert problems(shop) == ""
+
+
+def test_what_is_left_of_a_booking_can_be_refunded_as_a_whole(shop, party):
+    shop.refunds.refund_seats(party.booking_id, THREE[:1])
+    assert shop.refunds.refund(party.booking_id).refunded_at
+    assert (shop.charges(), map_of(shop)) == (["refunded"], "000")
+    assert problems(shop) == ""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [
+        ("bookings", "begin_seat_refund"),
+        ("gateway", "refund_part"),
+        ("bookings", "mark_seats_refunded"),
+        ("seats", "return_seats"),
+        ("bookings", "end_seat_refund"),
+    ],
+)
+def test_a_refund_of_seats_that_breaks_off_is_ended_by_the_worker(shop, party, part, method, after):
+    getattr(shop, part).fail(method, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        shop.refunds.refund_seats(party.booking_id, THREE[:2])
+    getattr(shop, part).heal()
+    worker = reconciler_of(shop)
+    worker.round()
+    begun = (method, after) != ("begin_seat_refund", False)
+    assert map_of(shop) == ("00s" if begun else "sss")
+    assert refunded_minor(shop) == [party.amount * 2 // 3 if begun else 0]
+    assert problems(shop) == ""
+    shop.refunds.refund_seats(party.booking_id, THREE[:2])
+    assert refunded_minor(shop) == [party.amount * 2 // 3]
+    idle = reconciler_of(shop)
+    idle.round()
+    assert not idle.repairs
+    assert problems(shop) == ""
+
+
+def test_a_refund_of_seats_for_which_no_money_is_left_is_refused_and_forgotten(shop, party):
+    shop.gateway._target.refund_part(party.payment_id, party.amount - 1, "a part by hand")
+    with pytest.raises(NotAccepted):
+        shop.refunds.refund_seats(party.booking_id, THREE[:1])
+    assert map_of(shop) == "sss"
+    assert "was refunded, and" in problems(shop)
+    assert not shop.booking().seat_refund
+    assert shop.refunds.refund(party.booking_id).refunded_at
+
+
+def test_a_seat_of_another_booking_is_not_refunded(shop, party):
+    with pytest.raises(InvalidRequest, match="not in this booking"):
+        shop.refunds.refund_seats(party.booking_id, [THREE[0], "stalls-B-1"])
+    assert map_of(shop) == "sss"
+
+
+def test_the_price_of_a_seat_is_that_of_the_sale(shop):
+    shop.hold_again("stalls-A-1", "free-F-1")
+    receipt = shop.pay().receipt
+    assert shop.booking().sold_as.prices_minor == (receipt.amount, 0)
+    booking = shop.refunds.refund_seats(receipt.booking_id, ["free-F-1"])
+    assert (booking.refunded_minor, refunded_minor(shop)) == (0, [0])
+    assert problems(shop) == ""

@@ -9,20 +9,28 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import mongoengine
 import pymongo
 from bson import SON
-from mongoengine import BooleanField, DateTimeField, IntField, ListField, StringField
+from mongoengine import (
+    BooleanField,
+    DateTimeField,
+    DictField,
+    IntField,
+    ListField,
+    StringField,
+)
 from mongoengine.queryset import QuerySet
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 from pymongo.read_concern import ReadConcern
 
 from web.domain.refusals import SeatTaken, Unavailable
-from web.domain.sales import Booking, SoldAs
+from web.domain.sales import Booking, News, SeatRefund, SoldAs
 from web.ports.booking_store import (
     BOOKING_STORE,
     IndexMissing,
@@ -113,6 +121,14 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
     seat_names = ListField(StringField())
     starts_at = DateTimeField()
     timezone = StringField()
+    seat_prices = ListField(IntField())
+    # Of a booking with seats that were refunded one by one, ``seats`` has only those that are left,
+    # so that the unique index lets the others be sold again.
+    sold_seats = ListField(StringField(), default=None)
+    refunded_seats = ListField(StringField(), default=None)
+    refunded_amount = IntField()
+    seat_refund = DictField(default=None)
+    news = DictField(DateTimeField(), default=None)
 
 
 class MongoBookingStore:
@@ -168,6 +184,7 @@ class MongoBookingStore:
             self._collection.create_index(
                 [("refund_under_way", 1)], partialFilterExpression={"refund_under_way": True}
             )
+            self._collection.create_index([("seat_refund.seats", 1)], sparse=True)
         try:
             return self.require_index()
         except IndexMissing:
@@ -215,7 +232,7 @@ class MongoBookingStore:
             if stored:
                 return stored
             others = self.holding(booking.event_id, booking.seats)
-            taken = {seat for other in others for seat in other.seats}
+            taken = {seat for other in others for seat in other.seats_left}
             raise SeatTaken(tuple(s for s in booking.seats if s in taken))
         return booking
 
@@ -257,7 +274,9 @@ class MongoBookingStore:
 
     def refunded(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with _reachable():
-            found = self._bookings.filter(event=event_id, seats__in=list(seats), **REFUNDED)
+            whole = {"seats": {"$in": list(seats)}, **REFUNDED}
+            in_part = {"refunded_seats": {"$in": list(seats)}}
+            found = self._bookings.filter(__raw__={"event": event_id, "$or": [whole, in_part]})
             return [_booking(document) for document in found]
 
     def sold_seats(self, event_id: str) -> list[str]:
@@ -274,7 +293,9 @@ class MongoBookingStore:
         everything = {
             "_id": None,
             "bookings": {"$sum": 1},
-            "revenue_minor": {"$sum": "$amount"},
+            "revenue_minor": {
+                "$sum": {"$subtract": ["$amount", {"$ifNull": ["$refunded_amount", 0]}]}
+            },
         }
         minute = {
             "_id": {"$dateTrunc": {"date": "$booked_at", "unit": "minute"}},
@@ -291,22 +312,78 @@ class MongoBookingStore:
             minutes=tuple(MinuteOfSales(found["_id"], found["seats"]) for found in minutes),
         )
 
-    def begin_refund(self, booking_id: str) -> None:
-        self._update(booking_id, {"refund_under_way": True})
+    def booked_ids(self, event_id: str) -> list[str]:
+        with _reachable():
+            found = self._collection.find({"event": event_id, **BOOKED}, {"_id": 1})
+            return [booking["_id"] for booking in found]
 
-    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
-        self._update(booking_id, {"status": "refunded", "refunded_at": refunded_at}, **BOOKED)
+    def begin_refund(self, booking_id: str) -> None:
+        self._update({"_id": booking_id}, {"refund_under_way": True})
+
+    def mark_refunded(
+        self, booking_id: str, refunded_at: datetime, news: News = "refunded"
+    ) -> None:
+        self._update(
+            {"_id": booking_id, **BOOKED},
+            {
+                "status": "refunded",
+                "refunded_at": refunded_at,
+                "news": {news: refunded_at},  # whatever was news before
+            },
+        )
 
     def end_refund(self, booking_id: str) -> None:
-        self._update(booking_id, {"refund_under_way": False})
+        self._update({"_id": booking_id}, {"refund_under_way": False})
+
+    def begin_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        self._update(
+            {
+                "_id": booking_id,
+                "seat_refund": None,
+                "seats": {"$all": list(refund.seats)},
+                **BOOKED,
+            },
+            {"seat_refund": _seat_refund_document(refund)},
+        )
+
+    def mark_seats_refunded(self, booking: Booking, refund: SeatRefund, at: datetime) -> None:
+        self._update(
+            {"_id": booking.id, "seat_refund": _seat_refund_document(refund), **BOOKED},
+            {
+                "seats": [seat for seat in booking.seats_left if seat not in refund.seats],
+                "sold_seats": list(booking.seats),
+                "refunded_seats": [*booking.refunded_seats, *refund.seats],
+                "refunded_amount": booking.refunded_minor + refund.amount_minor,
+                "seat_refund": _seat_refund_document(replace(refund, is_paid=True)),
+                "news.refunded": at,
+            },
+        )
+
+    def end_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        with _reachable():
+            self._collection.update_one(
+                {"_id": booking_id, "seat_refund.seats": list(refund.seats)},
+                {"$unset": {"seat_refund": ""}},
+            )
 
     def unfinished_refunds(self) -> list[Booking]:
+        under_way = [{"refund_under_way": True}, {"seat_refund.seats": {"$exists": True}}]
         with _reachable():
-            return [_booking(document) for document in self._bookings.filter(refund_under_way=True)]
+            found = self._bookings.filter(__raw__={"$or": under_way})
+            return [_booking(document) for document in found]
 
-    def _update(self, booking_id: str, changes: dict[str, object], **condition: str) -> None:
+    def announce(
+        self, event_id: str, news: News, at: datetime, since: datetime | None = None
+    ) -> None:
+        made = {"booked_at": {"$gte": since}} if since else {}
+        with _reachable(), pymongo.timeout(INDEX_BUILD_TIMEOUT_S):
+            self._collection.update_many(
+                {"event": event_id, **BOOKED, **made}, {"$set": {f"news.{news}": at}}
+            )
+
+    def _update(self, wanted: dict[str, object], changes: dict[str, object]) -> None:
         with _reachable():
-            self._collection.update_one({"_id": booking_id, **condition}, {"$set": changes})
+            self._collection.update_one(wanted, {"$set": changes})
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         wanted = {} if event_id is None else {"event": event_id}
@@ -351,6 +428,7 @@ def _document(booking: Booking) -> BookingDocument:
             "seat_names": list(sold_as.seats),
             "starts_at": sold_as.starts_at,
             "timezone": sold_as.timezone,
+            "seat_prices": list(sold_as.prices_minor),
         }
     return BookingDocument(
         booking_id=booking.id,
@@ -369,12 +447,18 @@ def _document(booking: Booking) -> BookingDocument:
     )
 
 
+def _seat_refund_document(refund: SeatRefund) -> dict[str, object]:
+    """Compared with what is stored: the order of its fields matters to MongoDB."""
+    return {"seats": list(refund.seats), "amount": refund.amount_minor, "is_paid": refund.is_paid}
+
+
 def _booking(document: BookingDocument) -> Booking:
+    seat_refund = document.seat_refund
     return Booking(
         id=document.booking_id,
         hold_id=document.hold_id,
         event_id=document.event,
-        seats=tuple(document.seats),
+        seats=tuple(document.sold_seats or document.seats),
         amount_minor=document.amount,
         currency=document.currency,
         payment_id=document.payment_id,
@@ -385,6 +469,14 @@ def _booking(document: BookingDocument) -> Booking:
         fingerprint=document.fingerprint,
         refunded_at=document.refunded_at and document.refunded_at.astimezone(UTC),
         sold_as=_sold_as(document),
+        refunded_seats=tuple(document.refunded_seats or ()),
+        refunded_minor=document.refunded_amount or 0,
+        seat_refund=SeatRefund(
+            tuple(seat_refund["seats"]), seat_refund["amount"], seat_refund["is_paid"]
+        )
+        if seat_refund
+        else None,
+        news={news: at.astimezone(UTC) for news, at in (document.news or {}).items()},
     )
 
 
@@ -397,4 +489,5 @@ def _sold_as(document: BookingDocument) -> SoldAs | None:
         tuple(document.seat_names),
         document.starts_at and document.starts_at.astimezone(UTC),
         document.timezone,
+        tuple(document.seat_prices or ()),
     )

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -21,6 +23,7 @@ from web.adapters.event_files import (
 from web.cli.event_text import (
     LIST_NUMBERS,
     LIST_TITLES,
+    bookings_of,
     changes,
     described,
     listed,
@@ -31,7 +34,13 @@ from web.cli.event_text import (
     warnings,
 )
 from web.domain.events import Event
-from web.domain.refusals import BookingNotFound, EventNotFound, Refusal, Unavailable
+from web.domain.refusals import (
+    BookingNotFound,
+    EventNotFound,
+    InvalidRequest,
+    Refusal,
+    Unavailable,
+)
 from web.domain.sales import Booking, booking_id_of, hold_id_of
 from web.domain.validation import did_you_mean
 from web.http.locales import count, money
@@ -41,6 +50,7 @@ from web.ports.seat_store import SEAT_STORE
 from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
+from web.use_cases.cancellation import end_sale, refund_side_by_side
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.refunds import Refunds
 from web.use_cases.sale_report import report_sale
@@ -126,10 +136,15 @@ def _bare(url: str) -> str:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--all", "whole_folder", is_flag=True, help="All files of EVENTS_DIR, for a release.")
 @click.option("--dry-run", is_flag=True, help="Say what would be opened or refused; do nothing.")
+@click.option("--yes", is_flag=True, help="Cancel events whose files say so without asking.")
 @_plain_errors()
-def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> None:
+def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool, yes: bool) -> None:
     """Put the events of FILES on sale, or bring them up to date. Idempotent. A file that cannot be
-    opened is reported and skipped; the command then exits with 1, with --all with 0."""
+    opened is reported and skipped; the command then exits with 1, with --all with 0.
+
+    A file with status = "cancelled" ends the sale and refunds every booking, after a question. With
+    --all nothing is asked: without --yes such a file is left out, and the refunds are the worker's.
+    """
     if whole_folder == bool(files):
         raise click.UsageError("name FILES, or give --all for those of EVENTS_DIR")
     parts = services()
@@ -152,7 +167,11 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool) -> 
     if dry_run:
         all_well = _rehearse(opening, events)
     else:
-        all_well = _open(opening, events, goes_on=whole_folder)
+        agreed = [event for event in events if _may_open(opening, event, whole_folder, yes)]
+        all_well = _open(opening, agreed, goes_on=whole_folder) and len(agreed) == len(events)
+        for event in agreed if not whole_folder else ():
+            if event.status == "cancelled":
+                all_well = _refund_all(event) and all_well
     if not whole_folder and (problems or not all_well):
         raise SystemExit(1)
 
@@ -166,6 +185,88 @@ def _matched_nothing(path: Path) -> bool:
     if nothing:
         click.echo(f"Nothing to open: no file is called {printable(path)}", err=True)
     return nothing
+
+
+def _may_open(opening: Opening, event: Event, whole_folder: bool, yes: bool) -> bool:
+    """Asks before an event is cancelled that was not cancelled before. One that has sold nothing
+    and is not on sale can be cancelled without."""
+    if event.status != "cancelled" or yes:
+        return True
+    try:
+        before = opening.check(event)
+    except OpeningRefused:
+        return True  # It is refused, and why is said then.
+    sales = services().bookings.sales(event.id, datetime.now(UTC))
+    if before.status == "cancelled" if before else not sales.bookings:
+        return True
+    what = (
+        f"cancelling {event.id} ends its sale and refunds "
+        f"{bookings_of(sales.bookings)}, {money(sales.revenue_minor, event.currency)}"
+    )
+    if whole_folder:
+        click.echo(
+            f"Left out: {what}; do that with `events open` and its file, which asks first, or give "
+            "--yes; it is left as it is",
+            err=True,
+        )
+        return False
+    if not sys.stdin.isatty():
+        click.echo(f"Error: {what}; there is no terminal to ask, so give --yes", err=True)
+        return False
+    if click.confirm(f"{what[0].upper()}{what[1:]}. That cannot be undone. Cancel the event?"):
+        return True
+    click.echo(f"Not cancelled: {event.id} is left as it is", err=True)
+    return False
+
+
+def _refund_all(event: Event) -> bool:
+    """Refunds all bookings of an event that was cancelled a moment ago, or long ago by a command
+    that broke off. Returns whether all is done."""
+    parts = services()
+    under_way = end_sale(parts.seats, event.id)
+    refunds = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway)
+    number, amount_minor, failed = 0, 0, {}
+    ids = parts.bookings.booked_ids(event.id)
+    outcomes = refund_side_by_side(refunds.refund, ids)
+    try:
+        with click.progressbar(outcomes, length=len(ids), label="refunding") as shown:
+            for booking_id, outcome in shown:
+                if isinstance(outcome, Exception):
+                    failed[booking_id] = outcome
+                else:
+                    number += 1
+                    amount_minor += outcome.amount_minor - outcome.refunded_minor
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted: those that were being made are complete", err=True)
+    finally:
+        outcomes.close()
+    left = len(parts.bookings.booked_ids(event.id))
+    click.echo(
+        f"refunded: {bookings_of(number)} of {event.id}, {money(amount_minor, event.currency)}"
+    )
+    for booking_id, error in islice(failed.items(), PROBLEMS_SHOWN):
+        click.echo(f"Not refunded: {booking_id}: {error}", err=True)
+    if len(failed) > PROBLEMS_SHOWN:
+        click.echo(f"    and {count(len(failed) - PROBLEMS_SHOWN)} more", err=True)
+    if failed:
+        click.echo(
+            "The worker tries again, and so does this command. One that the gateway refuses for "
+            "good, as a disputed one, is settled in the gateway's dashboard: a refund made there "
+            "counts.",
+            err=True,
+        )
+    if left:
+        click.echo(
+            f"Not finished: {bookings_of(left)} left; the worker goes on, and so does this command",
+            err=True,
+        )
+    if under_way:
+        payments = "1 payment is" if under_way == 1 else f"{count(under_way)} payments are"
+        click.echo(
+            f"{payments} still being made; the worker ends or refunds them, and `audit` says when "
+            "nothing is left"
+        )
+    return not left
 
 
 def _open(opening: Opening, events: Sequence[Event], goes_on: bool) -> bool:
@@ -219,6 +320,9 @@ def _rehearse(opening: Opening, events: Sequence[Event]) -> bool:
                 _print_block(f"would change: {seats}", [*lines, opening_time(event)])
             else:
                 _print_block(f"would stay as it is: {seats}", described(event))
+            if event.status == "cancelled":
+                left = len(services().bookings.booked_ids(event.id))
+                click.echo(f"would refund: {bookings_of(left)} of {event.id}")
         _warn(event)
     if unchecked:
         click.echo(f"Not compared with what is on sale: {_out_of_reach(unchecked)}", err=True)
@@ -336,17 +440,28 @@ def list_bookings_command(event_id: str | None) -> None:
 
 @bookings_cli.command("refund")
 @click.argument("booking_id")
+@click.option("--seat", "seats", multiple=True, help="Only this seat; may be repeated.")
 @_plain_errors()
-def refund_command(booking_id: str) -> None:
-    """Refund a booking and put its seats on sale again. Idempotent."""
+def refund_command(booking_id: str, seats: tuple[str, ...]) -> None:
+    """Refund a booking and put its seats on sale again, or single seats of it: the others stay
+    booked. Idempotent."""
     parts = services()
+    refunds = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway)
     try:
-        booking = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway).refund(
-            booking_id
-        )
+        booking = refunds.refund_seats(booking_id, seats) if seats else refunds.refund(booking_id)
     except BookingNotFound:
         raise _no_such_booking(booking_id) from None
-    click.echo(f"refunded: {booking.id}, {_paid(booking)}")
+    except InvalidRequest as refusal:
+        raise click.ClickException(f"--{refusal.field}: {refusal.problem}") from None
+    if booking.refunded_at:
+        click.echo(f"refunded: {booking.id}, {_paid(booking)}")
+        return
+    refunded, left = booking.refunded_minor, booking.amount_minor - booking.refunded_minor
+    click.echo(
+        f"refunded: {', '.join(booking.refunded_seats)} of {booking.id}, "
+        f"{money(refunded, booking.currency)}\n"
+        f"still booked: {', '.join(booking.seats_left)}, {money(left, booking.currency)}"
+    )
 
 
 def _paid(booking: Booking) -> str:

@@ -106,6 +106,11 @@ def seats_of(number: int) -> str:
     return f"{count(number)} seat{'s' * (number != 1)}"
 
 
+def bookings_of(number: int) -> str:
+    """``1 booking``, ``1,200 bookings``."""
+    return f"{count(number)} booking{'s' * (number != 1)}"
+
+
 def listed(event: Event, states: str, now: datetime, *, is_closed: bool = False) -> tuple[str, ...]:
     """A row of LIST_TITLES; ``states`` has a SeatState character a seat."""
     seats = Availability.of(states)

@@ -167,15 +167,32 @@ class Receipt:
 
 @dataclass(frozen=True)
 class SoldAs:
-    """The names and the date at the time of the sale. The file may remove, rename or move things
-    later, or be deleted. ``seats`` are in the order of the booking's. ``timezone`` is an IANA name.
-    Events, and bookings, from before events had dates have neither of the last two."""
+    """The names, date and prices at the time of the sale. The file may remove, rename or move
+    things later, or be deleted. ``seats`` are in the order of the booking's, and so are
+    ``prices_minor``. ``timezone`` is an IANA name. Bookings from before they were stored, and
+    events from before they had dates, have none of the last three."""
 
     event: str
     venue: str
     seats: tuple[str, ...]
     starts_at: datetime | None = None
     timezone: str | None = None
+    prices_minor: tuple[int, ...] = ()
+
+
+News = Literal["postponed", "cancelled", "refunded"]
+"""What a buyer has still to be told: the event has another date or none yet; it was cancelled and
+the money returned; or the booking, or seats of it, were refunded."""
+
+
+@dataclass(frozen=True)
+class SeatRefund:
+    """A refund of single seats of a booking that has begun and is not complete. ``is_paid``: the
+    money is back, and the seats are on sale again or about to be."""
+
+    seats: tuple[str, ...]
+    amount_minor: int
+    is_paid: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +200,12 @@ class Booking:
     """A paid hold: final, one document in MongoDB. ``payment_id`` is None when the seats cost
     nothing. ``booked_at`` is UTC with milliseconds, MongoDB's precision, so that a receipt made
     from a booking that was read back has the same bytes. ``sold_as`` is None when the names could
-    not be read, and in bookings from before they were stored."""
+    not be read, and in bookings from before they were stored.
+
+    ``seats`` and ``amount_minor`` are those of the sale, whatever was refunded since. Of
+    ``refunded_seats`` the money, ``refunded_minor``, was returned while the rest stayed booked.
+    ``seat_refund`` is one that is under way. ``news`` is what the buyer has still to be told,
+    with when it became known."""
 
     id: str
     hold_id: str
@@ -199,6 +221,16 @@ class Booking:
     fingerprint: str
     refunded_at: datetime | None = None
     sold_as: SoldAs | None = None
+    refunded_seats: tuple[str, ...] = ()
+    refunded_minor: int = 0
+    seat_refund: SeatRefund | None = None
+    news: dict[News, datetime] = field(default_factory=dict, hash=False)
+
+    @property
+    def seats_left(self) -> tuple[str, ...]:
+        """Those that were not refunded one by one: all that a booking which was not refunded as a
+        whole still admits."""
+        return tuple(seat for seat in self.seats if seat not in self.refunded_seats)
 
     def receipt(self) -> Receipt:
         """What the buyer got when it was booked, and gets whenever the payment is retried."""

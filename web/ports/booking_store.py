@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from web.domain.sales import Booking
+from web.domain.sales import Booking, News, SeatRefund
 
 BOOKING_STORE = "booking store"
 """What Unavailable calls this part of the service."""
@@ -102,11 +102,17 @@ class BookingStore(Protocol):
         """Totals of all bookings; ``minutes`` only from ``since`` on."""
         ...
 
+    def booked_ids(self, event_id: str) -> list[str]:
+        """The ids of its bookings that were not refunded."""
+        ...
+
     def begin_refund(self, booking_id: str) -> None:
         """Records that the booking is to be refunded; from then on the worker makes sure of it."""
         ...
 
-    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
+    def mark_refunded(
+        self, booking_id: str, refunded_at: datetime, news: News = "refunded"
+    ) -> None:
         """The money is back; the seats may be in another booking. Idempotent."""
         ...
 
@@ -114,7 +120,29 @@ class BookingStore(Protocol):
         """The seats are on sale again: the refund is complete."""
         ...
 
-    def unfinished_refunds(self) -> list[Booking]: ...
+    def begin_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        """As begin_refund, of single seats. Does nothing while another one is under way, or when
+        one of the seats is not in the booking any more."""
+        ...
+
+    def mark_seats_refunded(self, booking: Booking, refund: SeatRefund, at: datetime) -> None:
+        """As mark_refunded. ``booking`` is as it was read while this refund was under way."""
+        ...
+
+    def end_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        """It is complete, or will never be made."""
+        ...
+
+    def unfinished_refunds(self) -> list[Booking]:
+        """Of whole bookings and of single seats."""
+        ...
+
+    def announce(
+        self, event_id: str, news: News, at: datetime, since: datetime | None = None
+    ) -> None:
+        """Records that the buyers of all bookings that were not refunded, made at or after
+        ``since`` if given, have still to be told."""
+        ...
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         """Oldest first; those of all events if there is no ``event_id``."""

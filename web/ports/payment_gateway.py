@@ -26,8 +26,9 @@ class NextAction:
 @dataclass(frozen=True)
 class GatewayPayment:
     """Money reserved on a card (or what became of it) as the gateway's ledger has it. A payment
-    that was refunded in part only is still "captured". ``amount_minor`` of a "captured" or
-    "refunded" one is what was captured, which may be less than what was reserved.
+    that was refunded in part only is still "captured"; ``refunded_minor`` is that part.
+    ``amount_minor`` of a "captured" or "refunded" one is what was captured, which may be less than
+    what was reserved.
 
     ``key`` is the gateway key that made it (PaymentAttempt.gateway_key); ``metadata`` is what
     authorize was given. ``decline`` says why it is "declined", as authorize did. ``next_action`` is
@@ -41,6 +42,7 @@ class GatewayPayment:
     status: GatewayStatus
     created: datetime
     metadata: Mapping[str, str]
+    refunded_minor: int = 0
     decline: PaymentDeclined | None = field(default=None, compare=False)
     next_action: NextAction | None = field(default=None, compare=False)
 
@@ -134,6 +136,12 @@ class Gateway(Protocol):
         """Give all captured money back; does nothing if that was done before, at any time and with
         any key. ``key`` is derived from the booking. Raises NotExecuted also when the payment was
         not captured."""
+        ...
+
+    def refund_part(self, payment_id: str, amount_minor: int, key: str) -> None:
+        """Give back a part of the captured money, once for each ``key``, which is derived from the
+        booking and its seats: also when the gateway has forgotten the key since. Raises NotExecuted
+        also when the payment was not captured, or less than this is left of it."""
         ...
 
     def now(self) -> datetime:

@@ -18,6 +18,7 @@ from web.domain.sales import (
     Hold,
     PaymentAttempt,
     Receipt,
+    RefusedAs,
     WayBack,
 )
 from web.ports.booking_store import UnsafeToSell
@@ -56,10 +57,10 @@ class Moment:
 @dataclass(frozen=True)
 class Upkeep:
     """What an open event needs from the worker: ``expired_holds`` are past their deadline and not
-    swept yet, ``lapsed_payments`` past their lease. ``history_lost``: the journal lacks the moment
-    at which the caller last saw the event, or the current one. ``epoch`` names the event's current
-    epoch, which ``is_unsettled`` while there may be unknown payments that were in progress when it
-    began."""
+    swept yet, ``lapsed_payments`` past their lease; in a cancelled event they are all of them.
+    ``history_lost``: the journal lacks the moment at which the caller last saw the event, or the
+    current one. ``epoch`` names the event's current epoch, which ``is_unsettled`` while there may
+    be unknown payments that were in progress when it began."""
 
     version: str
     moment: Moment
@@ -243,7 +244,13 @@ class SeatStore(Protocol):
         ...
 
     def sweep_holds(self, event_id: str) -> None:
-        """Frees the seats of holds past their deadline."""
+        """Frees the seats of holds past their deadline; in a cancelled event, of all."""
+        ...
+
+    def call_off_payments(self, event_id: str, refused_as: RefusedAs) -> int:
+        """Of a cancelled event: payments that wait at the bank can only be canceled from now on,
+        with this refusal, and have lapsed. Returns how many payments have not ended yet; 0 when the
+        event is not cancelled."""
         ...
 
     def begin_payment(

@@ -122,6 +122,7 @@ class _Auditor:
         yield "clients and networks hold as many seats as is counted", self._clients_are_counted
         yield "the journal leads to the seat map", self._journal_leads_to_the_map
         yield "sales are open and closed as their files say", self._sales_are_as_declared
+        yield "all bookings of cancelled events are refunded", self._cancelled_is_refunded
 
     # ------------------------------------------------------------ MongoDB and the gateway
 
@@ -131,7 +132,7 @@ class _Auditor:
         except IndexMissing as error:
             check.expect(False, str(error))
         booked = Counter(
-            (booking.event_id, seat) for booking in self._booked() for seat in booking.seats
+            (booking.event_id, seat) for booking in self._booked() for seat in booking.seats_left
         )
         for (event_id, seat), bookings in booked.items():
             check.expect(bookings == 1, f"{event_id}: {seat} is in {bookings} bookings")
@@ -148,6 +149,13 @@ class _Auditor:
                 f"booking {booking.id} is {_money(booking)}, and its payment {payment_id} "
                 + (f"is {_money(payment)}, {payment.status}" if payment else "does not exist"),
             )
+            if payment and _pays_for(payment, booking):
+                check.expect(
+                    payment.refunded_minor == booking.refunded_minor,
+                    f"{_written(booking.refunded_minor, booking)} of booking {booking.id} was "
+                    f"refunded, and {_written(payment.refunded_minor, booking)} of its payment "
+                    f"{payment_id}",
+                )
         for payment_id, payment in payments.items():
             if payment.status == "captured":
                 check.expect(payment_id in bookings, f"{payment_id} is captured for no booking")
@@ -291,6 +299,17 @@ class _Auditor:
                 "sale_closes_at into the file and open it, or open the sale again",
             )
 
+    def _cancelled_is_refunded(self, check: Check) -> None:
+        for state in self._states(check):
+            if state.event.status == "cancelled":
+                left = len(self._bookings.booked_ids(state.event.id))
+                bookings = "1 booking is" if left == 1 else f"{left} bookings are"
+                check.expect(
+                    not left,
+                    f"{state.event.id}: it was cancelled, and {bookings} not refunded yet; the "
+                    "worker goes on, and so does `events open` with its file",
+                )
+
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states(check):
             held: Counter[str] = Counter()
@@ -331,7 +350,11 @@ def _pays_for(payment: GatewayPayment, booking: Booking) -> bool:
 
 
 def _money(paid: Booking | GatewayPayment) -> str:
-    return currency_of(paid.currency).written(paid.amount_minor)
+    return _written(paid.amount_minor, paid)
+
+
+def _written(amount_minor: int, paid: Booking | GatewayPayment) -> str:
+    return currency_of(paid.currency).written(amount_minor)
 
 
 def _word(state: str) -> str:

@@ -326,7 +326,7 @@ class Checkout:
     def _not_charged(self, payment: PaymentAttempt) -> PaymentDeclined | SeatTaken:
         """Why nothing was charged: somebody else has a seat, or the payment was interrupted."""
         others = self._bookings.holding(payment.event_id, payment.seats)
-        sold = {seat for other in others for seat in other.seats}
+        sold = {seat for other in others for seat in other.seats_left}
         if lost := tuple(seat for seat in payment.seats if seat in sold):
             return SeatTaken(lost)
         return replace(NOT_CHARGED)

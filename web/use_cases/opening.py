@@ -88,10 +88,23 @@ class Opening:
         outcomes: dict[str, bool | OpeningRefused] = {}
         for event in events:
             try:
-                outcomes[event.id] = self.open_event(event, under_way)
+                outcomes[event.id] = self._announce_and_open(event, under_way)
             except OpeningRefused as refused:
                 outcomes[event.id] = refused
         return outcomes
+
+    def _announce_and_open(self, event: Event, under_way: UnderWay) -> bool:
+        """When the event is at another time than before, its buyers have to hear of it. That is
+        recorded first, so that a command that is killed in between and repeated forgets nobody."""
+        before = self.check(event)
+        if before is None or not _is_moved(before, event):
+            return self.open_event(event, under_way)
+        now = self._seats.now(event.id)
+        self._bookings.announce(event.id, "postponed", now)
+        changed = self.open_event(event, under_way)
+        # Whoever has bought meanwhile saw the former time.
+        self._bookings.announce(event.id, "postponed", now, since=now)
+        return changed
 
     def open_event(
         self,
@@ -191,6 +204,15 @@ class Opening:
         ]
         are_all = under_way.are_all and possible == unbooked
         self._seats.build_event(event, possible, are_all, built_revision)
+
+
+def _is_moved(before: Event, after: Event) -> bool:
+    """Whether the event has another date now, or none yet, or one again. A definition from before
+    events had dates says nothing of them."""
+    if after.status == "cancelled":
+        return False
+    has_moved = before.starts_at is not None and before.starts_at != after.starts_at
+    return has_moved or (before.status == "postponed") != (after.status == "postponed")
 
 
 def _moves(event: Event, before: Event, seats: Sequence[str]) -> OpeningRefused:

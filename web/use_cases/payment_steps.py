@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
+from web.domain.events import Event
 from web.domain.refusals import (
     AlreadyBooked,
     EarlierRefusal,
@@ -235,7 +236,8 @@ class PaymentSteps:
         except (EventNotFound, Unavailable):
             return None
         seats = tuple(map(event.seat_name, payment.seats))
-        return SoldAs(event.name, event.venue, seats, event.starts_at, event.timezone)
+        prices = _prices(event, payment)
+        return SoldAs(event.name, event.venue, seats, event.starts_at, event.timezone, prices)
 
     def _only_payment(self, in_flight: InFlight, stored: Booking) -> Booking:
         """The stored booking may be from another attempt for the same hold, which Redis had lost.
@@ -290,3 +292,11 @@ class PaymentSteps:
             booking.event_id,
             lambda event: self._seats.confirm_booking(event, booking),
         )
+
+
+def _prices(event: Event, payment: PaymentAttempt) -> tuple[int, ...]:
+    """Empty when they have changed since the hold was made."""
+    if not all(seat in event.positions for seat in payment.seats):
+        return ()
+    prices = tuple(event.amount_minor([event.positions[seat]]) for seat in payment.seats)
+    return prices if sum(prices) == payment.amount_minor else ()

@@ -19,11 +19,12 @@ from web.ports.booking_store import BookingStore, IndexMissing
 from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayPayment
 from web.ports.seat_store import Broken, Moment, SeatStore, Upkeep
+from web.use_cases.cancellation import CALLED_OFF, SIDE_BY_SIDE
 from web.use_cases.checkout import Checkout
 from web.use_cases.current_event import with_event
 from web.use_cases.gateway_ledger import GatewayLedger
 from web.use_cases.opening import UnderWay, some
-from web.use_cases.repairs import Repairs
+from web.use_cases.repairs import OwedRefund, Repairs
 
 GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
@@ -150,7 +151,7 @@ class Reconciler:
         self._ledger: GatewayLedger | None = None
         self._lapsed: dict[str, int] = {}
         self._claims = _Claims()
-        self._refunds: deque[str] = deque()
+        self._refunds: deque[OwedRefund] = deque()
         self._compared: dict[str, _Comparison] = {}
         self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
@@ -186,8 +187,9 @@ class Reconciler:
             self._end_lapsed_payments()
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
-            with self.isolate_failure("refunds"):
-                self._refunds = deque(found.id for found in self._bookings.unfinished_refunds())
+            if not self._refunds:
+                with self.isolate_failure("refunds"):
+                    self._refunds = deque(self._owed_refunds())
             with self.isolate_failure("gateway"):
                 self._ledger = self._open_ledger(now)
         self._end_refunds()
@@ -301,8 +303,11 @@ class Reconciler:
             self._epochs[event_id] = self._catalogue.current_epoch(event_id)
         self._note_epoch(now, event_id, upkeep.epoch if upkeep.is_unsettled else "")
 
+        is_cancelled = self._on_sale[event_id].status == "cancelled"
         if upkeep.expired_holds and not self._repairs.dry_run:
             self._seats.sweep_holds(event_id)
+        if is_cancelled and upkeep.lapsed_payments and not self._repairs.dry_run:
+            self._seats.call_off_payments(event_id, CALLED_OFF)
         if upkeep.lapsed_payments:
             self._lapsed[event_id] = upkeep.lapsed_payments
 
@@ -482,13 +487,29 @@ class Reconciler:
         since = min(payment.begun_at for payment in unbooked)
         return self._gateway.find_all([payment.gateway_key for payment in unbooked], since)
 
+    def _owed_refunds(self) -> list[OwedRefund]:
+        """Those that were begun and broke off, and of cancelled events all. These come in the
+        opposite order to that of the organiser's command, which may be at work on them."""
+        owed = [
+            OwedRefund(found.id, "it was begun and broke off", of_seats=bool(found.seat_refund))
+            for found in self._bookings.unfinished_refunds()
+        ]
+        for event in self._on_sale.values():
+            if event.status == "cancelled":
+                reason = f"{event.id} was cancelled"
+                owed += (
+                    OwedRefund(booking_id, reason)
+                    for booking_id in reversed(self._bookings.booked_ids(event.id))
+                )
+        return owed
+
     def _end_refunds(self) -> None:
         """For a while; the next round continues."""
         until_s = time.monotonic() + ENDING_S
         while self._refunds and not self._stopped():
-            booking_id = self._refunds.popleft()
-            with self.isolate_failure(booking_id):
-                self._repairs.end_refund(booking_id, "it was begun and broke off")
+            some_of_them = min(len(self._refunds), SIDE_BY_SIDE)
+            batch = [self._refunds.popleft() for _ in range(some_of_them)]
+            self._repairs.end_refunds(batch, self._stopped)
             if self._refunds and time.monotonic() >= until_s:
                 self.has_more = True
                 return

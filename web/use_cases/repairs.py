@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from web.domain.events import Event
@@ -18,6 +19,7 @@ from web.ports.booking_store import BookingStore
 from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
 from web.ports.seat_store import SeatStore
+from web.use_cases.cancellation import refund_side_by_side
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening, OpeningRefused, UnderWay
 from web.use_cases.refunds import Refunds
@@ -29,6 +31,15 @@ WOULD = {"index made": "index would be made", "refund ended": "refund would be e
 """What a dry run says of repairs whose names do not follow "would be"."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OwedRefund:
+    """Of a whole booking, or the one ``of_seats`` that is under way."""
+
+    booking_id: str
+    reason: str
+    of_seats: bool = False
 
 
 class Repairs:
@@ -124,6 +135,28 @@ class Repairs:
 
         self._repair("refund ended", booking_id, reason, refund)
 
+    def end_refunds(self, owed: Sequence[OwedRefund], stopped: Callable[[], bool]) -> None:
+        """Side by side: there may be thousands."""
+        if self.dry_run:
+            for refund in owed:
+                self._would("refund ended", refund.booking_id, refund.reason)
+            return
+        by_id = {refund.booking_id: refund for refund in owed}
+
+        def end(booking_id: str) -> Booking:
+            if by_id[booking_id].of_seats:
+                return self._refunds.end_seat_refund(booking_id)
+            return self._refunds.refund(booking_id)
+
+        for booking_id, outcome in refund_side_by_side(end, list(by_id), stopped):
+            with self.isolate_failure(booking_id):
+                self._repair(
+                    "refund ended",
+                    booking_id,
+                    by_id[booking_id].reason,
+                    partial(_require_done, outcome),
+                )
+
     def capture(self, payment_id: str, booking: Booking) -> None:
         self._repair(
             "captured",
@@ -192,3 +225,8 @@ class Repairs:
 
     def _would(self, kind: str, subject: str, reason: str) -> None:
         log.info("%s: %s (%s)", WOULD.get(kind, f"would be {kind}"), subject, reason)
+
+
+def _require_done(outcome: object) -> None:
+    if isinstance(outcome, Exception):
+        raise outcome

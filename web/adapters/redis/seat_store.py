@@ -44,6 +44,7 @@ from web.domain.sales import (
     Buyer,
     Hold,
     PaymentAttempt,
+    RefusedAs,
     WayBack,
 )
 from web.ports.seat_store import (
@@ -316,6 +317,12 @@ class RedisSeatStore:
     def sweep_holds(self, event_id: str) -> None:
         self._scripts.run("sweep_holds", event_id)
 
+    def call_off_payments(self, event_id: str, refused_as: RefusedAs) -> int:
+        outcome, values = self._scripts.run(
+            "call_off_payments", event_id, canceled_as=msgspec.json.encode(refused_as)
+        )
+        return int(values[0]) if outcome == "called_off" else 0
+
     # ------------------------------------------------------------ payments
 
     def begin_payment(
@@ -431,7 +438,7 @@ class RedisSeatStore:
             booking.key_digest,
             version=event.version,
             hold_id=booking.hold_id,
-            positions=records.text_of([event.positions[seat] for seat in booking.seats]),
+            positions=records.text_of([event.positions[seat] for seat in booking.seats_left]),
             fingerprint=booking.fingerprint,
             receipt=msgspec.json.encode(booking.receipt()),
             receipt_ms=RECEIPT_MS,

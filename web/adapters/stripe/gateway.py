@@ -36,6 +36,7 @@ from web.adapters.stripe.errors import (
 from web.adapters.stripe.pace import Endpoint, Pace
 from web.adapters.stripe.payments import (
     KEY_FIELD,
+    REFUND_FIELD,
     RETIRED_FIELD,
     Shop,
     payment_of_intent,
@@ -246,8 +247,16 @@ class StripeGateway:
     def refund(self, payment_id: str, key: str) -> None:
         """As the port says. A refund may be pending at the bank for days; that counts as done.
         Raises NotExecuted when no money was captured, or the cardholder has disputed the charge."""
+        self._refund(payment_id, lambda: self._create_refund(payment_id, key))
+
+    def refund_part(self, payment_id: str, amount_minor: int, key: str) -> None:
+        """As the port says, and as ``refund``: also raises NotExecuted when this refund failed at
+        the bank later."""
+        self._refund(payment_id, lambda: self._create_part_refund(payment_id, amount_minor, key))
+
+    def _refund(self, payment_id: str, create: Callable[[], str | None]) -> None:
         try:
-            status = self._call("refund", lambda: self._create_refund(payment_id, key))
+            status = self._call("refund", create)
         except PaymentDeclined as declined:
             raise NotExecuted(f"the card of payment {payment_id} takes no refund") from declined
         if status in ("failed", "canceled"):
@@ -344,6 +353,29 @@ class StripeGateway:
             if error.code != "charge_already_refunded":
                 raise
             return "succeeded"
+
+    def _create_part_refund(self, payment_id: str, amount_minor: int, key: str) -> str | None:
+        """The status of the refund. Stripe forgets the key after a day, so the refund carries it:
+        the payment's own list of refunds says whether it was made."""
+        earlier = self._refunds.list({"payment_intent": payment_id, "limit": PAGE_SIZE})
+        for refund in earlier.auto_paging_iter():
+            if refund.metadata and refund.metadata.to_dict().get(REFUND_FIELD) == key:
+                return refund.status
+        wanted: RefundCreateParams = {
+            "payment_intent": payment_id,
+            "amount": amount_minor,
+            "metadata": {REFUND_FIELD: key},
+        }
+        try:
+            return self._refunds.create(wanted, {"idempotency_key": key}).status
+        except stripe.StripeError as error:
+            if error.code == "charge_already_refunded":
+                return "succeeded"
+            if not was_kept(error):
+                raise
+            # A stored failure, and the list does not have its refund. Not without any key: another
+            # process may be doing the same.
+            return self._refunds.create(wanted, {"idempotency_key": f"{key}-again"}).status
 
     def _bring_to(
         self,

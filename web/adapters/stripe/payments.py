@@ -21,6 +21,9 @@ RETIRED_FIELD = "payment_retired"
 """The metadata field of an intent that never gets a card. It uses up the idempotency key of a
 payment that must not be made any more."""
 
+REFUND_FIELD = "refund_key"
+"""The metadata field of a refund in part that says which key made it."""
+
 STATUSES: dict[str, GatewayStatus] = {
     "requires_capture": "authorized",
     "succeeded": "captured",
@@ -77,7 +80,14 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
         intent.metadata.to_dict(),
         decline_of(error) if error and status in ("declined", "voided") else None,
         _next_action(intent) if status == "action_required" else None,
+        _refunded_minor(intent) if status in ("captured", "refunded") else 0,
     )
+
+
+def _refunded_minor(intent: PaymentIntent) -> int:
+    """What was not captured counts as refunded at Stripe."""
+    refunded = getattr(getattr(intent, "latest_charge", None), "amount_refunded", 0)
+    return max(0, int(refunded) - (intent.amount - int(intent.amount_received)))
 
 
 def _amount_minor(intent: PaymentIntent, status: GatewayStatus) -> int:
@@ -105,6 +115,7 @@ def gateway_payment(
     metadata: dict[str, str],
     decline: PaymentDeclined | None = None,
     next_action: NextAction | None = None,
+    refunded_minor: int = 0,
 ) -> GatewayPayment:
     return GatewayPayment(
         payment_id=payment_id,
@@ -118,4 +129,5 @@ def gateway_payment(
         },
         decline=decline,
         next_action=next_action,
+        refunded_minor=refunded_minor,
     )
