@@ -20,6 +20,7 @@ from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.redis.servers import servers_of
 from web.adapters.stripe.gateway import StripeGateway
 from web.adapters.stripe.pace import Pace
+from web.api.admissions import admissions, by_door
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
@@ -49,6 +50,7 @@ from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.shop_tags import shop_tag
 from web.signing.ticket_codes import TicketCodes
+from web.use_cases.admissions import Admissions
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
@@ -84,6 +86,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     )
     limiter = LimiterClient(limiter_settings.limiter_socket)
     monitoring = Monitoring(settings.monitoring_from, settings.monitoring_token)
+    codes = TicketCodes(settings.secret_key, settings.former_secret_keys)
     box_office = BoxOffice(catalogue, seats, bookings, tokens)
 
     app = Flask(__name__, static_folder=None)  # web/http/static_files.py serves them
@@ -111,19 +114,21 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         ),
         tokens=tokens,
         logins=RedisLoginStore(redis),
-        codes=TicketCodes(settings.secret_key, settings.former_secret_keys),
+        codes=codes,
         limiter=limiter,
         readiness=Readiness(catalogue, bookings),
         settings=settings,
+        admissions=Admissions(bookings, codes),
     )
     app.extensions[MONITORING] = monitoring
     measure_responses(app)
     register_error_handlers(app, problem_page)
     app.register_blueprint(health)
     app.register_blueprint(api)
+    app.register_blueprint(admissions)
     app.register_blueprint(static_files)
     app.register_blueprint(webhooks)
-    register_pages(app, settings, without_cookies=(api, webhooks))
+    register_pages(app, settings, without_cookies=(api, admissions, webhooks))
     app.cli.add_command(events_cli)
     app.cli.add_command(bookings_cli)
     app.cli.add_command(tickets_cli)
@@ -138,11 +143,13 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         limiter,
         settings.rate,
         settings.rate_of_webhooks,
+        settings.rate_of_doors,
         settings.rate_of_files,
         settings.trusted_networks,
         settings.trusted_hops,
         monitoring,
         signed_by(gateway),
+        by_door(settings.door_token),
         is_static_file,
         limit_page(app),
     )

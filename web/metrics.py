@@ -51,6 +51,11 @@ GATEWAY_WAITS = Histogram(
     ["endpoint"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 7),
 )
+ADMISSIONS = Counter(
+    "tickets_admissions",
+    "Seats let in at the door: asked for, or reported by a door that had no connection.",
+    ["how"],
+)
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks",
     "Requests that a worker decided on its own: the sidecar did not respond.",

@@ -16,6 +16,7 @@ from web.ports.seat_store import SeatStore
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
 from web.signing.ticket_codes import TicketCodes
+from web.use_cases.admissions import Admissions
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
@@ -42,6 +43,7 @@ class Services:
     limiter: LimiterClient
     readiness: Readiness
     settings: Settings
+    admissions: Admissions
 
     def check_at_start(self) -> None:
         """Raises UnsafeToSell. An unreachable store does not prevent the start: payments check

@@ -54,6 +54,10 @@ RATE_OF_WEBHOOKS = "200/second"
 sends up to three webhooks about each, from a dozen addresses. Not a setting; it is here because
 nginx's configuration uses it too."""
 
+RATE_OF_DOORS = "100/second"
+"""Calls of doors, with their token, from one address: a hundred gates that scan without a pause, or
+a few that send what they did without a connection. Not a setting, as above."""
+
 FILES_A_PAGE = 10
 """The most files (style, scripts, icon) that a page loads."""
 
@@ -103,6 +107,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
         Meta(
             description="token to log in at `/organiser`; without one that page does not exist; "
             f"{MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
+        ),
+    ] = ""
+    door_token: Annotated[
+        str,
+        Meta(
+            description="token of the gates, for `/door/{event}` and admissions; without one "
+            f"neither exists; {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters"
         ),
     ] = ""
     stripe_api_key: Annotated[
@@ -257,13 +268,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"ORGANISER_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters in "
                 f"one line, not {len(self.organiser_token)}; {MAKE_ONE}"
             )
-        if not re.fullmatch(
-            f"([!-~]{{{MIN_KEY_LENGTH},{MAX_TOKEN_LENGTH}}})?", self.monitoring_token
-        ):
-            raise ValueError(
-                f"MONITORING_TOKEN must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters, "
-                f"ASCII and without spaces, not {len(self.monitoring_token)}; {MAKE_ONE}"
-            )
+        for name in ("DOOR_TOKEN", "MONITORING_TOKEN"):
+            token = getattr(self, name.lower())
+            if not re.fullmatch(f"([!-~]{{{MIN_KEY_LENGTH},{MAX_TOKEN_LENGTH}}})?", token):
+                raise ValueError(
+                    f"{name} must have {MIN_KEY_LENGTH} to {MAX_TOKEN_LENGTH} characters, ASCII "
+                    f"and without spaces, not {len(token)}; {MAKE_ONE}"
+                )
         for name, read in (
             ("ALLOWED_ORIGINS", parse_origins),
             *((name, _networks) for name in NETWORKS),
@@ -322,6 +333,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def rate_of_webhooks(self) -> Rate:
         return parse_rate(RATE_OF_WEBHOOKS)
+
+    @property
+    def rate_of_doors(self) -> Rate:
+        return parse_rate(RATE_OF_DOORS)
 
     @property
     def rate_of_files(self) -> Rate:

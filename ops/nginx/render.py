@@ -52,7 +52,7 @@ from web import origins
 from web.http.edge import KEPT_STATUS
 from web.http.spelling import PLAIN_PATH
 from web.http.static_files import VERSION as STATIC_VERSION
-from web.settings import DEFAULT_RATE_LIMIT, RATE_OF_WEBHOOKS
+from web.settings import DEFAULT_RATE_LIMIT, RATE_OF_DOORS, RATE_OF_WEBHOOKS
 
 TEMPLATES = Path(__file__).parent
 
@@ -315,6 +315,7 @@ def _render(rendering: Rendering) -> str:
         "next_upstream_timeout_s": NEXT_UPSTREAM_TIMEOUT_S,
         "envelope": envelope,
         "webhooks_envelope": Envelope.around(parse_rate(RATE_OF_WEBHOOKS)),
+        "doors_envelope": Envelope.around(parse_rate(RATE_OF_DOORS)),
         "problems": _problems(envelope),
         "problems_path": PROBLEMS_PATH,
         "https_required": HTTPS_REQUIRED,

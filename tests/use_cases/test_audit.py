@@ -268,3 +268,27 @@ class DownGateway:
         raise NotExecuted("the gateway is down")
 
     list = now
+
+
+def test_a_seat_that_was_let_in_twice_or_after_its_refund_is_found(shop):
+    receipt = shop.pay().receipt
+    booking = shop.bookings.find(receipt.booking_id)
+    for gate, ago_ms in (("North", 60_000), ("South", 30_000)):
+        shop.bookings.record_admission(booking.id, booking.seats, gate, gate, ago_ms)
+    found = problems(shop)
+    assert f"{shop.event.id}: stalls-B-1 was let in more than once: at " in found
+    assert "gate North; at " in found
+    refunded = a_booking(shop.event.id, "stalls-A-1")
+    shop.bookings.insert(refunded)
+    shop.bookings.mark_refunded(refunded.id, datetime.now(UTC) - timedelta(minutes=5))
+    shop.bookings.record_admission(refunded.id, ["stalls-A-1"], "West", "w", 0)
+    assert f"stalls-A-1 of {refunded.id} was let in at " in problems(shop)
+    assert "gate West, after its refund" in problems(shop)
+
+
+def test_a_seat_that_was_let_in_and_refunded_afterwards_is_no_problem(shop):
+    receipt = shop.pay().receipt
+    shop.bookings.admit(receipt.booking_id, receipt.seats, "North", "scan")
+    assert "let in" not in problems(shop)
+    shop.bookings.mark_refunded(receipt.booking_id, datetime.now(UTC) + timedelta(minutes=1))
+    assert "let in" not in problems(shop)

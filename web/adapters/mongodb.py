@@ -29,6 +29,7 @@ from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 from pymongo.read_concern import ReadConcern
 
+from web.domain.admissions import Admission, Attendance, MinuteOfAdmissions
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, News, SeatRefund, SoldAs
 from web.ports.booking_store import (
@@ -82,6 +83,9 @@ DURABLE = WriteConcern(w="majority", j=True)
 """Whatever the URI says: an election takes back a booking that only the primary has, and its buyer
 may have a receipt by then."""
 
+SECTION_OF_SEAT = "^(.*)-[^-]*-[^-]*$"
+"""Of ``{section}-{row}-{number}``."""
+
 DUPLICATE_KEY = 11000
 """MongoDB's error code when a unique index refuses an insert."""
 
@@ -119,6 +123,7 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
     event_name = StringField()
     venue = StringField()
     seat_names = ListField(StringField())
+    admissions = ListField(DictField())
     starts_at = DateTimeField()
     timezone = StringField()
     seat_prices = ListField(IntField())
@@ -381,6 +386,95 @@ class MongoBookingStore:
                 {"event": event_id, **BOOKED, **made}, {"$set": {f"news.{news}": at}}
             )
 
+    def admit(
+        self, booking_id: str, seats: Sequence[str], gate: str, key_digest: str
+    ) -> Booking | None:
+        let_in, under_refund = (
+            {"$ifNull": [f"${field}", []]} for field in ("admissions.seat", "seat_refund.seats")
+        )
+        still_out = {
+            "$and": [
+                {"$in": ["$$seat", "$seats"]},
+                {"$not": [{"$in": ["$$seat", let_in]}]},
+                {"$not": [{"$in": ["$$seat", under_refund]}]},
+            ]
+        }
+        return self._admit(
+            {"_id": booking_id, **BOOKED, "refund_under_way": {"$ne": True}},
+            {"$filter": {"input": _literally(list(seats)), "as": "seat", "cond": still_out}},
+            {"at": "$$NOW", "gate": _literally(gate), "key": _literally(key_digest)},
+        )
+
+    def record_admission(
+        self, booking_id: str, seats: Sequence[str], gate: str, key_digest: str, ms_ago: int
+    ) -> Booking | None:
+        then = {"$subtract": ["$$NOW", ms_ago]}
+        refunded_before = {
+            "$and": [{"$eq": ["$status", "refunded"]}, {"$lt": ["$refunded_at", then]}]
+        }
+        # Of a single seat's refund the time is not known.
+        seat_refunded = {
+            "$and": [{"$eq": ["$status", "booked"]}, {"$not": [{"$in": ["$$seat", "$seats"]}]}]
+        }
+        return self._admit(
+            {"_id": booking_id},
+            _literally(list(seats)),
+            {
+                "at": then,
+                "gate": _literally(gate),
+                "key": _literally(key_digest),
+                "after_refund": {"$or": [refunded_before, seat_refunded]},
+            },
+        )
+
+    def _admit(
+        self, wanted: Mapping[str, Any], seats: Mapping[str, Any], admission: Mapping[str, Any]
+    ) -> Booking | None:
+        """``seats`` and the fields of ``admission`` are expressions."""
+        not_yet = {"admissions.key": {"$ne": admission["key"]["$literal"]}}
+        each = {"$map": {"input": seats, "as": "seat", "in": {"seat": "$$seat", **admission}}}
+        admissions = {"$concatArrays": [{"$ifNull": ["$admissions", []]}, each]}
+        with _reachable():
+            self._collection.update_one(
+                {**wanted, **not_yet}, [{"$set": {"admissions": admissions}}]
+            )
+        return self.find(wanted["_id"])
+
+    def attendance(self, event_id: str) -> Attendance:
+        section = {
+            "$arrayElemAt": [
+                {
+                    "$getField": {
+                        "field": "captures",
+                        "input": {"$regexFind": {"input": "$seat", "regex": SECTION_OF_SEAT}},
+                    }
+                },
+                0,
+            ]
+        }
+        sold: list[dict[str, Any]] = [
+            {"$match": {"event": event_id, **BOOKED}},
+            {"$unwind": "$seats"},
+            {"$set": {"seat": "$seats"}},
+            {"$group": {"_id": section, "seats": {"$sum": 1}}},
+        ]
+        let_in: list[dict[str, Any]] = [
+            {"$match": {"event": event_id, "admissions.0": {"$exists": True}}},
+            {"$unwind": "$admissions"},
+            {"$group": {"_id": "$admissions.seat", "at": {"$min": "$admissions.at"}}},
+            {"$set": {"seat": "$_id", "minute": {"$dateTrunc": {"date": "$at", "unit": "minute"}}}},
+            {"$group": {"_id": {"minute": "$minute", "section": section}, "seats": {"$sum": 1}}},
+            {"$sort": {"_id.minute": 1, "_id.section": 1}},
+        ]
+        with _reachable():
+            seats = {found["_id"]: found["seats"] for found in self._collection.aggregate(sold)}
+            counted = list(self._collection.aggregate(let_in))
+        minutes: dict[datetime, dict[str, int]] = {}
+        for found in counted:
+            of_minute = minutes.setdefault(found["_id"]["minute"].astimezone(UTC), {})
+            of_minute[found["_id"]["section"]] = found["seats"]
+        return Attendance(seats, tuple(MinuteOfAdmissions(*minute) for minute in minutes.items()))
+
     def _update(self, wanted: dict[str, object], changes: dict[str, object]) -> None:
         with _reachable():
             self._collection.update_one(wanted, {"$set": changes})
@@ -390,6 +484,11 @@ class MongoBookingStore:
         with _reachable():
             for document in self._bookings.filter(**wanted).order_by("booked_at"):
                 yield _booking(document)
+
+
+def _literally(value: object) -> dict[str, object]:
+    """For an expression: a gate may be called "$seats"."""
+    return {"$literal": value}
 
 
 def _guards_seats(index: Mapping[str, Any]) -> bool:
@@ -477,6 +576,17 @@ def _booking(document: BookingDocument) -> Booking:
         if seat_refund
         else None,
         news={news: at.astimezone(UTC) for news, at in (document.news or {}).items()},
+        refund_under_way=bool(document.refund_under_way),
+        admissions=tuple(
+            Admission(
+                entry["seat"],
+                entry["at"].astimezone(UTC),
+                entry["gate"],
+                entry["key"],
+                entry.get("after_refund", False),
+            )
+            for entry in document.admissions
+        ),
     )
 
 

@@ -27,11 +27,11 @@ MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key; the same as Stripe's."""
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-_SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
+SeatId = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class SeatsBody(msgspec.Struct):
-    seats: Annotated[list[_SeatId], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
+    seats: Annotated[list[SeatId], Meta(min_length=1, max_length=MAX_SEATS_NAMED)]
 
 
 _PaymentMethod = Annotated[str, Meta(max_length=MAX_PAYMENT_METHOD_LENGTH, pattern=PAYMENT_METHOD)]
@@ -74,8 +74,8 @@ def buyer_of(body: PayBody) -> Buyer:
         raise InvalidRequest("confirmation_token", f"must begin with {TOKEN_PREFIX}")
     return Buyer(
         payment_method=body.payment_method or body.confirmation_token,
-        email=_checked("email", email_of, body.email),
-        name=_checked("name", name_of, body.name),
+        email=checked("email", email_of, body.email),
+        name=checked("name", name_of, body.name),
     )
 
 
@@ -83,10 +83,11 @@ def return_url_of(body: PayBody) -> str | None:
     """None when there is none. Raises InvalidRequest."""
     if body.return_url is msgspec.UNSET:
         return None
-    return _checked("return_url", address_of, body.return_url)
+    return checked("return_url", address_of, body.return_url)
 
 
-def _checked(field: str, rule: Callable[[str], str], text: str) -> str:
+def checked(field: str, rule: Callable[[str], str], text: str) -> str:
+    """What ``rule`` makes of the text. Raises InvalidRequest."""
     try:
         return rule(text)
     except ValueError as error:

@@ -1,11 +1,13 @@
 """The JSON of events and holds. Receipts are encoded from their class (web/domain/sales.py)."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from web.domain.admissions import Attendance
 from web.domain.events import Event
 from web.domain.sales import Hold, in_utc, rfc3339
 from web.utils.encoded import Encoded
@@ -60,6 +62,34 @@ def event_definition(event: Event) -> Encoded:
         }
     )
     return Encoded(definition)
+
+
+def attendance_json(
+    event_id: str, attendance: Attendance, section_ids: Sequence[str]
+) -> dict[str, Any]:
+    """``section_ids`` of the event, in its order; sections that it no longer has follow."""
+    listed = dict.fromkeys([*section_ids, *attendance.sections])
+    return {
+        "event": event_id,
+        "seats": sum(attendance.seats.values()),
+        "admitted": sum(minute.admitted for minute in attendance.minutes),
+        "sections": [
+            {
+                "id": section_id,
+                "seats": attendance.seats.get(section_id, 0),
+                "admitted": attendance.admitted(section_id),
+            }
+            for section_id in listed
+        ],
+        "minutes": [
+            {
+                "minute": rfc3339(minute.minute),
+                "admitted": minute.admitted,
+                "sections": minute.sections,
+            }
+            for minute in attendance.minutes
+        ],
+    }
 
 
 def hold_json(hold: Hold) -> dict[str, Any]:

@@ -3,6 +3,7 @@ response."""
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from web.domain.sales import MAX_REFUSED_CARDS, BankStep
 
@@ -187,6 +188,33 @@ class EarlierRefusal(Refusal):
     """The refusal that an idempotency key got before; it is the key's final response."""
 
     refusal: PaymentDeclined | SeatTaken
+
+
+class NotATicket(Refusal):
+    """Not signed by this service, or of no booking."""
+
+
+@dataclass(eq=False)
+class OtherEvent(Refusal):
+    """A ticket of ours for ``event_id``, which is not the event at this door."""
+
+    event_id: str
+
+
+@dataclass(eq=False)
+class TicketRefunded(Refusal):
+    """``refunded_at`` is None while the money is on its way back, and for single seats."""
+
+    refunded_at: datetime | None
+
+
+@dataclass(eq=False)
+class AlreadyAdmitted(Refusal):
+    """All seats of the ticket were let in before; the last of them at this time and gate."""
+
+    seats: tuple[str, ...]
+    admitted_at: datetime
+    gate: str
 
 
 class IdempotencyKeyMissing(Refusal):

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from web.domain.admissions import Admission
+
 MAX_REFUSED_CARDS = 5
 """Refused cards after which a hold is released: enough for a buyer with many cards, too few to test
 stolen ones."""
@@ -225,12 +227,19 @@ class Booking:
     refunded_minor: int = 0
     seat_refund: SeatRefund | None = None
     news: dict[News, datetime] = field(default_factory=dict, hash=False)
+    refund_under_way: bool = False
+    admissions: tuple[Admission, ...] = ()
 
     @property
     def seats_left(self) -> tuple[str, ...]:
         """Those that were not refunded one by one: all that a booking which was not refunded as a
         whole still admits."""
         return tuple(seat for seat in self.seats if seat not in self.refunded_seats)
+
+    @property
+    def refund_decided(self) -> bool:
+        """Whether the money is back, or on its way."""
+        return self.refund_under_way or self.refunded_at is not None
 
     def receipt(self) -> Receipt:
         """What the buyer got when it was booked, and gets whenever the payment is retried."""

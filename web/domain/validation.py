@@ -98,6 +98,16 @@ def check_title(text: str) -> None:
         raise ValueError("must have a letter, a digit or another character that shows")
 
 
+def title_of(text: str, max_length: int) -> str:
+    """The short name of a thing, as check_title has it, without surrounding spaces. Raises
+    ValueError, whose message says what it must have."""
+    title = text.strip(_SPACES)
+    if len(title) > max_length:
+        raise ValueError(f"must have at most {max_length} characters")
+    check_title(title)
+    return title
+
+
 def email_of(text: str) -> str:
     """An e-mail address in normalised form: without surrounding spaces, the domain in lower case
     and in its own script, not Punycode. Raises ValueError, whose message says what is wrong.

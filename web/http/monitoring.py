@@ -4,7 +4,6 @@ What they reveal is not for buyers, and each response has a cost. nginx hides th
 outside, but there may be no nginx: a Procfile is enough to deploy.
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask import Response, abort, current_app
 
 from sidecar.client_address import Address
 from sidecar.networks import Network
+from web.http.bearer import has_token
 from web.http.problems import Problem
 
 PATHS = frozenset({"/metrics", "/readyz"})
@@ -29,7 +29,7 @@ class Monitoring:
 
     def __init__(self, networks: tuple[Network, ...], token: str):
         self._networks = networks
-        self._token = token.encode("ascii")
+        self._token = token
 
     def admits(self, client: Address | None, environ: Mapping[str, Any]) -> bool:
         """``client`` is the result of ``client_address``; None means a client on this host that
@@ -38,13 +38,7 @@ class Monitoring:
             return True
         if any(client in network for network in self._networks):
             return True
-        return self._has_token(environ.get("HTTP_AUTHORIZATION", ""))
-
-    def _has_token(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        if not self._token or scheme.lower() != "bearer":
-            return False
-        return hmac.compare_digest(given.strip(" ").encode("latin-1", "replace"), self._token)
+        return has_token(environ, self._token)
 
     def refuse(self, environ: Mapping[str, Any]) -> Response:
         """404 without a token, as if the page did not exist, like nginx. 401 with a wrong one: an

@@ -10,6 +10,7 @@ import msgspec
 from flask import Response
 
 from web.domain import refusals
+from web.domain.sales import rfc3339
 from web.http.responses import ApiResponse
 
 MEDIA_TYPE = "application/problem+json"
@@ -172,6 +173,28 @@ def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table
                 "payment_declined",
                 f"{message} Nothing was charged. {after}",
                 extra={"reason": reason, "attempts_left": attempts_left},
+            )
+        case refusals.NotATicket():
+            return Problem(
+                422, "not_a_ticket", "This is not a ticket of ours, or only a part of one."
+            )
+        case refusals.OtherEvent(event_id):
+            return Problem(
+                422,
+                "other_event",
+                f"This is a ticket for another event: {event_id}.",
+                extra={"event": event_id},
+            )
+        case refusals.TicketRefunded():
+            return Problem(
+                410, "ticket_refunded", "This ticket was refunded, and admits nobody any more."
+            )
+        case refusals.AlreadyAdmitted(seats, admitted_at, gate):
+            return Problem(
+                409,
+                "already_admitted",
+                f"{', '.join(seats)}: already admitted, at {rfc3339(admitted_at)}, gate {gate}.",
+                extra={"seats": seats, "admitted_at": rfc3339(admitted_at), "gate": gate},
             )
         case refusals.IdempotencyKeyMissing():
             return Problem(

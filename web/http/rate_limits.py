@@ -85,7 +85,8 @@ class ClientLimit:
 
     Signed webhooks have a limit of their own: all of a sale's webhooks come from a few addresses of
     the payment gateway. The signature is checked first; an unsigned one counts like any other
-    request. Static files have their own limit too, because a page loads ten of them; where nginx
+    request. So do calls of doors with their token, because all gates of a venue may share one
+    address. Static files have their own limit too, because a page loads ten of them; where nginx
     serves them it does not count them at all.
 
     Every response says what is left, in the headers of draft-ietf-httpapi-ratelimit-headers: a
@@ -99,26 +100,31 @@ class ClientLimit:
         limiter: LimiterClient,
         rate: Rate,
         rate_of_webhooks: Rate,
+        rate_of_doors: Rate,
         rate_of_files: Rate,
         trusted: tuple[Network, ...],
         hops: int | None,
         monitoring: Monitoring,
         is_signed_webhook: Callable[[WSGIEnvironment], bool],
+        is_by_door: Callable[[WSGIEnvironment], bool],
         is_static_file: Callable[[WSGIEnvironment], bool],
         page: Callable[[int], Response],
     ):
         """``trusted`` and ``hops`` are those of ``client_key``; clients that ``monitoring`` admits
-        are not limited on its paths; ``is_signed_webhook`` and ``is_static_file`` take a request's
-        environ; ``page`` renders the refusal for browsers, given the seconds to wait."""
+        are not limited on its paths; ``is_signed_webhook``, ``is_by_door`` and ``is_static_file``
+        take a request's environ; ``page`` renders the refusal for browsers, given the seconds to
+        wait."""
         self._app = app
         self._limiter = limiter
         self._limit = Limit("client", "requests", rate)
         self._limit_of_webhooks = Limit("webhooks", "webhooks", rate_of_webhooks)
+        self._limit_of_doors = Limit("doors", "scans", rate_of_doors)
         self._limit_of_files = Limit("files", "files", rate_of_files)
         self._trusted = trusted
         self._hops = hops
         self._monitoring = monitoring
         self._is_signed_webhook = is_signed_webhook
+        self._is_by_door = is_by_door
         self._is_static_file = is_static_file
         self._page = page
         self._fallbacks_counted = 0
@@ -140,6 +146,8 @@ class ClientLimit:
             limit = self._limit_of_files
         elif self._is_signed_webhook(environ):
             limit = self._limit_of_webhooks
+        elif self._is_by_door(environ):
+            limit = self._limit_of_doors
         decision = self._limiter.check(client, limit.rate)
         self._count_fallbacks()
         if not decision.allowed:

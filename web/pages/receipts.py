@@ -70,12 +70,14 @@ class _Ticket(NamedTuple):
 
 def _tickets(booking: Booking, names: Sequence[str]) -> Iterator[_Ticket]:
     """The one for all seats; then, if there are several, one for each."""
-    number = len(booking.seats)
+    number = len(booking.seats_left)
     everybody = "1 person" if number == 1 else f"{number} people"
     codes = services().codes
     code = codes.code_of(booking)
     yield _Ticket(f"For {everybody}", code, qr_code(code, title="Ticket code"))
     if number > 1:
-        for seat, name in zip(booking.seats, names, strict=True):
+        name_of = dict(zip(booking.seats, names, strict=True))
+        for seat in booking.seats_left:
+            name = name_of[seat]
             code = codes.code_of(booking, seat)
             yield _Ticket(name, code, qr_code(code, title=f"Ticket code of {name}"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from web.domain.admissions import Attendance
 from web.domain.sales import Booking, News, SeatRefund
 
 BOOKING_STORE = "booking store"
@@ -143,6 +144,23 @@ class BookingStore(Protocol):
         """Records that the buyers of all bookings that were not refunded, made at or after
         ``since`` if given, have still to be told."""
         ...
+
+    def admit(
+        self, booking_id: str, seats: Sequence[str], gate: str, key_digest: str
+    ) -> Booking | None:
+        """Writes an admission of each of these seats that is in the booking and has none, in one
+        step; none when a refund was begun, or when ``key_digest`` was used before. The time is
+        MongoDB's. Returns the booking as it is then."""
+        ...
+
+    def record_admission(
+        self, booking_id: str, seats: Sequence[str], gate: str, key_digest: str, ms_ago: int
+    ) -> Booking | None:
+        """The same for what has happened ``ms_ago`` milliseconds ago: it is written even if a seat
+        has an admission or was refunded."""
+        ...
+
+    def attendance(self, event_id: str) -> Attendance: ...
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         """Oldest first; those of all events if there is no ``event_id``."""

@@ -50,8 +50,8 @@ class TicketCodes:
         )
 
     def code_of(self, booking: Booking, *seats: str) -> str:
-        """Of the ticket for ``seats`` of the booking, by default for all."""
-        seat_list = ",".join(_shortened(seats or booking.seats))
+        """Of the ticket for ``seats`` of the booking, by default for all that were not refunded."""
+        seat_list = ",".join(_shortened(seats or booking.seats_left))
         signed = f"T1.{booking.id}.{booking.event_id}.{seat_list}"
         return f"{signed}.{_base64url(self.keys.sign(signed.encode()))}"
 

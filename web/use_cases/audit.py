@@ -1,18 +1,19 @@
 """Read-only: checks that Redis, MongoDB and the gateway agree, and that their state satisfies the
 invariants (design: "Rules that always hold", as far as they can be checked at rest)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 
+from web.domain.admissions import Admission
 from web.domain.currencies import currency_of
 from web.domain.events import SeatState
 from web.domain.journal import JournalBroken
 from web.domain.refusals import Refusal, Unavailable
-from web.domain.sales import Booking, HoldStatus
+from web.domain.sales import Booking, HoldStatus, rfc3339
 from web.ports.audited_seats import AuditedSeats, EventState
 from web.ports.booking_store import BookingStore, IndexMissing
 from web.ports.event_catalogue import EventCatalogue
@@ -123,6 +124,7 @@ class _Auditor:
         yield "the journal leads to the seat map", self._journal_leads_to_the_map
         yield "sales are open and closed as their files say", self._sales_are_as_declared
         yield "all bookings of cancelled events are refunded", self._cancelled_is_refunded
+        yield "every seat was let in once, and none after its refund", self._let_in_once
 
     # ------------------------------------------------------------ MongoDB and the gateway
 
@@ -310,6 +312,26 @@ class _Auditor:
                     "worker goes on, and so does `events open` with its file",
                 )
 
+    def _let_in_once(self, check: Check) -> None:
+        """What doors without a connection did; with one, MongoDB prevents both."""
+        let_in: defaultdict[tuple[str, str], list[Admission]] = defaultdict(list)
+        since = datetime.now(UTC) - self._window
+        for booking in self._bookings.list():
+            for admission in booking.admissions:
+                if admission.admitted_at < since:
+                    continue
+                let_in[booking.event_id, admission.seat].append(admission)
+                check.expect(
+                    not admission.after_refund,
+                    f"{booking.event_id}: {admission.seat} of {booking.id} was let in "
+                    f"{_where(admission)}, after its refund",
+                )
+        for (event_id, seat), admissions in let_in.items():
+            times = "; ".join(_where(admission) for admission in admissions)
+            check.expect(
+                len(admissions) == 1, f"{event_id}: {seat} was let in more than once: {times}"
+            )
+
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states(check):
             held: Counter[str] = Counter()
@@ -339,6 +361,10 @@ class _Auditor:
                 f"{state.event.id}: the journal ends at revision {replayed.revision} of "
                 f"{state.revision}, and its map is {_difference(replayed.seats, state.seats)}",
             )
+
+
+def _where(admission: Admission) -> str:
+    return f"at {rfc3339(admission.admitted_at)}, gate {admission.gate}"
 
 
 def _pays_for(payment: GatewayPayment, booking: Booking) -> bool:
