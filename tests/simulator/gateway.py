@@ -89,8 +89,10 @@ class SimulatedGateway:
                 status,
                 self.now(),
                 dict(metadata),
-                PaymentDeclined(*DECLINED_CARDS[payment_method]) if declined else None,
-                _next_action(payment_id, way_back) if payment_method == ASKING_CARD else None,
+                decline=PaymentDeclined(*DECLINED_CARDS[payment_method]) if declined else None,
+                next_action=_next_action(payment_id, way_back)
+                if payment_method == ASKING_CARD
+                else None,
             )
             self._payments[payment_id] = _Payment(
                 made, payment_method, self._now_s() + self.list_lag_s

@@ -239,7 +239,7 @@ MENDS = {
         (
             *AT_BANK,
             Request("ada-cancel", "ada", 4, "cancel", "k1"),
-            Late(Spot("ada-cancel", "void", 1, "before"), by_s=70, times=1),
+            Late(Spot("ada-cancel", "void", 1, "before"), by_s=70, times=2),
             Owner("ada", 8, "yes"),
             Late(Spot("worker-1", "capture", 1, "before"), by_s=30, times=2),
             Request("ada-look", "ada", 80, "look", "k1"),
