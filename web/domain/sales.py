@@ -207,7 +207,8 @@ class Booking:
     ``seats`` and ``amount_minor`` are those of the sale, whatever was refunded since. Of
     ``refunded_seats`` the money, ``refunded_minor``, was returned while the rest stayed booked.
     ``seat_refund`` is one that is under way. ``news`` is what the buyer has still to be told,
-    with when it became known."""
+    with when it became known. ``refund_under_way`` is not compared: it ends after the refund's last
+    change to the rest."""
 
     id: str
     hold_id: str
@@ -227,7 +228,7 @@ class Booking:
     refunded_minor: int = 0
     seat_refund: SeatRefund | None = None
     news: dict[News, datetime] = field(default_factory=dict, hash=False)
-    refund_under_way: bool = False
+    refund_under_way: bool = field(default=False, compare=False)
     admissions: tuple[Admission, ...] = ()
 
     @property
