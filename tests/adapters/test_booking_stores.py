@@ -10,11 +10,12 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from tests.simulator.bookings import SimulatedBookings
+from tests.simulator.bookings import SimulatedBookings, row_of
 from tests.support.factories import a_booking, unique
 from tests.support.guarded_mongodb import GuardedMongoDB, documented_actions
 from tests.support.waiting import eventually
 from web.adapters.mongodb import MongoBookingStore
+from web.domain.booking_search import search_for
 from web.domain.refusals import SeatTaken, Unavailable
 from web.ports.booking_store import InsertUnknown, MinuteOfSales, Sales
 
@@ -207,3 +208,64 @@ def test_a_mongodb_whose_certificate_nobody_vouches_for_is_not_believed(guarded)
     url = guarded.url_for(documented_actions())
     with pytest.raises(Unavailable):
         MongoBookingStore(re.sub("&tlsCAFile=.*", "", url)).require_reachable()
+
+
+# ---------------------------------------------------------------- what the organiser looks for
+
+
+@pytest.fixture
+def hundred(store, event_id):
+    """Two each second, newest first."""
+    booked = [
+        replace(
+            a_booking(event_id, f"stalls-A-{number}"),
+            name=f"Ada Müller {number}",
+            booked_at=NOON + timedelta(seconds=number // 2),
+        )
+        for number in range(100)
+    ]
+    for booking in booked:
+        store.insert(booking)
+    rows = map(row_of, booked)
+    return sorted(rows, key=lambda row: row.place, reverse=True)
+
+
+def test_a_list_is_read_in_pages_newest_first_and_back(store, event_id, hundred):
+    everything, pages = search_for(""), [[]]
+    while page := store.search(
+        event_id, everything, 9, before=pages[-1][-1].place if pages[-1] else None
+    ):
+        pages.append(page)
+    assert [row for page in pages for row in page] == hundred
+    assert store.search(event_id, everything, 9, after=pages[3][0].place) == pages[2]
+    assert store.search(event_id, everything, 9, after=hundred[0].place) == []
+    assert store.search(event_id, everything, 9, after=hundred[2].place) == hundred[:2]
+
+
+def test_a_refunded_booking_stays_in_the_list(store, event_id, hundred):
+    store.mark_refunded(hundred[0].id, NOON)
+    first, second = store.search(event_id, search_for(""), 2)
+    assert (first, second) == (replace(hundred[0], refunded_at=NOON), hundred[1])
+
+
+@pytest.mark.parametrize("text", ["muller 7", "MÜLLER ada 7", "ada mueller 7"])
+def test_a_name_is_found_however_it_is_typed(store, event_id, hundred, text):
+    found = store.search(event_id, search_for(text), 100)
+    assert found == [row for row in hundred if "7" in row.name]
+
+
+def test_a_seat_and_ids_are_found(store, event_id, hundred):
+    wanted = next(row for row in hundred if row.seats == ("stalls-A-7",))
+    for text in ("stalls-A-7", "Stalls, row A, seat 7", "a 7", wanted.id, f"hld_{wanted.id[4:]}"):
+        found = store.search(event_id, search_for(text), 100)
+        assert wanted in found, text
+    assert store.search(event_id, search_for("stalls-A-7"), 100) == [wanted]
+
+
+def test_what_is_searched_for_is_no_pattern_and_no_operator(store, event_id, hundred):
+    for text in (".*", "[", "(?R)", "\\", "^", "$ne", "{}", "\0zz", "\ud800xyz", "*" * 10_000):
+        assert store.search(event_id, search_for(text), 100) == []
+
+
+def test_a_search_without_an_event_finds_those_of_all(store, event_id, hundred):
+    assert store.search(None, search_for(hundred[5].id), 10) == [hundred[5]]

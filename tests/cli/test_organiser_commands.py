@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,22 @@ def test_an_event_without_bookings_has_an_empty_list(environment, write):
     flask(environment, "events", "open", path)
     empty = flask(environment, "bookings", "list", "--event", path.stem)
     assert (empty.returncode, empty.stdout, empty.stderr) == (0, "", "no bookings yet\n")
+
+
+def test_bookings_are_searched_and_listed_for_a_spreadsheet(environment, bookings):
+    booking = replace(a_booking(unique("gone"), "stalls-A-1"), name="Zoë Müller")
+    bookings.insert(booking)
+    for text in ("zoe mueller", booking.id, "stalls-A-1"):
+        found = flask(environment, "bookings", "search", text, "--event", booking.event_id)
+        assert booking.id in found.stdout and "Zoë Müller <eve@example.org>" in found.stdout
+    assert one_line(flask(environment, "bookings", "search", "nobody")) == (
+        "Error: no booking matches 'nobody'"
+    )
+    listed = flask(environment, "bookings", "list", "--csv", "--event", booking.event_id)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    titles, line = listed.stdout.splitlines()
+    assert titles.startswith("\ufeffBooking,Booked at (UTC),")
+    assert line.startswith(f"{booking.id},") and "Zoë Müller" in line
 
 
 @pytest.mark.parametrize("command", ["show", "refund"])

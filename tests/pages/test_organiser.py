@@ -1,6 +1,7 @@
 """The organiser's view of a sale, and who may see it."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -73,12 +74,37 @@ def test_the_picture_and_its_table_say_the_same(organiser, ada, address):
     assert [cell.text for cell in sale.root.one("details").all("td")] == ["2"]
 
 
-def test_the_journal_s_newest_entry_stands_first(organiser, ada, address):
+def changes_on(page) -> list[list[str]]:
+    rows = page.root.one(id="journal").all("tr")
+    return [[cell.text for cell in row.all("th", "td")] for row in rows[1:]]
+
+
+def test_the_newest_change_stands_first_with_its_time_and_seats(organiser, ada, hall_with):
+    address = hall_with(timezone="Asia/Tokyo")
     ada.get(address).press("Hold the chosen", seats="stalls-A-1")
-    rows = organiser.get(f"/organiser{address}").root.one(id="journal").all("tr")
-    entries = [[cell.text for cell in row.all("td")] for row in rows[1:]]
-    assert (entries[0][0], entries[-1][0]) == ("held", "opened")
-    assert entries[0][2] == "Stalls, row A, seat 1"
+    newest, *_, oldest = changes_on(organiser.get(f"/organiser{address}"))
+    assert newest[1:] == ["on hold", "Stalls, row A, seat 1"]
+    assert oldest[1:] == ["opened, or changed by its file", ""]
+    shown = datetime.strptime(newest[0].replace("JST", "+0900"), "%d %b %Y, %H:%M:%S %z")
+    assert abs(datetime.now(UTC) - shown) < timedelta(minutes=5)
+
+
+def test_a_sale_among_the_changes_leads_to_its_booking(organiser, ada, address):
+    ada.get(address).press("Hold the chosen", seats="stalls-A-1").press("Pay", **BUYER)
+    sale = organiser.get(f"/organiser{address}")
+    assert changes_on(sale)[0][1] == "sold (booking)"
+    assert sale.link("(booking)").title == "Booking of Ada Lovelace"
+
+
+def test_a_change_from_before_times_were_stored_is_shown(organiser, ada, address, redis_client):
+    ada.get(address).press("Hold the chosen", seats="stalls-A-1")
+    key = f"journal:{{{address.rpartition('/')[2]}}}"
+    ((newest, entry),) = redis_client.xrevrange(key, count=1)
+    redis_client.xdel(key, newest)
+    del entry["at"]
+    redis_client.xadd(key, entry, id=f"{newest.partition('-')[0]}-2")
+    shown = changes_on(organiser.get(f"/organiser{address}"))[0]
+    assert shown == ["not known", "on hold", "Stalls, row A, seat 1"]
 
 
 def test_refunded_bookings_are_no_revenue(organiser, ada, address, bookings):

@@ -1,13 +1,15 @@
 """A booking store in memory. ``tests/adapters/test_booking_stores.py`` checks that it behaves like
 MongoBookingStore; faults are injected by ``wires.py``."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from web.domain.booking_search import BookingSearch
 from web.domain.refusals import SeatTaken
 from web.domain.sales import Booking
-from web.ports.booking_store import MinuteOfSales, Sales
+from web.ports.booking_store import BookingRow, MinuteOfSales, Place, Sales
 
 
 class SimulatedBookings:
@@ -89,9 +91,57 @@ class SimulatedBookings:
     def unfinished_refunds(self) -> list[Booking]:
         return [self._bookings[booking_id] for booking_id in sorted(self._refunds_under_way)]
 
+    def search(
+        self,
+        event_id: str | None,
+        wanted: BookingSearch,
+        most: int,
+        *,
+        before: Place | None = None,
+        after: Place | None = None,
+    ) -> Sequence[BookingRow]:
+        found = (row_of(booking) for booking in self.list(event_id) if is_found(wanted, booking))
+        rows = sorted(found, key=lambda row: row.place)
+        if after:
+            return [row for row in rows if row.place > after][:most][::-1]
+        return [row for row in reversed(rows) if not before or row.place < before][:most]
+
     def _booked(self, event_id: str) -> Iterator[Booking]:
         return (b for b in self.list(event_id) if not b.refunded_at)
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         booked = sorted(self._bookings.values(), key=lambda booking: booking.booked_at)
         return (b for b in booked if event_id in (None, b.event_id))
+
+
+def row_of(booking: Booking) -> BookingRow:
+    return BookingRow(
+        id=booking.id,
+        event_id=booking.event_id,
+        name=booking.name,
+        email=booking.email,
+        seats=booking.seats,
+        refunded_seats=booking.refunded_seats,
+        seat_names=booking.sold_as.seats if booking.sold_as else (),
+        amount_minor=booking.amount_minor,
+        refunded_minor=booking.refunded_minor,
+        currency=booking.currency,
+        payment_id=booking.payment_id,
+        booked_at=booking.booked_at,
+        refunded_at=booking.refunded_at,
+    )
+
+
+def is_found(wanted: BookingSearch, booking: Booking) -> bool:
+    def matches(pattern: str, *texts: str) -> bool:
+        return any(re.search(pattern, text, re.IGNORECASE) for text in texts)
+
+    seats = (*booking.seats, *(booking.sold_as.seats if booking.sold_as else ()))
+    words = [matches(word, booking.name, booking.email) for word in wanted.words]
+    return (
+        wanted.finds_all
+        or (bool(words) and all(words))
+        or (wanted.seat != "" and matches(wanted.seat, *seats))
+        or (wanted.id_prefix != "" and booking.id.startswith(wanted.id_prefix))
+        or (wanted.payment_id != "" and booking.payment_id == wanted.payment_id)
+    )

@@ -30,13 +30,16 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, Write
 from pymongo.read_concern import ReadConcern
 
 from web.domain.admissions import Admission, Attendance, MinuteOfAdmissions
+from web.domain.booking_search import BookingSearch
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import Booking, News, SeatRefund, SoldAs
 from web.ports.booking_store import (
     BOOKING_STORE,
+    BookingRow,
     IndexMissing,
     InsertUnknown,
     MinuteOfSales,
+    Place,
     Sales,
 )
 from web.utils.group_commit import Abandoned, GroupCommit
@@ -88,6 +91,26 @@ SECTION_OF_SEAT = "^(.*)-[^-]*-[^-]*$"
 
 DUPLICATE_KEY = 11000
 """MongoDB's error code when a unique index refuses an insert."""
+
+PAGE_INDEX = (("event", 1), ("booked_at", -1), ("_id", -1))
+"""A page of an event's bookings is one range of it."""
+
+ROW_FIELDS = (
+    "event",
+    "name",
+    "email",
+    "seats",
+    "sold_seats",
+    "refunded_seats",
+    "seat_names",
+    "amount",
+    "refunded_amount",
+    "currency",
+    "payment_id",
+    "booked_at",
+    "refunded_at",
+)
+"""What a BookingRow is made of, besides the id."""
 
 SEAT_INDEX = (("event", 1), ("seats", 1))
 
@@ -190,6 +213,7 @@ class MongoBookingStore:
                 [("refund_under_way", 1)], partialFilterExpression={"refund_under_way": True}
             )
             self._collection.create_index([("seat_refund.seats", 1)], sparse=True)
+            self._collection.create_index(list(PAGE_INDEX))
         try:
             return self.require_index()
         except IndexMissing:
@@ -479,6 +503,33 @@ class MongoBookingStore:
         with _reachable():
             self._collection.update_one(wanted, {"$set": changes})
 
+    def search(
+        self,
+        event_id: str | None,
+        wanted: BookingSearch,
+        most: int,
+        *,
+        before: Place | None = None,
+        after: Place | None = None,
+    ) -> Sequence[BookingRow]:
+        conditions: list[dict[str, Any]] = [] if event_id is None else [{"event": event_id}]
+        conditions += _beyond("$lt", before) if before else []
+        conditions += _beyond("$gt", after) if after else []
+        conditions += [] if wanted.finds_all else [{"$or": _found_by(wanted)}]
+        order = pymongo.ASCENDING if after else pymongo.DESCENDING
+        with _reachable():
+            # Not through MongoEngine, whose documents take most of the time of a page.
+            found = [
+                _row(document)
+                for document in self._collection.find(
+                    {"$and": conditions} if conditions else {},
+                    ROW_FIELDS,
+                    sort=[("booked_at", order), ("_id", order)],
+                    limit=most,
+                )
+            ]
+        return found[::-1] if after else found
+
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         wanted = {} if event_id is None else {"event": event_id}
         with _reachable():
@@ -515,6 +566,54 @@ def _reachable() -> Iterator[None]:
     except PyMongoError as error:
         log.warning("mongodb: %s", _cause_of(error))
         raise Unavailable(BOOKING_STORE) from error
+
+
+def _beyond(operator: str, place: Place) -> list[dict[str, Any]]:
+    """``operator``: "$lt" for what is older, "$gt" for what is newer."""
+    moment, booking_id = place
+    return [
+        {"booked_at": {f"{operator}e": moment}},  # so that the index is read from there
+        {"$or": [{"booked_at": {operator: moment}}, {"_id": {operator: booking_id}}]},
+    ]
+
+
+def _found_by(wanted: BookingSearch) -> list[dict[str, Any]]:
+    """Conditions, any of which a booking must meet."""
+    ways: list[dict[str, Any]] = []
+    if wanted.words:
+        ways.append(
+            {"$and": [_any_matches(word, ("name", "email")) for word in wanted.words]},
+        )
+    if wanted.seat:
+        ways.append(_any_matches(wanted.seat, ("seats", "sold_seats", "seat_names")))
+    if wanted.id_prefix:
+        ways.append({"_id": {"$regex": f"^{re.escape(wanted.id_prefix)}"}})
+    if wanted.payment_id:
+        ways.append({"payment_id": wanted.payment_id})
+    return ways
+
+
+def _any_matches(pattern: str, fields: Iterable[str]) -> dict[str, Any]:
+    return {"$or": [{name: {"$regex": pattern, "$options": "i"}} for name in fields]}
+
+
+def _row(document: Mapping[str, Any]) -> BookingRow:
+    refunded_at = document.get("refunded_at")
+    return BookingRow(
+        id=document["_id"],
+        event_id=document["event"],
+        name=document["name"],
+        email=document["email"],
+        seats=tuple(document.get("sold_seats") or document["seats"]),
+        refunded_seats=tuple(document.get("refunded_seats") or ()),
+        seat_names=tuple(document.get("seat_names") or ()),
+        amount_minor=document["amount"],
+        refunded_minor=document.get("refunded_amount") or 0,
+        currency=document["currency"],
+        payment_id=document.get("payment_id"),
+        booked_at=document["booked_at"].astimezone(UTC),
+        refunded_at=refunded_at and refunded_at.astimezone(UTC),
+    )
 
 
 def _document(booking: Booking) -> BookingDocument:

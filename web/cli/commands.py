@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -33,6 +34,7 @@ from web.cli.event_text import (
     table,
     warnings,
 )
+from web.domain.booking_search import search_for
 from web.domain.events import Event
 from web.domain.refusals import (
     BookingNotFound,
@@ -41,7 +43,7 @@ from web.domain.refusals import (
     Refusal,
     Unavailable,
 )
-from web.domain.sales import Booking, booking_id_of, hold_id_of
+from web.domain.sales import Booking, booking_id_of, hold_id_of, rfc3339
 from web.domain.validation import did_you_mean
 from web.http.locales import count, money
 from web.ports.booking_store import BOOKING_STORE, UnsafeToSell
@@ -50,6 +52,7 @@ from web.ports.seat_store import SEAT_STORE
 from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
+from web.use_cases.booking_csv import csv_of
 from web.use_cases.cancellation import end_sale, refund_side_by_side
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.refunds import Refunds
@@ -61,6 +64,9 @@ SHOWN_OF_CODE = 40
 
 PROBLEMS_SHOWN = 10
 """For each check; if there are more, they usually have one cause."""
+
+FOUND_SHOWN = 50
+"""Bookings that a search prints."""
 
 MAX_HOURS = 10 * 365 * 24
 """Ten years, longer than gateways keep payments in their lists."""
@@ -420,10 +426,16 @@ def show_booking_command(booking_id: str) -> None:
 
 @bookings_cli.command("list")
 @click.option("--event", "event_id", help="Only of this event.")
+@click.option("--csv", "as_csv", is_flag=True, help="Newest first, with buyers, for spreadsheets.")
 @_plain_errors()
-def list_bookings_command(event_id: str | None) -> None:
+def list_bookings_command(event_id: str | None, as_csv: bool) -> None:
     """Print the bookings, oldest first, a line each."""
     parts = services()
+    if as_csv:
+        zone = _zone_of(event_id) if event_id is not None else UTC
+        for piece in csv_of(parts.bookings, event_id, search_for(""), zone):
+            click.echo(piece, nl=False)
+        return
     found = False
     for booking in parts.bookings.list(event_id):
         found = True
@@ -436,6 +448,45 @@ def list_bookings_command(event_id: str | None) -> None:
         if event_id is not None:
             parts.catalogue.current_event(event_id)  # or there is no such event
         click.echo("no bookings yet", err=True)
+
+
+def _zone_of(event_id: str) -> tzinfo:
+    """The venue's time zone, also of an event that Redis does not have, as long as it has
+    bookings."""
+    parts = services()
+    try:
+        return parts.catalogue.current_event(event_id).zone
+    except (EventNotFound, Unavailable):
+        newest = parts.bookings.search(event_id, search_for(""), 1)
+        booking = parts.bookings.find(newest[0].id) if newest else None
+        if booking is None:
+            raise
+        zone = booking.sold_as and booking.sold_as.timezone
+        return ZoneInfo(zone) if zone else UTC
+
+
+@bookings_cli.command("search")
+@click.argument("text")
+@click.option("--event", "event_id", help="Only of this event.")
+@_plain_errors()
+def search_bookings_command(text: str, event_id: str | None) -> None:
+    """Print the newest bookings with TEXT in the buyer's name or mail address, or with this seat or
+    payment, or a number that begins like this."""
+    wanted = search_for(text)
+    if wanted.finds_all:
+        raise click.UsageError("TEXT is empty: name what to search for")
+    found = services().bookings.search(event_id, wanted, FOUND_SHOWN + 1)
+    for row in found[:FOUND_SHOWN]:
+        click.echo(
+            f"{rfc3339(row.booked_at)}  {row.id}  "
+            f"{'refunded' if row.refunded_at else 'booked':<8}  "
+            f"{row.event_id}  {money(row.amount_minor, row.currency)}  {','.join(row.seats)}  "
+            f"{row.name} <{row.email}>"
+        )
+    if not found:
+        raise click.ClickException(f"no booking matches {text!r}")
+    if len(found) > FOUND_SHOWN:
+        click.echo(f"only the newest {FOUND_SHOWN} are shown; search for more of it", err=True)
 
 
 @bookings_cli.command("refund")

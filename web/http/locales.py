@@ -101,6 +101,13 @@ def day_and_time(moment: datetime, zone: tzinfo | None = None) -> str:
     return f"{day}, {dates.format_time(there, 'short', locale=locale_of())} {there.tzname()}"
 
 
+def day_and_clock(moment: datetime, zone: tzinfo) -> str:
+    """``29 Nov 2026, 10:00:00 GMT``."""
+    there = moment.astimezone(zone)
+    day = dates.format_date(there, "medium", locale=locale_of())
+    return f"{day}, {clock_time(there)}"
+
+
 def show_time(moment: datetime, zone: tzinfo) -> str:
     """``Friday, 12 December 2036, 19:30 GMT``: when a show begins."""
     there = moment.astimezone(zone)
@@ -168,6 +175,7 @@ def register_filters(app: Flask) -> None:
         isolated,
         isolated_seat,
         day_and_time,
+        day_and_clock,
         show_time,
         hour,
         clock_time,

@@ -43,6 +43,13 @@ HOLD_LINK_RATE = "30/minute"
 """Pages with the QR code of an address, for one client. Each takes 10 to 25 ms, and a cache does
 not help, because the client chooses the Host in the address."""
 
+BOOKING_LIST_RATE = "60/minute"
+"""Looks at buyers' data, for one client: a search that finds nothing reads all bookings of an
+event."""
+
+CSV_RATE = "6/minute"
+"""A list of 50,000 bookings takes a second and ten megabytes."""
+
 ROUTES_OF_PAYMENTS = ("api.pay", "pages.pay")
 ROUTES_OF_LOOKUPS = (
     "api.cancel_payment",
@@ -62,9 +69,12 @@ ROUTES_OF_FORMS = (
     "pages.release_hold",
     "pages.take_linked_hold",
     "pages.log_out",
+    "pages.refund_booking",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)
 ROUTES_OF_HOLD_LINKS = ("pages.show_hold_link",)
+ROUTES_OF_BOOKING_LISTS = ("pages.show_bookings", "pages.show_booking")
+ROUTES_OF_CSV = ("pages.download_bookings",)
 
 
 @dataclass(frozen=True)
@@ -246,6 +256,8 @@ def limit_routes(
         (settings.rate_limit_forms, "forms", _client, ROUTES_OF_FORMS),
         (LOGIN_RATE, "logins", _network, ROUTES_OF_LOGINS),
         (HOLD_LINK_RATE, "links", _client, ROUTES_OF_HOLD_LINKS),
+        (BOOKING_LIST_RATE, "bookings", _client, ROUTES_OF_BOOKING_LISTS),
+        (CSV_RATE, "lists", _client, ROUTES_OF_CSV),
     ):
         limit = routes.shared_limit(rate, scope=scope, key_func=key_func)
         for endpoint in endpoints:

@@ -97,5 +97,15 @@ class PayForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         )
 
 
+class RefundForm(FlaskForm):  # type: ignore[misc]
+    """To refund a booking cannot be undone, so a word has to be typed."""
+
+    confirm = StringField("Type refund to confirm", filters=[_stripped])
+
+    def validate_confirm(self, field: StringField) -> None:
+        if (field.data or "").casefold() != "refund":
+            raise ValidationError("Type the word refund. Nothing was refunded.")
+
+
 class LoginForm(FlaskForm):  # type: ignore[misc]
     token = PasswordField("Organiser token", validators=[InputRequired("Enter the token.")])

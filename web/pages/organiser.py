@@ -5,12 +5,16 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
-from flask import Response, flash, redirect, session, url_for
+from flask import Response, flash, redirect, request, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.events import SeatState
+from web.domain.sales import booking_id_of
 from web.pages.blueprint import pages
 from web.pages.chart import chart_of
 from web.pages.forms import LoginForm
@@ -19,6 +23,20 @@ from web.services import services
 from web.use_cases.sale_report import report_sale
 
 FIELD = "organiser"
+
+WORDS_OF_CHANGES = {
+    "opened": "opened, or changed by its file",
+    "held": "on hold",
+    "released": "given back",
+    "expired": "not paid in time",
+    "paying": "being paid",
+    "unpaid": "not paid, still on hold",
+    "sold": "sold",
+    "refunded": "refunded, on sale again",
+}
+"""By the journal's own."""
+
+P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +66,7 @@ def log_in() -> Response | WerkzeugResponse:
     login_id = secrets.token_urlsafe(16)
     services().logins.begin(login_id, _proof(), LOGIN_S)
     session[FIELD] = [int(time.time()) + LOGIN_S, login_id]
-    log.info("organiser: logged in")
+    write_audit_line("logged in")
     return redirect(url_for("pages.show_organiser"), 303)
 
 
@@ -59,11 +77,34 @@ def log_out() -> WerkzeugResponse:
     return redirect(url_for("pages.show_organiser"), 303)
 
 
-@pages.get("/organiser/events/<event_id>")
-def show_sale(event_id: str) -> Response | WerkzeugResponse:
-    _require_pages()
-    if not _is_logged_in():
+def for_organiser(
+    view: Callable[P, Response | WerkzeugResponse],
+) -> Callable[P, Response | WerkzeugResponse]:
+    """Shows everybody else the form to log in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Response | WerkzeugResponse:
+        _require_pages()
+        if _is_logged_in():
+            return view(*args, **kwargs)
+        flash("Please log in first." + (" Nothing was done." if request.method == "POST" else ""))
         return redirect(url_for("pages.show_organiser"), 303)
+
+    return guarded
+
+
+def write_audit_line(what: str) -> None:
+    """Records which login did what with buyers' data, and never the data. Its tag is in all lines
+    of one login; nginx's access log has the address of the request."""
+    _, login_id, *_ = session[FIELD]
+    tag = hashlib.sha256(login_id.encode()).hexdigest()[:8]
+    request_id = request.headers.get("X-Request-Id", "without an id")
+    log.info("organiser %s: %s, request %s", tag, what, request_id)
+
+
+@pages.get("/organiser/events/<event_id>")
+@for_organiser
+def show_sale(event_id: str) -> Response | WerkzeugResponse:
     parts = services()
     report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
     event = report.event
@@ -74,6 +115,8 @@ def show_sale(event_id: str) -> Response | WerkzeugResponse:
         states=SeatState,
         size=len(event.seats),
         chart=chart_of(report.minutes),
+        words_of_changes=WORDS_OF_CHANGES,
+        booking_id_of=booking_id_of,
     )
 
 

@@ -145,6 +145,8 @@ def _page_of_form() -> str:
     arguments = request.view_args or {}
     if "hold_id" in arguments:
         return url_for("pages.show_hold", **arguments)
+    if "booking_id" in arguments:
+        return url_for("pages.show_booking", **arguments)
     if "event_id" in arguments:
         return url_for("pages.show_event", **arguments)
     return url_for("pages.list_events")

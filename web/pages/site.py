@@ -10,7 +10,15 @@ from web.http.locales import register_filters
 from web.http.static_files import VERSION
 
 # Importing them registers their views on the blueprint.
-from web.pages import checkout, events, hold_links, organiser, receipts, refusal_pages  # noqa: F401
+from web.pages import (  # noqa: F401
+    checkout,
+    events,
+    hold_links,
+    organiser,
+    organiser_bookings,
+    receipts,
+    refusal_pages,
+)
 from web.pages.blueprint import pages
 from web.pages.session import keep_sessions
 from web.settings import Settings

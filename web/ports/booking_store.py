@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from web.domain.admissions import Attendance
+from web.domain.booking_search import BookingSearch
 from web.domain.sales import Booking, News, SeatRefund
 
 BOOKING_STORE = "booking store"
@@ -44,6 +45,37 @@ class Sales:
     bookings: int
     revenue_minor: int
     minutes: tuple[MinuteOfSales, ...]
+
+
+@dataclass(frozen=True)
+class BookingRow:
+    """A booking as lists show it; the fields are those of Booking. ``seat_names`` are those of the
+    sale; () in bookings from before they were stored."""
+
+    id: str
+    event_id: str
+    name: str
+    email: str
+    seats: tuple[str, ...]
+    refunded_seats: tuple[str, ...]
+    seat_names: tuple[str, ...]
+    amount_minor: int
+    refunded_minor: int
+    currency: str
+    payment_id: str | None
+    booked_at: datetime
+    refunded_at: datetime | None
+
+    @property
+    def place(self) -> "Place":
+        return Place(self.booked_at, self.id)
+
+
+class Place(NamedTuple):
+    """Where a booking is in a list by time."""
+
+    booked_at: datetime
+    booking_id: str
 
 
 class BookingStore(Protocol):
@@ -161,6 +193,20 @@ class BookingStore(Protocol):
         ...
 
     def attendance(self, event_id: str) -> Attendance: ...
+
+    def search(
+        self,
+        event_id: str | None,
+        wanted: BookingSearch,
+        most: int,
+        *,
+        before: Place | None = None,
+        after: Place | None = None,
+    ) -> Sequence[BookingRow]:
+        """The newest of those found, at most ``most``, newest first. ``before``: the newest that
+        are older than this one. ``after``: of those that are newer, the ones next to it. Of all
+        events if there is no ``event_id``."""
+        ...
 
     def list(self, event_id: str | None = None) -> Iterator[Booking]:
         """Oldest first; those of all events if there is no ``event_id``."""

@@ -81,12 +81,13 @@ class Broken:
 @dataclass(frozen=True)
 class Change:
     """An entry of the journal. ``seats`` have the names of that time; the opening of an event has
-    none."""
+    none. ``at`` is by the clock of Redis; a former release has not stored it."""
 
     revision: int
     change: str
     hold_id: str
     seats: tuple[str, ...]
+    at: datetime | None
 
 
 class KeysAreEvicted(UnsafeToSell):

@@ -307,7 +307,9 @@ def changes_in(event: Event, entries: Iterable[tuple[str, Mapping[str, str]]]) -
         if entry["change"] != MAP:
             names = _names(then, entry["seats"]) if "seats" in entry else ()
             changes.append(
-                Change(_revision(entry_id), entry["change"], entry.get("hold", ""), names)
+                Change(
+                    _revision(entry_id), entry["change"], entry.get("hold", ""), names, _at(entry)
+                )
             )
         if "was" in entry:  # What comes next is older than this opening.
             then = msgspec.json.decode(entry["was"], type=Event)
@@ -327,6 +329,10 @@ def replay_entry(replay: JournalReplay, entry_id: str, entry: Mapping[str, str])
 def _revision(entry_id: str) -> int:
     """Of an entry of the journal (``lua/include/journal.lua``)."""
     return int(entry_id.partition("-")[0])
+
+
+def _at(entry: Mapping[str, str]) -> datetime | None:
+    return datetime.fromtimestamp(int(entry["at"]) / 1000, UTC) if "at" in entry else None
 
 
 def _names(event: Event, positions: str) -> tuple[str, ...]:
