@@ -11,7 +11,7 @@ from flask import Response, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.booking_search import MAX_SEARCH_LENGTH, search_for
-from web.domain.refusals import EventNotFound, Unavailable
+from web.domain.refusals import EventNotFound, InvalidRequest, Unavailable
 from web.domain.sales import Booking
 from web.pages.blueprint import pages
 from web.pages.forms import RefundForm
@@ -35,6 +35,12 @@ MILLISECOND = timedelta(milliseconds=1)
 """MongoDB's precision."""
 
 _PLACE = re.compile(r"(?P<ms>\d{1,14})-(?P<booking_id>[\w-]{1,100})", re.ASCII)
+
+
+class Seat(NamedTuple):
+    id: str
+    name: str
+    is_refunded: bool
 
 
 class Line(NamedTuple):
@@ -99,15 +105,22 @@ def leave_refund_address(booking_id: str) -> WerkzeugResponse:
 @for_organiser
 def refund_booking(booking_id: str) -> Response | WerkzeugResponse:
     parts = services()
-    if parts.bookings.find(booking_id) is None:
+    booking = parts.bookings.find(booking_id)
+    if booking is None:
         return _no_such_booking()
-    form = RefundForm()
-    if not form.validate():
-        mistakes = [FormError(error, "#confirm") for error in form.confirm.errors]
-        return _booking_page(booking_id, form, 400, "Please check the form", mistakes)
-    write_audit_line(f"began the refund of booking {booking_id}")
+    form, chosen = RefundForm(), request.form.getlist("seats")
+    mistakes = [] if form.validate() else [FormError(e, "#confirm") for e in form.confirm.errors]
+    if not chosen:
+        mistakes = [FormError("Choose the seats to refund.", "#refund-title"), *mistakes]
+    if mistakes:
+        return _booking_page(booking_id, form, 400, "Please check the form", mistakes, chosen)
+    write_audit_line(f"began a refund of booking {booking_id}")
+    refunds = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway)
     try:
-        Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway).refund(booking_id)
+        refunds.refund_seats(booking_id, chosen)
+    except InvalidRequest as error:
+        mistakes = [FormError(str(error), "#refund-title")]
+        return _booking_page(booking_id, form, 400, "Nothing was refunded", mistakes, chosen)
     except GatewayError as error:
         if isinstance(error, NotExecuted):
             text = f"The payment gateway has not made the refund: {error}"
@@ -115,7 +128,7 @@ def refund_booking(booking_id: str) -> Response | WerkzeugResponse:
             text = "The payment gateway did not answer, so the refund may have been made."
         text += " The worker tries again, and you may."
         mistakes = [FormError(text, "#refund-title")]
-        return _booking_page(booking_id, form, 502, "Not refunded yet", mistakes)
+        return _booking_page(booking_id, form, 502, "Not refunded yet", mistakes, chosen)
     except Unavailable:
         return notice(
             503,
@@ -125,8 +138,8 @@ def refund_booking(booking_id: str) -> Response | WerkzeugResponse:
             steps=(Step("The booking", url_for("pages.show_booking", booking_id=booking_id)),),
             retry_after_s=5,
         )
-    write_audit_line(f"refunded booking {booking_id}")
-    flash("The booking is refunded, and its seats are on sale again.")
+    write_audit_line(f"refunded seats of booking {booking_id}")
+    flash("Refunded. The seats are on sale again, unless the sale is over.")
     return redirect(url_for("pages.show_booking", booking_id=booking_id), 303)
 
 
@@ -136,7 +149,9 @@ def _booking_page(
     status: int = 200,
     error_title: str = "",
     mistakes: Sequence[FormError] = (),
+    chosen: Sequence[str] | None = None,
 ) -> Response:
+    """``chosen``: the seats to refund, of a form that was sent."""
     parts = services()
     booking = parts.bookings.find(booking_id)
     if booking is None:
@@ -149,7 +164,15 @@ def _booking_page(
         status,
         booking=booking,
         event=event_names(booking.event_id, booking),
-        seats=names_of_seats(booking.event_id, booking.seats, booking),
+        seats=[
+            Seat(seat, name, seat not in booking.seats_left)
+            for seat, name in zip(
+                booking.seats,
+                names_of_seats(booking.event_id, booking.seats, booking),
+                strict=True,
+            )
+        ],
+        chosen=booking.seats_left if chosen is None else chosen,
         receipt=f"{request.scheme}://{request.host}{receipt_path}",
         payment_address=_payment_address(booking),
         refund_under_way=any(b.id == booking_id for b in parts.bookings.unfinished_refunds()),

@@ -49,13 +49,22 @@ def _titles(zone: tzinfo) -> list[str]:
         "E-mail address",
         "Seats",
         "Number of seats",
+        "Refunded seats",
         "Amount",
+        "Refunded amount",
         "Currency",
         "Payment",
     ]
 
 
 def _cells(row: BookingRow, zone: tzinfo) -> list[str]:
+    names = seat_names_of(row)
+    refunded = [
+        name
+        for seat, name in zip(row.seats, names, strict=True)
+        if row.refunded_at or seat in row.refunded_seats
+    ]
+    currency = currency_of(row.currency)
     return [
         row.id,
         _time(row.booked_at, zone),
@@ -64,9 +73,11 @@ def _cells(row: BookingRow, zone: tzinfo) -> list[str]:
         row.event_id,
         _harmless(row.name),
         _harmless(row.email),
-        _harmless("; ".join(seat_names_of(row))),
+        _harmless("; ".join(names)),
         str(len(row.seats)),
-        str(currency_of(row.currency).amount(row.amount_minor)),
+        _harmless("; ".join(refunded)),
+        str(currency.amount(row.amount_minor)),
+        str(currency.amount(row.amount_minor if row.refunded_at else row.refunded_minor)),
         row.currency,
         row.payment_id or "",
     ]
