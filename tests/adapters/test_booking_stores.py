@@ -17,6 +17,7 @@ from tests.support.waiting import eventually
 from web.adapters.mongodb import MongoBookingStore
 from web.domain.booking_search import search_for
 from web.domain.refusals import SeatTaken, Unavailable
+from web.domain.sales import SeatRefund
 from web.ports.booking_store import InsertUnknown, MinuteOfSales, Sales
 
 pytestmark = pytest.mark.stores
@@ -102,7 +103,7 @@ def test_the_same_seat_of_another_event_is_another_seat(store, event_id):
 def test_a_refunded_seat_can_be_sold_again(store, event_id):
     first = store.insert(a_booking(event_id, "stalls-A-1"))
     store.mark_refunded(first.id, NOON)
-    refunded = replace(first, refunded_at=NOON)
+    refunded = replace(first, refunded_at=NOON, news={"refunded": NOON})
     assert store.find(first.id) == refunded
     assert store.refunded(event_id, ["stalls-A-1"]) == [refunded]
     assert store.sold_seats(event_id) == []
@@ -139,6 +140,48 @@ def test_bookings_are_listed_oldest_first(store, event_id):
     for number, moment in enumerate(moments):
         store.insert(replace(a_booking(event_id, f"stalls-A-{number}"), booked_at=moment))
     assert [booking.booked_at for booking in store.list(event_id)] == sorted(moments)
+
+
+def test_the_refunded_seats_of_a_booking_can_be_sold_again_and_its_receipt_stays(store, event_id):
+    first = store.insert(a_booking(event_id, "stalls-A-1", "stalls-A-2"))
+    refund = SeatRefund(("stalls-A-1",), first.amount_minor // 2)
+    store.begin_seat_refund(first.id, refund)
+    store.begin_seat_refund(first.id, SeatRefund(("stalls-A-2",), 1))
+    begun = store.find(first.id)
+    assert begun == replace(first, seat_refund=refund), "one at a time"
+    assert begun in store.unfinished_refunds()
+    store.mark_seats_refunded(begun, refund, NOON)
+    store.mark_seats_refunded(begun, refund, NOON + timedelta(hours=1))
+    store.end_seat_refund(first.id, refund)
+    stored = store.find(first.id)
+    assert stored.receipt() == first.receipt()
+    assert (stored.refunded_seats, stored.refunded_minor) == (refund.seats, refund.amount_minor)
+    assert (stored.seat_refund, stored.news) == (None, {"refunded": NOON})
+    assert store.sold_seats(event_id) == ["stalls-A-2"]
+    assert store.refunded(event_id, ["stalls-A-1", "stalls-A-2"]) == [stored]
+    assert store.sales(event_id, NOON).revenue_minor == first.amount_minor - refund.amount_minor
+    store.begin_seat_refund(first.id, refund)
+    assert store.find(first.id) == stored, "it is not in the booking any more"
+    second = store.insert(a_booking(event_id, "stalls-A-1"))
+    assert store.holding(event_id, ["stalls-A-1"]) == [second]
+    with pytest.raises(SeatTaken) as taken:
+        store.insert(a_booking(event_id, "stalls-A-1", "stalls-A-2"))
+    assert taken.value.seats == ("stalls-A-1", "stalls-A-2")
+
+
+def test_the_buyers_of_an_event_have_to_be_told_until_they_are_refunded(store, event_id):
+    first = store.insert(replace(a_booking(event_id, "stalls-A-1"), booked_at=NOON))
+    second = store.insert(
+        replace(a_booking(event_id, "stalls-A-2"), booked_at=NOON + timedelta(hours=1))
+    )
+    refunded = store.insert(a_booking(event_id, "stalls-A-3"))
+    store.mark_refunded(refunded.id, NOON, "cancelled")
+    assert set(store.booked_ids(event_id)) == {first.id, second.id}
+    store.announce(event_id, "postponed", NOON, since=NOON + timedelta(minutes=1))
+    assert [store.find(b.id).news for b in (first, second)] == [{}, {"postponed": NOON}]
+    store.announce(event_id, "postponed", NOON)
+    news = [store.find(booking.id).news for booking in (first, second, refunded)]
+    assert news == [{"postponed": NOON}] * 2 + [{"cancelled": NOON}]
 
 
 def test_sales_are_summed_up_without_what_was_refunded(store, event_id):

@@ -25,6 +25,7 @@ FOR_CLOSED_EVENTS = {
     "sweep_holds",
     "undo_payment",
     "wait_for_bank",
+    "withdraw_event",
 }
 """What opens an event, and what ends payments and refunds that were begun before Redis lost it."""
 

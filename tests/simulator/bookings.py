@@ -8,7 +8,7 @@ from datetime import datetime
 
 from web.domain.booking_search import BookingSearch
 from web.domain.refusals import SeatTaken
-from web.domain.sales import Booking
+from web.domain.sales import Booking, News, SeatRefund
 from web.ports.booking_store import BookingRow, MinuteOfSales, Place, Sales
 
 
@@ -31,7 +31,9 @@ class SimulatedBookings:
         if booking.id in self._bookings:
             return self._bookings[booking.id]
         taken = {
-            seat for other in self.holding(booking.event_id, booking.seats) for seat in other.seats
+            seat
+            for other in self.holding(booking.event_id, booking.seats)
+            for seat in other.seats_left
         }
         if taken:
             raise SeatTaken(tuple(seat for seat in booking.seats if seat in taken))
@@ -48,17 +50,19 @@ class SimulatedBookings:
         return {i: self._bookings[i] for i in booking_ids if i in self._bookings}
 
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
-        return [b for b in self._booked(event_id) if not set(seats).isdisjoint(b.seats)]
+        return [b for b in self._booked(event_id) if not set(seats).isdisjoint(b.seats_left)]
 
     def refunded(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         return [
             booking
             for booking in self.list(event_id)
-            if booking.refunded_at and not set(seats).isdisjoint(booking.seats)
+            if not set(seats).isdisjoint(
+                booking.seats if booking.refunded_at else booking.refunded_seats
+            )
         ]
 
     def sold_seats(self, event_id: str) -> list[str]:
-        return [seat for booking in self._booked(event_id) for seat in booking.seats]
+        return [seat for booking in self._booked(event_id) for seat in booking.seats_left]
 
     def currencies(self, event_id: str) -> set[str]:
         return {booking.currency for booking in self._booked(event_id)}
@@ -69,10 +73,10 @@ class SimulatedBookings:
         for booking in booked:
             if booking.booked_at >= since:
                 minute = booking.booked_at.replace(second=0, microsecond=0)
-                minutes[minute] = minutes.get(minute, 0) + len(booking.seats)
+                minutes[minute] = minutes.get(minute, 0) + len(booking.seats_left)
         return Sales(
             bookings=len(booked),
-            revenue_minor=sum(booking.amount_minor for booking in booked),
+            revenue_minor=sum(b.amount_minor - b.refunded_minor for b in booked),
             minutes=tuple(MinuteOfSales(minute, seats) for minute, seats in minutes.items()),
         )
 
@@ -80,16 +84,55 @@ class SimulatedBookings:
         if booking_id in self._bookings:
             self._refunds_under_way.add(booking_id)
 
-    def mark_refunded(self, booking_id: str, refunded_at: datetime) -> None:
+    def mark_refunded(
+        self, booking_id: str, refunded_at: datetime, news: News = "refunded"
+    ) -> None:
         booking = self._bookings.get(booking_id)
         if booking and not booking.refunded_at:
-            self._bookings[booking_id] = replace(booking, refunded_at=refunded_at)
+            self._bookings[booking_id] = replace(
+                booking, refunded_at=refunded_at, news={news: refunded_at}
+            )
 
     def end_refund(self, booking_id: str) -> None:
         self._refunds_under_way.discard(booking_id)
 
+    def begin_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        booking = self._bookings.get(booking_id)
+        if booking is None or booking.refunded_at or booking.seat_refund:
+            return
+        if {*refund.seats} <= {*booking.seats_left}:
+            self._bookings[booking_id] = replace(booking, seat_refund=refund)
+
+    def mark_seats_refunded(self, booking: Booking, refund: SeatRefund, at: datetime) -> None:
+        stored = self._bookings[booking.id]
+        if stored.refunded_at or stored.seat_refund != refund:
+            return
+        self._bookings[booking.id] = replace(
+            stored,
+            refunded_seats=(*booking.refunded_seats, *refund.seats),
+            refunded_minor=booking.refunded_minor + refund.amount_minor,
+            seat_refund=replace(refund, is_paid=True),
+            news={**stored.news, "refunded": at},
+        )
+
+    def end_seat_refund(self, booking_id: str, refund: SeatRefund) -> None:
+        booking = self._bookings[booking_id]
+        if booking.seat_refund and booking.seat_refund.seats == refund.seats:
+            self._bookings[booking_id] = replace(booking, seat_refund=None)
+
     def unfinished_refunds(self) -> list[Booking]:
-        return [self._bookings[booking_id] for booking_id in sorted(self._refunds_under_way)]
+        of_seats = {booking.id for booking in self._bookings.values() if booking.seat_refund}
+        return [self._bookings[i] for i in sorted(self._refunds_under_way | of_seats)]
+
+    def announce(
+        self, event_id: str, news: News, at: datetime, since: datetime | None = None
+    ) -> None:
+        for booking in tuple(self._booked(event_id)):
+            if since is None or booking.booked_at >= since:
+                self._bookings[booking.id] = replace(booking, news={**booking.news, news: at})
+
+    def booked_ids(self, event_id: str) -> Sequence[str]:
+        return [booking.id for booking in self._booked(event_id)]
 
     def search(
         self,

@@ -14,6 +14,7 @@ from web.ports.payment_gateway import (
     GatewayStatus,
     KeyUsed,
     NextAction,
+    NotAccepted,
     NotExecuted,
 )
 
@@ -58,6 +59,7 @@ class SimulatedGateway:
         self._payments: dict[str, _Payment] = {}
         self._by_key: dict[str, str] = {}
         self._retired: dict[str, GatewayPayment] = {}
+        self._part_refunds: set[str] = set()
         self.list_lag_s = 0.0
 
     def authorize(
@@ -169,6 +171,19 @@ class SimulatedGateway:
             self._become(payment_id, "refunded")
         elif status != "refunded":
             raise NotExecuted(f"payment {payment_id} is uncaptured")
+
+    def refund_part(self, payment_id: str, amount_minor: int, key: str) -> None:
+        status = self._status(payment_id)
+        if status == "refunded" or key in self._part_refunds:
+            return
+        state = self._payments[payment_id].state
+        if status != "captured" or state.refunded_minor + amount_minor > state.amount_minor:
+            raise NotAccepted(f"payment {payment_id} has less to refund, or is uncaptured")
+        self._part_refunds.add(key)
+        refunded_minor = state.refunded_minor + amount_minor
+        self._payments[payment_id].state = replace(state, refunded_minor=refunded_minor)
+        if refunded_minor == state.amount_minor:
+            self._become(payment_id, "refunded")
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
         return self.find_all([key], since).get(key)

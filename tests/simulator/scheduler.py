@@ -18,6 +18,7 @@ import greenlet
 from web.use_cases import (
     audit,
     bank_confirmation,
+    cancellation,
     checkout,
     gateway_ledger,
     opening,
@@ -29,6 +30,7 @@ from web.use_cases import (
 ON_THE_CLOCK = (
     audit,
     bank_confirmation,
+    cancellation,
     checkout,
     gateway_ledger,
     opening,
@@ -157,6 +159,8 @@ def clocks_of(scheduler: Scheduler) -> Iterator[None]:
 
     # A retry that waits for the first attempt polls twenty times a second.
     patches = [patch.object(checkout, "REPEAT_POLL_S", POLL_S)]
+    # Threads would not take turns.
+    patches.append(patch.object(cancellation, "SIDE_BY_SIDE", 1))
     time = SimpleNamespace(monotonic=lambda: scheduler.now_s, sleep=scheduler.sleep)
     patches += [
         patch.object(module, name, stand_in)

@@ -48,7 +48,7 @@ from web.domain.validation import did_you_mean
 from web.http.locales import count, money
 from web.ports.booking_store import BOOKING_STORE, UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
-from web.ports.seat_store import SEAT_STORE
+from web.ports.seat_store import SEAT_STORE, EventInUse
 from web.services import services
 from web.signing.ticket_codes import BadCode
 from web.use_cases.audit import audit
@@ -57,6 +57,7 @@ from web.use_cases.cancellation import end_sale, refund_side_by_side
 from web.use_cases.opening import Opening, OpeningRefused
 from web.use_cases.refunds import Refunds
 from web.use_cases.sale_report import report_sale
+from web.use_cases.withdrawal import withdraw
 from web.worker import Stop, run_worker
 
 SHOWN_OF_CODE = 40
@@ -370,6 +371,36 @@ def close_command(event_id: str, undo: bool) -> None:
             "Only Redis knows that. So that it stays closed, write into its file, and open it:\n"
             f"    sale_closes_at = {closed_at.replace(tzinfo=None, microsecond=0).isoformat()}"
         )
+
+
+@events_cli.command("withdraw")
+@click.argument("event_id")
+@_plain_errors()
+def withdraw_command(event_id: str) -> None:
+    """Take an event off the list and out of Redis. Its bookings stay. Idempotent."""
+    parts = services()
+    folder = parts.settings.events_path
+    events, _ = read_event_folder(folder)
+    if event_id in {event.id for event in events} or (folder / f"{event_id}.toml").exists():
+        raise click.ClickException(
+            f"{event_id} has a file in {folder}, which would put it on sale again: remove the file "
+            "first, also where the next release comes from"
+        )
+    try:
+        withdraw(parts.catalogue, parts.seats, event_id)
+    except EventInUse as error:
+        raise click.ClickException(
+            f"{event_id} is in use: {count(error.holds)} holds are live and "
+            f"{count(error.payments)} payments under way; close its sale with `events close "
+            f"{event_id}` and wait until they have ended"
+        ) from None
+    except EventNotFound:
+        if event_id not in parts.catalogue.withdrawn_ids():
+            raise
+        click.echo(f"unchanged: {event_id} was withdrawn before")
+        return
+    left = len(parts.bookings.booked_ids(event_id))
+    click.echo(f"withdrawn: {event_id}; {bookings_of(left)} of it stay, and so do their receipts")
 
 
 @events_cli.command("list")

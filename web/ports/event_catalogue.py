@@ -46,6 +46,13 @@ class EventCatalogue(Protocol):
         exist"."""
         ...
 
+    def withdraw(self, event_id: str) -> None:
+        """Takes an event off the list, until it is added again. From then on it is not found, and
+        not lost."""
+        ...
+
+    def withdrawn_ids(self) -> set[str]: ...
+
     def exists(self) -> bool:
         """Whether it is known what is on sale; False when Redis has lost everything, or ``add``
         was never called."""

@@ -42,9 +42,9 @@ class GatewayPayment:
     status: GatewayStatus
     created: datetime
     metadata: Mapping[str, str]
-    refunded_minor: int = 0
     decline: PaymentDeclined | None = field(default=None, compare=False)
     next_action: NextAction | None = field(default=None, compare=False)
+    refunded_minor: int = 0
 
 
 class GatewayError(Exception):

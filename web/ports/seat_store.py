@@ -103,6 +103,15 @@ class SeatsMoved(Exception):
         self.seats = seats
 
 
+class EventInUse(Exception):
+    """So many holds are live, and payments under way."""
+
+    def __init__(self, holds: int, payments: int):
+        super().__init__(holds, payments)
+        self.holds = holds
+        self.payments = payments
+
+
 class SeatStore(Protocol):
     """Each method is one atomic step on Redis's clock. All raise Unavailable when Redis cannot be
     reached or has lost the event, and EventNotFound when there is no such event; those that take
@@ -162,6 +171,10 @@ class SeatStore(Protocol):
         seats in bookings, all of them in the definition; opens it. ``lost_revision``: Redis has
         lost the history that led to this revision, so the event continues above both this revision
         and its own. Returns whether anything changed. Raises SeatsMoved."""
+        ...
+
+    def withdraw_event(self, event_id: str, *, only_look: bool = False) -> None:
+        """Deletes the event, unless it should ``only_look`` whether it may. Raises EventInUse."""
         ...
 
     def close_sale(self, event_id: str) -> bool:

@@ -8,6 +8,7 @@ event refunds them. So it does not matter who begins, and who is killed.
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 
 from web.domain.refusals import NOT_COMPLETED
 from web.domain.sales import Booking, RefusedAs
@@ -49,16 +50,22 @@ def refund_side_by_side(
                 time.sleep(busy.retry_after_s or BUSY_S)
         return None
 
+    def try_to(refund_it: Callable[[], Booking | None]) -> Booking | Exception | None:
+        try:
+            return refund_it()
+        except Exception as error:  # noqa: BLE001 - one failure holds up no other refund
+            return error
+
+    if len(booking_ids) == 1 or SIDE_BY_SIDE == 1:
+        for booking_id in booking_ids:
+            if outcome := try_to(partial(refund_one, booking_id)):
+                yield booking_id, outcome
+        return
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
     try:
         waiting = {pool.submit(refund_one, booking_id): booking_id for booking_id in booking_ids}
         for future in as_completed(waiting):
-            try:
-                booking = future.result()
-            except Exception as error:  # noqa: BLE001 - one failure holds up no other refund
-                yield waiting[future], error
-            else:
-                if booking:
-                    yield waiting[future], booking
+            if outcome := try_to(future.result):
+                yield waiting[future], outcome
     finally:
         pool.shutdown(cancel_futures=True)

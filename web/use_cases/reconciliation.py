@@ -239,12 +239,21 @@ class Reconciler:
                 return sorted(self._on_sale.keys() | self._declared_and_built())
             listed, missing = set(), self._declared.keys() | self._on_sale.keys()
         else:
+            withdrawn = self._withdrawn((self._on_sale.keys() | self._declared.keys()) - listed)
             missing = self._on_sale.keys() - listed
-            missing |= self._sold_before(self._declared.keys() - listed - missing)
+            missing |= self._sold_before(self._declared.keys() - listed - missing - withdrawn)
         if missing:
             with self.isolate_failure("events"):
                 self._repairs.add_to_catalogue(missing)
         return sorted(listed | missing)
+
+    def _withdrawn(self, event_ids: set[str]) -> set[str]:
+        """Those of ``event_ids`` that the organiser has withdrawn; they are forgotten."""
+        withdrawn = event_ids & self._catalogue.withdrawn_ids() if event_ids else set()
+        for event_id in withdrawn:
+            self._on_sale.pop(event_id, None)
+            self._seen.pop(event_id, None)
+        return withdrawn
 
     def _declared_and_built(self) -> set[str]:
         """What a worker that has just started knows to be on sale without the list."""
@@ -320,6 +329,9 @@ class Reconciler:
 
     def _open_missing(self, now: timedelta, event_id: str, under_way: UnderWay) -> None:
         """An event that is listed, and not there or not open."""
+        with suppress(Unavailable):  # The list may be on another server, and away.
+            if self._withdrawn({event_id}):  # A moment ago.
+                return
         if event_id in self._on_sale:
             self._reopen(event_id, "Redis has lost it", under_way)
         elif event_id in self._declared:

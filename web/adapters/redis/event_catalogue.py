@@ -24,6 +24,9 @@ in it says nothing."""
 NO_EVENT = ""
 """Is in that set, too: a shop without events is not a Redis that has lost them."""
 
+WITHDRAWN = "withdrawn "
+"""Before the id of an event that was withdrawn, in that set, too: so nobody takes it for lost."""
+
 NOT_AN_EVENT = " "
 """Is never in that set."""
 
@@ -49,14 +52,27 @@ class RedisEventCatalogue:
         self._last_ids: list[str] = []
 
     def add(self, event_ids: Iterable[str]) -> None:
-        members = [*event_ids, NO_EVENT]
+        ids = list(event_ids)
 
         def add(commands: RedisCommands) -> None:
             if commands.type(CATALOGUE_KEY) != "set":
                 commands.delete(CATALOGUE_KEY)
-            commands.sadd(CATALOGUE_KEY, *members)
+            commands.sadd(CATALOGUE_KEY, *ids, NO_EVENT)
+            if ids:
+                commands.srem(CATALOGUE_KEY, *(f"{WITHDRAWN}{event_id}" for event_id in ids))
 
         self._client.ask(CATALOGUE_KEY, add)
+
+    def withdraw(self, event_id: str) -> None:
+        def withdraw(commands: RedisCommands) -> None:
+            commands.sadd(CATALOGUE_KEY, f"{WITHDRAWN}{event_id}")
+            commands.srem(CATALOGUE_KEY, event_id)
+
+        self._client.ask(CATALOGUE_KEY, withdraw)
+
+    def withdrawn_ids(self) -> set[str]:
+        members = self._members()
+        return {m.removeprefix(WITHDRAWN) for m in members if m.startswith(WITHDRAWN)}
 
     def exists(self) -> bool:
         return self._client.ask(
@@ -70,15 +86,20 @@ class RedisEventCatalogue:
         return self._read_last_ids()
 
     def _read_ids(self, *, soon: bool = False) -> list[str]:
-        ids = self._client.ask(
+        members = self._members(soon=soon)
+        if not members:
+            raise Unavailable(SEAT_STORE)
+        self._last_ids = sorted(
+            member for member in members - {NO_EVENT} if not member.startswith(WITHDRAWN)
+        )
+        return self._last_ids
+
+    def _members(self, *, soon: bool = False) -> set[str]:
+        return self._client.ask(
             CATALOGUE_KEY,
             lambda commands: cast(set[str], commands.smembers(CATALOGUE_KEY)),
             soon=soon,
         )
-        if not ids:
-            raise Unavailable(SEAT_STORE)
-        self._last_ids = sorted(ids - {NO_EVENT})
-        return self._last_ids
 
     def _read_last_ids(self, *, soon: bool = False) -> list[str]:
         try:
@@ -118,17 +139,21 @@ class RedisEventCatalogue:
 
     def missing(self, event_id: str) -> EventNotFound | Unavailable:
         """The refusal when Redis does not have an event. That means "not found" only while Redis
-        knows what it has, and only of an event that this process has never seen."""
-        if self._events.get(event_id):
-            return Unavailable(SEAT_STORE)
+        knows what it has, and only of an event that was withdrawn or that this process has never
+        seen."""
 
         def look(commands: RedisCommands) -> list[Any]:
             pipeline = commands.pipeline(transaction=False)
             pipeline.exists(CATALOGUE_KEY)
             pipeline.sismember(CATALOGUE_KEY, event_id)
+            pipeline.sismember(CATALOGUE_KEY, f"{WITHDRAWN}{event_id}")
             return pipeline.execute()
 
-        known, listed = self._client.ask(CATALOGUE_KEY, look)
+        known, listed, withdrawn = self._client.ask(CATALOGUE_KEY, look)
+        if withdrawn:
+            self._events.forget(event_id)
+        if self._events.get(event_id):
+            return Unavailable(SEAT_STORE)
         if known and (not listed or event_id == NO_EVENT):
             return EventNotFound(event_id)
         return Unavailable(SEAT_STORE)

@@ -51,6 +51,7 @@ from web.ports.seat_store import (
     Broken,
     Change,
     EarlierReceipt,
+    EventInUse,
     KeysAreEvicted,
     Moment,
     SeatMap,
@@ -168,6 +169,11 @@ class RedisSeatStore:
         if outcome == "seats_moved":
             raise SeatsMoved(old.seats_at(records.positions_in(values[0])))
         return outcome == "opened"
+
+    def withdraw_event(self, event_id: str, *, only_look: bool = False) -> None:
+        outcome, values = self._scripts.run("withdraw_event", event_id, only_look=int(only_look))
+        if outcome == "in_use":
+            raise EventInUse(*values)
 
     # ------------------------------------------------------------ seat maps and the journal
 
