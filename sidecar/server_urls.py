@@ -1,13 +1,14 @@
-"""URLs of Redis and MongoDB, checked before a client library parses them: libraries detect an error
-late, and may show a part of the password.
+"""URLs of Redis, MongoDB and mail servers, checked before a client library parses them: libraries
+detect an error late, and may show a part of the password.
 
 Redis's are spelt as in the `limits` library, because redis-py has none for Sentinel and Cluster.
 The libraries check the options that follow the question mark.
 """
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -30,6 +31,10 @@ SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "passw
 """For the Sentinels themselves, with what redis-py calls them."""
 
 MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
+
+SMTP_PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+"""By scheme: without TLS, with TLS from the beginning, and with TLS after STARTTLS (RFC 8314)."""
+SMTP_TIMEOUT_S, MAX_SMTP_TIMEOUT_S = 10, 60
 
 MAX_PORT = 65535
 
@@ -173,6 +178,63 @@ def check_mongodb_uri(name: str, uri: str) -> None:
         raise ValueError(f"{name} must have one host and no port after mongodb+srv://")
     if parts.query and any(o.count("=") != 1 for o in re.split("[&;]", parts.query)):
         raise ValueError(f"{name} must have options as name=value after the question mark")
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """What an SMTP URL names. Without ``username`` nobody logs in. ``timeout_s`` is of each step.
+    ``ca_path`` is a PEM file of the authorities to trust instead of the system's, or ""."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    timeout_s: int
+    ca_path: str
+
+
+def smtp_server(name: str, url: str) -> SmtpServer:
+    """Raises ValueError, which begins with ``name`` and shows nothing of the address."""
+    parts = _parts_of(name, url, [*SMTP_PORTS], "/?#")
+    _check_given(name, parts.hosts, parts.scheme)
+    check_host(name, parts.hosts, f"; {_ENCODE}")
+    if parts.path.strip("/"):
+        raise ValueError(f"{name} must end after the host and port, or with ?option=value")
+    options = {"timeout": str(SMTP_TIMEOUT_S), "ca": ""}
+    for option in filter(None, parts.query.split("&")):
+        key, equals, value = option.partition("=")
+        if key not in options or not equals:
+            raise ValueError(f"{name} has an unknown option: it can have timeout=10 and ca=/path")
+        options[key] = unquote(value)
+    seconds = options["timeout"]
+    if not re.fullmatch("[0-9]{1,2}", seconds) or not 1 <= int(seconds) <= MAX_SMTP_TIMEOUT_S:
+        raise ValueError(f"{name} must have a timeout from 1 to {MAX_SMTP_TIMEOUT_S} seconds")
+    if options["ca"] and parts.scheme == "smtp":
+        raise ValueError(f"{name} has a ca, which is for smtps:// and smtp+starttls://")
+    if options["ca"] and not os.access(options["ca"], os.R_OK):
+        raise ValueError(f"{name} has a ca that is no file that this user can read")
+    username, _, password = (parts.userinfo or "").partition(":")
+    if parts.userinfo is not None and not (username and password):
+        raise ValueError(f"{name} must have user:password before the @, or neither")
+    if re.search("@|:", username + password) or re.search(
+        "%(?![0-9A-Fa-f]{2})", username + password
+    ):
+        raise ValueError(f"{name} cannot be read: {_ENCODE}")
+    host, port = _address(name, parts.hosts, SMTP_PORTS[parts.scheme])
+    if username and parts.scheme == "smtp" and host not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError(
+            f"{name} would send its password unencrypted: use smtp+starttls:// or smtps://"
+        )
+    return SmtpServer(
+        parts.scheme,
+        host,
+        port,
+        unquote(username),
+        unquote(password),
+        int(seconds),
+        options["ca"],
+    )
 
 
 def _parts_of(name: str, url: str, schemes: Sequence[str], ends: str) -> _Parts:

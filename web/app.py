@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import EmailMessage
+from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
 from flask import Flask
@@ -18,6 +20,7 @@ from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.login_store import RedisLoginStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.redis.servers import servers_of
+from web.adapters.smtp import SmtpMailer
 from web.adapters.stripe.gateway import StripeGateway
 from web.adapters.stripe.pace import Pace
 from web.api.admissions import admissions, by_door
@@ -25,6 +28,7 @@ from web.api.routes import api
 from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
 from web.cli.commands import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
+from web.domain.sales import Booking, News
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
 from web.http.health import fast_path as fast_health
@@ -39,12 +43,15 @@ from web.http.static_files import is_static_file, static_files
 from web.metrics import (
     count_checkpoint,
     count_gateway_failure,
+    count_mail,
     measure_responses,
     note_gateway_wait,
 )
+from web.pages.mails import mail_about
 from web.pages.rendering import limit_page, problem_page
 from web.pages.session import COOKIES
 from web.pages.site import register_pages
+from web.ports.mail_queue import MailQueue
 from web.services import Services
 from web.settings import Settings
 from web.signing.hold_tokens import HoldTokens
@@ -56,6 +63,7 @@ from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
 from web.use_cases.readiness import Readiness
 from web.use_cases.seat_maps import SeatMaps
+from web.use_cases.ticket_mail import TicketMail
 
 PLACE_TIMEOUT_S = 0.25
 """For the limiter to give a payment its place in the queue: more than for a request, because a
@@ -73,7 +81,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     catalogue = RedisEventCatalogue(redis)
     seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):
-        bookings = MongoBookingStore(settings.mongodb_uri)
+        bookings = MongoBookingStore(settings.mongodb_uri, sends_mails=bool(settings.smtp_url))
     shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
     gateway = StripeGateway(
         settings.stripe_api_key,
@@ -117,6 +125,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         codes=codes,
         limiter=limiter,
         readiness=Readiness(catalogue, bookings),
+        mail_queue=bookings,
+        ticket_mail=_ticket_mail(app, settings, bookings),
         settings=settings,
         admissions=Admissions(bookings, codes),
     )
@@ -157,6 +167,19 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     # Flask's documented place for middleware; to mypy it is a method.
     app.wsgi_app = CrossSite(client_limit, settings.origins)  # type: ignore[method-assign]
     return app
+
+
+def _ticket_mail(app: Flask, settings: Settings, queue: MailQueue) -> TicketMail | None:
+    if settings.smtp is None:
+        return None
+
+    def compose(booking: Booking, news: News) -> EmailMessage:
+        # Links and templates need a request: this one came to where buyers reach the shop.
+        with app.test_request_context(base_url=settings.public_url):
+            return mail_about(booking, news, settings.mail_from)
+
+    host = urlsplit(settings.public_url).hostname or ""
+    return TicketMail(queue, SmtpMailer(settings.smtp, host), compose, count_mail)
 
 
 def _pace(settings: Settings, limiter_settings: LimiterSettings) -> Pace | None:

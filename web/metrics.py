@@ -56,6 +56,11 @@ ADMISSIONS = Counter(
     "Seats let in at the door: asked for, or reported by a door that had no connection.",
     ["how"],
 )
+MAILS = Counter(
+    "tickets_mails",
+    "Mails to buyers by what they say and what became of them; the log says why.",
+    ["news", "outcome"],
+)
 LIMITER_FALLBACKS = Counter(
     "tickets_limiter_fallbacks",
     "Requests that a worker decided on its own: the sidecar did not respond.",
@@ -80,6 +85,7 @@ WORKER_STATS = {
     "rounds_total": "Rounds that this worker has completed.",
     "last_round_timestamp_seconds": "When this worker completed its last round, in Unix time.",
     "repairs_total": "Repairs that this worker has made, by kind.",
+    "mails_waiting": "Bookings whose buyers have still to be told something by mail.",
     "failures_total": "Repairs and looks of this worker that failed; the log says why.",
 }
 
@@ -96,6 +102,10 @@ def count_checkpoint(point: str) -> None:
 
 def count_gateway_failure(cause: str) -> None:
     GATEWAY_FAILURES.labels(cause).inc()
+
+
+def count_mail(news: str, outcome: str) -> None:
+    MAILS.labels(news, outcome).inc()
 
 
 def note_gateway_wait(endpoint: str, seconds: float) -> None:
@@ -174,9 +184,16 @@ def render_metrics(limiter_stats: Mapping[str, int], redis: RedisReach) -> Respo
 class WorkerStats(Collector):
     """What one worker has done, at the time of collection. ``repairs`` counts them by kind."""
 
-    def __init__(self, repairs: Mapping[str, int], failures: Callable[[], int]):
+    def __init__(
+        self,
+        repairs: Mapping[str, int],
+        failures: Callable[[], int],
+        mails_waiting: Callable[[], int | None],
+    ):
+        """``mails_waiting`` returns None while that is not known."""
         self._repairs = repairs
         self._failures = failures
+        self._mails_waiting = mails_waiting
         self._rounds = 0
         self._last_round_s = 0.0
 
@@ -190,6 +207,7 @@ class WorkerStats(Collector):
         registry.register(self)
         registry.register(GATEWAY_FAILURES)
         registry.register(GATEWAY_WAITS)
+        registry.register(MAILS)
         start_http_server(port, host, registry)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
@@ -200,6 +218,8 @@ class WorkerStats(Collector):
         for kind, number in dict(self._repairs).items():
             repairs.add_metric([kind.replace(" ", "_")], number)
         yield repairs
+        if (waiting := self._mails_waiting()) is not None:
+            yield GaugeMetricFamily(*_described("mails_waiting"), waiting)
         yield CounterMetricFamily(*_described("failures_total"), self._failures())
 
 

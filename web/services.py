@@ -11,6 +11,7 @@ from web.ports.audited_seats import AuditedSeats
 from web.ports.booking_store import BookingStore
 from web.ports.event_catalogue import EventCatalogue
 from web.ports.login_store import LoginStore
+from web.ports.mail_queue import MailQueue
 from web.ports.payment_gateway import Gateway
 from web.ports.seat_store import SeatStore
 from web.settings import Settings
@@ -22,11 +23,13 @@ from web.use_cases.checkout import Checkout
 from web.use_cases.form_holds import FormHolds
 from web.use_cases.readiness import Readiness
 from web.use_cases.seat_maps import SeatMaps
+from web.use_cases.ticket_mail import TicketMail
 
 
 @dataclass(frozen=True)
 class Services:
-    """``app.extensions["services"]``; ``web/app.py`` makes it."""
+    """``app.extensions["services"]``; ``web/app.py`` makes it. ``ticket_mail`` is None in a shop
+    that sends no mails."""
 
     catalogue: EventCatalogue
     seats: SeatStore
@@ -42,6 +45,8 @@ class Services:
     codes: TicketCodes
     limiter: LimiterClient
     readiness: Readiness
+    mail_queue: MailQueue
+    ticket_mail: TicketMail | None
     settings: Settings
     admissions: Admissions
 

@@ -9,8 +9,10 @@ a test compares.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +20,13 @@ from msgspec import Meta
 from sidecar.env_file import PROJECT
 from sidecar.networks import Network, parse_networks
 from sidecar.redis_tls import RedisTlsCa, check_tls_ca
-from sidecar.server_urls import check_host, check_mongodb_uri, redis_servers
+from sidecar.server_urls import (
+    SmtpServer,
+    check_host,
+    check_mongodb_uri,
+    redis_servers,
+    smtp_server,
+)
 from sidecar.settings import (
     BadSettings,
     check_socket_path,
@@ -28,6 +36,7 @@ from sidecar.settings import (
 )
 from sidecar.sliding_log import MAX_RATE_LIMIT, Rate
 from web.domain.sales import DEFAULT_CONFIRMATION_S, DEFAULT_LEASE_S
+from web.domain.validation import address_of, email_of, name_of
 from web.origins import parse_origins
 
 MIN_KEY_LENGTH = 16
@@ -159,6 +168,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             "at the bank",
         ),
     ] = DEFAULT_CONFIRMATION_S
+    smtp_url: Annotated[
+        str,
+        Meta(
+            description="server that takes mails to buyers: `smtps://user:password@host`, "
+            "`smtp+starttls://…` or `smtp://…`, with `?timeout=10` (seconds) and `&ca=` (PEM file) "
+            "if needed; without it no mail is sent"
+        ),
+    ] = ""
+    mail_from: Annotated[
+        str,
+        Meta(
+            description="sender of these mails: `Rosewood Tickets <tickets@example.org>`; required "
+            "with `SMTP_URL`"
+        ),
+    ] = ""
+    public_url: Annotated[
+        str,
+        Meta(
+            description="address under which buyers reach the shop, for links in mails: "
+            "`https://tickets.example.org`; required with `SMTP_URL`"
+        ),
+    ] = ""
     events_dir: Annotated[
         str,
         Meta(
@@ -251,6 +282,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
                 f"{self.web_worker_class!r}"
             )
         self._check_stripe_keys()
+        self._check_mail()
         _check_api_base("STRIPE_API_BASE", self.stripe_api_base)
         if len(self.secret_key) < MIN_KEY_LENGTH:
             raise ValueError(
@@ -310,6 +342,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
             )
         if self.stripe_webhook_secret == "whsec_":  # noqa: S105
             raise ValueError("STRIPE_WEBHOOK_SECRET ends after whsec_: copy the whole secret")
+
+    def _check_mail(self) -> None:
+        if self.smtp_url:
+            smtp_server("SMTP_URL", self.smtp_url)
+            for name in ("MAIL_FROM", "PUBLIC_URL"):
+                if not getattr(self, name.lower()):
+                    raise ValueError(f"{name} is required with SMTP_URL")
+        if self.mail_from:
+            _check_sender("MAIL_FROM", self.mail_from)
+        if self.public_url:
+            _check_public_url("PUBLIC_URL", self.public_url)
+
+    @property
+    def smtp(self) -> SmtpServer | None:
+        return smtp_server("SMTP_URL", self.smtp_url) if self.smtp_url else None
 
     @property
     def is_test_shop(self) -> bool:
@@ -416,6 +463,30 @@ def _check_api_base(name: str, url: str) -> None:
         raise ValueError(
             f"{name} must end after the host and port, without a path such as /v1, as in "
             "https://api.stripe.com"
+        )
+
+
+def _check_sender(name: str, text: str) -> None:
+    rule = f"{name} must be an address, as in Rosewood Tickets <tickets@example.org>"
+    display_name, address = parseaddr(text)
+    if not address or not text.rstrip().endswith((address, f"{address}>")):
+        raise ValueError(rule)
+    try:
+        email_of(address)
+        if display_name:
+            name_of(display_name)
+    except ValueError as error:
+        raise ValueError(f"{rule}: {error}") from None
+
+
+def _check_public_url(name: str, url: str) -> None:
+    try:
+        address_of(url)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+    if urlsplit(url).path.strip("/") or "?" in url or "#" in url:
+        raise ValueError(
+            f"{name} must end after the host and port, as in https://tickets.example.org"
         )
 
 

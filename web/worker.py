@@ -1,6 +1,8 @@
 """The worker: rounds of repairs, one after the other, until it is stopped."""
 
+import logging
 import signal
+import threading
 import time
 
 from sidecar.settings import BadSettings
@@ -9,12 +11,19 @@ from web.metrics import WorkerStats
 from web.services import Services
 from web.settings import Settings
 from web.use_cases.reconciliation import Reconciler
+from web.use_cases.ticket_mail import MAX_PAUSE_S, TicketMail
 
 ROUND_S = 1.0
 """From the beginning of a round to that of the next: an expired hold's seats show as free within a
 second. A round that took longer is followed by the next at once."""
 
 STOP_POLL_S = 0.05
+
+MAIL_STOP_S = 5.0
+"""How long a worker that is asked to stop waits for the mail that it is sending. One that was taken
+and not marked is sent again."""
+
+log = logging.getLogger(__name__)
 
 
 class Stop:
@@ -63,9 +72,14 @@ def run_worker(services: Services, stop: Stop, *, forever: bool, dry_run: bool) 
         stop.is_requested,
         goes_on=forever,
     )
-    stats = WorkerStats(reconciler.repairs, lambda: reconciler.not_done)
+    mail = services.ticket_mail
+    stats = WorkerStats(
+        reconciler.repairs, lambda: reconciler.not_done, lambda: mail.waiting if mail else None
+    )
+    sending = None
     if forever:
         _serve(stats, services.settings)
+        sending = _send_mails(mail, stop) if mail and not dry_run else None
     while not stop.is_requested():
         began_s = time.monotonic()
         with reconciler.isolate_failure("event files"):
@@ -77,7 +91,28 @@ def run_worker(services: Services, stop: Stop, *, forever: bool, dry_run: bool) 
         elif not reconciler.has_more:
             break
     reconciler.give_back()
+    if sending:
+        sending.join(MAIL_STOP_S)
+    elif mail and not dry_run:
+        mail.send_due(stop.is_requested)
     return reconciler
+
+
+def _send_mails(mail: TicketMail, stop: Stop) -> threading.Thread:
+    """In a thread of its own: a mail server that is slow, or does not answer, delays no repair."""
+
+    def send() -> None:
+        while not stop.is_requested():
+            try:
+                pause_s = mail.send_due(stop.is_requested)
+            except Exception:
+                log.exception("sending mails: unexpected")
+                pause_s = MAX_PAUSE_S
+            stop.wait(pause_s)
+
+    thread = threading.Thread(target=send, name="mails", daemon=True)
+    thread.start()
+    return thread
 
 
 def _serve(stats: WorkerStats, settings: Settings) -> None:

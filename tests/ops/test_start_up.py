@@ -15,6 +15,7 @@ from flask import request
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.servers import REPOSITORY, Redis
+from sidecar.server_urls import smtp_server
 from sidecar.settings import BadSettings
 from sidecar.settings import read_settings as read_limiter_settings
 from tests.support.application import REQUIRED, application_with
@@ -550,3 +551,51 @@ def test_settings_reach_what_they_are_for():
 
 def test_a_booking_is_acknowledged_by_a_majority_and_its_journals(bookings):
     assert bookings._collection.write_concern.document == {"w": "majority", "j": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SMTP_URL": "smtp.example.org"}, "SMTP_URL must begin with smtp://, smtps:// or smtp+"),
+        ({"SMTP_URL": "smtps://"}, "SMTP_URL has no host where one must be"),
+        ({"SMTP_URL": "smtps://host:99999"}, "SMTP_URL must have a port from 1 to 65535"),
+        ({"SMTP_URL": "smtps://user@host"}, "SMTP_URL must have user:password before the @"),
+        ({"SMTP_URL": "smtps://:s3cret@host"}, "SMTP_URL must have user:password before the @"),
+        ({"SMTP_URL": "smtps://u:s3c/ret@host"}, "SMTP_URL cannot be read: if its user name"),
+        ({"SMTP_URL": "smtps://u:s3c%ret@host"}, "SMTP_URL cannot be read: if its user name"),
+        ({"SMTP_URL": "smtp://u:s3cret@mail.example"}, "SMTP_URL would send its password unencr"),
+        ({"SMTP_URL": "smtps://host/inbox"}, "SMTP_URL must end after the host and port"),
+        ({"SMTP_URL": "smtps://host?timeot=3"}, "SMTP_URL has an unknown option: it can have"),
+        ({"SMTP_URL": "smtps://host?timeout=0"}, "SMTP_URL must have a timeout from 1 to 60"),
+        ({"SMTP_URL": "smtps://host?timeout=1e9"}, "SMTP_URL must have a timeout from 1 to 60"),
+        ({"SMTP_URL": "smtps://host?ca=/no/file"}, "SMTP_URL has a ca that is no file"),
+        ({"SMTP_URL": "smtp://host?ca=/no/file"}, "SMTP_URL has a ca, which is for smtps://"),
+        ({"MAIL_FROM": ""}, "MAIL_FROM is required with SMTP_URL"),
+        ({"MAIL_FROM": "Rosewood"}, "MAIL_FROM must be an address, as in"),
+        ({"MAIL_FROM": "a@example.org, b@example.org"}, "MAIL_FROM must be an address, as in"),
+        ({"MAIL_FROM": "A <a@example.org>\nBcc: b@example.org"}, "MAIL_FROM must be an address"),
+        ({"PUBLIC_URL": ""}, "PUBLIC_URL is required with SMTP_URL"),
+        ({"PUBLIC_URL": "tickets.example.org"}, "PUBLIC_URL must be an absolute address"),
+        ({"PUBLIC_URL": "http://tickets.example.org"}, "PUBLIC_URL must begin with https://"),
+        ({"PUBLIC_URL": "https://example.org/shop"}, "PUBLIC_URL must end after the host"),
+    ],
+)
+def test_what_mails_need_is_checked_at_the_start_in_one_line(given, told):
+    mail = {
+        "SMTP_URL": "smtps://u:p@mail.example.org",
+        "MAIL_FROM": "Rosewood Tickets <tickets@example.org>",
+        "PUBLIC_URL": "https://tickets.example.org",
+    }
+    assert read_settings(REQUIRED | mail).smtp.port == 465
+    with pytest.raises(BadSettings) as refused:
+        read_settings(REQUIRED | mail | given)
+    assert str(refused.value).startswith(told)
+    assert "\n" not in str(refused.value) and "s3c" not in str(refused.value)
+
+
+def test_an_smtp_url_is_read_as_it_was_meant():
+    read = smtp_server("SMTP_URL", "smtp+starttls://post%40x:p%3A%2F@[::1]?timeout=20")
+    assert (read.host, read.port, read.username, read.password, read.timeout_s) == (
+        ("::1", 587, "post@x", "p:/", 20)
+    )
+    assert "p:/" not in repr(read)

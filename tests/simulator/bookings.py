@@ -43,6 +43,9 @@ class SimulatedBookings:
     def find(self, booking_id: str) -> Booking | None:
         return self._bookings.get(booking_id)
 
+    def with_news(self) -> list[Booking]:
+        return []
+
     def ids_like(self, booking_id: str) -> list[str]:
         return [known for known in self._bookings if known.startswith(booking_id[:8])]
 

@@ -153,5 +153,5 @@ def checks_of(shop: Shop) -> list[Check]:
 def problems(shop: Shop) -> str:
     """Everything that the audit finds wrong with the shop's event."""
     checks = checks_of(shop)
-    assert len(checks) == 11
+    assert len(checks) == 12
     return "\n".join(finding for check in checks for finding in check.findings)

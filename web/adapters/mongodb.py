@@ -32,7 +32,7 @@ from pymongo.read_concern import ReadConcern
 from web.domain.admissions import Admission, Attendance, MinuteOfAdmissions
 from web.domain.booking_search import BookingSearch
 from web.domain.refusals import SeatTaken, Unavailable
-from web.domain.sales import Booking, News, SeatRefund, SoldAs
+from web.domain.sales import Booking, MailState, News, SeatRefund, SoldAs
 from web.ports.booking_store import (
     BOOKING_STORE,
     BookingRow,
@@ -119,6 +119,12 @@ BOOKED = {"status": "booked"}
 sold again."""
 REFUNDED = {"status": "refunded"}
 
+HAS_NEWS: dict[str, object] = {"news": {"$gt": {}}}
+"""The bookings whose buyers have still to be told something: a document with a field is greater
+than an empty one."""
+MAIL_INDEX = [("mail_next_at", 1)]
+"""Of those bookings alone. One that has no such time is due, and comes first."""
+
 log = logging.getLogger(__name__)
 
 
@@ -157,18 +163,26 @@ class BookingDocument(mongoengine.Document):  # type: ignore[misc]  # it has no 
     refunded_amount = IntField()
     seat_refund = DictField(default=None)
     news = DictField(DateTimeField(), default=None)
+    mailed_at = DateTimeField()
+    mail_next_at = DateTimeField()
+    mail_failing_since = DateTimeField()
+    mail_failures = IntField()
+    mail_unanswered = IntField()
+    mail_given_up = StringField()
 
 
 class MongoBookingStore:
-    """Implements BookingStore of ``web/ports/``. Connects on first use.
+    """Implements BookingStore and MailQueue of ``web/ports/``. Connects on first use.
 
     ``create_indexes`` creates the indexes, and ``require_index`` checks the unique one.
     MongoEngine's own way, one connection for the whole process and indexes created at the first
     write, would create them implicitly, when it is too late to refuse.
     """
 
-    def __init__(self, uri: str):
-        """Raises ValueError or OSError for an invalid option in ``uri``."""
+    def __init__(self, uri: str, *, sends_mails: bool = False):
+        """``sends_mails``: whether what buyers have to be told is recorded, for somebody to send
+        it. Raises ValueError or OSError for an invalid option in ``uri``."""
+        self._sends_mails = sends_mails
         try:
             self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
                 uri,
@@ -214,6 +228,7 @@ class MongoBookingStore:
             )
             self._collection.create_index([("seat_refund.seats", 1)], sparse=True)
             self._collection.create_index(list(PAGE_INDEX))
+            self._collection.create_index(MAIL_INDEX, partialFilterExpression=HAS_NEWS)
         try:
             return self.require_index()
         except IndexMissing:
@@ -255,6 +270,8 @@ class MongoBookingStore:
     def _insert(self, booking: Booking) -> Booking:
         # A document's own save() would replace one with the same _id; an insert cannot.
         document = _document(booking)
+        if self._sends_mails:
+            document.news = {"ticket": booking.booked_at}
         document.validate()
         if not self._inserts.call(document.to_mongo()):
             stored = self.find(booking.id)
@@ -290,6 +307,12 @@ class MongoBookingStore:
         with _reachable():
             found = self._collection.find({"_id": begins_like_it}, {"_id": 1}).limit(LIKE_MOST)
             return [booking["_id"] for booking in found]
+
+    def beginning_with(self, beginning: str) -> list[Booking]:
+        with _reachable():
+            wanted = {"_id": {"$regex": f"^{re.escape(beginning)}"}}
+            found = self._bookings.filter(__raw__=wanted).limit(LIKE_MOST)
+            return [_booking(document) for document in found]
 
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         with _reachable():
@@ -352,14 +375,10 @@ class MongoBookingStore:
     def mark_refunded(
         self, booking_id: str, refunded_at: datetime, news: News = "refunded"
     ) -> None:
-        self._update(
-            {"_id": booking_id, **BOOKED},
-            {
-                "status": "refunded",
-                "refunded_at": refunded_at,
-                "news": {news: refunded_at},  # whatever was news before
-            },
-        )
+        changes: dict[str, object] = {"status": "refunded", "refunded_at": refunded_at}
+        if self._sends_mails:
+            changes["news"] = {news: refunded_at}  # whatever was news before
+        self._update({"_id": booking_id, **BOOKED}, changes)
 
     def end_refund(self, booking_id: str) -> None:
         self._update({"_id": booking_id}, {"refund_under_way": False})
@@ -384,7 +403,7 @@ class MongoBookingStore:
                 "refunded_seats": [*booking.refunded_seats, *refund.seats],
                 "refunded_amount": booking.refunded_minor + refund.amount_minor,
                 "seat_refund": _seat_refund_document(replace(refund, is_paid=True)),
-                "news.refunded": at,
+                **({"news.refunded": at} if self._sends_mails else {}),
             },
         )
 
@@ -404,6 +423,8 @@ class MongoBookingStore:
     def announce(
         self, event_id: str, news: News, at: datetime, since: datetime | None = None
     ) -> None:
+        if not self._sends_mails:
+            return
         made = {"booked_at": {"$gte": since}} if since else {}
         with _reachable(), pymongo.timeout(INDEX_BUILD_TIMEOUT_S):
             self._collection.update_many(
@@ -498,6 +519,71 @@ class MongoBookingStore:
             of_minute = minutes.setdefault(found["_id"]["minute"].astimezone(UTC), {})
             of_minute[found["_id"]["section"]] = found["seats"]
         return Attendance(seats, tuple(MinuteOfAdmissions(*minute) for minute in minutes.items()))
+
+    # ------------------------------------------------------------ mails
+
+    def now(self) -> datetime:
+        with _reachable():
+            local_time: datetime = self._client.admin.command("hello")["localTime"]
+            return local_time.replace(tzinfo=UTC)
+
+    def claim_mail(self, now: datetime, until: datetime) -> Booking | None:
+        # Not greater also finds those that have no such time.
+        due = {**HAS_NEWS, "mail_next_at": {"$not": {"$gt": now}}}
+        with _reachable():
+            claimed = (
+                self._bookings.filter(__raw__=due)
+                .order_by("mail_next_at")
+                .modify(set__mail_next_at=until)
+            )
+            return _booking(claimed) if claimed else None
+
+    def end_mail(self, booking: Booking, news: News, sent_at: datetime | None) -> None:
+        self._end_mail(booking, news, {"mailed_at": sent_at} if sent_at else {}, "mail_given_up")
+
+    def give_up_mail(self, booking: Booking, news: News, reason: str) -> None:
+        self._end_mail(booking, news, {"mail_given_up": reason})
+
+    def _end_mail(
+        self, booking: Booking, news: News, changes: Mapping[str, object], *unset: str
+    ) -> None:
+        every_try = ("mail_next_at", "mail_failing_since", "mail_failures", "mail_unanswered")
+        ended = {"$unset": dict.fromkeys((*every_try, *unset), "")}
+        told = {"$unset": {**ended["$unset"], f"news.{news}": ""}}
+        same_news = {f"news.{news}": booking.news[news]}
+        with _reachable():
+            # In one step: without its news or its claim alone another worker would send it again.
+            for condition, change in ((same_news, told), ({}, ended)):
+                changed = self._collection.update_one(
+                    {"_id": booking.id, **condition},
+                    {**change, **({"$set": changes} if changes else {})},
+                )
+                if changed.matched_count:
+                    return
+
+    def tell(self, booking_id: str, news: News, at: datetime) -> None:
+        with _reachable():
+            self._collection.update_one(
+                {"_id": booking_id}, {"$set": {f"news.{news}": at}, "$unset": {"mail_next_at": ""}}
+            )
+
+    def retry_mail(self, booking: Booking, at: datetime, state: MailState) -> None:
+        changes: dict[str, object] = {
+            "mail_next_at": at,
+            "mail_failing_since": state.failing_since,
+            "mail_failures": state.failures,
+            "mail_unanswered": state.unanswered,
+        }
+        self._update({"_id": booking.id}, changes)
+
+    def with_news(self) -> Iterator[Booking]:
+        with _reachable():
+            for document in self._bookings.filter(__raw__=HAS_NEWS):
+                yield _booking(document)
+
+    def count_news(self) -> int:
+        with _reachable():
+            return self._collection.count_documents(HAS_NEWS, hint=MAIL_INDEX)
 
     def _update(self, wanted: dict[str, object], changes: dict[str, object]) -> None:
         with _reachable():
@@ -685,6 +771,14 @@ def _booking(document: BookingDocument) -> Booking:
                 entry.get("after_refund", False),
             )
             for entry in document.admissions
+        ),
+        mail=MailState(
+            sent_at=document.mailed_at and document.mailed_at.astimezone(UTC),
+            failing_since=document.mail_failing_since
+            and document.mail_failing_since.astimezone(UTC),
+            failures=document.mail_failures or 0,
+            unanswered=document.mail_unanswered or 0,
+            given_up=document.mail_given_up,
         ),
     )
 

@@ -36,6 +36,7 @@ from web.cli.event_text import (
 )
 from web.domain.booking_search import search_for
 from web.domain.events import Event
+from web.domain.references import bookings_like, is_of_event, reference_of
 from web.domain.refusals import (
     BookingNotFound,
     EventNotFound,
@@ -448,11 +449,46 @@ def show_event_command(event_id: str) -> None:
 @click.argument("booking_id")
 @_plain_errors()
 def show_booking_command(booking_id: str) -> None:
-    """Print one booking as JSON."""
-    booking = services().bookings.find(booking_id)
-    if booking is None:
-        raise _no_such_booking(booking_id)
-    click.echo(msgspec.json.format(msgspec.json.encode(booking)))
+    """Print one booking as JSON. BOOKING_ID may be the reference on its receipt, HAM-7K3F."""
+    booking = _booking_of(booking_id)
+    shown = {"reference": reference_of(booking.event_id, booking.id)}
+    shown |= msgspec.to_builtins(booking)
+    click.echo(msgspec.json.format(msgspec.json.encode(shown)))
+
+
+@bookings_cli.command("link")
+@click.argument("booking_id")
+@_plain_errors()
+def link_command(booking_id: str) -> None:
+    """Print the address of a booking's receipt, for a buyer who has lost it. Who has the address
+    has the tickets: ask for the name or the e-mail address first."""
+    booking, parts = _booking_of(booking_id), services()
+    path = f"/receipts/{parts.codes.link_of(booking.event_id, booking.hold_id)}"
+    if not parts.settings.public_url:
+        click.echo(
+            "PUBLIC_URL is not set: put the address of your shop before this, or set it", err=True
+        )
+    click.echo(f"{parts.settings.public_url.rstrip('/')}{path}")
+
+
+def _booking_of(text: str) -> Booking:
+    """By its id or its reference."""
+    bookings = services().bookings
+    if booking := bookings.find(text):
+        return booking
+    if not (like := bookings_like(text)):
+        raise _no_such_booking(text)
+    beginning, letters = like
+    found = [b for b in bookings.beginning_with(beginning) if is_of_event(letters, b.event_id)]
+    if len(found) > 1:
+        rows = [(b.id, b.event_id, ",".join(b.seats), b.name) for b in found]
+        lines = "\n".join(f"    {line}" for line in table(rows))
+        raise click.ClickException(
+            f"{len(found)} bookings have this reference; ask for the name, and use the id:\n{lines}"
+        )
+    if not found:
+        raise click.ClickException(f"there is no booking with the reference {text!r}")
+    return found[0]
 
 
 @bookings_cli.command("list")

@@ -182,9 +182,10 @@ class SoldAs:
     prices_minor: tuple[int, ...] = ()
 
 
-News = Literal["postponed", "cancelled", "refunded"]
-"""What a buyer has still to be told: the event has another date or none yet; it was cancelled and
-the money returned; or the booking, or seats of it, were refunded."""
+News = Literal["ticket", "postponed", "cancelled", "refunded"]
+"""What a buyer has still to be told: the booking was made, and this is its ticket; the event has
+another date or none yet; it was cancelled and the money returned; or the booking, or seats of it,
+were refunded."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,20 @@ class SeatRefund:
 
 
 @dataclass(frozen=True)
+class MailState:
+    """What became of the mails of a booking. ``sent_at`` is of the last that the mail server took.
+    ``failing_since`` and ``failures``: the one that is due was refused so often. ``unanswered``: so
+    often the server took all of it and did not answer. ``given_up`` is why the last one will not
+    be sent, or was perhaps not."""
+
+    sent_at: datetime | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+    unanswered: int = 0
+    given_up: str | None = None
+
+
+@dataclass(frozen=True)
 class Booking:
     """A paid hold: final, one document in MongoDB. ``payment_id`` is None when the seats cost
     nothing. ``booked_at`` is UTC with milliseconds, MongoDB's precision, so that a receipt made
@@ -207,8 +222,8 @@ class Booking:
     ``seats`` and ``amount_minor`` are those of the sale, whatever was refunded since. Of
     ``refunded_seats`` the money, ``refunded_minor``, was returned while the rest stayed booked.
     ``seat_refund`` is one that is under way. ``news`` is what the buyer has still to be told,
-    with when it became known. ``refund_under_way`` is not compared: it ends after the refund's last
-    change to the rest."""
+    with when it became known; nothing in a shop that sends no mails. ``refund_under_way`` is not
+    compared: it ends after the refund's last change to the rest."""
 
     id: str
     hold_id: str
@@ -230,6 +245,7 @@ class Booking:
     news: dict[News, datetime] = field(default_factory=dict, hash=False)
     refund_under_way: bool = field(default=False, compare=False)
     admissions: tuple[Admission, ...] = ()
+    mail: MailState = MailState()
 
     @property
     def seats_left(self) -> tuple[str, ...]:

@@ -127,6 +127,13 @@ def email_of(text: str) -> str:
     return address.normalized
 
 
+def ascii_email_of(email: str) -> str:
+    """What ``email_of`` has returned, with the domain in Punycode if that makes all of it ASCII: an
+    address that every mail server can be given."""
+    address = email_validator.validate_email(email, check_deliverability=False)
+    return address.ascii_email or address.normalized
+
+
 def address_of(text: str) -> str:
     """A web address to which a buyer can be sent: absolute, https; http only on this computer.
     Raises ValueError, whose message says what it must be."""

@@ -1,11 +1,8 @@
 """The receipt, at an address that cannot be guessed: anyone who has it can see and print it."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
 from flask import Response, request, url_for
-from markupsafe import Markup
 
+from web.domain.references import reference_of
 from web.domain.refusals import BookingNotFound
 from web.domain.sales import Booking, booking_id_of
 from web.pages.blueprint import pages
@@ -13,6 +10,7 @@ from web.pages.calendar_files import MEDIA_TYPE, calendar_file
 from web.pages.names import event_names, names_of_seats
 from web.pages.qr_codes import qr_code
 from web.pages.rendering import page, secured
+from web.pages.tickets import tickets_of
 from web.services import services
 from web.signing.ticket_codes import BadCode
 
@@ -49,35 +47,14 @@ def show_receipt(link: str) -> Response:
     booking = _booking_of(link)
     event_id = booking.event_id
     names = names_of_seats(event_id, booking.seats, booking)
-    tickets = [] if booking.refunded_at else list(_tickets(booking, names))
+    tickets = tickets_of(booking, names)
     return page(
         "receipt.html",
         event=event_names(event_id, booking),
         booking=booking,
         seats=names,
         link=link,
-        tickets=tickets,
+        tickets=[(ticket, qr_code(ticket.code, ticket.title)) for ticket in tickets],
+        reference=reference_of(event_id, booking.id),
+        is_mailed=services().settings.smtp is not None,
     )
-
-
-class _Ticket(NamedTuple):
-    """``admits`` is what a person reads below the code."""
-
-    admits: str
-    code: str
-    qr_code: Markup
-
-
-def _tickets(booking: Booking, names: Sequence[str]) -> Iterator[_Ticket]:
-    """The one for all seats; then, if there are several, one for each."""
-    number = len(booking.seats_left)
-    everybody = "1 person" if number == 1 else f"{number} people"
-    codes = services().codes
-    code = codes.code_of(booking)
-    yield _Ticket(f"For {everybody}", code, qr_code(code, title="Ticket code"))
-    if number > 1:
-        name_of = dict(zip(booking.seats, names, strict=True))
-        for seat in booking.seats_left:
-            name = name_of[seat]
-            code = codes.code_of(booking, seat)
-            yield _Ticket(name, code, qr_code(code, title=f"Ticket code of {name}"))

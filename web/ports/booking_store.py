@@ -111,6 +111,14 @@ class BookingStore(Protocol):
         """A few ids of bookings that begin like this one."""
         ...
 
+    def beginning_with(self, beginning: str) -> list[Booking]:
+        """A few bookings whose ids begin so."""
+        ...
+
+    def with_news(self) -> Iterator[Booking]:
+        """Those whose buyers have still to be told something by mail."""
+        ...
+
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         """The ones that exist, by id."""
         ...

@@ -36,6 +36,9 @@ OPEN = {
 }
 """The states of payments that somebody still has to end, in words."""
 
+TOLD_WITHIN = timedelta(hours=1)
+"""How long a mail may be due: some servers take an hour to believe a new sender."""
+
 GRACE_MS = 5_000
 """How late the worker may be with expired holds and leases."""
 
@@ -125,6 +128,7 @@ class _Auditor:
         yield "sales are open and closed as their files say", self._sales_are_as_declared
         yield "all bookings of cancelled events are refunded", self._cancelled_is_refunded
         yield "every seat was let in once, and none after its refund", self._let_in_once
+        yield "buyers get their mails in time", self._buyers_are_told
 
     # ------------------------------------------------------------ MongoDB and the gateway
 
@@ -331,6 +335,19 @@ class _Auditor:
             check.expect(
                 len(admissions) == 1, f"{event_id}: {seat} was let in more than once: {times}"
             )
+
+    def _buyers_are_told(self, check: Check) -> None:
+        now = self._gateway.now()
+        for booking in self._bookings.with_news():
+            for news, since in booking.news.items():
+                check.expect(
+                    now - since < TOLD_WITHIN,
+                    f"{booking.id}: the mail about it ({news}) is due since {rfc3339(since)}",
+                )
+        given_up = sum(1 for booking in self._bookings.list() if booking.mail.given_up)
+        if given_up:
+            are = "mail was" if given_up == 1 else "mails were"
+            check.note = f"{given_up} {are} given up; `bookings show` says why (mail.given_up)"
 
     def _clients_are_counted(self, check: Check) -> None:
         for state in self._states(check):

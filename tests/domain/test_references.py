@@ -1,0 +1,49 @@
+"""References of bookings, which are read out on the telephone."""
+
+import secrets
+
+import pytest
+
+from web.domain.references import ALPHABET, bookings_like, is_of_event, reference_of
+
+
+def booking_id() -> str:
+    return f"bkg_{secrets.token_hex(10)}_5f"
+
+
+def test_a_reference_leads_back_to_its_booking():
+    for _ in range(1000):
+        id_ = booking_id()
+        beginning, letters = bookings_like(reference_of("hamlet", id_))
+        assert id_.startswith(beginning) and is_of_event(letters, "hamlet")
+
+
+@pytest.mark.parametrize("event_id", ["hamlet", "h", "7-brides", "a-b-c-d"])
+def test_it_has_no_letters_that_look_alike_behind_the_events(event_id):
+    letters, _, characters = reference_of(event_id, booking_id()).partition("-")
+    assert letters and event_id.replace("-", "").upper().startswith(letters)
+    assert len(characters) == 4 and set(characters) <= set(ALPHABET)
+    assert not set("01IO") & set(ALPHABET)
+    assert len(set(ALPHABET)) == 32
+
+
+def test_however_it_is_typed_it_is_understood():
+    reference = reference_of("hamlet", booking_id())
+    typed = (
+        reference,
+        reference.lower(),
+        reference.replace("-", ""),
+        f" {reference} ".replace("-", " "),
+    )
+    assert len({bookings_like(text) for text in typed}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "HAM", "HAM-7K3", "HAM-7K3FF", "HAM-0000", "bkg_1", "HAM-7K3I", "Ä-7K3F"]
+)
+def test_what_is_none_is_none(text):
+    assert bookings_like(text) is None
+
+
+def test_a_booking_of_an_older_form_is_its_own_reference():
+    assert reference_of("hamlet", "bkg_hld-17") == "bkg_hld-17"
