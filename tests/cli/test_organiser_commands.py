@@ -1,101 +1,21 @@
 """The organiser's commands, as somebody at a terminal meets them: what they show, what they refuse,
 and what they say when a server is away."""
 
-import os
 import re
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import redis
 
 from ops.processes import free_port
-from ops.servers import Redis
-from tests.support.application import REQUIRED
 from tests.support.commands import IMPATIENT, flask, flask_in_new_process
 from tests.support.factories import a_booking, lose_event, unique
-from web.adapters.mongodb import MongoBookingStore
 from web.cli.event_text import LIST_TITLES
 from web.domain.sales import booking_id_of
-
-FILE = """
-id = "{id}"
-name = "The Tempest"
-venue = "Rosewood Theatre"
-currency = "{currency}"
-timezone = "Europe/London"
-starts_at = 2099-12-12T19:30:00
-sale_opens_at = {opens}
-[[sections]]
-id = "stalls"
-name = "Stalls"
-price = {price}
-rows = [{{ ids = "A", seats = "1-212" }}]
-[[sections]]
-id = "floor"
-name = "Floor, standing"
-kind = "general"
-price = {floor_price}
-capacity = 266
-"""
-
-
-@pytest.fixture(scope="module")
-def own_redis(tmp_path_factory) -> Iterator[Redis]:
-    """Whose list of events has no others."""
-    folder = tmp_path_factory.mktemp("own-redis")
-    with Redis(folder / "redis", folder / "redis.log") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_database(mongo_server) -> str:
-    """Without bookings that the audits of other tests would stumble over."""
-    return mongo_server.url.replace("/tickets", "/organiser-commands")
-
-
-@pytest.fixture(scope="module")
-def bookings(own_database) -> MongoBookingStore:
-    store = MongoBookingStore(own_database)
-    store.create_indexes()
-    return store
-
-
-@pytest.fixture(scope="module")
-def environment(own_redis, own_database, sandbox) -> dict[str, str]:
-    return {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "REDIS_URL": own_redis.url,
-        "MONGODB_URI": own_database,
-        **REQUIRED,
-        "STRIPE_API_BASE": sandbox.url,
-    }
 
 
 def nobody(scheme: str) -> str:
     return f"{scheme}://127.0.0.1:{free_port()}"
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Rewrites the event's file, and returns its path."""
-    event_id = unique("tempest")
-
-    def write(**changes: object) -> Path:
-        values = {
-            "id": event_id,
-            "currency": "GBP",
-            "opens": "2036-01-10T10:00:00Z",
-            "price": 3800,
-            "floor_price": 0,
-        }
-        path = tmp_path / f"{event_id}.toml"
-        path.write_text(FILE.format(**values | changes))
-        return path
-
-    return write
 
 
 def one_line(refused, exit_code: int = 1) -> str:

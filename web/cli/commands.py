@@ -177,9 +177,9 @@ def open_command(files: tuple[Path, ...], whole_folder: bool, dry_run: bool, yes
     else:
         agreed = [event for event in events if _may_open(opening, event, whole_folder, yes)]
         all_well = _open(opening, agreed, goes_on=whole_folder) and len(agreed) == len(events)
-        for event in agreed if not whole_folder else ():
-            if event.status == "cancelled":
-                all_well = _refund_all(event) and all_well
+        for event in agreed:
+            if event.status == "cancelled" and _is_opened(event):
+                all_well = (_end(event) if whole_folder else _refund_all(event)) and all_well
     if not whole_folder and (problems or not all_well):
         raise SystemExit(1)
 
@@ -225,6 +225,20 @@ def _may_open(opening: Opening, event: Event, whole_folder: bool, yes: bool) -> 
         return True
     click.echo(f"Not cancelled: {event.id} is left as it is", err=True)
     return False
+
+
+def _is_opened(event: Event) -> bool:
+    """False when it was refused."""
+    return services().catalogue.current_event(event.id).version == event.version
+
+
+def _end(event: Event) -> bool:
+    """In a release, which waits for no refunds."""
+    parts = services()
+    end_sale(parts.seats, event.id)
+    if left := len(parts.bookings.booked_ids(event.id)):
+        click.echo(f"cancelled: {event.id}; the worker refunds {bookings_of(left)}")
+    return True
 
 
 def _refund_all(event: Event) -> bool:
@@ -401,7 +415,7 @@ def withdraw_command(event_id: str) -> None:
         click.echo(f"unchanged: {event_id} was withdrawn before")
         return
     left = len(parts.bookings.booked_ids(event_id))
-    click.echo(f"withdrawn: {event_id}; {bookings_of(left)} of it stay, and so do their receipts")
+    click.echo(f"withdrawn: {event_id}; kept: {bookings_of(left)}, and the receipts")
 
 
 @events_cli.command("list")
