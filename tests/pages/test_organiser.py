@@ -107,6 +107,27 @@ def test_a_change_from_before_times_were_stored_is_shown(organiser, ada, address
     assert shown == ["not known", "on hold", "Stalls, row A, seat 1"]
 
 
+def test_a_sale_is_closed_at_once_and_opened_again(organiser, ada, address):
+    event_id = address.rpartition("/")[2]
+    sale = organiser.get(f"/organiser{address}")
+    assert sale.root.one(id="sale-title").text == "Sale: on sale"
+    closed = sale.press("Close the sale", confirm=event_id)
+    assert "The sale is closed. Seats that are on hold may still be paid for." in closed.text
+    assert "sale_closes_at = 20" in closed.text
+    assert "The sale is over." in ada.get(address).text
+    opened = closed.press("Open the sale again", confirm=event_id)
+    assert "It was closed by hand" not in opened.text
+    assert "On sale." in ada.get(address).text
+
+
+def test_a_sale_is_not_closed_without_its_name(organiser, ada, address):
+    sale = organiser.get(f"/organiser{address}")
+    for typed in ("", "yes", "another event"):
+        refused = sale.press("Close the sale", confirm=typed)
+        assert "Nothing was done." in refused.text
+    assert "On sale." in ada.get(address).text
+
+
 def test_refunded_bookings_are_no_revenue(organiser, ada, address, bookings):
     ada.get(address).press("Hold the chosen", seats="stalls-A-1").press("Pay", **BUYER)
     (booking,) = bookings.list(address.rpartition("/")[2])

@@ -35,7 +35,7 @@ from web.cli.event_text import (
     warnings,
 )
 from web.domain.booking_search import search_for
-from web.domain.events import Event
+from web.domain.events import Event, closing_line
 from web.domain.references import bookings_like, is_of_event, reference_of
 from web.domain.refusals import (
     BookingNotFound,
@@ -376,7 +376,7 @@ def close_command(event_id: str, undo: bool) -> None:
         click.echo(f"{'undone' if changed else 'unchanged'}: {event_id}, its sale is {state}")
         return
     changed = parts.seats.close_sale(event_id)
-    closed_at = parts.seats.closed_sales([event_id]).get(event_id, now).astimezone(event.zone)
+    closed_at = parts.seats.closed_sales([event_id]).get(event_id, now)
     click.echo(
         f"{'closed' if changed else 'unchanged'}: {event_id}, its sale is closed; live holds may "
         "still be paid"
@@ -384,7 +384,7 @@ def close_command(event_id: str, undo: bool) -> None:
     if not event.sale_is_over(now):
         click.echo(
             "Only Redis knows that. So that it stays closed, write into its file, and open it:\n"
-            f"    sale_closes_at = {closed_at.replace(tzinfo=None, microsecond=0).isoformat()}"
+            f"    {closing_line(event, closed_at)}"
         )
 
 

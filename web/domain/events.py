@@ -276,6 +276,12 @@ def name_of_id(id_: str) -> str:
     return id_.replace("-", " ").capitalize()
 
 
+def closing_line(event: Event, closed_at: datetime) -> str:
+    """For the event's file, so that a sale which was closed by hand stays closed."""
+    at_the_venue = closed_at.astimezone(event.zone).replace(tzinfo=None, microsecond=0)
+    return f"sale_closes_at = {at_the_venue.isoformat()}"
+
+
 def moved_seats(before: Event, after: Event) -> str:
     """One character per seat of ``before``: "1" where ``after`` has another seat, or none, at that
     position, "0" where it is unchanged. When the currency changes, all are "1": holds and bookings

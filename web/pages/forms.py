@@ -10,6 +10,7 @@ from wtforms.validators import (
     ValidationError,
 )
 
+from web.domain.events import Event
 from web.domain.sales import Buyer
 from web.domain.validation import (
     CONFIRMATION_TOKEN,
@@ -105,6 +106,22 @@ class RefundForm(FlaskForm):  # type: ignore[misc]
     def validate_confirm(self, field: StringField) -> None:
         if (field.data or "").casefold() != "refund":
             raise ValidationError("Type the word refund. Nothing was refunded.")
+
+
+class SaleForm(FlaskForm):  # type: ignore[misc]
+    """To close a sale, or to open it again. Its event has to be typed, so that it is not another
+    one."""
+
+    confirm = StringField(filters=[_stripped])
+
+    def __init__(self, event: Event):
+        super().__init__()
+        self._event = event
+        self.confirm.label.text = f"Type {event.id} to confirm"
+
+    def validate_confirm(self, field: StringField) -> None:
+        if (field.data or "").casefold() not in (self._event.id, self._event.name.casefold()):
+            raise ValidationError(f"Type {self._event.id}, or the event's name. Nothing was done.")
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]

@@ -13,12 +13,12 @@ from flask import Response, flash, redirect, request, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain.events import SeatState
+from web.domain.events import Availability, SeatState, closing_line
 from web.domain.sales import booking_id_of
 from web.pages.blueprint import pages
 from web.pages.chart import chart_of
-from web.pages.forms import LoginForm
-from web.pages.rendering import page
+from web.pages.forms import LoginForm, SaleForm
+from web.pages.rendering import FormError, page
 from web.services import services
 from web.use_cases.sale_report import report_sale
 
@@ -105,11 +105,51 @@ def write_audit_line(what: str) -> None:
 @pages.get("/organiser/events/<event_id>")
 @for_organiser
 def show_sale(event_id: str) -> Response | WerkzeugResponse:
+    return _sale_page(event_id)
+
+
+@pages.get("/organiser/events/<event_id>/sale")
+def leave_sale_address(event_id: str) -> WerkzeugResponse:
+    """A form's address, which may be opened again after its response."""
+    return redirect(url_for("pages.show_sale", event_id=event_id), 303)
+
+
+@pages.post("/organiser/events/<event_id>/sale")
+@for_organiser
+def change_sale(event_id: str) -> Response | WerkzeugResponse:
+    """Closes a sale at once, or opens it again; not one that is over by its file."""
+    parts = services()
+    form = SaleForm(parts.catalogue.current_event(event_id))
+    if not form.validate():
+        return _sale_page(event_id, form)
+    if request.form.get("action") == "open":
+        parts.seats.reopen_sale(event_id)
+        write_audit_line(f"opened the sale of {event_id} again")
+        flash("The sale is as its file says again.")
+    else:
+        parts.seats.close_sale(event_id)
+        write_audit_line(f"closed the sale of {event_id}")
+        flash("The sale is closed. Seats that are on hold may still be paid for.")
+    return redirect(url_for("pages.show_sale", event_id=event_id), 303)
+
+
+def _sale_page(event_id: str, rejected: SaleForm | None = None) -> Response:
     parts = services()
     report = report_sale(parts.catalogue, parts.seats, parts.bookings, event_id)
     event = report.event
+    now = parts.seats.now(event_id)
+    closed_at = parts.seats.closed_sales([event_id]).get(event_id)
     return page(
         "organiser_sale.html",
+        400 if rejected else 200,
+        form=rejected or SaleForm(event),
+        mistakes=[FormError(e, "#confirm") for e in rejected.confirm.errors] if rejected else (),
+        sale_state=event.sale_state(
+            Availability.of(report.seat_map), now, is_closed=bool(closed_at)
+        ),
+        is_over=event.sale_is_over(now),
+        closed_at=closed_at,
+        file_line=closing_line(event, closed_at) if closed_at else "",
         report=report,
         event=event,
         states=SeatState,
