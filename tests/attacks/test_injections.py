@@ -51,7 +51,9 @@ def pages_of(scene: Scene, hall: Event) -> Iterable[Page]:
     browser.get("/organiser").press("Log in", token=ORGANISER_TOKEN)
     section = browser.get(f"/events/{hall.id}/sections/stalls")
     sale = browser.get(f"/organiser/events/{hall.id}")
-    return event, section, held, receipt, sale
+    bookings = browser.get(f"/organiser/events/{hall.id}/bookings")
+    booking = bookings.link(BUYER["name"])
+    return event, section, held, receipt, sale, bookings, booking
 
 
 def test_names_of_an_event_are_texts_on_every_page(scene):

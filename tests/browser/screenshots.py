@@ -41,6 +41,8 @@ ON_A_PHONE = (
     "receipt",
     "basket",
     "organiser-sale",
+    "organiser-bookings",
+    "organiser-booking",
 )
 OF_THE_MAP = ("theatre", "arena", "conflict")
 """Pictures of these on a phone are scrolled to the map: above it there is another form."""

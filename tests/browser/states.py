@@ -21,6 +21,7 @@ from web.adapters.event_files import read_event_file
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
+from web.domain.sales import SoldAs
 
 DECLINED = "Visa that its bank refuses"
 ASKING = "Card whose owner has to confirm each payment"
@@ -513,3 +514,52 @@ def organiser_sale(scene: Scene) -> Page:
     page = scene.organised()
     page.goto(f"/organiser{address}")
     return page
+
+
+BUYERS = (
+    "Ada Lovelace",
+    "Zoë Müller",
+    "Søren Kierkegaard",
+    "Grace Hopper",
+    "李小龍",
+    "מרים מירזחאני",
+    "Conan O'Brien",
+    "Łukasz Wójcik",
+)
+
+
+@state("The bookings of a sale")
+def organiser_bookings(scene: Scene) -> Page:
+    event = scene.declared("rosewood-theatre")
+    address = scene.put_on_sale(event)
+    booked_at = datetime(2036, 10, 10, 9, 1, 30, tzinfo=UTC)
+    for number, name in enumerate(BUYERS):
+        seats = event.seats[2 * number : 2 * number + 1 + number % 2]
+        booking = replace(
+            a_booking(event.id, *seats, payment_id=f"pi_{number}"),
+            name=name,
+            email=f"buyer.{number}@example.org",
+            amount_minor=event.amount_minor([event.positions[seat] for seat in seats]),
+            booked_at=booked_at + timedelta(seconds=17 * number),
+            sold_as=SoldAs(event.name, event.venue, tuple(map(event.seat_name, seats))),
+        )
+        scene.bookings.insert(booking)
+    scene.bookings.mark_refunded(booking.id, booked_at + timedelta(days=1))
+    page = scene.organised()
+    page.goto(f"/organiser{address}/bookings")
+    return page
+
+
+@state("One booking")
+def organiser_booking(scene: Scene) -> Page:
+    page = organiser_bookings(scene)
+    page.get_by_role("link", name="Zoë Müller").click()
+    page.get_by_role("heading", name="Booking of Zoë Müller").wait_for()
+    return page
+
+
+@state("A refund without its word")
+def refund_mistyped(scene: Scene) -> Page:
+    page = organiser_booking(scene)
+    page.get_by_label("Type refund to confirm").fill("yes")
+    return pressed(page, "Refund", "Please check the form")

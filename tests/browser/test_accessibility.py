@@ -78,7 +78,9 @@ FOCUSED = """() => {
 shows of it: its middle."""
 
 
-@pytest.mark.parametrize("name", ["theatre-as-list", "declined", "receipt", "organiser-sale"])
+@pytest.mark.parametrize(
+    "name", ["theatre-as-list", "declined", "receipt", "organiser-sale", "organiser-booking"]
+)
 @pytest.mark.parametrize("viewport", [DESKTOP, NARROW], ids=["wide", "narrow"])
 def test_the_focus_is_seen_wherever_the_keyboard_takes_it(page_in, name, viewport):
     page = page_in(name)
@@ -152,6 +154,8 @@ TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summ
         "receipt",
         "basket",
         "organiser",
+        "organiser-bookings",
+        "organiser-booking",
     ],
 )
 def test_what_one_touches_is_large_enough(page_in, name):

@@ -64,7 +64,7 @@ def test_no_page_scrolls_sideways(page_at, hall, names, javascript):
     page.goto("/organiser")
     page.get_by_label("Organiser token").fill(ORGANISER_TOKEN)
     page.get_by_role("button", name="Log in").click()
-    for other in ("/organiser", f"/organiser{address}"):
+    for other in ("/organiser", f"/organiser{address}", f"/organiser{address}/bookings"):
         page.goto(other)
         assert_no_sideways_scroll(page)
 

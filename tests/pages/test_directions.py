@@ -30,8 +30,11 @@ def pages(ada, seats) -> list[Page]:
     basket, receipt = ada.get("/basket"), other.press("Pay", name="Ada", email="ada@example.org")
     organiser = ada.get("/organiser").press("Log in", token=ORGANISER_TOKEN)
     sale = ada.get(f"/organiser{address}")
+    bookings = ada.get(f"/organiser{address}/bookings")
+    booking = bookings.link("Ada")
     listed, section = ada.get("/"), ada.get(f"{address}/sections/stalls")
-    return [listed, open_page, section, held, taken, basket, receipt, organiser, sale]
+    of_buyers = [listed, open_page, section, held, taken, basket, receipt]
+    return [*of_buyers, organiser, sale, bookings, booking]
 
 
 def texts(element: Element, around: tuple[Element, ...] = ()) -> Iterator[tuple[str, tuple]]:
