@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -11,6 +12,7 @@ from tests.pages.conftest import BUYER
 from tests.support.commands import flask
 from tests.support.factories import a_booking
 from tests.support.redis_stores import lead_nowhere
+from web.domain.sales import SeatRefund
 from web.signing.ticket_codes import BadCode, TicketCodes
 
 SECRET = "a secret key of tests"
@@ -65,6 +67,37 @@ def test_a_refunded_booking_is_no_ticket(ada, bookings, receipt):
     assert page.title == "This booking was refunded"
     assert "your ticket" not in page.text
     assert not page.root.all("svg") and not page.root.all(id="ticket-code")
+
+
+def test_single_seats_that_were_refunded_are_shown_and_the_others_are_a_ticket(
+    ada, bookings, receipt
+):
+    booking = bookings.find(re.search(r"bkg_\w+", receipt.text)[0])
+    refund = SeatRefund(booking.seats[:1], 2500)
+    bookings.begin_seat_refund(booking.id, refund)
+    begun = bookings.find(booking.id)
+    bookings.mark_seats_refunded(begun, refund, booking.booked_at)
+    page = ada.get(receipt.address)
+    assert page.title == "You are in"
+    assert "£25.00 for Stalls, row A, seat 1" in re.sub(r"[\u2066-\u2069]", "", page.text)
+    assert page.root.one("figcaption").text == "For 1 person"
+
+
+def test_a_receipt_of_a_postponed_or_cancelled_event_says_so(ada, hall_with, seats, bookings):
+    address = hall_with()
+    held = ada.get(address).press("Hold the chosen", seats="stalls-A-1")
+    receipt = held.press("Pay", **BUYER)
+    event = seats._catalogue.current_event(address.rpartition("/")[2])
+    seats.open_event(replace(event, declared_status="postponed"), ["stalls-A-1"])
+    for page in (receipt.address, address, "/"):
+        assert "Postponed." in ada.get(page).text
+    assert ada.get(receipt.address).title == "You are in"
+    seats.open_event(replace(event, declared_status="cancelled"), ["stalls-A-1"])
+    cancelled = ada.get(receipt.address)
+    assert cancelled.title == "The event is cancelled"
+    assert "The money is being refunded" in cancelled.text
+    assert not cancelled.root.all("svg")
+    assert "This event is cancelled." in ada.get(address).text
 
 
 def test_the_door_verifies_a_code_without_any_server(stack, receipt):

@@ -1,5 +1,6 @@
 """The HTTP contract: parse, call one use case, render. ``docs/api.md`` describes every route."""
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -159,7 +160,15 @@ def cancel_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
 
 @api.get("/<event_id>/bookings/<booking_id>")
 def show_booking(event_id: str, booking_id: str) -> Response:
-    return _json(services().box_office.booking(event_id, booking_id, bearer_token()).receipt_now())
+    booking = services().box_office.booking(event_id, booking_id, bearer_token())
+    receipt = booking.receipt_now()
+    if not booking.refunded_seats:
+        return _json(receipt)
+    refunded = {
+        "refunded_seats": booking.refunded_seats,
+        "refunded_amount": booking.amount_minor if booking.refunded_at else booking.refunded_minor,
+    }
+    return _json(asdict(receipt) | refunded)
 
 
 # ---------------------------------------------------------------- responses

@@ -70,6 +70,7 @@ ROUTES_OF_FORMS = (
     "pages.take_linked_hold",
     "pages.log_out",
     "pages.refund_booking",
+    "pages.change_sale",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)
 ROUTES_OF_HOLD_LINKS = ("pages.show_hold_link",)

@@ -47,12 +47,18 @@ def show_receipt(link: str) -> Response:
     booking = _booking_of(link)
     event_id = booking.event_id
     names = names_of_seats(event_id, booking.seats, booking)
-    tickets = tickets_of(booking, names)
+    event = event_names(event_id, booking)
+    tickets = tickets_of(booking, names) if event.status != "cancelled" else []
     return page(
         "receipt.html",
-        event=event_names(event_id, booking),
+        event=event,
         booking=booking,
         seats=names,
+        refunded_names=[
+            name
+            for seat, name in zip(booking.seats, names, strict=True)
+            if seat in booking.refunded_seats
+        ],
         link=link,
         tickets=[(ticket, qr_code(ticket.code, ticket.title)) for ticket in tickets],
         reference=reference_of(event_id, booking.id),
