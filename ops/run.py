@@ -92,6 +92,8 @@ def greet(stack: Stack) -> None:
         say(f"  curl -i -X POST {hold_url}")
     else:
         say("No seat is on sale now; events/*.toml say when.")
+    if stack.mailbox:
+        say(f"Mails to buyers: {stack.mailbox.url}")
     say(f"Metrics: {stack['web'].url}/metrics")
     say("The organiser's commands: ./tickets --help")
     say(f"Logs are in {stack.log_dir}. Ctrl-C stops everything.")
@@ -105,7 +107,7 @@ def run() -> None:
         port = port_of_nginx()
         # Every server inherits the lock: as long as a server of a killed run is left, no other run
         # starts a second one on the same files.
-        stack = Stack(STATE_DIR, say=say, keep_open=[lock_fd])
+        stack = Stack(STATE_DIR, say=say, keep_open=[lock_fd], has_mailbox=True)
         try:
             stack.start(port)
             greet(stack)

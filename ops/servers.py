@@ -463,6 +463,24 @@ class Sandbox(Server):
         return body
 
 
+class Mailbox(Process):
+    """The mail server for development, ops/mailbox: it takes every mail, and its pages, at ``url``,
+    show them."""
+
+    def __init__(self, folder: Path, log_path: Path, *, keep_open: Iterable[int] = ()):
+        self.smtp_port, self._port = free_port(HOST), free_port(HOST)
+        while self._port == self.smtp_port:
+            self._port = free_port(HOST)
+        self.smtp_url = f"smtp://{HOST}:{self.smtp_port}"
+        self.url = f"http://{HOST}:{self._port}"
+        options = ["--smtp-port", self.smtp_port, "--port", self._port, "--folder", folder]
+        command = [sys.executable, "-m", "ops.mailbox", *map(str, options)]
+        super().__init__("mailbox", command, log_path, cwd=REPOSITORY, keep_open=keep_open)
+
+    def is_ready(self) -> bool:
+        return all(accepts_connections(port, HOST) for port in (self.smtp_port, self._port))
+
+
 class HttpServer(Process):
     """Any command that answers HTTP on loopback; ready when ``ready_path`` answers 200."""
 

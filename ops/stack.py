@@ -20,7 +20,7 @@ from ops.nginx import render
 from ops.processes import Process, free_port
 from ops.procfile import read_procfile, shell_command
 from ops.run_settings import FILE_NAME, write_run_settings
-from ops.servers import HOST, REPOSITORY, HttpServer, Nginx, Sandbox
+from ops.servers import HOST, REPOSITORY, HttpServer, Mailbox, Nginx, Sandbox
 from ops.stores import Kind, Store, chosen_mongodb, chosen_redis, processes_of
 from sidecar.settings import BadSettings, parse_rate
 from sidecar.settings import read_settings as read_limiter_settings
@@ -28,6 +28,9 @@ from web.origins import parse_origins
 from web.settings import DEFAULT_RATE_LIMIT, MIN_KEY_LENGTH, Settings, read_settings
 
 SANDBOX_API_KEY = "sk_test_sandbox"
+
+SENDER = "TicketS <tickets@example.org>"
+"""Of mails that go no further than the mailbox."""
 
 PASSED_ON = tuple(
     field.encode_name
@@ -63,8 +66,10 @@ class Stack:
     started; REDIS and MONGODB choose what is started otherwise.
     ``say`` is called with progress messages. ``keep_open`` are file descriptors that each process
     inherits. ``sandbox_rate_limit`` is the most calls of one endpoint that the payment sandbox
-    takes in a second, None for no limit. Once started, ``environment`` is the environment of the
-    Procfile's processes; ``redis`` and ``mongodb`` are what this has started, or None.
+    takes in a second, None for no limit. ``has_mailbox``: unless SMTP_URL names a mail server,
+    one for development is started, which ``mailbox`` is then; its pages show the mails. Once
+    started, ``environment`` is the environment of the Procfile's processes; ``redis`` and
+    ``mongodb`` are what this has started, or None.
     """
 
     def __init__(
@@ -75,12 +80,15 @@ class Stack:
         say: Callable[[str], None] = lambda line: None,
         keep_open: Iterable[int] = (),
         sandbox_rate_limit: int | None = None,
+        has_mailbox: bool = False,
     ):
         self._state_dir = state_dir
         self._environ = environ
         self._say = say
         self._keep_open = tuple(keep_open)
         self._sandbox_rate_limit = sandbox_rate_limit
+        self._has_mailbox = has_mailbox
+        self.mailbox: Mailbox | None = None
         self.redis: Store | None = None
         self.mongodb: Store | None = None
         self.processes: list[Process] = []
@@ -102,7 +110,7 @@ class Stack:
         _keep_former_logs(self.log_dir)
         # Nobody may mistake the ports of the last run for those of this one.
         (self._state_dir / FILE_NAME).unlink(missing_ok=True)
-        self.environment = self._start_what_is_missing()
+        self.environment = self._start_what_is_missing(port)
         settings = {name: self.environment[name] for name in PASSED_ON if name in self.environment}
         write_run_settings(self._state_dir, settings, self._environ)
         procfile = read_procfile(REPOSITORY / "Procfile")
@@ -194,7 +202,7 @@ class Stack:
         read_settings(made | given)
         read_limiter_settings(given)
 
-    def _start_what_is_missing(self) -> dict[str, str]:
+    def _start_what_is_missing(self, port: int) -> dict[str, str]:
         """Returns the environment for the processes of the Procfile."""
         # `flask` and `gunicorn` in the Procfile are those beside this Python.
         commands_dir = str(Path(sys.executable).parent)
@@ -220,6 +228,17 @@ class Stack:
             self._say(f"Starting the payment sandbox on port {sandbox.port}")
             self._start(sandbox)
             environment |= {"STRIPE_API_KEY": SANDBOX_API_KEY, "STRIPE_API_BASE": sandbox.url}
+        if self._has_mailbox and not environment.get("SMTP_URL"):
+            self.mailbox = Mailbox(
+                self._state_dir / "mails", self.log_dir / "mailbox.log", keep_open=self._keep_open
+            )
+            self._say(f"Starting the mailbox on port {self.mailbox.smtp_port}")
+            self._start(self.mailbox)
+            environment |= {
+                "SMTP_URL": self.mailbox.smtp_url,
+                "MAIL_FROM": environment.get("MAIL_FROM") or SENDER,
+                "PUBLIC_URL": environment.get("PUBLIC_URL") or f"http://{HOST}:{port}",
+            }
         if not environment.get("SECRET_KEY"):
             environment["SECRET_KEY"] = _kept_secret_key(self._state_dir / "secret_key")
         return environment

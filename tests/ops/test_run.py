@@ -57,6 +57,11 @@ def test_a_newcomer_sells_a_seat_stops_and_finds_the_booking_in_the_next_run(clo
         buyer = Client(f"http://127.0.0.1:{port}", hold["event"])
         receipt = buyer.pay(hold)
         assert receipt.status_code == 201, receipt.text
+        mailbox = re.search(r"^Mails to buyers: (\S+)$", first.greeting, re.MULTILINE)[1]
+        eventually(
+            lambda: "Your ticket: " in requests.get(mailbox, timeout=10).text,
+            "the ticket is in the mailbox",
+        )
         assert len(buyer.call("GET", "/api/events").json()["events"]) == 3
         assert len(first.left_running()) > 5, "the look for processes finds them while they run"
         metrics = re.search(r"^Metrics: (\S+)$", first.greeting, re.MULTILINE)[1]
