@@ -24,7 +24,7 @@ from tests.support.clone import make_clone
 from tests.support.environment import NO_ENV_FILE, inherited
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_stores import client_of, seats_at
-from tests.support.site import ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
+from tests.support.site import DOOR_TOKEN, ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
 from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
@@ -116,7 +116,11 @@ def bookings(mongo_server) -> MongoBookingStore:
 def stack(any_redis, mongo_server, state_dir) -> Iterator[Site]:
     """The stack of `make run`, on the Redis and MongoDB of the other fixtures."""
     urls = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
-    secrets = {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET, "ORGANISER_TOKEN": ORGANISER_TOKEN}
+    secrets = {
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "ORGANISER_TOKEN": ORGANISER_TOKEN,
+        "DOOR_TOKEN": DOOR_TOKEN,
+    }
     running = Stack(state_dir / "stack", inherited() | urls | secrets)
     try:
         running.start(free_port())

@@ -12,6 +12,8 @@ import newerMembers from "./newer_members.js";
 const { browserslist: browsers } = JSON.parse(readFileSync(new URL("package.json", import.meta.url)));
 
 export default defineConfig([
+	// Other people's; each says at its beginning what it is.
+	{ ignores: ["web/static/{ed25519,qr_decode}.js"] },
 	{
 		extends: [js.configs.recommended],
 		linterOptions: { reportUnusedDisableDirectives: "error" },

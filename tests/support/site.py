@@ -15,6 +15,7 @@ from web.adapters.stripe.gateway import StripeGateway
 from web.ports.payment_gateway import GatewayPayment
 
 WEBHOOK_SECRET = "whsec_of_tests"
+DOOR_TOKEN = "the-token-of-the-doors-of-tests"
 ORGANISER_TOKEN = "the organiser's token of tests"
 
 

@@ -12,6 +12,7 @@ from web.http.static_files import VERSION
 # Importing them registers their views on the blueprint.
 from web.pages import (  # noqa: F401
     checkout,
+    door,
     events,
     hold_links,
     organiser,
