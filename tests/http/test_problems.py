@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import typing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,6 +21,8 @@ EXAMPLES = {
     str: "stalls",
     str | None: None,
     tuple[str, ...]: ("stalls-A-1",),
+    datetime: datetime(2026, 12, 12, tzinfo=UTC),
+    datetime | None: None,
 }
 
 
