@@ -343,6 +343,41 @@ def test_a_refund_gives_the_money_back_once_however_often_it_is_repeated(
     assert stripe_gateway.find(key, start).status == "refunded"
 
 
+def test_a_part_is_given_back_once_for_each_key_and_the_payment_stays_captured(gateway, key, start):
+    payment_id = captured(gateway, key)
+    for _ in range(2):
+        gateway.refund_part(payment_id, 1000, f"{key}-one-seat")
+    found = gateway.find(key, start)
+    assert (found.status, found.amount_minor, found.refunded_minor) == ("captured", 4200, 1000)
+    gateway.refund_part(payment_id, 200, f"{key}-another")
+    with pytest.raises(NotAccepted):
+        gateway.refund_part(payment_id, 3001, f"{key}-too-much")
+    assert gateway.retrieve(payment_id).refunded_minor == 1200
+    gateway.refund(payment_id, f"{key}-refund")
+    gateway.refund_part(payment_id, 1000, f"{key}-late")
+    assert gateway.find(key, start).status == "refunded"
+
+
+def test_a_part_is_given_back_once_when_stripe_has_forgotten_the_key(stripe_gateway, sandbox, key):
+    payment_id = captured(stripe_gateway, key)
+    stripe_gateway.refund_part(payment_id, 1000, f"{key}-one-seat")
+    creations = []
+    stripe_gateway._refunds.create = lambda *arguments: creations.append(arguments)
+    stripe_gateway.refund_part(payment_id, 1000, f"{key}-one-seat")
+    assert not creations, "the list of refunds has it"
+    del stripe_gateway._refunds.create
+
+
+def test_a_part_that_was_refused_once_is_not_refused_for_a_day(stripe_gateway, sandbox, key):
+    payment_id = authorize(stripe_gateway, key).payment_id
+    with pytest.raises(NotAccepted):
+        stripe_gateway.refund_part(payment_id, 1000, f"{key}-one-seat")
+    stripe_gateway.capture(payment_id)
+    for _ in range(2):
+        stripe_gateway.refund_part(payment_id, 1000, f"{key}-one-seat")
+    assert [refund["amount"] for refund in refunds_of(sandbox, payment_id)] == [1000]
+
+
 def test_a_refund_that_the_bank_has_yet_to_carry_out_is_done(gateway, key, start):
     gateway.refund(captured(gateway, key, "pm_card_pendingRefund"), f"{key}-refund")
 

@@ -3,7 +3,6 @@ and what becomes of the money when the command is killed."""
 
 import os
 import pty
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -139,27 +138,33 @@ def test_at_a_terminal_it_asks_first(environment, on_sale, sell, bookings, answe
     assert asking.returncode == (1 if left else 0), said
 
 
-def test_the_command_is_killed_while_it_refunds_and_the_worker_finishes(
-    environment,
-    on_sale,
-    sell,
-    bookings,
-    sandbox,
+@pytest.mark.parametrize("killed", ["command", "worker"])
+def test_whoever_refunds_a_cancelled_event_is_killed_and_the_next_worker_finishes(
+    environment, on_sale, sell, bookings, sandbox, killed
 ):
     payments = sell(30)
     path = cancelled(on_sale)
+    arguments = ["events", "open", str(path), "--yes"]
+    if killed == "worker":
+        released = environment | {"EVENTS_DIR": str(path.parent)}
+        assert flask(released, "events", "open", "--all", "--yes").returncode == 0
+        arguments = ["reconcile", "--forever"]
     sandbox.set_faults({"operation": "refund", "kind": "slow_after", "seconds": 0.3})
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "events", "open", str(path), "--yes"]
     with subprocess.Popen(
-        command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL
-    ) as killed:
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        env=environment,
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         eventually(lambda: len(bookings.booked_ids(path.stem)) < 30, "the first refund")
-        killed.send_signal(signal.SIGKILL)
+        process.kill()
     assert bookings.booked_ids(path.stem), "it was killed in the middle"
     sandbox.set_faults()
     assert flask(environment, "reconcile").returncode == 0
     assert not bookings.booked_ids(path.stem)
     assert refunds_of(sandbox, environment, payments) == [[PRICE]] * 30
+    assert flask(environment, "events", "show", path.stem).stdout.count("cancelled") == 1
 
 
 def test_an_event_is_not_withdrawn_while_its_file_is_there(environment, on_sale, sell):

@@ -1,6 +1,7 @@
 """Events on sale follow their files and the bookings, and never un-sell a seat."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -230,6 +231,26 @@ def test_a_hold_that_is_sent_again_after_a_new_price_has_the_old_one(seats, open
     dearer = with_sections(hall, replace(STALLS, price_minor=9900), FLOOR, FREE)
     opening.open_events([dearer])
     assert seats.hold_seats(dearer, hold.id, "ada", [0]).amount_minor == 2500
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_news"),
+    [
+        ({"declared_status": "postponed"}, True),
+        ({"starts_at": datetime(2099, 3, 1, 20, tzinfo=UTC)}, True),
+        ({"name": "Another name"}, False),
+        ({"declared_status": "scheduled"}, False),
+    ],
+)
+def test_the_buyers_of_an_event_with_another_date_have_to_be_told(
+    bookings, opening, hall, changes, is_news, monkeypatch
+):
+    monkeypatch.setattr(bookings, "_sends_mails", True)
+    booking = sell(hall, bookings, "stalls-A-2")
+    for _ in range(2):
+        opening.open_events([replace(hall, **changes)])
+        assert ("postponed" in bookings.find(booking.id).news) is is_news
+    assert bookings.find(booking.id).receipt() == booking.receipt()
 
 
 def test_a_refused_event_keeps_no_other_from_being_opened(seats, catalogue, opening, hall):

@@ -325,6 +325,7 @@ def test_money_that_has_to_move_does_not_keep_a_worker_from_anything_else(
             shop.hold_again(seat)
         breaks_off(shop)
     monkeypatch.setattr(reconciliation, "ENDING_S", 0)
+    monkeypatch.setattr(reconciliation, "SIDE_BY_SIDE", 1)
     ended = []
     for _ in range(3):
         reconciler.round()
