@@ -134,6 +134,7 @@ class Rules:
         self._cancels_until_s: dict[str, float] = {}
         self._booked_at_s: dict[str, float] = {}
         self._lost_at_s = -1.0
+        self._losses_s: list[float] = []
         self._can_tell: set[str] | None = None
         self._held_at_s: dict[str, float] = {}
         self._looked_at_s: list[float] = []
@@ -147,6 +148,7 @@ class Rules:
     def redis_lost_something(self, can_tell: set[str] | None = None) -> None:
         """``can_tell`` are the workers that can notice it when they look; None means all."""
         self._lost_at_s = self._now_s()
+        self._losses_s.append(self._lost_at_s)
         self._can_tell = can_tell
 
     def held(self, hold_id: str) -> None:
@@ -167,14 +169,10 @@ class Rules:
         seats = read_map()
         if seats is None:
             return
-        # A booking made after the loss, by a payment from before it, is found when the worker
-        # compares the event once more; the first of these rounds has rebuilt the event.
-        first_s = next(look_s for look_s in self._looked_at_s if look_s > self._lost_at_s)
-        compared_at_s = first_s + LAST_STEP_S + COMPARED_WITHIN_S
         for booking in self._bookings().values():
             if booking.refunded_at or self._booked_at_s[booking.id] >= began_s:
                 continue
-            if self._booked_at_s[booking.id] > self._lost_at_s and began_s <= compared_at_s:
+            if self._is_compared_later(booking, began_s):
                 continue
             held_at_s = self._held_at_s.get(booking.hold_id, 0.0)
             if not any(held_at_s < look_s <= self._lost_at_s for look_s in self._looked_at_s):
@@ -187,6 +185,16 @@ class Rules:
                         f"{seat} of {booking.id} is {state!r} after a round of {who} that began "
                         f"at {began_s:.3f} s",
                     )
+
+    def _is_compared_later(self, booking: Booking, began_s: float) -> bool:
+        """A booking made after a loss, by a payment from before it, is found when the worker
+        compares the event once more; the first round after the loss has rebuilt the event."""
+        for lost_at_s in self._losses_s:
+            first_s = next((look_s for look_s in self._looked_at_s if look_s > lost_at_s), began_s)
+            is_after = self._booked_at_s[booking.id] > lost_at_s
+            if is_after and began_s <= first_s + LAST_STEP_S + COMPARED_WITHIN_S:
+                return True
+        return False
 
     def asks_to_pay(self, hold_id: str, key: str) -> None:
         """From now on the key may be charged, whatever an earlier read of it has answered."""
