@@ -285,6 +285,12 @@ def test_a_list_is_read_in_pages_newest_first_and_back(store, event_id, hundred)
     assert store.search(event_id, everything, 9, after=hundred[2].place) == hundred[:2]
 
 
+def test_the_events_with_bookings_are_known(store, event_id, hundred):
+    store.mark_refunded(hundred[0].id, NOON)
+    assert store.event_ids().count(event_id) == 1
+    assert list(store.event_ids()) == sorted(store.event_ids())
+
+
 def test_a_refunded_booking_stays_in_the_list(store, event_id, hundred):
     store.mark_refunded(hundred[0].id, NOON)
     first, second = store.search(event_id, search_for(""), 2)

@@ -123,9 +123,13 @@ def test_bookings_outlive_their_event(logged_in, address, event_id, book, redis_
     book("stalls-A-1", name="Ada", sold_as=sold_as)
     lose_event(redis_client, event_id)
     redis_client.srem("events", event_id)
-    page = logged_in().get(f"/organiser{address}/bookings", headers=HTML)
+    browser = logged_in()
+    path = f"/organiser{address}/bookings"
+    page = browser.get(path, headers=HTML)
     assert page.status_code == 200
     assert "A former evening" in page.text and "13:00:00 BST" in page.text
+    assert f'/organiser{address}"' not in page.text, "there is no page of its sale"
+    assert f'href="{path}"' in browser.get("/organiser", headers=HTML).text
 
 
 # ---------------------------------------------------------------- one booking

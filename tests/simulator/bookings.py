@@ -137,6 +137,9 @@ class SimulatedBookings:
     def booked_ids(self, event_id: str) -> Sequence[str]:
         return [booking.id for booking in self._booked(event_id)]
 
+    def event_ids(self) -> Sequence[str]:
+        return sorted({booking.event_id for booking in self._bookings.values()})
+
     def search(
         self,
         event_id: str | None,

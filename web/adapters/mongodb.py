@@ -589,6 +589,10 @@ class MongoBookingStore:
         with _reachable():
             self._collection.update_one(wanted, {"$set": changes})
 
+    def event_ids(self) -> Sequence[str]:
+        with _reachable():
+            return sorted(self._collection.distinct("event"))  # by PAGE_INDEX, a key an event
+
     def search(
         self,
         event_id: str | None,

@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
 
@@ -13,7 +14,8 @@ from flask import Response, flash, redirect, request, session, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from web.domain.events import Availability, SeatState, closing_line
+from web.domain.events import Availability, SeatState, closing_line, name_of_id
+from web.domain.refusals import Unavailable
 from web.domain.sales import booking_id_of
 from web.pages.blueprint import pages
 from web.pages.chart import chart_of
@@ -49,8 +51,12 @@ def show_organiser() -> Response:
     _require_pages()
     if not _is_logged_in():
         return page("organiser_login.html", form=LoginForm())
-    events = services().box_office.events()
-    return page("organiser.html", events=events, login_ms=LOGIN_S * 1000)
+    parts = services()
+    events, others = parts.box_office.events(), set[str]()
+    with suppress(Unavailable):
+        others = {*parts.bookings.event_ids()} - {event.id for event in events}
+    names = {event_id: name_of_id(event_id) for event_id in sorted(others)}
+    return page("organiser.html", events=events, others=names, login_ms=LOGIN_S * 1000)
 
 
 @pages.post("/organiser/login")

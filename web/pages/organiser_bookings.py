@@ -60,11 +60,12 @@ def show_bookings(event_id: str) -> Response | WerkzeugResponse:
     # The one too many shows that there are more: at the end, or at the beginning when going back.
     rows = rows[-ROWS:] if after else rows[:ROWS]
     has_older, has_newer = (True, is_more) if after else (is_more, before is not None)
-    event = _event(event_id, rows)
+    event, is_listed = _event(event_id, rows)
     write_audit_line(f"looked at {'a search of ' if text else ''}the bookings of {event_id}")
     return page(
         "organiser_bookings.html",
         event=event,
+        is_listed=is_listed,
         text=text,
         max_length=MAX_SEARCH_LENGTH,
         lines=[Line(row, seat_names_of(row)) for row in rows],
@@ -80,7 +81,7 @@ def download_bookings(event_id: str) -> Response | WerkzeugResponse:
     """All that were found, not only those of a page."""
     text = request.args.get("q", "")
     bookings = services().bookings
-    event = _event(event_id, bookings.search(event_id, search_for(""), 1))
+    event, _ = _event(event_id, ())
     pieces = csv_of(bookings, event_id, search_for(text), event.zone)
     first = next(pieces)  # so that an unreachable MongoDB gets the usual page
     write_audit_line(f"downloaded {'a search of ' if text else ''}the bookings of {event_id}")
@@ -200,8 +201,9 @@ def _no_such_booking() -> Response:
     )
 
 
-def _event(event_id: str, rows: Sequence[BookingRow]) -> EventNames:
-    """Also of an event that was withdrawn, as long as it has bookings. Raises EventNotFound."""
+def _event(event_id: str, rows: Sequence[BookingRow]) -> tuple[EventNames, bool]:
+    """Its names, and whether there is a page of its sale. An event that was withdrawn is known as
+    long as it has bookings; ``rows`` are some of them. Raises EventNotFound, Unavailable."""
     parts = services()
     try:
         parts.box_office.event_to_name(event_id)
@@ -209,8 +211,8 @@ def _event(event_id: str, rows: Sequence[BookingRow]) -> EventNames:
         newest = rows or parts.bookings.search(event_id, search_for(""), 1)
         if not newest:
             raise
-        return event_names(event_id, parts.bookings.find(newest[0].id))
-    return event_names(event_id)
+        return event_names(event_id, parts.bookings.find(newest[0].id)), False
+    return event_names(event_id), True
 
 
 def _place_of(row: BookingRow) -> str:

@@ -202,6 +202,10 @@ class BookingStore(Protocol):
 
     def attendance(self, event_id: str) -> Attendance: ...
 
+    def event_ids(self) -> Sequence[str]:
+        """The events that have bookings, in order of their ids."""
+        ...
+
     def search(
         self,
         event_id: str | None,
