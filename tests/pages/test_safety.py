@@ -12,8 +12,10 @@ from tests.pages.conftest import BUYER, every_page
 from tests.support.http_client import Client, assert_problem
 
 NOTHING_INLINE = re.compile(
-    r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", re.IGNORECASE
+    r"<script(?![^>]*\bsrc=|\s+type=.application/ld\+json.>)|<style|\son\w+=|\sstyle=|javascript:",
+    re.IGNORECASE,
 )
+"""Data for search engines is no script that a browser runs."""
 
 
 def assert_safe(headers) -> None:
