@@ -1,17 +1,22 @@
 """The organiser's commands, as somebody at a terminal meets them: what they show, what they refuse,
 and what they say when a server is away."""
 
+import json
 import re
+import secrets
 from dataclasses import replace
 
 import pytest
 import redis
 
 from ops.processes import free_port
+from tests.support.application import REQUIRED
 from tests.support.commands import IMPATIENT, flask, flask_in_new_process
 from tests.support.factories import a_booking, lose_event, unique
 from web.cli.event_text import LIST_TITLES
+from web.domain.references import reference_of
 from web.domain.sales import booking_id_of
+from web.signing.ticket_codes import TicketCodes
 
 
 def nobody(scheme: str) -> str:
@@ -431,3 +436,55 @@ def test_a_command_that_operators_start_says_what_a_forked_one_says(environment,
     said = sorted(started.stdout.splitlines()), sorted(started.stderr.splitlines())
     assert said == (sorted(forked.stdout.splitlines()), sorted(forked.stderr.splitlines()))
     assert said != ([], [])
+
+
+# ---------------------------------------------------------------- lost tickets
+
+
+def booked(bookings, hold_id: str, event_id: str, seat: str):
+    booking = a_booking(event_id, seat)
+    return bookings.insert(replace(booking, id=booking_id_of(hold_id), hold_id=hold_id))
+
+
+def test_the_link_of_a_booking_is_printed_and_opens_its_receipt(environment, bookings):
+    event_id = unique("lost")
+    booking = booked(bookings, f"hld_{secrets.token_hex(10)}_0", event_id, "stalls-A-1")
+    public = environment | {"PUBLIC_URL": "https://tickets.example.org"}
+    printed = flask(public, "bookings", "link", booking.id)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    link = printed.stdout.strip().removeprefix("https://tickets.example.org/receipts/")
+    codes = TicketCodes(REQUIRED["SECRET_KEY"])
+    assert codes.read_link(link) == (event_id, booking.hold_id)
+    without = flask(environment, "bookings", "link", booking.id)
+    assert without.stdout == f"/receipts/{link}\n"
+    assert "PUBLIC_URL is not set" in without.stderr
+    assert "no booking" in one_line(flask(public, "bookings", "link", "bkg_nobody"))
+
+
+def test_a_booking_is_found_by_the_reference_that_its_buyer_reads_out(environment, bookings):
+    event_id = unique("lost")
+    booking = booked(bookings, f"hld_{secrets.token_hex(10)}_0", event_id, "stalls-A-1")
+    shown = json.loads(flask(environment, "bookings", "show", booking.id).stdout)
+    assert shown["reference"] == reference_of(event_id, booking.id)
+    said = shown["reference"].lower().replace("-", " ")
+    for command in ("show", "link"):
+        by_id = flask(environment, "bookings", command, booking.id).stdout
+        assert flask(environment, "bookings", command, said).stdout == by_id
+
+
+def test_of_two_bookings_with_one_reference_both_are_named(environment, bookings):
+    digits, event_id = secrets.token_hex(3)[:5], unique("lost")
+    two = [
+        booked(bookings, f"hld_{digits}{'0' * 14}{number}_0", event_id, f"stalls-A-{number}")
+        for number in (1, 2)
+    ]
+    booked(bookings, f"hld_{digits}{'0' * 14}3_0", unique("other"), "stalls-A-1")
+    refused = flask(environment, "bookings", "show", reference_of(event_id, two[0].id))
+    assert refused.returncode == 1
+    assert "2 bookings have this reference; ask for the name" in refused.stderr
+    assert all(booking.id in refused.stderr and "Eve" in refused.stderr for booking in two)
+
+
+def test_a_reference_of_nobody_is_named(environment):
+    line = one_line(flask(environment, "bookings", "show", "XYZ-2222"))
+    assert line == "Error: there is no booking with the reference 'XYZ-2222'"

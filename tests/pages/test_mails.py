@@ -2,6 +2,7 @@
 
 import io
 import re
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -17,7 +18,6 @@ from web.domain.references import reference_of
 from web.domain.sales import SoldAs
 
 DATABASE = "mails"
-HOLD = "hld_{:020x}_0"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def evening(seats):
 
 def booked(shop, event, *seats, **changes):
     seats = seats or ("stalls-A-1", "stalls-A-2")
-    hold_id = HOLD.format(abs(hash(unique("hold"))) % 16**20)
+    hold_id = f"hld_{secrets.token_hex(10)}_0"
     booking = a_booking(event.id, *seats)
     names = tuple(event.seat_name(seat) for seat in seats)
     given = {

@@ -17,7 +17,7 @@ from ops.servers import HOST
 class Mailbox:
     """``mails`` are those that it has taken, ``recipients`` theirs. ``rcpt``, ``data`` and
     ``sender`` are what it answers instead of yes: to all, or by address. ``hangs_after_data``: it
-    takes mails, and does not answer."""
+    takes mails, and does not answer. ``drips``: its answer to a recipient never ends."""
 
     def __init__(self, **options):
         self.mails: list[EmailMessage] = []
@@ -25,7 +25,7 @@ class Mailbox:
         self.connections = 0
         self.rcpt: dict[str, str] | str = {}
         self.sender = self.data = ""
-        self.hangs_after_data = False
+        self.hangs_after_data = self.drips = False
         self._options = options
         self.port = free_port()
         self._start()
@@ -62,6 +62,9 @@ class Mailbox:
         return "250 OK"
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address, opts):  # noqa: N802
+        while self.drips:
+            await server.push("250-and another line")
+            await asyncio.sleep(0.1)
         refusal = self.rcpt if isinstance(self.rcpt, str) else self.rcpt.get(address)
         if refusal:
             return refusal
@@ -94,7 +97,7 @@ class Hanging:
     def __init__(self, greeting: bytes = b""):
         self._listener = socket.create_server((HOST, 0))
         self._greeting = greeting
-        self._kept = []
+        self.connections = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -108,14 +111,14 @@ class Hanging:
             except OSError:
                 return
             connection.sendall(self._greeting)
-            self._kept.append(connection)
+            self.connections.append(connection)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._listener.close()
-        for connection in self._kept:
+        for connection in self.connections:
             connection.close()
 
 
@@ -127,6 +130,6 @@ def login(username: str, password: str):
             username.encode(),
             password.encode(),
         )
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=False)
 
     return check
