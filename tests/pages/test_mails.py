@@ -189,6 +189,7 @@ def test_a_postponed_event_without_a_date_shows_no_date(shop, evening, mailbox, 
     mail = mail_of(shop, mailbox, booking, "postponed")
     assert mail["Subject"] == "Postponed: Hamlet"
     assert "2099" not in text_of(mail) + html_of(mail)
+    assert [*mail.iter_attachments()] == [], "a calendar would show the old date"
 
 
 def test_nothing_in_a_mail_is_another_buyers(shop, evening, mailbox):

@@ -74,7 +74,7 @@ def mail_about(booking: Booking, news: News, sender: str) -> EmailMessage:
             filename=f"{picture}.png",
             disposition="inline",
         )
-    if tickets and event.starts_at:
+    if tickets and event.starts_at and event.status != "postponed":
         message.add_attachment(
             calendar_file(event, event.starts_at, booking, seats, address),
             "text",
