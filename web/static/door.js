@@ -214,8 +214,8 @@ async function sendReports() {
 		memory.reported(scan);
 		if (status !== 201) {
 			const seats = scan.seats.map(seatName).join("; ");
-			const why = content.code === "already_admitted" ? `also let in at ${clock(Date.parse(content.admitted_at))}, gate ${content.gate}` : content.detail;
-			memory.conflict(scan.key, `${seats}, let in here at ${clock(scan.atMs)}: ${why}.`);
+			const why = content.code === "already_admitted" ? `also let in at ${clock(Date.parse(content.admitted_at))}, gate ${content.gate}.` : content.detail;
+			memory.conflict(scan.key, `${seats}, let in here at ${clock(scan.atMs)}: ${why}`);
 			showConflicts();
 		}
 	}
