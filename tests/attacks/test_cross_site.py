@@ -3,6 +3,7 @@ organiser: they send all that a page can send to each address of the shop, and c
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -240,7 +241,12 @@ def test_no_page_opens_inside_of_another_or_changes_anything_by_being_opened(vis
     for address in addresses:
         if "/static/" not in address:
             visitor.from_new_address()
-            page.goto(address)
+            if address.endswith(".csv"):
+                # goto() raises where a download begins in place of a page.
+                with page.expect_download(), suppress(Error):
+                    page.goto(address)
+            else:
+                page.goto(address)
     assert state()
     visitor.assert_nothing_is_lost()
 
