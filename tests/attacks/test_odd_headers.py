@@ -210,9 +210,12 @@ FORMS = [
     "/events/EVENT/holds/hld_1/pay",
     "/events/EVENT/holds/hld_1/extend",
     "/events/EVENT/holds/hld_1/release",
+    "/events/EVENT/holds/hld_1/cancel",
     "/holds/link",
     "/organiser/login",
     "/organiser/logout",
+    "/organiser/bookings/bkg_1/refund",
+    "/organiser/events/EVENT/sale",
 ]
 
 
@@ -232,7 +235,7 @@ def test_a_body_that_is_no_form_is_refused_unread(url, event, web_log, path, bod
 def test_every_form_of_the_pages_is_in_the_list(application):
     rules = application().application.url_map.iter_rules()
     pages = {r.rule for r in rules if r.endpoint.startswith("pages.") and "POST" in r.methods}
-    known = {"EVENT": "<event_id>", "hld_1": "<hold_id>", "link": "<link>"}
+    known = {"EVENT": "<event_id>", "hld_1": "<hold_id>", "link": "<link>", "bkg_1": "<booking_id>"}
     listed = {re.sub("|".join(known), lambda found: known[found[0]], path) for path in FORMS}
     assert pages == listed
 
