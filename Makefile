@@ -12,7 +12,7 @@ ON_EACH_REDIS = tests/adapters tests/api/test_exactly_one.py tests/api/test_race
 LINTERS = lint-ruff lint-format lint-types lint-eslint lint-shellcheck lint-luacheck lint-imports lint-gixy
 
 .PHONY: run test test-unit test-sentinel test-cluster test-everywhere coverage \
-        simulate attack bench burst growth soak lint $(LINTERS) rooms screenshots clean
+        simulate attack bench burst evening growth soak lint $(LINTERS) rooms screenshots clean
 
 run: ## start TicketS on http://127.0.0.1:$PORT (8080); REDIS=cluster or sentinel, MONGODB=3
 	@ops/install.sh run
@@ -73,6 +73,10 @@ bench: ## requests per second, measured on this machine; REDIS MONGODB; KEEP=1 w
 burst: ## a sale under load and its verdict: EVENT CROWD BOTS SECONDS SEED STRIPE_RATE REDIS MONGODB, CHAOS=1, KEEP=1
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.burst
+
+evening: ## one show from its announcement to the last seat that is let in, and the numbers
+	@ops/install.sh test
+	@exec $(PYTHON_OF_VENV) -m tests.burst.evening
 
 growth: ## docs/bench/growth*, what grows with the hall and what does not
 	@ops/install.sh bench
