@@ -8,11 +8,15 @@ local CHANGES_TO_A_MAP = 50000
 local function journal_id(revision, part) return string.format('%.0f-%d', revision, part) end
 
 -- Records the map at this revision, as the revision's second entry. `was` is the replaced definition,
--- by which the positions in earlier entries must be read; nil when the definition did not change.
+-- by which the positions in earlier entries must be read; nil when the definition did not change. The
+-- newest map is never trimmed: a journal without it was lost.
 local function record_map(revision, was)
   local entry = {'change', 'map', 'map', redis.call('GET', seats_key)}
   if was then entry[5], entry[6] = 'was', was end
-  redis.pcall('XADD', journal_key, journal_id(revision, 1), unpack(entry))
+  local recorded = redis.pcall('XADD', journal_key, journal_id(revision, 1), unpack(entry))
+  if not recorded.err then
+    redis.call('HSET', event_key, 'mapped_revision', string.format('%.0f', revision))
+  end
 end
 
 -- Records that an event was opened, or opened again, with its whole map.

@@ -12,7 +12,7 @@
 --        | event_broken part | event_closed | event_missing
 -- change    the change that led to the revision, in one line
 -- history   "goes on"; or "was lost" when the journal does not have the change that the caller saw, or
---           has later ones than the event. The revision alone cannot tell: after a loss, new changes
+--           its newest map, or has later ones than the event. The revision alone cannot tell: after a loss, new changes
 --           may have raised it to the same number.
 -- expired, lapsed   how many holds are past their deadline, and how many payments past their lease; in a
 --           cancelled event all of them
@@ -41,14 +41,17 @@ if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local part = broken_part()
 if part then return {'event_broken', part} end
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision', 'epoch', 'unsettled',
-  'unrecorded')
+  'unrecorded', 'mapped_revision')
 if event[2] then return {'event_closed'} end
 local now, change = now_ms(), change_at(event[3])
 local known = seen_revision == '' or change_at(seen_revision) == seen_change
 local later = string.format('%.0f-0', event[3] + 1)
 local newer = redis.call('XRANGE', journal_key, later, '+', 'COUNT', 1)[1]
 local ends = is_cancelled() and '+inf' or now
-local goes_on = change ~= '' and known and not newer and not event[6]
+-- Events opened by an older release have no such field.
+local mapped = not event[7]
+  or #redis.call('XRANGE', journal_key, event[7] .. '-1', event[7] .. '-1') == 1
+local goes_on = change ~= '' and known and mapped and not newer and not event[6]
 return {'upkeep', event[1], event[3], change, goes_on and 'goes on' or 'was lost',
   redis.call('ZCOUNT', due_key, '-inf', ends), redis.call('ZCOUNT', payments_key, '-inf', ends),
   event[4] or '', event[5] and 'unsettled' or 'settled'}

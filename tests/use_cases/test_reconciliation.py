@@ -497,6 +497,31 @@ def test_a_journal_that_is_gone_begins_again(shop, reconciler):
     assert shop.state() == "s"
 
 
+def test_a_journal_that_is_gone_before_any_worker_saw_it_begins_again(shop, reconciler):
+    """The changes since then look like the end of a long journal."""
+    shop.redis.delete(f"journal:{{{shop.event.id}}}")
+    shop.hold_again("stalls-B-3")
+    assert "there is no map in it" in problems(shop)
+    reconciler.round()
+    assert problems(shop) == ""
+    revision = shop.seats._target.read_seats(shop.event.id).revision
+    reconciler.round()
+    assert shop.seats._target.read_seats(shop.event.id).revision == revision, (
+        "it goes on from there"
+    )
+
+
+def test_a_map_between_two_openings_is_found_again(shop):
+    """Otherwise the event would be opened again at each of them."""
+    event_key, every = f"event:{{{shop.event.id}}}", 50_000
+    revision = int(shop.redis.hget(event_key, "revision"))
+    shop.redis.hset(event_key, "revision", revision // every * every + every - 1)
+    shop.hold_again("stalls-B-3")
+    (upkeep,) = shop.seats._target.maintenance_due([shop.event.id], {}).values()
+    assert upkeep.moment.revision % every == 0
+    assert not upkeep.history_lost
+
+
 def test_a_seat_that_is_booked_and_free_in_redis_is_marked(shop, reconciler):
     shop.pay()
     shop.redis.setrange(f"seats:{{{shop.event.id}}}", 8, "0")
