@@ -187,10 +187,10 @@ def test_a_printed_receipt_is_the_ticket_and_nothing_else(page_in):
     for hidden in (page.get_by_role("navigation"), page.get_by_role("contentinfo")):
         expect(hidden).to_be_hidden()
     expect(page.get_by_text("Keep the address")).to_be_hidden()
-    code = page.get_by_role("img", name="Ticket code")
+    code = page.get_by_role("img", name="Ticket code", exact=True)
     expect(code).to_be_visible()
     assert code.bounding_box()["width"] > 200
-    expect(page.get_by_text("Stalls, row D, seat 9")).to_be_visible()
+    expect(page.get_by_role("article").get_by_text("Stalls, row D, seat 9")).to_be_visible()
     colours = "(e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor])"
     for text in (page.get_by_role("article"), page.get_by_text("Rosewood Theatre")):
         ink, paper = text.evaluate(colours)

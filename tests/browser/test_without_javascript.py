@@ -65,7 +65,7 @@ def test_from_the_list_of_events_to_the_receipt(open_page, charges):
     held = page.url
     pay(page)
     assert_booked(page)
-    expect(page.get_by_role("img", name="Ticket code")).to_be_visible()
+    expect(page.get_by_role("img", name="Ticket code", exact=True)).to_be_visible()
     assert charges(held) == [9000]
     page.get_by_role("navigation").get_by_role("link", name="Basket").click()
     page.get_by_role("link", name="Show the receipt").click()

@@ -5,10 +5,11 @@ https://schema.org/Event, https://developers.google.com/search/docs/appearance/s
 from datetime import datetime
 from typing import Any
 
-from flask import request, url_for
+from flask import url_for
 
 from web.domain.currencies import currency_of
 from web.domain.events import Event, SaleState
+from web.services import services
 
 STATUSES = {
     "scheduled": "https://schema.org/EventScheduled",
@@ -30,8 +31,9 @@ def structured_data(event: Event, state: SaleState) -> dict[str, Any] | None:
     """None for an event without a date, which no search engine would take."""
     if event.starts_at is None:
         return None
-    path = url_for("pages.show_event", event_id=event.id)
-    address = f"{request.scheme}://{request.host}{path}"
+    # Only the operator knows it: what a request says of itself may be anybody's.
+    public_url = services().settings.public_url
+    address = public_url and public_url + url_for("pages.show_event", event_id=event.id)
 
     def there(moment: datetime | None) -> str | None:
         return moment.astimezone(event.zone).isoformat() if moment else None
@@ -62,4 +64,12 @@ def structured_data(event: Event, state: SaleState) -> dict[str, Any] | None:
             for section in event.sections
         ],
     }
-    return {name: value for name, value in declared.items() if value is not None}
+    return _without_empty(declared)
+
+
+def _without_empty(declared: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: [_without_empty(each) for each in value] if isinstance(value, list) else value
+        for name, value in declared.items()
+        if value not in (None, "")
+    }

@@ -87,14 +87,18 @@ def payment_of_intent(intent: PaymentIntent) -> GatewayPayment:
 def _refunded_minor(intent: PaymentIntent) -> int:
     """What was not captured counts as refunded at Stripe."""
     refunded = getattr(getattr(intent, "latest_charge", None), "amount_refunded", 0)
-    return max(0, int(refunded) - (intent.amount - int(intent.amount_received)))
+    return max(0, int(refunded) - (intent.amount - _received_minor(intent)))
 
 
 def _amount_minor(intent: PaymentIntent, status: GatewayStatus) -> int:
     """In Stripe's dashboard a part can be captured; the rest is released then."""
     if status in ("captured", "refunded"):
-        return int(getattr(intent, "amount_received", intent.amount))
+        return _received_minor(intent)
     return intent.amount
+
+
+def _received_minor(intent: PaymentIntent) -> int:
+    return int(getattr(intent, "amount_received", intent.amount))
 
 
 def _next_action(intent: PaymentIntent) -> NextAction:
