@@ -239,6 +239,16 @@ def ms_of(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def payment_arguments(payment: PaymentAttempt) -> dict[str, str | int]:
+    """By which the scripts know a payment under way, and whether it is still the caller's."""
+    return {
+        "hold_id": payment.hold_id,
+        "attempt": payment.attempt,
+        "begun_ms": ms_of(payment.begun_at),
+        "claim": payment.claim,
+    }
+
+
 def paying_hold(event: Event, payment: PaymentAttempt) -> StoredHold:
     """The hold of a payment under way, as begin_payment leaves it. Its time counts as over."""
     begun_ms = ms_of(payment.begun_at)

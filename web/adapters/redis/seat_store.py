@@ -383,10 +383,7 @@ class RedisSeatStore:
             "undo_payment",
             payment.event_id,
             payment.key_digest,
-            hold_id=payment.hold_id,
-            attempt=payment.attempt,
-            begun_ms=records.ms_of(payment.begun_at),
-            claim=payment.claim,
+            **records.payment_arguments(payment),
             fingerprint=payment.fingerprint,
             answer=records.refusal_to_keep(answer),
             card_refused=int(card_refused),
@@ -400,10 +397,7 @@ class RedisSeatStore:
         outcome, _ = self._scripts.run(
             "renew_lease",
             payment.event_id,
-            hold_id=payment.hold_id,
-            attempt=payment.attempt,
-            begun_ms=records.ms_of(payment.begun_at),
-            claim=payment.claim,
+            **records.payment_arguments(payment),
             lease_ms=self._lease_ms,
         )
         return outcome == "renewed"
@@ -414,10 +408,7 @@ class RedisSeatStore:
         outcome, values = self._scripts.run(
             "wait_for_bank",
             payment.event_id,
-            hold_id=payment.hold_id,
-            attempt=payment.attempt,
-            begun_ms=records.ms_of(payment.begun_at),
-            claim=payment.claim,
+            **records.payment_arguments(payment),
             bank=records.bank_step_to_keep(step),
             look_at_ms=step.until_ms if look_at_ms is None else look_at_ms,
         )
@@ -429,10 +420,7 @@ class RedisSeatStore:
         outcome, values = self._scripts.run(
             "begin_cancel",
             payment.event_id,
-            hold_id=payment.hold_id,
-            attempt=payment.attempt,
-            begun_ms=records.ms_of(payment.begun_at),
-            claim=payment.claim,
+            **records.payment_arguments(payment),
             bank=records.bank_step_to_keep(step),
         )
         return None if outcome == "lost" else records.bank_step_in(values[0])
