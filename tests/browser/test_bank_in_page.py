@@ -1,6 +1,7 @@
 """The question of a bank over the shop's own page, by the stand-in for Stripe's script: the bank is
 the sandbox's, in a frame of the stand-in's."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -175,6 +176,13 @@ def test_without_the_script_of_stripe_the_payment_can_be_given_up(held, stack):
     can_pay_with_another_card(page, stack, hold)
 
 
+def wait_for_one(page, routes) -> None:
+    """Until the page has asked for the script. The browser works only while it is waited for."""
+    deadline_s = time.monotonic() + 10
+    while not routes and time.monotonic() < deadline_s:
+        page.wait_for_timeout(50)
+
+
 def test_a_script_that_comes_late_still_asks_and_only_once(held, stack):
     page = held()
     routes = []
@@ -182,6 +190,7 @@ def test_a_script_that_comes_late_still_asks_and_only_once(held, stack):
     pay_with(page, ASKING_CARD)
     expect(page.get_by_role("heading", name="Your bank asks you to confirm")).to_be_visible()
     hold = page.url
+    wait_for_one(page, routes)
     pass_seconds(page, 10)
     page.get_by_role("button", name="Try again").click()
     for route in routes:
@@ -199,6 +208,7 @@ def test_a_payment_that_was_confirmed_before_the_script_came_is_found_out(held, 
     secret = page.locator("[data-client-secret]").get_attribute("data-client-secret")
     hold = page.url
     stack.sandbox.decide(secret.partition("_secret_")[0], "accept")
+    wait_for_one(page, routes)
     stripe_stand_in.script(routes[0])
     is_paid(page, stack, hold)
 
