@@ -244,9 +244,8 @@ def test_no_process_of_a_shop_writes_what_the_bank_adds_to_an_address(
     stack, gevent_site, state_dir
 ):
     """Neither for a payment nor for requests that are refused."""
-    events = requests.get(f"{stack.url}/api/events", timeout=TIMEOUT_S).json()["events"]
-    buyer = Client(stack.url, events[0]["id"])
-    hold = buyer.hold_best(buyer.call("GET", "").json()["sections"][0]["id"], 1).json()
+    buyer = Client(stack.url, "rosewood-winters-tale")
+    hold = buyer.hold_best("stalls", 1).json()
     asked = buyer.pay(hold, method="pm_card_authenticationRequired").json()
     answered = requests.post(
         asked["next_action"]["url"], {"answer": "accept"}, timeout=TIMEOUT_S, allow_redirects=False
