@@ -119,12 +119,8 @@ class PaymentSteps:
         self.budget_s = min(lease_s, DEFAULT_LEASE_S) * BUDGET_OF_LEASE
         self.fence_s = lease_s * FENCE_OF_LEASE
 
-    def in_flight(
-        self, payment: PaymentAttempt, began_s: float, gateway_payment: GatewayPayment | None = None
-    ) -> InFlight:
-        return InFlight(
-            payment, began_s, began_s + self.budget_s, began_s + self.fence_s, gateway_payment
-        )
+    def in_flight(self, payment: PaymentAttempt, began_s: float) -> InFlight:
+        return InFlight(payment, began_s, began_s + self.budget_s, began_s + self.fence_s)
 
     def undo(
         self, in_flight: InFlight, answer: PaymentDeclined | SeatTaken | InvalidRequest | None
