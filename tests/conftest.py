@@ -20,12 +20,13 @@ from ops.stack import Stack
 from ops.stores import REDIS
 from tests.support.application import application_with
 from tests.support.behind_nginx import Upstream, local_nginx
+from tests.support.booking_stores import bookings_at
 from tests.support.clone import make_clone
 from tests.support.environment import NO_ENV_FILE, inherited
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.redis_stores import client_of, seats_at
 from tests.support.site import DOOR_TOKEN, ORGANISER_TOKEN, WEBHOOK_SECRET, Site, another_web
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
@@ -107,7 +108,7 @@ def catalogue(seats) -> RedisEventCatalogue:
 
 @pytest.fixture(scope="session")
 def bookings(mongo_server) -> MongoBookingStore:
-    store = MongoBookingStore(mongo_server.url)
+    store = bookings_at(mongo_server.url)
     store.create_indexes()
     return store
 

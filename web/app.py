@@ -13,7 +13,9 @@ from sidecar.redis_tls import tls_options
 from sidecar.server_urls import redis_servers
 from sidecar.settings import BadSettings
 from sidecar.settings import Settings as LimiterSettings
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
+from web.adapters.mongodb.client import collection_at
+from web.adapters.mongodb.mail_queue import MongoMailQueue
 from web.adapters.redis.audited_seats import RedisAuditedSeats
 from web.adapters.redis.client import RedisClient
 from web.adapters.redis.event_catalogue import RedisEventCatalogue
@@ -81,7 +83,9 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     catalogue = RedisEventCatalogue(redis)
     seats = RedisSeatStore(redis, catalogue, settings.payment_lease_s)
     with _refusing_options("MONGODB_URI"):
-        bookings = MongoBookingStore(settings.mongodb_uri, sends_mails=bool(settings.smtp_url))
+        collection = collection_at(settings.mongodb_uri)
+    bookings = MongoBookingStore(collection, sends_mails=bool(settings.smtp_url))
+    mail_queue = MongoMailQueue(collection)
     shop, *former_shops = map(shop_tag, (settings.secret_key, *settings.former_secret_keys))
     gateway = StripeGateway(
         settings.stripe_api_key,
@@ -125,8 +129,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         codes=codes,
         limiter=limiter,
         readiness=Readiness(catalogue, bookings),
-        mail_queue=bookings,
-        ticket_mail=_ticket_mail(app, settings, bookings),
+        mail_queue=mail_queue,
+        ticket_mail=_ticket_mail(app, settings, mail_queue),
         settings=settings,
         admissions=Admissions(bookings, codes),
     )

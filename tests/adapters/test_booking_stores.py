@@ -12,10 +12,11 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from tests.simulator.bookings import SimulatedBookings, row_of
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import a_booking, unique
 from tests.support.guarded_mongodb import GuardedMongoDB, documented_actions
 from tests.support.waiting import eventually
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.domain.booking_search import search_for
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import SeatRefund
@@ -35,7 +36,7 @@ def guarded(tmp_path_factory) -> Iterator[GuardedMongoDB]:
 @pytest.fixture(scope="module")
 def least_privileged(guarded) -> MongoBookingStore:
     """With what docs/deploying.md says that it needs."""
-    return MongoBookingStore(guarded.url_for(documented_actions()))
+    return bookings_at(guarded.url_for(documented_actions()))
 
 
 @pytest.fixture(params=["MongoDB", "MongoDB with users and TLS", "simulated"])
@@ -44,7 +45,7 @@ def store(request):
         return SimulatedBookings()
     if request.param == "MongoDB":
         url = request.getfixturevalue("mongo_server").url
-        store = MongoBookingStore(url.replace("/tickets", "/booking_stores"))
+        store = bookings_at(url.replace("/tickets", "/booking_stores"))
     else:
         store = request.getfixturevalue("least_privileged")
     store.create_indexes()
@@ -220,9 +221,9 @@ def test_nothing_keeps_a_store_with_its_index_from_selling(store):
 
 @pytest.mark.parametrize("without", documented_actions())
 def test_a_user_of_mongodb_who_may_do_less_than_documented_cannot_run_the_shop(guarded, without):
-    MongoBookingStore(guarded.url_for(documented_actions())).create_indexes()
+    bookings_at(guarded.url_for(documented_actions())).create_indexes()
     may_less = [action for action in documented_actions() if action != without]
-    store = MongoBookingStore(guarded.url_for(may_less))
+    store = bookings_at(guarded.url_for(may_less))
     with pytest.raises((Unavailable, InsertUnknown)) as refused:
         sell_and_refund(store)
     assert "not authorized on tickets to execute command" in str(refused.value.__cause__)
@@ -248,7 +249,7 @@ def test_nothing_but_selling_and_refunding_can_be_done_with_what_is_documented(g
 
 
 def test_a_user_whom_mongodb_does_not_let_in_does_not_reach_it(guarded):
-    store = MongoBookingStore(guarded.url_for(documented_actions()).replace("://shop", "://nobody"))
+    store = bookings_at(guarded.url_for(documented_actions()).replace("://shop", "://nobody"))
     with pytest.raises(Unavailable):
         store.require_reachable()
     eventually(lambda: knows_primary(store), "the primary")
@@ -263,7 +264,7 @@ def knows_primary(store: MongoBookingStore) -> bool:
 def test_a_mongodb_whose_certificate_nobody_vouches_for_is_not_believed(guarded):
     url = guarded.url_for(documented_actions())
     with pytest.raises(Unavailable):
-        MongoBookingStore(re.sub("&tlsCAFile=.*", "", url)).require_reachable()
+        bookings_at(re.sub("&tlsCAFile=.*", "", url)).require_reachable()
 
 
 # ---------------------------------------------------------------- what the organiser looks for

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError
 
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import a_booking, unique
 from tests.support.waiting import eventually
-from web.adapters.mongodb import MongoBookingStore
 from web.domain.refusals import SeatTaken
 from web.ports.booking_store import InsertUnknown
 
@@ -17,7 +17,7 @@ PATIENCE_S = 10
 
 @pytest.fixture
 def store(mongo_server):
-    return MongoBookingStore(mongo_server.url)
+    return bookings_at(mongo_server.url)
 
 
 def inserted_together(store, *bookings) -> list:

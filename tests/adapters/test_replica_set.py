@@ -8,14 +8,15 @@ import pytest
 from pymongo import MongoClient
 
 from ops.mongodb_set import MongoReplicaSet
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import a_booking, unique
 from tests.support.waiting import eventually
-from web.adapters.mongodb import (
-    COLLECTION,
+from web.adapters.mongodb.booking_store import (
     INDEX_SEEN_FOR_S,
     INDEX_TRUSTED_FOR_S,
     MongoBookingStore,
 )
+from web.adapters.mongodb.client import COLLECTION
 from web.domain.refusals import Unavailable
 from web.ports.booking_store import Sales
 
@@ -38,7 +39,7 @@ def replica_set(tmp_path_factory) -> Iterator[MongoReplicaSet]:
 
 @pytest.fixture
 def store(replica_set) -> MongoBookingStore:
-    store = MongoBookingStore(f"{replica_set.url}&{WEAK}")
+    store = bookings_at(f"{replica_set.url}&{WEAK}")
     store.create_indexes()
     return store
 
@@ -112,7 +113,7 @@ def is_reachable(store) -> bool:
 
 
 def test_calls_are_repeated_after_a_lost_connection_whatever_the_uri_says(replica_set):
-    store = MongoBookingStore(f"{replica_set.url}&retryWrites=false&retryReads=false")
+    store = bookings_at(f"{replica_set.url}&retryWrites=false&retryReads=false")
     store.create_indexes()
     booking = a_booking(unique("event"), "stalls-A-1")
     lost = {"failCommands": ["insert", "find"], "closeConnection": True}

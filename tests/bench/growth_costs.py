@@ -20,9 +20,10 @@ from flask.testing import FlaskClient
 
 from ops.servers import MongoDB, Redis
 from tests.support.application import application_with
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import BUYER, a_booking, numbers, put_on_sale, unique
 from tests.support.redis_stores import audited, seats_on
-from web.adapters.mongodb import MongoBookingStore, _document
+from web.adapters.mongodb.documents import document_of
 from web.adapters.redis.shard import connect
 from web.domain.events import Event, Row, Section
 from web.domain.refusals import SeatTaken, SoldOut
@@ -130,7 +131,7 @@ class Bench:
         pymongo.monitoring.register(self._mongo_calls)
         self.redis = connect(redis_server.url)
         self.seats = seats_on(self.redis)
-        self.bookings = MongoBookingStore(mongo_server.url)
+        self.bookings = bookings_at(mongo_server.url)
         self.bookings.create_indexes()
         self.http = _application(redis_server, mongo_server)
 
@@ -342,7 +343,7 @@ class Bench:
             )
             self.seats.confirm_booking(event, booking)
         weights["sold"] = self._weigh(event)
-        self.bookings._insert_all([_document(booking).to_mongo() for booking in sold])
+        self.bookings._insert_all([document_of(booking).to_mongo() for booking in sold])
         worker = self._worker([event])
         rounds = {
             "a round that compares": self.work(partial(self._first_round, [event])),

@@ -20,9 +20,10 @@ from flask.testing import FlaskClient
 from ops.servers import MongoDB, Redis
 from tests.pages.browser import HTML, csrf_token_in
 from tests.support.application import application_with
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import a_booking, put_on_sale, small_hall
 from tests.support.redis_stores import seats_on
-from web.adapters.mongodb import MongoBookingStore, _document
+from web.adapters.mongodb.documents import document_of
 from web.adapters.redis.shard import connect
 from web.domain.sales import Booking, SoldAs
 
@@ -76,12 +77,12 @@ def main() -> None:
     ):
         event = small_hall()
         put_on_sale(seats_on(connect(redis.url)), event)
-        store = MongoBookingStore(mongo.url)
+        store = bookings_at(mongo.url)
         store.create_indexes()
         bookings = list(booked(event.id))
         for first in range(0, BOOKINGS, 1_000):
             batch = bookings[first : first + 1_000]
-            store._insert_all([_document(booking).to_mongo() for booking in batch])
+            store._insert_all([document_of(booking).to_mongo() for booking in batch])
         app = application_with(
             REDIS_URL=redis.url,
             MONGODB_URI=mongo.url,

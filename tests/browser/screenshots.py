@@ -13,10 +13,10 @@ from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
 from tests.browser.states import STATES
+from tests.support.booking_stores import bookings_at
 from tests.support.environment import inherited
 from tests.support.redis_stores import seats_on
 from tests.support.site import ORGANISER_TOKEN
-from web.adapters.mongodb import MongoBookingStore
 from web.adapters.redis.shard import connect
 
 FOLDER = REPOSITORY / "docs/screenshots"
@@ -107,7 +107,7 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
         return page
 
     seats = seats_on(connect(stack.environment["REDIS_URL"]))
-    bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
+    bookings = bookings_at(stack.environment["MONGODB_URI"])
     page = STATES[name].make(seats, bookings, opened)
     height = page.evaluate("document.documentElement.scrollHeight")
     width = options["viewport"]["width"]

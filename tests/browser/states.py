@@ -18,7 +18,7 @@ from tests.support.factories import BUYER as PAYER
 from tests.support.factories import FREE, STALLS, a_booking, put_on_sale, small_hall, unique
 from tests.support.site import ORGANISER_TOKEN
 from web.adapters.event_files import read_event_file
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
 from web.domain.sales import SoldAs

@@ -23,10 +23,10 @@ import requests
 
 from ops.processes import ProcessFailed, free_port
 from ops.stack import Stack
+from tests.support.booking_stores import bookings_at
 from tests.support.commands import flask
 from tests.support.environment import inherited
 from tests.support.http_client import Client
-from web.adapters.mongodb import MongoBookingStore
 from web.domain.sales import Booking
 from web.signing.ticket_codes import TicketCodes
 
@@ -77,7 +77,7 @@ class Theatre:
     def __init__(self, stack: Stack, path: Path, rows: int):
         self.stack, self.seats = stack, 10 * rows
         self._path, self._rows = path, rows
-        self.bookings = MongoBookingStore(stack.environment["MONGODB_URI"])
+        self.bookings = bookings_at(stack.environment["MONGODB_URI"])
         self.codes = TicketCodes(stack.environment["SECRET_KEY"])
 
     def open(self, opens_at: datetime) -> None:

@@ -20,11 +20,11 @@ from ops.stack import Stack
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.open_payments import open_payments
 from tests.burst.plan import CONFIRMATION_S, Plan
+from tests.support.booking_stores import bookings_at
 from tests.support.commands import flask
 from tests.support.environment import inherited
 from tests.support.redis_stores import audited, seats_at
 from web.adapters.event_files import read_event_file
-from web.adapters.mongodb import MongoBookingStore
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event, SeatState
 from web.domain.refusals import Refusal
@@ -83,7 +83,7 @@ class Stage:
         self.url = self.stack["nginx"].url
         environment = self.environment
         self._seats = seats_at(environment["REDIS_URL"])
-        self._bookings = MongoBookingStore(environment["MONGODB_URI"])
+        self._bookings = bookings_at(environment["MONGODB_URI"])
         self._gateway = StripeGateway(environment["STRIPE_API_KEY"], environment["STRIPE_API_BASE"])
         self._mongo = pymongo.MongoClient(environment["MONGODB_URI"])
         return self

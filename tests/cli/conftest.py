@@ -9,8 +9,9 @@ import pytest
 
 from ops.servers import Redis
 from tests.support.application import REQUIRED
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import unique
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
 
 FILE = """
 id = "{id}"
@@ -50,7 +51,7 @@ def own_database(mongo_server) -> str:
 
 @pytest.fixture(scope="module")
 def bookings(own_database) -> MongoBookingStore:
-    store = MongoBookingStore(own_database)
+    store = bookings_at(own_database)
     store.create_indexes()
     return store
 

@@ -10,7 +10,7 @@ from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, lose_event, put_on_sale, small_hall
 from tests.support.http_client import Client
 from tests.support.shop import TOKENS
-from web.adapters.mongodb import BookingDocument
+from web.adapters.mongodb.documents import BookingDocument
 from web.adapters.stripe.payments import KEY_FIELD, SHOP_FIELD
 from web.domain.refusals import TooManyHeld
 from web.ports.payment_gateway import GatewayPayment

@@ -22,7 +22,7 @@ from tests.support.factories import (
 )
 from tests.support.redis_stores import seats_on
 from tests.support.shop import TOKENS, Shop, lose, reconciler_of, undo_payment
-from web.adapters.mongodb import CALL_TIMEOUT_S
+from web.adapters.mongodb.client import CALL_TIMEOUT_S
 from web.adapters.redis.event_scripts import ASK_AGAIN_S
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (

@@ -19,7 +19,7 @@ from ops.mongodb_set import Member, MongoReplicaSet
 from tests.faults.breakable_site import EVENT, WAITS_S, BreakableSite, breakable_site
 from tests.faults.crowd import AS_EVER, PAID_LATER, Crowd
 from tests.support.waiting import eventually
-from web.adapters.mongodb import COLLECTION
+from web.adapters.mongodb.client import COLLECTION
 
 LEASE_S = 8
 """Its share for the gateway is 3.2 s: a payment that waits for longer is captured by the worker."""

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from ops.processes import free_port
 from ops.servers import Redis
 from tests.support.application import application_with
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import unique
 from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S, Client, assert_problem
-from web.adapters.mongodb import MongoBookingStore
 
 TOKEN = "the-token-of-Prometheus"
 PATHS = ["/metrics", "/readyz"]
@@ -201,5 +201,5 @@ def test_a_host_whose_mongodb_has_no_unique_index_is_not_ready(mongo_server, ser
     url = mongo_server.url.replace("/tickets", f"/{unique('without_index')}")
     service = service_with(MONGODB_URI=url)
     assert service.ask("/readyz", "127.0.0.1").status_code == 503
-    MongoBookingStore(url).create_indexes()
+    bookings_at(url).create_indexes()
     answers_within(service, 200, 2.0)

@@ -11,7 +11,7 @@ from tests.simulator.gateway import PAGE_SIZE
 from tests.simulator.plans import AnswerLost, CallFault, Late, NotSent, SentTwice
 from tests.simulator.scheduler import Scheduler
 from tests.simulator.story import UNHEARD, Story
-from web.adapters.mongodb import CALL_TIMEOUT_S
+from web.adapters.mongodb.client import CALL_TIMEOUT_S
 from web.adapters.redis.shard import SOCKET_TIMEOUT_S
 from web.adapters.stripe.connection import READ_TIMEOUT_S
 from web.domain.refusals import Unavailable

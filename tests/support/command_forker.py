@@ -15,7 +15,7 @@ import sys
 import flask_limiter.commands  # noqa: F401
 import stripe
 
-import web.adapters.mongodb
+import web.adapters.mongodb.client
 import web.app
 import web.cli.commands
 from tests.support.commands import TIMEOUT_S
@@ -33,7 +33,7 @@ def become(call: dict) -> None:
     os.environ.clear()
     os.environ.update(call["environment"])
     if wait_s := os.environ.pop("TESTS_MONGODB_TIMEOUT_S", None):
-        web.adapters.mongodb.CALL_TIMEOUT_S = float(wait_s)
+        web.adapters.mongodb.client.CALL_TIMEOUT_S = float(wait_s)
     sys.argv = ["flask", "--app", "wsgi", *call["arguments"]]
     signal.alarm(TIMEOUT_S)
     runpy.run_module("flask", run_name="__main__", alter_sys=True)

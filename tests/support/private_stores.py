@@ -5,8 +5,9 @@ import pytest
 import redis
 
 from ops.redis_cluster import RedisCluster
+from tests.support.booking_stores import bookings_at
 from tests.support.redis_stores import client_of, seats_at
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore
 
 REDIS_DATABASE = 1
@@ -37,6 +38,6 @@ def seats(private_redis_url, raw_redis) -> RedisSeatStore:
 @pytest.fixture(scope="module")
 def bookings(mongo_server, mongo_client) -> MongoBookingStore:
     mongo_client.drop_database(MONGODB_DATABASE.removeprefix("/"))
-    store = MongoBookingStore(mongo_server.url.replace("/tickets", MONGODB_DATABASE))
+    store = bookings_at(mongo_server.url.replace("/tickets", MONGODB_DATABASE))
     store.create_indexes()
     return store

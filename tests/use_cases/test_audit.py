@@ -10,6 +10,7 @@ import pytest
 from tests.support.factories import a_booking, put_on_sale, unique
 from tests.support.redis_stores import audited, commands_of, seats_on, servers_at
 from tests.support.shop import Shop, checks_of, problems, stores_of
+from web.adapters.mongodb.mail_queue import MongoMailQueue
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
 from web.adapters.stripe.gateway import StripeGateway
@@ -299,10 +300,11 @@ def test_a_mail_that_is_due_for_long_is_found(shop, monkeypatch):
     receipt = shop.pay().receipt
     assert problems(shop) == ""
     long_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
-    shop.bookings.tell(receipt.booking_id, "ticket", long_ago)
+    queue = MongoMailQueue(shop.bookings._target._collection)
+    queue.tell(receipt.booking_id, "ticket", long_ago)
     assert f"{receipt.booking_id}: the mail about it (ticket) is due since" in problems(shop)
     booking = shop.bookings.find(receipt.booking_id)
-    shop.bookings.give_up_mail(booking, "ticket", "550 5.1.1")
+    queue.give_up_mail(booking, "ticket", "550 5.1.1")
     checks = {check.rule: check for check in checks_of(shop)}
     assert "1 mail was given up" in checks["buyers get their mails in time"].note
     assert problems(shop) == ""

@@ -18,7 +18,7 @@ from redis import ResponseError
 from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, WAY_BACK, a_booking, put_on_sale, small_hall
 from tests.support.shop import TOKENS, Shop, lose
-from web.adapters.mongodb import CALL_TIMEOUT_S
+from web.adapters.mongodb.client import CALL_TIMEOUT_S
 from web.adapters.redis import seat_store
 from web.adapters.stripe.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from web.adapters.stripe.gateway import MAX_WAIT_S, StripeGateway

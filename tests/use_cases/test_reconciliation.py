@@ -19,7 +19,7 @@ from tests.support.factories import (
 from tests.support.redis_stores import commands_of
 from tests.support.sandbox import client_of
 from tests.support.shop import Shop, lose, problems, reconciler_of, undo_payment
-from web.adapters import mongodb as booking_store
+from web.adapters.mongodb import booking_store
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (

@@ -8,9 +8,11 @@ from email.message import EmailMessage
 import pytest
 
 from sidecar.server_urls import smtp_server
+from tests.support.booking_stores import bookings_at
 from tests.support.factories import a_booking, unique
 from tests.support.mailbox import Hanging, Mailbox
-from web.adapters.mongodb import MongoBookingStore
+from web.adapters.mongodb.booking_store import MongoBookingStore
+from web.adapters.mongodb.mail_queue import MongoMailQueue
 from web.adapters.smtp import SmtpMailer
 from web.use_cases import ticket_mail
 from web.use_cases.ticket_mail import TicketMail
@@ -19,12 +21,17 @@ DATABASE = "ticket_mail"
 
 
 @pytest.fixture(scope="module")
-def queue(mongo_server, mongo_client) -> MongoBookingStore:
+def store(mongo_server, mongo_client) -> MongoBookingStore:
     mongo_client.drop_database(DATABASE)
     url = mongo_server.url.replace("/tickets", f"/{DATABASE}")
-    store = MongoBookingStore(url, sends_mails=True)
+    store = bookings_at(url, sends_mails=True)
     store.create_indexes()
     return store
+
+
+@pytest.fixture(scope="module")
+def queue(store) -> MongoMailQueue:
+    return MongoMailQueue(store._collection)
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +74,9 @@ def compose(booking, news) -> EmailMessage:
     return message
 
 
-def booked(queue, email=None):
+def booked(store, email=None):
     email = email or f"{unique('buyer')}@example.org"
-    return queue.insert(replace(a_booking(unique("event"), "stalls-A-1"), email=email))
+    return store.insert(replace(a_booking(unique("event"), "stalls-A-1"), email=email))
 
 
 def make_all_due(mongo_client):
@@ -77,55 +84,55 @@ def make_all_due(mongo_client):
     mongo_client[DATABASE]["bookings"].update_many({}, {"$unset": {"mail_next_at": ""}})
 
 
-def test_a_buyer_gets_one_mail_and_the_booking_says_when(queue, mail, mailbox, outcomes):
-    booking = booked(queue)
+def test_a_buyer_gets_one_mail_and_the_booking_says_when(store, mail, mailbox, outcomes):
+    booking = booked(store)
     mail.send_due()
     mail.send_due()
     assert mailbox.recipients == [booking.email]
-    stored = queue.find(booking.id)
+    stored = store.find(booking.id)
     assert stored.news == {}
     assert abs(stored.mail.sent_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert outcomes == [("ticket", "sent")]
 
 
-def test_dots_and_lines_arrive_as_they_were_sent(queue, mail, mailbox):
-    booked(queue)
+def test_dots_and_lines_arrive_as_they_were_sent(store, mail, mailbox):
+    booked(store)
     mail.send_due()
     assert mailbox.mails[0].get_content().replace("\r\n", "\n") == "A ticket.\n.\n..\n"
 
 
-def test_mails_share_connections(queue, mail, mailbox):
+def test_mails_share_connections(store, mail, mailbox):
     for _ in range(5):
-        booked(queue)
+        booked(store)
     before = mailbox.connections
     mail.send_due()
     assert (len(mailbox.mails), mailbox.connections - before) == (5, 1)
 
 
-def test_bookings_from_before_mails_were_sent_get_none(queue, mail, mailbox, mongo_server):
+def test_bookings_from_before_mails_were_sent_get_none(store, mail, mailbox, mongo_server):
     url = mongo_server.url.replace("/tickets", f"/{DATABASE}")
-    before = MongoBookingStore(url).insert(a_booking(unique("event"), "stalls-A-1"))
-    booking = booked(queue)
+    before = bookings_at(url).insert(a_booking(unique("event"), "stalls-A-1"))
+    booking = booked(store)
     mail.send_due()
     assert mailbox.recipients == [booking.email]
-    assert queue.find(before.id).mail.sent_at is None
+    assert store.find(before.id).mail.sent_at is None
 
 
-def test_a_refund_is_told_and_takes_the_place_of_a_ticket_not_sent_yet(queue, mail, mailbox):
-    sent_before, sent_late = booked(queue), booked(queue)
-    queue.find(sent_late.id)
-    queue.mark_refunded(sent_late.id, datetime.now(UTC))
+def test_a_refund_is_told_and_takes_the_place_of_a_ticket_not_sent_yet(store, mail, mailbox):
+    sent_before, sent_late = booked(store), booked(store)
+    store.find(sent_late.id)
+    store.mark_refunded(sent_late.id, datetime.now(UTC))
     mail.send_due()
     assert sorted(m["Subject"] for m in mailbox.mails) == ["refunded", "ticket"]
-    queue.mark_refunded(sent_before.id, datetime.now(UTC))
+    store.mark_refunded(sent_before.id, datetime.now(UTC))
     mail.send_due()
     assert mailbox.mails[-1]["Subject"] == "refunded"
     assert mailbox.recipients[-1] == sent_before.email
 
 
-def test_news_that_come_while_a_mail_is_sent_are_told_too(queue, mailbox, outcomes):
+def test_news_that_come_while_a_mail_is_sent_are_told_too(store, queue, mailbox, outcomes):
     first, later = datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC)
-    booking = booked(queue)
+    booking = booked(store)
     sender(queue, mailbox.url).send_due()
     queue.tell(booking.id, "postponed", first)
 
@@ -137,11 +144,11 @@ def test_news_that_come_while_a_mail_is_sent_are_told_too(queue, mailbox, outcom
     mailer = SmtpMailer(smtp_server("SMTP_URL", mailbox.url), "tickets.example.org")
     TicketMail(queue, mailer, compose_slowly).send_due()
     assert [m["Subject"] for m in mailbox.mails] == ["ticket", "postponed", "postponed"]
-    assert queue.find(booking.id).news == {}
+    assert store.find(booking.id).news == {}
 
 
-def test_several_workers_share_the_mails_and_send_none_twice(queue, mailbox):
-    bookings = [booked(queue) for _ in range(40)]
+def test_several_workers_share_the_mails_and_send_none_twice(store, queue, mailbox):
+    bookings = [booked(store) for _ in range(40)]
     workers = [
         threading.Thread(target=sender(queue, mailbox.url).send_due, daemon=True) for _ in range(4)
     ]
@@ -153,9 +160,9 @@ def test_several_workers_share_the_mails_and_send_none_twice(queue, mailbox):
 
 
 def test_what_a_killed_worker_had_claimed_is_sent_when_its_claim_is_over(
-    queue, mail, mailbox, monkeypatch
+    store, queue, mail, mailbox, monkeypatch
 ):
-    booking, now = booked(queue), queue.now()
+    booking, now = booked(store), queue.now()
     assert queue.claim_mail(now, now + ticket_mail.CLAIM).id == booking.id
     mail.send_due()
     assert mailbox.mails == []
@@ -165,26 +172,26 @@ def test_what_a_killed_worker_had_claimed_is_sent_when_its_claim_is_over(
 
 
 def test_an_address_that_is_refused_for_good_is_given_up_and_holds_up_nobody(
-    queue, mail, mailbox, outcomes, mongo_client, caplog
+    store, mail, mailbox, outcomes, mongo_client, caplog
 ):
-    nobody, somebody = booked(queue, "nobody@example.org"), booked(queue)
+    nobody, somebody = booked(store, "nobody@example.org"), booked(store)
     mailbox.rcpt = {"nobody@example.org": "550 5.1.1 <nobody@example.org> unknown"}
     mail.send_due()
     assert mailbox.recipients == [somebody.email]
     make_all_due(mongo_client)
-    another = booked(queue)
+    another = booked(store)
     mail.send_due()
     make_all_due(mongo_client)
     mail.send_due()
     assert mailbox.recipients == [somebody.email, another.email]
-    stored = queue.find(nobody.id)
+    stored = store.find(nobody.id)
     assert (stored.mail.given_up, stored.news) == ("550 5.1.1", {})
     assert ("ticket", "given_up") in outcomes
     assert nobody.id in caplog.text and "nobody@example.org" not in caplog.text
 
 
-def test_a_server_that_refuses_everybody_for_good_loses_no_mail(queue, mail, mailbox, mongo_client):
-    bookings = [booked(queue) for _ in range(3)]
+def test_a_server_that_refuses_everybody_for_good_loses_no_mail(store, mail, mailbox, mongo_client):
+    bookings = [booked(store) for _ in range(3)]
     mailbox.rcpt = "550 relay access denied"
     for _ in range(4):
         mail.send_due()
@@ -195,21 +202,21 @@ def test_a_server_that_refuses_everybody_for_good_loses_no_mail(queue, mail, mai
 
 
 def test_an_address_that_is_refused_for_days_is_given_up(
-    queue, mail, mailbox, mongo_client, monkeypatch
+    store, queue, mail, mailbox, mongo_client, monkeypatch
 ):
-    booking, now = booked(queue), queue.now()
+    booking, now = booked(store), queue.now()
     mailbox.rcpt = "450 try again"
     mail.send_due()
     monkeypatch.setattr(queue, "now", lambda: now + timedelta(days=5, minutes=1))
     mail.send_due()
-    assert queue.find(booking.id).mail.given_up == "450"
+    assert store.find(booking.id).mail.given_up == "450"
 
 
 @pytest.mark.parametrize("answer", ["450 4.2.0 greylisted", "451 local error"])
 def test_what_is_refused_for_now_is_tried_again_ever_more_rarely(
-    queue, mail, mailbox, mongo_client, answer
+    store, queue, mail, mailbox, mongo_client, answer
 ):
-    booking = booked(queue)
+    booking = booked(store)
     mailbox.rcpt = answer
     waits = []
     for _ in range(3):
@@ -220,7 +227,7 @@ def test_what_is_refused_for_now_is_tried_again_ever_more_rarely(
     assert timedelta(0) < waits[0] < waits[1] < waits[2]
     mailbox.rcpt = {}
     mail.send_due()
-    stored = queue.find(booking.id).mail
+    stored = store.find(booking.id).mail
     assert mailbox.recipients == [booking.email]
     assert (stored.failures, stored.failing_since, stored.given_up) == (0, None, None)
 
@@ -230,9 +237,9 @@ def test_what_is_refused_for_now_is_tried_again_ever_more_rarely(
     [("data", "451 not now"), ("data", "554 looks like spam"), ("sender", "550 not you")],
 )
 def test_what_is_refused_at_another_step_is_sent_later(
-    queue, mail, mailbox, mongo_client, part, answer
+    store, mail, mailbox, mongo_client, part, answer
 ):
-    booking = booked(queue)
+    booking = booked(store)
     setattr(mailbox, part, answer)
     mail.send_due()
     assert mailbox.recipients == []
@@ -243,9 +250,9 @@ def test_what_is_refused_at_another_step_is_sent_later(
 
 
 def test_a_server_that_is_dead_is_asked_ever_more_rarely_and_loses_nothing(
-    queue, mail, mailbox, mongo_client
+    store, mail, mailbox, mongo_client
 ):
-    bookings = [booked(queue) for _ in range(3)]
+    bookings = [booked(store) for _ in range(3)]
     mailbox.stop()
     pauses = []
     for _ in range(8):
@@ -259,16 +266,16 @@ def test_a_server_that_is_dead_is_asked_ever_more_rarely_and_loses_nothing(
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 hello\r\n", b"nonsense\r\n"])
-def test_a_server_that_hangs_is_left_after_its_time_out(queue, greeting):
-    booked(queue)
+def test_a_server_that_hangs_is_left_after_its_time_out(store, queue, greeting):
+    booked(store)
     with Hanging(greeting) as server:
         assert sender(queue, server.url).send_due() == ticket_mail.MIN_PAUSE_S
 
 
 def test_a_server_that_takes_a_mail_and_does_not_answer_gets_it_twice_at_most(
-    queue, mail, mailbox, mongo_client, outcomes
+    store, mail, mailbox, mongo_client, outcomes
 ):
-    booking = booked(queue)
+    booking = booked(store)
     mailbox.hangs_after_data = True
     for _ in range(4):
         mail.send_due()
@@ -277,8 +284,8 @@ def test_a_server_that_takes_a_mail_and_does_not_answer_gets_it_twice_at_most(
     assert outcomes == [("ticket", "unanswered"), ("ticket", "given_up")]
 
 
-def test_a_mail_that_cannot_be_made_holds_up_no_other(queue, mailbox, outcomes):
-    broken, whole = booked(queue), booked(queue)
+def test_a_mail_that_cannot_be_made_holds_up_no_other(store, queue, mailbox, outcomes):
+    broken, whole = booked(store), booked(store)
 
     def compose_one(booking, news):
         if booking.id == broken.id:
@@ -290,8 +297,8 @@ def test_a_mail_that_cannot_be_made_holds_up_no_other(queue, mailbox, outcomes):
     assert mailbox.recipients == [whole.email]
 
 
-def test_what_is_due_is_found_by_an_index_also_among_many_bookings(queue, mongo_client):
-    booked(queue)
+def test_what_is_due_is_found_by_an_index_also_among_many_bookings(store, queue, mongo_client):
+    booked(store)
     many = [
         {"_id": f"old-{number}", "event": "old", "seats": [str(number)], "status": "booked"}
         for number in range(5_000)
