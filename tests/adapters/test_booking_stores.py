@@ -2,6 +2,7 @@
 simulator alike."""
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tests.support.guarded_mongodb import GuardedMongoDB, documented_actions
 from tests.support.waiting import eventually
 from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.domain.booking_search import search_for
+from web.domain.references import reference_of
 from web.domain.refusals import SeatTaken, Unavailable
 from web.domain.sales import SeatRefund
 from web.ports.booking_store import InsertUnknown, MinuteOfSales, Sales
@@ -323,6 +325,21 @@ def test_a_seat_and_ids_are_found(store, event_id, hundred):
         found = store.search(event_id, search_for(text), 100)
         assert wanted in found, text
     assert store.search(event_id, search_for("stalls-A-7"), 100) == [wanted]
+
+
+def test_a_reference_is_found_with_its_event(store, event_id):
+    ids = [f"bkg_{secrets.token_hex(10)}_0" for _ in range(2)]
+    booked = [
+        store.insert(replace(a_booking(event, f"stalls-A-{number}"), id=id_))
+        for number, (event, id_) in enumerate([(event_id, ids[0]), (event_id, ids[1])])
+    ]
+    store.insert(replace(a_booking(unique("other"), "stalls-A-1"), id=f"{ids[0]}1"))
+    said = reference_of(event_id, ids[0]).lower().replace("-", " ")
+    for event in (event_id, None):
+        found = store.search(event, search_for(said), 10)
+        assert row_of(booked[0]) in found
+        assert {row.event_id for row in found} == {event_id}
+    assert row_of(booked[1]) not in found
 
 
 def test_what_is_searched_for_is_no_pattern_and_no_operator(store, event_id, hundred):

@@ -25,6 +25,7 @@ from tests.support.factories import a_booking, put_on_sale, small_hall
 from tests.support.redis_stores import seats_on
 from web.adapters.mongodb.documents import document_of
 from web.adapters.redis.shard import connect
+from web.domain.references import reference_of
 from web.domain.sales import Booking, SoldAs
 
 BOOKINGS = 50_000
@@ -45,6 +46,7 @@ def booked(event_id: str) -> Iterator[Booking]:
         names = tuple(f"Hall, row A, seat {place}" for place in places)
         yield replace(
             a_booking(event_id, *seats, payment_id=f"pi_{number}"),
+            id=f"bkg_{chance.randbytes(10).hex()}_0",
             name=f"{given} {family}",
             email=f"{given}.{family}.{number}@example.org".lower(),
             booked_at=BEGUN + timedelta(milliseconds=37 * number),
@@ -108,6 +110,7 @@ def main() -> None:
             ("search: one address", f"{path}?q={middle.email}"),
             ("search: one seat", f"{path}?q=hall-A-50001"),
             ("search: a booking's number", f"{path}?q={middle.id}"),
+            ("search: a reference", f"{path}?q={reference_of(event.id, middle.id)}"),
             ("search: nobody is found", f"{path}?q=nobody+at+all"),
             ("all as CSV", f"{path}.csv"),
         ):

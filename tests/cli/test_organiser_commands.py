@@ -262,7 +262,7 @@ def test_bookings_are_searched_and_listed_for_a_spreadsheet(environment, booking
     listed = flask(environment, "bookings", "list", "--csv", "--event", booking.event_id)
     assert (listed.returncode, listed.stderr) == (0, "")
     titles, line = listed.stdout.splitlines()
-    assert titles.startswith("\ufeffBooking,Booked at (UTC),")
+    assert titles.startswith("\ufeffBooking,Reference,Booked at (UTC),")
     assert line.startswith(f"{booking.id},") and "Zoë Müller" in line
 
 
@@ -470,6 +470,18 @@ def test_a_booking_is_found_by_the_reference_that_its_buyer_reads_out(environmen
     for command in ("show", "link"):
         by_id = flask(environment, "bookings", command, booking.id).stdout
         assert flask(environment, "bookings", command, said).stdout == by_id
+    listed = flask(environment, "bookings", "list", "--event", event_id).stdout
+    for lines in (listed, flask(environment, "bookings", "search", said).stdout):
+        assert f"  {booking.id}  {shown['reference']}  booked " in lines
+
+
+def test_a_refund_needs_the_id_and_not_the_reference(environment, bookings):
+    event_id = unique("lost")
+    booking = booked(bookings, f"hld_{secrets.token_hex(10)}_0", event_id, "stalls-A-1")
+    reference = reference_of(event_id, booking.id)
+    line = one_line(flask(environment, "bookings", "refund", reference))
+    assert f"`bookings show {reference}` prints the id" in line
+    assert not bookings.find(booking.id).refunded_at
 
 
 def test_of_two_bookings_with_one_reference_both_are_named(environment, bookings):

@@ -8,6 +8,7 @@ import pytest
 from tests.simulator.bookings import is_found
 from tests.support.factories import a_booking
 from web.domain.booking_search import MAX_SEARCH_LENGTH, search_for
+from web.domain.references import reference_of
 from web.domain.sales import SoldAs
 
 BOOKING = replace(
@@ -91,6 +92,19 @@ def test_names_in_many_languages_are_found_however_they_are_typed(typed, name):
     found = replace(BOOKING, name=name, email="x@example.org")
     assert is_found(search_for(typed), found)
     assert is_found(search_for(name), found)
+
+
+@pytest.mark.parametrize("typed", ["EVE-KUPG", "eve-kupg", "evekupg", "eve kupg", "E V E K U P G"])
+def test_a_reference_is_found_as_it_is_read_out(typed):
+    booking = replace(BOOKING, id="bkg_8eaae07a", name="Zoë", email="zoe@example.org")
+    assert reference_of("evening", booking.id) == "EVE-KUPG"
+    assert is_found(search_for(typed), booking)
+    assert not is_found(search_for(typed), replace(booking, event_id="morning"))
+    assert not is_found(search_for(typed), replace(booking, id="bkg_8eaaf07a"))
+
+
+def test_a_name_that_could_be_a_reference_is_found_too():
+    assert is_found(search_for("Eversen"), replace(BOOKING, name="Ida Eversen"))
 
 
 def test_a_search_costs_little_whatever_is_typed():

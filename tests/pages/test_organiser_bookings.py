@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import re
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from tests.pages.browser import HTML, Page, csrf_token_in
 from tests.pages.conftest import BUYER
 from tests.support.factories import a_booking, lose_event
 from tests.support.site import ORGANISER_TOKEN
+from web.domain.references import reference_of
 from web.domain.sales import SoldAs
 from web.pages.organiser_bookings import ROWS
 
@@ -87,6 +89,23 @@ def test_a_buyer_is_found_by_name_address_seat_and_number(organiser, address, bo
         assert found.root.one(id="q")["value"] == text
     nothing = organiser.get(f"/organiser{address}/bookings?q=nobody")
     assert nothing.status == 200 and "No booking matches." in nothing.text
+
+
+def test_a_reference_that_is_read_out_is_found_and_shown_beside_the_number(
+    organiser, address, event_id, book
+):
+    ids = [f"bkg_{secrets.token_hex(10)}_0" for _ in range(2)]
+    book("stalls-A-1", id=ids[0], name="Zoë")
+    book("stalls-A-2", id=ids[1], name="Eve")
+    reference = reference_of(event_id, ids[0])
+    for said in (reference, reference.lower(), reference.replace("-", "").lower()):
+        found = organiser.get(f"/organiser{address}/bookings?q={quote(said)}")
+        assert buyers(found) == ["Zoë"], said
+    assert reference in found.root.one(id="bookings").text
+    shown = details(found.link("Zoë"))
+    assert (shown["Reference"], shown["Booking"]) == (reference, ids[0])
+    (row,) = rows_of(found.link("Download").answer)
+    assert (row["Reference"], row["Booking"]) == (reference, ids[0])
 
 
 def test_a_long_list_has_pages_newest_first(organiser, address, book):
@@ -272,6 +291,7 @@ def test_the_list_for_a_spreadsheet_has_every_booking(organiser, address, book):
     assert [row["Booking"] for row in rows] == [one.id, two.id]
     assert rows[0] == {
         "Booking": one.id,
+        "Reference": reference_of(one.event_id, one.id),
         "Booked at (Europe/London)": "2026-07-01 13:00:00",
         "Status": "booked",
         "Refunded at (Europe/London)": "",

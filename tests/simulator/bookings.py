@@ -191,6 +191,10 @@ def is_found(wanted: BookingSearch, booking: Booking) -> bool:
         wanted.finds_all
         or (bool(words) and all(words))
         or (wanted.seat != "" and matches(wanted.seat, *seats))
-        or (wanted.id_prefix != "" and booking.id.startswith(wanted.id_prefix))
+        or (
+            wanted.id_prefix != ""
+            and booking.id.startswith(wanted.id_prefix)
+            and re.search(wanted.event, booking.event_id) is not None
+        )
         or (wanted.payment_id != "" and booking.payment_id == wanted.payment_id)
     )

@@ -34,9 +34,9 @@ from web.cli.event_text import (
     table,
     warnings,
 )
-from web.domain.booking_search import search_for
+from web.domain.booking_search import BookingSearch, search_for
 from web.domain.events import Event, closing_line
-from web.domain.references import bookings_like, is_of_event, reference_of
+from web.domain.references import bookings_like, reference_of
 from web.domain.refusals import (
     BookingNotFound,
     EventNotFound,
@@ -47,7 +47,7 @@ from web.domain.refusals import (
 from web.domain.sales import Booking, booking_id_of, hold_id_of, rfc3339
 from web.domain.validation import did_you_mean
 from web.http.locales import count, money
-from web.ports.booking_store import BOOKING_STORE, UnsafeToSell
+from web.ports.booking_store import BOOKING_STORE, BookingRow, UnsafeToSell
 from web.ports.payment_gateway import GatewayError, NotAccepted, NotAllowed
 from web.ports.seat_store import SEAT_STORE, EventInUse
 from web.services import services
@@ -492,17 +492,17 @@ def _booking_of(text: str) -> Booking:
         return booking
     if not (like := bookings_like(text)):
         raise _no_such_booking(text)
-    beginning, letters = like
-    found = [b for b in bookings.beginning_with(beginning) if is_of_event(letters, b.event_id)]
+    found = bookings.search(None, BookingSearch(id_prefix=like[0], event=like[1]), FOUND_SHOWN)
     if len(found) > 1:
         rows = [(b.id, b.event_id, ",".join(b.seats), b.name) for b in found]
         lines = "\n".join(f"    {line}" for line in table(rows))
         raise click.ClickException(
             f"{len(found)} bookings have this reference; ask for the name, and use the id:\n{lines}"
         )
-    if not found:
+    booking = bookings.find(found[0].id) if found else None
+    if booking is None:
         raise click.ClickException(f"there is no booking with the reference {text!r}")
-    return found[0]
+    return booking
 
 
 @bookings_cli.command("list")
@@ -522,8 +522,8 @@ def list_bookings_command(event_id: str | None, as_csv: bool) -> None:
         found = True
         receipt = booking.receipt_now()
         click.echo(
-            f"{receipt.booked_at}  {receipt.booking_id}  {receipt.status:<8}  {receipt.event}  "
-            f"{_paid(booking)}  {','.join(receipt.seats)}"
+            f"{receipt.booked_at}  {receipt.booking_id}  {_reference(booking)}  "
+            f"{receipt.status:<8}  {receipt.event}  {_paid(booking)}  {','.join(receipt.seats)}"
         )
     if not found:
         if event_id is not None:
@@ -551,15 +551,15 @@ def _zone_of(event_id: str) -> tzinfo:
 @click.option("--event", "event_id", help="Only of this event.")
 @_plain_errors()
 def search_bookings_command(text: str, event_id: str | None) -> None:
-    """Print the newest bookings with TEXT in the buyer's name or mail address, or with this seat or
-    payment, or a number that begins like this."""
+    """Print the newest bookings with TEXT in the buyer's name or mail address, or with this seat,
+    reference or payment, or a number that begins like this."""
     wanted = search_for(text)
     if wanted.finds_all:
         raise click.UsageError("TEXT is empty: name what to search for")
     found = services().bookings.search(event_id, wanted, FOUND_SHOWN + 1)
     for row in found[:FOUND_SHOWN]:
         click.echo(
-            f"{rfc3339(row.booked_at)}  {row.id}  "
+            f"{rfc3339(row.booked_at)}  {row.id}  {_reference(row)}  "
             f"{'refunded' if row.refunded_at else 'booked':<8}  "
             f"{row.event_id}  {money(row.amount_minor, row.currency)}  {','.join(row.seats)}  "
             f"{row.name} <{row.email}>"
@@ -582,6 +582,11 @@ def refund_command(booking_id: str, seats: tuple[str, ...]) -> None:
     try:
         booking = refunds.refund_seats(booking_id, seats) if seats else refunds.refund(booking_id)
     except BookingNotFound:
+        if bookings_like(booking_id):
+            raise click.ClickException(
+                "a refund cannot be undone, and two bookings may have one reference: "
+                f"`bookings show {booking_id}` prints the id of the booking, which it needs"
+            ) from None
         raise _no_such_booking(booking_id) from None
     except InvalidRequest as refusal:
         raise click.ClickException(f"--{refusal.field}: {refusal.problem}") from None
@@ -594,6 +599,10 @@ def refund_command(booking_id: str, seats: tuple[str, ...]) -> None:
         f"{money(refunded, booking.currency)}\n"
         f"still booked: {', '.join(booking.seats_left)}, {money(left, booking.currency)}"
     )
+
+
+def _reference(booking: Booking | BookingRow) -> str:
+    return reference_of(booking.event_id, booking.id)
 
 
 def _paid(booking: Booking) -> str:

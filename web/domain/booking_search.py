@@ -1,4 +1,5 @@
-"""What an organiser types to find a booking: part of a name or a mail address, a seat, or an id.
+"""What an organiser types to find a booking: part of a name or a mail address, a seat, a reference
+or an id.
 
 Case and accents make no difference: ``muller`` finds Müller, and so does ``mueller``. The patterns
 mean the same to Python's ``re`` and to MongoDB's PCRE.
@@ -9,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
+from web.domain.references import bookings_like
 from web.domain.sales import booking_id_of
 
 MAX_SEARCH_LENGTH = 100
@@ -41,13 +43,15 @@ _NOT_TYPED = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff]+")
 @dataclass(frozen=True)
 class BookingSearch:
     """A booking is found when all of ``words`` are in its name or address, or one of its seats
-    matches ``seat``, or its id begins with ``id_prefix``, or ``payment_id`` paid for it. What is
-    empty finds nothing; an empty search finds everything. ``words`` and ``seat`` are patterns, to
-    be used without regard to case."""
+    matches ``seat``, or its id begins with ``id_prefix`` and its event's id matches ``event``, or
+    ``payment_id`` paid for it. What is empty finds nothing, except that an empty ``event`` matches
+    all; an empty search finds everything. ``words``, ``seat`` and ``event`` are patterns; the first
+    two are used without regard to case."""
 
     words: tuple[str, ...] = ()
     seat: str = ""
     id_prefix: str = ""
+    event: str = ""
     payment_id: str = ""
 
     @property
@@ -56,14 +60,17 @@ class BookingSearch:
 
 
 def search_for(text: str) -> BookingSearch:
-    """``Lovelace``, ``ada@example``, ``stalls A 12``, ``Stalls, row A, seat 12``, ``bkg_…``,
-    ``hld_…``, ``pi_…``."""
+    """``Lovelace``, ``ada@example``, ``stalls A 12``, ``Stalls, row A, seat 12``, ``HAM-7K3F``,
+    ``bkg_…``, ``hld_…``, ``pi_…``."""
     text = _NOT_TYPED.sub(" ", text[:MAX_SEARCH_LENGTH]).strip()
     if re.match("(?:bkg|hld)_", text):
         return BookingSearch(id_prefix=booking_id_of(text) if text[0] == "h" else text)
     if text.startswith("pi_"):
         return BookingSearch(payment_id=text)
-    return BookingSearch(tuple(_pattern(word) for word in text.split()), _seat_pattern(text))
+    # A name such as Hamburg can be a reference, too.
+    id_prefix, event = bookings_like(text) or ("", "")
+    words = tuple(_pattern(word) for word in text.split())
+    return BookingSearch(words, _seat_pattern(text), id_prefix, event)
 
 
 def _seat_pattern(text: str) -> str:

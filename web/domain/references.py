@@ -19,7 +19,8 @@ HEX_DIGITS = 5
 CHARACTERS = 4
 """Both are twenty bits."""
 
-_REFERENCE = re.compile(rf"\s*([A-Z0-9]{{1,{LETTERS}}})[\s-]*([{ALPHABET}]{{{CHARACTERS}}})\s*")
+_REFERENCE = re.compile(rf"([A-Z0-9]{{1,{LETTERS}}})([{ALPHABET}]{{{CHARACTERS}}})")
+_BETWEEN = re.compile(r"\W+")
 _ID = re.compile(rf"bkg_([0-9a-f]{{{HEX_DIGITS}}})")
 
 
@@ -36,20 +37,22 @@ def reference_of(event_id: str, booking_id: str) -> str:
 
 
 def bookings_like(reference: str) -> tuple[str, str] | None:
-    """The beginning of the ids of bookings with this reference, and the letters of their event.
-    None if it is no reference. Lower case, spaces and a missing hyphen do no harm."""
-    found = _REFERENCE.fullmatch(reference.upper())
+    """The beginning of the ids of bookings with this reference, and a pattern of the ids of their
+    events, which means the same to Python and to MongoDB. None if it is no reference. Lower case,
+    spaces and a missing hyphen do no harm."""
+    found = _REFERENCE.fullmatch(_BETWEEN.sub("", reference).upper())
     if not found:
         return None
     number = 0
     for character in found[2]:
         number = number * len(ALPHABET) + ALPHABET.index(character)
-    return f"bkg_{number:0{HEX_DIGITS}x}", found[1]
+    return f"bkg_{number:0{HEX_DIGITS}x}", _pattern_of(found[1])
 
 
 def _letters_of(event_id: str) -> str:
     return event_id.replace("-", "")[:LETTERS].upper()
 
 
-def is_of_event(letters: str, event_id: str) -> bool:
-    return letters == _letters_of(event_id)
+def _pattern_of(letters: str) -> str:
+    end = "" if len(letters) == LETTERS else "$"
+    return f"^{'-*'.join(letters.lower())}{end}"

@@ -11,6 +11,7 @@ from flask import Response, flash, redirect, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.booking_search import MAX_SEARCH_LENGTH, search_for
+from web.domain.references import reference_of
 from web.domain.refusals import EventNotFound, InvalidRequest, Unavailable
 from web.domain.sales import Booking
 from web.pages.blueprint import pages
@@ -45,6 +46,7 @@ class Seat(NamedTuple):
 
 class Line(NamedTuple):
     booking: BookingRow
+    reference: str
     seats: Sequence[str]
 
 
@@ -68,7 +70,7 @@ def show_bookings(event_id: str) -> Response | WerkzeugResponse:
         is_listed=is_listed,
         text=text,
         max_length=MAX_SEARCH_LENGTH,
-        lines=[Line(row, seat_names_of(row)) for row in rows],
+        lines=[Line(row, reference_of(row.event_id, row.id), seat_names_of(row)) for row in rows],
         older=_place_of(rows[-1]) if rows and has_older else None,
         newer=_place_of(rows[0]) if rows and has_newer else None,
         is_first=not (before or after),
@@ -164,6 +166,7 @@ def _booking_page(
         "organiser_booking.html",
         status,
         booking=booking,
+        reference=reference_of(booking.event_id, booking.id),
         event=event_names(booking.event_id, booking),
         seats=[
             Seat(seat, name, seat not in booking.seats_left)

@@ -111,10 +111,6 @@ class BookingStore(Protocol):
         """A few ids of bookings that begin like this one."""
         ...
 
-    def beginning_with(self, beginning: str) -> list[Booking]:
-        """A few bookings whose ids begin so."""
-        ...
-
     def with_news(self) -> Iterator[Booking]:
         """Those whose buyers have still to be told something by mail."""
         ...

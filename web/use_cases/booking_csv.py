@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from web.domain.booking_search import BookingSearch
 from web.domain.currencies import currency_of
 from web.domain.events import seat_name
+from web.domain.references import reference_of
 from web.ports.booking_store import BookingRow, BookingStore
 
 BATCH = 1_000
@@ -41,6 +42,7 @@ def seat_names_of(row: BookingRow) -> Sequence[str]:
 def _titles(zone: tzinfo) -> list[str]:
     return [
         "Booking",
+        "Reference",
         f"Booked at ({zone})",
         "Status",
         f"Refunded at ({zone})",
@@ -67,6 +69,7 @@ def _cells(row: BookingRow, zone: tzinfo) -> list[str]:
     currency = currency_of(row.currency)
     return [
         row.id,
+        reference_of(row.event_id, row.id),
         _time(row.booked_at, zone),
         "refunded" if row.refunded_at else "booked",
         _time(row.refunded_at, zone) if row.refunded_at else "",

@@ -187,12 +187,6 @@ class MongoBookingStore:
             found = self._collection.find({"_id": begins_like_it}, {"_id": 1}).limit(LIKE_MOST)
             return [booking["_id"] for booking in found]
 
-    def beginning_with(self, beginning: str) -> list[Booking]:
-        with reachable():
-            wanted = {"_id": {"$regex": f"^{re.escape(beginning)}"}}
-            found = self._bookings.filter(__raw__=wanted).limit(LIKE_MOST)
-            return [booking_in(document) for document in found]
-
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         with reachable():
             found = self._bookings.filter(booking_id__in=list(booking_ids))

@@ -75,7 +75,8 @@ def _found_by(wanted: BookingSearch) -> list[dict[str, Any]]:
     if wanted.seat:
         ways.append(_any_matches(wanted.seat, ("seats", "sold_seats", "seat_names")))
     if wanted.id_prefix:
-        ways.append({"_id": {"$regex": f"^{re.escape(wanted.id_prefix)}"}})
+        of_event = {"event": {"$regex": wanted.event}} if wanted.event else {}
+        ways.append({"_id": {"$regex": f"^{re.escape(wanted.id_prefix)}"}, **of_event})
     if wanted.payment_id:
         ways.append({"payment_id": wanted.payment_id})
     return ways
