@@ -2,6 +2,9 @@
 -- allows: none comes near the limit of a client. Not the addresses of burst.lua.
 -- Arguments: EVENT free SECTION [PAUSE_MS [SEATS]]  hold one free seat after the other; expects 201
 --            EVENT buy SECTION CARD [PAUSE_MS]      hold a free seat, then pay for it; expects 201
+--            EVENT list SECTION COUNT               hold COUNT free seats in each call; expects 201
+--            EVENT keep SECTION FOLDER              like free; writes the holds to files of FOLDER
+--            EVENT pay CARD FOLDER                  pay for the holds of FOLDER, until all are paid
 -- PAUSE_MS is how long each connection pauses before a request, on average. After SEATS the first
 -- is asked for again, which must have run out by then.
 -- Seats of SECTION are SECTION-GA-1, SECTION-GA-2 and so on; threads take turns.
@@ -16,13 +19,38 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
+local function read_kept(path)
+  for line in io.lines(path) do
+    local id, token = string.match(line, '^(%S+) (%S+)$')
+    held[#held + 1] = {id = id, token = token}
+  end
+  -- wrk asks for one request before it starts, and for others after a delay each.
+  unasked = #held - 1
+  function delay()
+    unasked = unasked - 1
+    return unasked >= 0 and 0 or MANY
+  end
+end
+
 function init(args)
-  event, mode, where = unpack(args)
+  event, mode = args[1], args[2]
+  where, seats, count = args[3], MANY, 1
   local pause_ms
+  seats_asked, answers, bookings, surprises, last_surprise = 0, 0, 0, 0, ''
+  held = {} -- holds that wait to be paid
+  client = 0
   if mode == 'free' then
     pause_ms, seats = tonumber(args[4]), tonumber(args[5]) or MANY
-  else
-    card, pause_ms, seats = args[4], tonumber(args[5]), MANY
+  elseif mode == 'buy' then
+    card, pause_ms = args[4], tonumber(args[5])
+  elseif mode == 'list' then
+    count = tonumber(args[4])
+  elseif mode == 'keep' then
+    kept = assert(io.open(args[4] .. '/' .. number, 'w'))
+    kept:setvbuf('line') -- wrk does not close it
+  elseif mode == 'pay' then
+    card = args[3]
+    read_kept(args[4] .. '/' .. number)
   end
   if pause_ms then
     math.randomseed(number)
@@ -30,15 +58,18 @@ function init(args)
       return math.random(0, 2 * pause_ms)
     end
   end
-  seats_asked, answers, bookings, surprises, last_surprise = 0, 0, 0, 0, ''
-  held = {} -- holds that wait to be paid
-  client = 0
 end
 
 local function address()
   client = (client + 1) % CLIENTS_OF_THREAD
   local of_all = client * thread_count + number
   return string.format('198.19.%d.%d', math.floor(of_all / 256), of_all % 256)
+end
+
+local function next_seat()
+  local number_of_seat = (seats_asked * thread_count + number) % seats + 1
+  seats_asked = seats_asked + 1
+  return where .. '-GA-' .. number_of_seat
 end
 
 local function post(path, headers, body)
@@ -54,9 +85,14 @@ function request()
       ['Idempotency-Key'] = hold.id,
     }, '{"payment_method":"' .. card .. '","email":"ada@example.org","name":"Ada"}')
   end
-  local seat = where .. '-GA-' .. ((seats_asked * thread_count + number) % seats + 1)
-  seats_asked = seats_asked + 1
-  return post('/seats/' .. seat .. '/hold', {}, nil)
+  if mode == 'list' then
+    local listed = {}
+    for i = 1, count do
+      listed[i] = '"' .. next_seat() .. '"'
+    end
+    return post('/holds', {}, '{"seats":[' .. table.concat(listed, ',') .. ']}')
+  end
+  return post('/seats/' .. next_seat() .. '/hold', {}, nil)
 end
 
 function response(status, headers, body)
@@ -64,12 +100,15 @@ function response(status, headers, body)
   if status ~= 201 then
     surprises = surprises + 1
     last_surprise = status .. ' ' .. body
-  elseif mode == 'buy' then
+  elseif mode == 'buy' or mode == 'keep' then
     local token = string.match(body, '"hold_token":"([^"]+)"')
-    if token then
-      held[#held + 1] = {id = string.match(body, '"hold_id":"([^"]+)"'), token = token}
-    else
+    local id = string.match(body, '"hold_id":"([^"]+)"')
+    if not token then
       bookings = bookings + 1
+    elseif kept then
+      kept:write(id, ' ', token, '\n')
+    else
+      held[#held + 1] = {id = id, token = token}
     end
   end
 end

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import requests
 
@@ -148,12 +149,12 @@ def neighbours_of_a_flood(bench: Bench, hall: Event, flooded_url: str) -> Result
             flood.kill()
 
 
-def holds(url: str, hall: Event, **options: int) -> Result:
-    return buyers(url, hall, "free", "paid", **options)
+def holds(url: str, hall: Event, **options: Any) -> Result:
+    return buyers(url, hall.id, "free", "paid", **options)
 
 
-def purchases(url: str, hall: Event, **options: int) -> Result:
-    return buyers(url, hall, "buy", "free", "", counts="bookings", **options)
+def purchases(url: str, hall: Event, **options: Any) -> Result:
+    return buyers(url, hall.id, "buy", "free", "", counts="bookings", **options)
 
 
 def with_costs(
@@ -178,7 +179,7 @@ def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
     """Every connection pauses between requests so that the rate is half of the current maximum."""
     fastest = holds(bench.url, hall).per_second
     pause_ms = round(1000 * CONNECTIONS / (fastest / 2))
-    return buyers(bench.url, hall, "free", "free", str(pause_ms))
+    return buyers(bench.url, hall.id, "free", "free", str(pause_ms))
 
 
 def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
@@ -222,7 +223,7 @@ MEASUREMENTS = (
     Measurement(PURCHASE, with_costs("a purchase", lambda bench, hall: purchases(bench.url, hall))),
     Measurement(
         "purchase through the payment sandbox",
-        lambda b, hall: buyers(b.url, hall, "buy", "paid", "pm_card_visa", counts="bookings"),
+        lambda b, hall: buyers(b.url, hall.id, "buy", "paid", "pm_card_visa", counts="bookings"),
     ),
 )
 

@@ -25,6 +25,7 @@ from ops.servers import HOST, REPOSITORY, HttpServer, Redis
 from ops.stack import Stack
 from sidecar.server_urls import redis_servers
 from tests.bench.measurements import holds, purchases
+from tests.bench.parts import processor_s
 from tests.bench.wrk import CONNECTIONS
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
@@ -109,10 +110,6 @@ def cost(kind: Kind, what: str) -> Cost:
 def processes_of(kind: Kind) -> list[psutil.Process]:
     (worker,) = psutil.Process(kind.server.pid).children()
     return [worker, *(psutil.Process(server.pid) for server in kind.redis)]
-
-
-def processor_s(process: psutil.Process) -> float:
-    return sum(process.cpu_times()[:2])
 
 
 def started(end: contextlib.ExitStack) -> Iterator[Kind]:

@@ -3,17 +3,16 @@
 import contextlib
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-import psutil
 import requests
 
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
+from tests.bench.parts import by_part, processor_s, roots_of
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.redis_stores import commands_of, seats_at
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
@@ -22,8 +21,6 @@ from web.domain.events import Event
 
 INTRODUCTIONS = 8
 """Connections, each of which either worker may accept."""
-
-PARTS = ("nginx", "web", "redis", "sentinel", "mongod", "worker")
 
 EXPRESS_DIR = Path(__file__).parent / "express"
 
@@ -93,7 +90,7 @@ class Bench:
 
     def processor_s(self) -> dict[str, float]:
         """The processor time of each part so far, in seconds, without wrk."""
-        return by_part(self._stack, lambda process: sum(process.cpu_times()[:2]))
+        return by_part(roots_of(self._stack), processor_s)
 
     def _forget(self, hall: Event) -> None:
         """Close the hall: otherwise the worker would maintain more and more of them."""
@@ -138,24 +135,6 @@ class Bench:
             env=self._environment | environment,
             cwd=REPOSITORY,
         )
-
-
-def by_part(stack: Stack, read: Callable[[psutil.Process], float]) -> Counter[str]:
-    """The sum of ``read(process)`` for each part; the limiter is counted separately from the web
-    processes."""
-    sums = Counter()
-    for running in stack.processes:
-        # Members of a group are redis-1, redis-2 and so on.
-        name = running.name.partition("-")[0]
-        if name not in PARTS:
-            continue
-        first = psutil.Process(running.pid)
-        for process in (first, *first.children(recursive=True)):
-            # The child in which Redis rewrites its file may have ended by now.
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                part = "limiter" if "sidecar.server" in process.cmdline() else name
-                sums[part] += read(process)
-    return sums
 
 
 def can_run_express() -> bool:

@@ -24,7 +24,7 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.bench.line_chart import LineChart
-from tests.bench.servers import by_part
+from tests.bench.parts import by_part, roots_of
 from tests.bench.wrk import start_wrk
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
@@ -120,10 +120,11 @@ def watch(stack: Stack, client: redis.Redis, loads: list[subprocess.Popen]) -> l
 def sample(stack: Stack, client: redis.Redis) -> dict:
     """Memory in MiB, summed over the processes of each part; ``files`` counts their open files and
     connections."""
-    memory = by_part(stack, lambda process: process.memory_info().rss / 2**20)
+    roots = roots_of(stack)
+    memory = by_part(roots, lambda process: process.memory_info().rss / 2**20)
     return {
         "memory_mib": {name: round(mib, 1) for name, mib in memory.items()},
-        "files": by_part(stack, psutil.Process.num_fds),
+        "files": by_part(roots, psutil.Process.num_fds),
         "redis_mib": round(client.info("memory")["used_memory"] / 2**20, 1),
         "redis_clients": client.info("clients")["connected_clients"],
         "journal_entries": client.xlen(f"journal:{{{HALL.id}}}"),

@@ -17,6 +17,7 @@ import psutil
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer
 from ops.stack import Stack
+from tests.bench.parts import processor_s
 from tests.bench.wrk import CONNECTIONS, Surprise, buyers, wrk
 from tests.support.environment import inherited
 from tests.support.factories import put_on_sale, two_halves
@@ -31,7 +32,7 @@ SECONDS = 3
 
 def healthz(url: str, _seats: RedisSeatStore) -> float:
     """The request with the least application code. Returns how many were made."""
-    numbers = wrk("burst", url, "GET", "/healthz", "1000", seconds=SECONDS)
+    numbers = wrk("burst", url, "GET", "/healthz", "1000", seconds=SECONDS).numbers
     if numbers["errors"]:
         raise Surprise(str(numbers))
     return numbers["answers"]
@@ -40,7 +41,7 @@ def healthz(url: str, _seats: RedisSeatStore) -> float:
 def hold(url: str, seats: RedisSeatStore) -> float:
     hall = two_halves("bench", 30_000, hold_ms=300_000, max_held_per_client=16)
     put_on_sale(seats, hall)
-    result = buyers(url, hall, "free", "paid", seconds=SECONDS, connections=CONNECTIONS)
+    result = buyers(url, hall.id, "free", "paid", seconds=SECONDS, connections=CONNECTIONS)
     return result.per_second * SECONDS
 
 
@@ -66,9 +67,9 @@ def main() -> None:
         for number in range(ROUNDS):
             for what, measure in MEASURED.items():
                 for name in sorted(servers, reverse=number % 2 == 1):
-                    before_s = processor_s(servers[name])
+                    before_s = worker_s(servers[name])
                     count = measure(servers[name].url, seats)
-                    costs[what][name].append(1e6 * (processor_s(servers[name]) - before_s) / count)
+                    costs[what][name].append(1e6 * (worker_s(servers[name]) - before_s) / count)
     print("| request | " + " | ".join(f"`{name}`, µs" for name in WORKER_CLASSES) + " | ratio |")
     print("|---" * (len(WORKER_CLASSES) + 2) + "|")
     for what, by_class in costs.items():
@@ -99,9 +100,9 @@ def serving(stack: Stack, worker_class: str, folder: Path) -> Iterator[HttpServe
         yield server
 
 
-def processor_s(server: HttpServer) -> float:
+def worker_s(server: HttpServer) -> float:
     (worker,) = psutil.Process(server.pid).children()
-    return sum(worker.cpu_times()[:2])
+    return processor_s(worker)
 
 
 if __name__ == "__main__":

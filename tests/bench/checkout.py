@@ -1,0 +1,61 @@
+"""The stack of one checkout, started by its own Python and from its own code, for compare.py.
+
+It is run as a script in that checkout, which may be older than this file, so it imports little.
+It prints a line of JSON when the stack is ready, and one for each line that it reads: ``open
+SEATS`` opens a hall, ``forget EVENT`` removes it. It stops the stack when its input ends.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import redis
+import requests
+
+from ops.processes import free_port
+from ops.stack import Stack
+from tests.support.environment import inherited
+from tests.support.factories import put_on_sale, two_halves
+from tests.support.redis_stores import seats_at
+
+INTRODUCTIONS = 8
+"""Requests, each of which either gunicorn worker may accept: the first one of a worker loads the
+event."""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="tickets-compare-") as folder:
+        stack = Stack(Path(folder) / "stack", inherited("WEB_CONCURRENCY"))
+        try:
+            stack.start(free_port())
+            pids = {running.pid: running.name for running in stack.processes}
+            say({"url": stack["web"].url, "processes": pids})
+            seats = seats_at(stack.environment["REDIS_URL"])
+            store = redis.Redis.from_url(stack.environment["REDIS_URL"])
+            for line in sys.stdin:
+                what, argument = line.split()
+                if what == "open":
+                    hall = two_halves(
+                        "bench", int(argument) // 2, hold_ms=300_000, max_held_per_client=16
+                    )
+                    put_on_sale(seats, hall)
+                    for _ in range(INTRODUCTIONS):
+                        requests.get(f"{stack['web'].url}/api/events/{hall.id}", timeout=10)
+                    say({"event": hall.id})
+                else:
+                    # Otherwise the worker would have more and more to maintain.
+                    store.srem("events", argument)
+                    for key in store.scan_iter(f"*{{{argument}}}*", count=10_000):
+                        store.unlink(key)
+                    say({})
+        finally:
+            stack.stop()
+
+
+def say(answer: dict) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
