@@ -214,6 +214,7 @@ FORMS = [
     "/holds/link",
     "/organiser/login",
     "/organiser/logout",
+    "/organiser/bookings/bkg_1/mail",
     "/organiser/bookings/bkg_1/refund",
     "/organiser/events/EVENT/sale",
 ]

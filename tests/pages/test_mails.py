@@ -72,7 +72,7 @@ def booked(shop, event, *seats, **changes):
 def mail_of(shop, mailbox, booking, *more) -> EmailMessage:
     before = len(mailbox.mails)
     for news in more:
-        shop.mail_queue.tell(booking.id, news, datetime.now(UTC))
+        shop.bookings.announce(booking.event_id, news, datetime.now(UTC))
     shop.ticket_mail.send_due()
     (mail,) = mailbox.mails[before:]
     return mail

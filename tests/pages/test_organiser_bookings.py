@@ -8,15 +8,16 @@ import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.pages.browser import HTML, Page, csrf_token_in
 from tests.pages.conftest import BUYER
-from tests.support.factories import a_booking, lose_event
+from tests.support.factories import a_booking, lose_event, put_on_sale
 from tests.support.site import ORGANISER_TOKEN
 from web.domain.references import reference_of
-from web.domain.sales import SoldAs
+from web.domain.sales import MailState, SeatRefund, SoldAs
 from web.pages.organiser_bookings import ROWS
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -198,8 +199,156 @@ def test_an_unknown_booking_is_not_found(organiser):
     for page in (
         organiser.get("/organiser/bookings/bkg_nothing"),
         organiser.get("/organiser/bookings/bkg_nothing/refund"),
+        organiser.get("/organiser/bookings/bkg_nothing/mail"),
     ):
         assert page.status == 404 and page.title == "There is no such booking"
+
+
+def test_it_says_which_seats_were_let_in_when_and_where(organiser, book, bookings):
+    booking = book("stalls-A-1", "stalls-A-2", "stalls-A-3")
+    page = organiser.get(f"/organiser/bookings/{booking.id}")
+    assert at_the_door(page) == [[f"Stalls, row A, seat {n}", "not let in", ""] for n in (1, 2, 3)]
+    bookings.admit(booking.id, ["stalls-A-2"], "<b>North</b>", "scan 1")
+    bookings.record_admission(booking.id, ["stalls-A-2"], "South", "scan 2", 0)
+    first, second = (a.admitted_at for a in bookings.find(booking.id).admissions)
+    bookings.mark_seats_refunded(
+        *begun_refund(bookings, booking, "stalls-A-3"), datetime.now(UTC).replace(microsecond=0)
+    )
+    page = organiser.get(f"/organiser/bookings/{booking.id}")
+    assert at_the_door(page) == [
+        ["Stalls, row A, seat 1", "not let in", ""],
+        ["Stalls, row A, seat 2", in_london(first), "<b>North</b>"],
+        ["Stalls, row A, seat 2", f"{in_london(second)} again", "South"],
+        ["Stalls, row A, seat 3", "refunded", ""],
+    ]
+
+
+def at_the_door(page: Page) -> list[list[str]]:
+    rows = page.root.one(id="admissions").one("tbody").all("tr")
+    return [[cell.text for cell in row.all("th", "td")] for row in rows]
+
+
+def in_london(moment: datetime) -> str:
+    there = moment.astimezone(ZoneInfo("Europe/London"))
+    return f"{there.day} {there:%b %Y, %H:%M:%S %Z}"
+
+
+def begun_refund(bookings, booking, *seats: str):
+    refund = SeatRefund(seats, 0)
+    bookings.begin_seat_refund(booking.id, refund)
+    return bookings.find(booking.id), refund
+
+
+# ---------------------------------------------------------------- mails
+
+
+@pytest.fixture
+def shop_with_mails(logged_in):
+    """The page of a booking, as a text, in a shop that sends mails; and its form that sends one."""
+
+    class Shop:
+        def __init__(self):
+            self.browser = logged_in(
+                SMTP_URL="smtp://127.0.0.1:9",
+                MAIL_FROM="tickets@example.org",
+                PUBLIC_URL="https://tickets.example.org",
+                RATE_LIMIT_FORMS="1000/second",
+            )
+            self.services = self.browser.application.extensions["services"]
+
+        def page(self, booking) -> str:
+            return self.browser.get(f"/organiser/bookings/{booking.id}", headers=HTML).text
+
+        def send(self, booking, page: str) -> tuple[int, str]:
+            """Presses the button of ``page``."""
+            form = {
+                "csrf_token": csrf_token_in(page),
+                "last_mail": page.partition('name="last_mail" value="')[2].partition('"')[0],
+            }
+            path = f"/organiser/bookings/{booking.id}/mail"
+            sent = self.browser.post(path, data=form, headers=HTML, follow_redirects=True)
+            return sent.status_code, sent.text
+
+        def due(self, booking) -> bool:
+            return "ticket" in self.services.bookings.find(booking.id).news
+
+        def told(self, booking, at: datetime) -> None:
+            """The worker has sent what was due."""
+            self.services.mail_queue.end_mail(self.services.bookings.find(booking.id), "ticket", at)
+
+    return Shop()
+
+
+def test_a_ticket_is_sent_again_once_however_often_the_button_is_pressed(shop_with_mails, book):
+    shop, booking = shop_with_mails, book("stalls-A-1")
+    page = shop.page(booking)
+    assert "No mail was sent yet." in page and "Send the ticket</button>" in page
+    status, first = shop.send(booking, page)
+    assert (status, shop.due(booking)) == (200, True)
+    assert "The ticket is on its way." in first and "Send the ticket" not in first
+    assert "Nothing more is sent" in shop.send(booking, page)[1]
+    shop.told(booking, NOON)
+    assert "Nothing more is sent" in shop.send(booking, page)[1]
+    assert not shop.due(booking), "the page was from before it was sent"
+    page = shop.page(booking)
+    assert "The last mail was sent on" in page and "1 Jul 2026, 13:00:00 BST" in page
+    assert "Send the ticket again</button>" in page
+    shop.send(booking, page)
+    assert shop.due(booking)
+
+
+def test_a_mail_that_is_due_refused_or_given_up_is_shown(shop_with_mails, book):
+    shop, booking = shop_with_mails, book("stalls-A-1")
+    shop.send(booking, shop.page(booking))
+    queue, stored = shop.services.mail_queue, shop.services.bookings.find
+    assert "The ticket is due since" in shop.page(booking)
+    failing = MailState(failing_since=NOON, failures=3)
+    queue.retry_mail(stored(booking.id), NOON + timedelta(days=9999), failing)
+    page = shop.page(booking)
+    assert "has refused it since" in page and "1 Jul 2026, 13:00:00 BST" in page
+    assert "Send the ticket" not in page
+    queue.give_up_mail(stored(booking.id), "ticket", "550 <no> such user")
+    page = shop.page(booking)
+    assert "given up:" in page and "550 &lt;no&gt; such user" in page
+    shop.send(booking, page)
+    page = shop.page(booking)
+    assert shop.due(booking) and "given up" not in page and "has refused" not in page
+
+
+def test_what_is_no_ticket_any_more_is_not_sent(shop_with_mails, book, seats, catalogue, event_id):
+    shop = shop_with_mails
+    refunded, under_way, cancelled = (book(f"stalls-A-{number}") for number in (1, 2, 3))
+    pages = {booking: shop.page(booking) for booking in (refunded, under_way, cancelled)}
+    shop.services.bookings.mark_refunded(refunded.id, NOON)
+    shop.services.bookings.begin_refund(under_way.id)
+    event = catalogue.current_event(event_id)
+    for booking in (refunded, under_way):
+        status, page = shop.send(booking, pages[booking])
+        assert status == 409 and "it is no ticket any more" in page
+        assert "Send the ticket" not in page
+    put_on_sale(seats, replace(event, declared_status="cancelled"))
+    status, page = shop.send(cancelled, pages[cancelled])
+    assert status == 409 and "The event is cancelled" in page
+    assert not any(map(shop.due, pages))
+
+
+def test_a_shop_without_mails_has_no_form_to_send_one(organiser, sold):
+    assert "Send the ticket" not in sold.text
+    fields = dict(sold.fields("Refund"))
+    assert organiser.post(f"{sold.address}/mail", [*fields.items()]).status_code == 404
+
+
+def test_a_mail_is_not_sent_for_another_site_or_for_who_is_not_logged_in(
+    shop_with_mails, book, application
+):
+    shop, booking = shop_with_mails, book("stalls-A-1")
+    path = f"/organiser/bookings/{booking.id}/mail"
+    assert shop.browser.post(path, data={"last_mail": ""}, headers=HTML).status_code == 400
+    shop.browser.post("/organiser/logout", data={"csrf_token": csrf_token_in(shop.page(booking))})
+    secret = csrf_token_in(shop.browser.get("/organiser", headers=HTML).text)
+    refused = shop.browser.post(path, data={"last_mail": "", "csrf_token": secret}, headers=HTML)
+    assert (refused.status_code, refused.headers["Location"]) == (303, "/organiser")
+    assert not shop.due(booking)
 
 
 # ---------------------------------------------------------------- refunds

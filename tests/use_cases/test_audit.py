@@ -300,10 +300,10 @@ def test_a_mail_that_is_due_for_long_is_found(shop, monkeypatch):
     receipt = shop.pay().receipt
     assert problems(shop) == ""
     long_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
-    queue = MongoMailQueue(shop.bookings._target._collection)
-    queue.tell(receipt.booking_id, "ticket", long_ago)
+    shop.bookings.announce(receipt.event, "ticket", long_ago)
     assert f"{receipt.booking_id}: the mail about it (ticket) is due since" in problems(shop)
     booking = shop.bookings.find(receipt.booking_id)
+    queue = MongoMailQueue(shop.bookings._target._collection)
     queue.give_up_mail(booking, "ticket", "550 5.1.1")
     checks = {check.rule: check for check in checks_of(shop)}
     assert "1 mail was given up" in checks["buyers get their mails in time"].note

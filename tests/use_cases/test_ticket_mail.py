@@ -134,17 +134,40 @@ def test_news_that_come_while_a_mail_is_sent_are_told_too(store, queue, mailbox,
     first, later = datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC)
     booking = booked(store)
     sender(queue, mailbox.url).send_due()
-    queue.tell(booking.id, "postponed", first)
+    store.announce(booking.event_id, "postponed", first)
 
     def compose_slowly(booking, news):
         if booking.news[news] == first:
-            queue.tell(booking.id, "postponed", later)
+            store.announce(booking.event_id, "postponed", later)
         return compose(booking, news)
 
     mailer = SmtpMailer(smtp_server("SMTP_URL", mailbox.url), "tickets.example.org")
     TicketMail(queue, mailer, compose_slowly).send_due()
     assert [m["Subject"] for m in mailbox.mails] == ["ticket", "postponed", "postponed"]
     assert store.find(booking.id).news == {}
+
+
+def test_a_ticket_is_sent_again_once_for_each_wish(store, queue, mail, mailbox):
+    booking, now = booked(store), datetime.now(UTC)
+    assert not queue.send_ticket_again(booking.id, now, None), "it is due already"
+    mail.send_due()
+    first_sent_at = store.find(booking.id).mail.sent_at
+    assert not queue.send_ticket_again(booking.id, now, None), "it was sent meanwhile"
+    assert queue.send_ticket_again(booking.id, now, first_sent_at)
+    assert not queue.send_ticket_again(booking.id, now, first_sent_at)
+    mail.send_due()
+    assert not queue.send_ticket_again(booking.id, now, first_sent_at)
+    assert mailbox.recipients == [booking.email] * 2
+    assert not queue.send_ticket_again("bkg_nobody", now, None)
+
+
+def test_a_ticket_that_was_given_up_can_be_sent_again(store, queue, mail, mailbox):
+    booking = booked(store)
+    queue.give_up_mail(store.find(booking.id), "ticket", "550 no such user")
+    assert queue.send_ticket_again(booking.id, datetime.now(UTC), None)
+    assert store.find(booking.id).mail.given_up is None
+    mail.send_due()
+    assert mailbox.recipients == [booking.email]
 
 
 def test_several_workers_share_the_mails_and_send_none_twice(store, queue, mailbox):

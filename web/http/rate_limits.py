@@ -70,6 +70,7 @@ ROUTES_OF_FORMS = (
     "pages.take_linked_hold",
     "pages.log_out",
     "pages.refund_booking",
+    "pages.send_ticket_again",
     "pages.change_sale",
 )
 ROUTES_OF_LOGINS = ("pages.log_in",)

@@ -1,5 +1,5 @@
-"""The organiser's pages about bookings: who bought what, refunds, and the list for a spreadsheet.
-Behind the login of ``web/pages/organiser.py``, and in no API."""
+"""The organiser's lists of bookings: pages, searches, and the list for a spreadsheet. Behind the
+login of ``web/pages/organiser.py``, and in no API."""
 
 import re
 from collections.abc import Sequence
@@ -7,41 +7,28 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
 
-from flask import Response, flash, redirect, request, url_for
+from flask import Response, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.booking_search import MAX_SEARCH_LENGTH, search_for
 from web.domain.references import reference_of
-from web.domain.refusals import EventNotFound, InvalidRequest, Unavailable
-from web.domain.sales import Booking
+from web.domain.refusals import EventNotFound, Unavailable
 from web.pages.blueprint import pages
-from web.pages.forms import RefundForm
-from web.pages.names import EventNames, event_names, names_of_seats
+from web.pages.names import EventNames, event_names
 from web.pages.organiser import for_organiser, write_audit_line
-from web.pages.rendering import FormError, Step, notice, page, secured
+from web.pages.rendering import page, secured
 from web.ports.booking_store import BookingRow, Place
-from web.ports.payment_gateway import GatewayError, NotExecuted
 from web.services import services
 from web.use_cases.booking_csv import csv_of, seat_names_of
-from web.use_cases.refunds import Refunds
 
 ROWS = 50
 """Bookings on a page."""
-
-STRIPE_API = "https://api.stripe.com"
-DASHBOARD = "https://dashboard.stripe.com"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 """MongoDB's precision."""
 
 _PLACE = re.compile(r"(?P<ms>\d{1,14})-(?P<booking_id>[\w-]{1,100})", re.ASCII)
-
-
-class Seat(NamedTuple):
-    id: str
-    name: str
-    is_refunded: bool
 
 
 class Line(NamedTuple):
@@ -90,118 +77,6 @@ def download_bookings(event_id: str) -> Response | WerkzeugResponse:
     response = secured(Response(chain([first], pieces), mimetype="text/csv"))
     response.headers["Content-Disposition"] = f"attachment; filename={event_id}-bookings.csv"
     return response
-
-
-@pages.get("/organiser/bookings/<booking_id>")
-@for_organiser
-def show_booking(booking_id: str) -> Response | WerkzeugResponse:
-    return _booking_page(booking_id, RefundForm())
-
-
-@pages.get("/organiser/bookings/<booking_id>/refund")
-def leave_refund_address(booking_id: str) -> WerkzeugResponse:
-    """A form's address, which may be opened again after its response."""
-    return redirect(url_for("pages.show_booking", booking_id=booking_id), 303)
-
-
-@pages.post("/organiser/bookings/<booking_id>/refund")
-@for_organiser
-def refund_booking(booking_id: str) -> Response | WerkzeugResponse:
-    parts = services()
-    booking = parts.bookings.find(booking_id)
-    if booking is None:
-        return _no_such_booking()
-    form, chosen = RefundForm(), request.form.getlist("seats")
-    mistakes = [] if form.validate() else [FormError(e, "#confirm") for e in form.confirm.errors]
-    if not chosen:
-        mistakes = [FormError("Choose the seats to refund.", "#refund-title"), *mistakes]
-    if mistakes:
-        return _booking_page(booking_id, form, 400, "Please check the form", mistakes, chosen)
-    write_audit_line(f"began a refund of booking {booking_id}")
-    refunds = Refunds(parts.catalogue, parts.seats, parts.bookings, parts.gateway)
-    try:
-        refunds.refund_seats(booking_id, chosen)
-    except InvalidRequest as error:
-        mistakes = [FormError(str(error), "#refund-title")]
-        return _booking_page(booking_id, form, 400, "Nothing was refunded", mistakes, chosen)
-    except GatewayError as error:
-        if isinstance(error, NotExecuted):
-            text = f"The payment gateway has not made the refund: {error}"
-        else:
-            text = "The payment gateway did not answer, so the refund may have been made."
-        text += " The worker tries again, and you may."
-        mistakes = [FormError(text, "#refund-title")]
-        return _booking_page(booking_id, form, 502, "Not refunded yet", mistakes, chosen)
-    except Unavailable:
-        return notice(
-            503,
-            "We cannot tell yet whether it is refunded",
-            "A part of the shop cannot be reached. A refund that has begun is completed by the "
-            "worker, and to try again is safe: nothing is refunded twice.",
-            steps=(Step("The booking", url_for("pages.show_booking", booking_id=booking_id)),),
-            retry_after_s=5,
-        )
-    write_audit_line(f"refunded seats of booking {booking_id}")
-    flash("Refunded. The seats are on sale again, unless the sale is over.")
-    return redirect(url_for("pages.show_booking", booking_id=booking_id), 303)
-
-
-def _booking_page(
-    booking_id: str,
-    form: RefundForm,
-    status: int = 200,
-    error_title: str = "",
-    mistakes: Sequence[FormError] = (),
-    chosen: Sequence[str] | None = None,
-) -> Response:
-    """``chosen``: the seats to refund, of a form that was sent."""
-    parts = services()
-    booking = parts.bookings.find(booking_id)
-    if booking is None:
-        return _no_such_booking()
-    write_audit_line(f"looked at booking {booking_id}")
-    link = parts.codes.link_of(booking.event_id, booking.hold_id)
-    receipt_path = url_for("pages.show_receipt", link=link)
-    return page(
-        "organiser_booking.html",
-        status,
-        booking=booking,
-        reference=reference_of(booking.event_id, booking.id),
-        event=event_names(booking.event_id, booking),
-        seats=[
-            Seat(seat, name, seat not in booking.seats_left)
-            for seat, name in zip(
-                booking.seats,
-                names_of_seats(booking.event_id, booking.seats, booking),
-                strict=True,
-            )
-        ],
-        chosen=booking.seats_left if chosen is None else chosen,
-        receipt=f"{request.scheme}://{request.host}{receipt_path}",
-        payment_address=_payment_address(booking),
-        refund_under_way=any(b.id == booking_id for b in parts.bookings.unfinished_refunds()),
-        form=form,
-        error_title=error_title,
-        mistakes=mistakes,
-    )
-
-
-def _payment_address(booking: Booking) -> str:
-    """The payment in Stripe's dashboard, which has none of the sandbox's."""
-    settings = services().settings
-    if booking.payment_id is None or settings.stripe_api_base.rstrip("/") != STRIPE_API:
-        return ""
-    mode = "/test" if settings.is_test_shop else ""
-    return f"{DASHBOARD}{mode}/payments/{booking.payment_id}"
-
-
-def _no_such_booking() -> Response:
-    return notice(
-        404,
-        "There is no such booking",
-        "Check its number: it must be complete.",
-        steps=(Step("All sales", url_for("pages.show_organiser")),),
-    )
 
 
 def _event(event_id: str, rows: Sequence[BookingRow]) -> tuple[EventNames, bool]:

@@ -16,6 +16,7 @@ from web.pages import (  # noqa: F401
     events,
     hold_links,
     organiser,
+    organiser_booking,
     organiser_bookings,
     receipts,
     refusal_pages,

@@ -31,8 +31,12 @@ class MailQueue(Protocol):
         """Not before ``at``. Ends the claim."""
         ...
 
-    def tell(self, booking_id: str, news: News, at: datetime) -> None:
-        """The buyer has to be told this, also if they were told before."""
+    def send_ticket_again(
+        self, booking_id: str, at: datetime, last_sent_at: datetime | None
+    ) -> bool:
+        """The buyer has to get the ticket, also if it was sent or given up before. Returns whether
+        that is recorded now: not if it is due already, or if a mail was sent after
+        ``last_sent_at``. So one wish for it is one mail, however often it comes."""
         ...
 
     def count_news(self) -> int:

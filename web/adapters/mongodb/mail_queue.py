@@ -56,11 +56,16 @@ class MongoMailQueue:
                 if changed.matched_count:
                     return
 
-    def tell(self, booking_id: str, news: News, at: datetime) -> None:
+    def send_ticket_again(
+        self, booking_id: str, at: datetime, last_sent_at: datetime | None
+    ) -> bool:
+        not_due = {"news.ticket": None, "mailed_at": last_sent_at}  # None also finds no such field
+        tries = dict.fromkeys(("mail_next_at", "mail_given_up"), "")
         with reachable():
-            self._collection.update_one(
-                {"_id": booking_id}, {"$set": {f"news.{news}": at}, "$unset": {"mail_next_at": ""}}
+            recorded = self._collection.update_one(
+                {"_id": booking_id, **not_due}, {"$set": {"news.ticket": at}, "$unset": tries}
             )
+        return recorded.matched_count == 1
 
     def retry_mail(self, booking: Booking, at: datetime, state: MailState) -> None:
         changes: dict[str, object] = {
