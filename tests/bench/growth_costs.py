@@ -343,7 +343,7 @@ class Bench:
             )
             self.seats.confirm_booking(event, booking)
         weights["sold"] = self._weigh(event)
-        self.bookings._insert_all([document_of(booking).to_mongo() for booking in sold])
+        self.bookings._insert_all([document_of(booking) for booking in sold])
         worker = self._worker([event])
         rounds = {
             "a round that compares": self.work(partial(self._first_round, [event])),

@@ -84,7 +84,7 @@ def main() -> None:
         bookings = list(booked(event.id))
         for first in range(0, BOOKINGS, 1_000):
             batch = bookings[first : first + 1_000]
-            store._insert_all([document_of(booking).to_mongo() for booking in batch])
+            store._insert_all([document_of(booking) for booking in batch])
         app = application_with(
             REDIS_URL=redis.url,
             MONGODB_URI=mongo.url,

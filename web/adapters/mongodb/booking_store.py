@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import pymongo
-from bson import SON
 from mongoengine.queryset import QuerySet
 from pymongo import ReadPreference
 from pymongo.errors import BulkWriteError, PyMongoError, WriteError
@@ -147,12 +146,10 @@ class MongoBookingStore:
         return documents_in(self._collection)
 
     def _insert(self, booking: Booking) -> Booking:
-        # A document's own save() would replace one with the same _id; an insert cannot.
-        document = document_of(booking)
-        if self._sends_mails:
-            document.news = {"ticket": booking.booked_at}
-        document.validate()
-        if not self._inserts.call(document.to_mongo()):
+        document = document_of(
+            booking, news={"ticket": booking.booked_at} if self._sends_mails else None
+        )
+        if not self._inserts.call(document):
             stored = self.find(booking.id)
             if stored:
                 return stored
@@ -161,7 +158,7 @@ class MongoBookingStore:
             raise SeatTaken(tuple(s for s in booking.seats if s in taken))
         return booking
 
-    def _insert_all(self, documents: list[SON[str, Any]]) -> list[bool | Exception]:
+    def _insert_all(self, documents: list[dict[str, Any]]) -> list[bool | Exception]:
         """For each document: True if it was inserted, False if a unique index refused it."""
         inserted: list[bool | Exception] = [True] * len(documents)
         try:
