@@ -29,6 +29,9 @@ UNTIL = 0.5
 """The share of the sale in which parts are killed, when most payments are made. The rest shows that
 the sale goes on."""
 
+AT_DOORS = (0.2, 0.4, 0.7)
+"""The shares of the scans at the doors after which a part is killed."""
+
 DOWN_S = 0.5
 """Between the kill of a server and its restart."""
 
@@ -124,6 +127,25 @@ def blows_of(plan: Plan) -> dict[str, Kill]:
         "nginx": kill_nginx,
         "the worker": kill_worker,
     }
+
+
+class BlowsAtDoors:
+    """Kills parts while tickets are scanned, each when so large a share of them has been; call it
+    again and again, from the thread that started the stack. ``killed`` names them."""
+
+    def __init__(self, stage: Stage):
+        self._stage = stage
+        plan = stage.plan
+        names = ["a web worker", *OF_MONGODB[plan.mongodb], "nginx"]
+        self._left = list(zip(AT_DOORS, names, strict=True))
+        self.killed: list[str] = []
+
+    def __call__(self, share: float) -> None:
+        self._stage.stack.look_after()
+        if self._left and share >= self._left[0][0]:
+            _, name = self._left.pop(0)
+            self.killed.append(name)
+            blows_of(self._stage.plan)[name](self._stage)
 
 
 def moments_of(plan: Plan) -> list[tuple[float, str]]:

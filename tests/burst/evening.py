@@ -9,13 +9,11 @@ import re
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -23,6 +21,8 @@ import requests
 
 from ops.processes import ProcessFailed, free_port
 from ops.stack import Stack
+from tests.burst.door_rules import broken_at, let_in, refused
+from tests.burst.doors import DOOR_TOKEN, Door, Gates, play_doors
 from tests.support.booking_stores import bookings_at
 from tests.support.commands import flask
 from tests.support.environment import inherited
@@ -31,8 +31,6 @@ from web.domain.sales import Booking
 from web.signing.ticket_codes import TicketCodes
 
 EVENT_ID = "evening"
-DOOR_TOKEN = "a-token-of-the-gates"
-GATES = ("north", "south")
 REFUNDS = 3
 AT_A_TIME = 8
 ASKING_EVERY = 4
@@ -190,48 +188,25 @@ def _refund(place: Theatre, evening: Evening) -> list[Booking]:
 
 
 def _open_doors(place: Theatre, evening: Evening, refunded: Sequence[Booking]) -> None:
+    gates = Gates(place.stack["nginx"].url, EVENT_ID)
+    tickets_of_refunded = [(booking, seat) for booking in refunded for seat in booking.seats]
+    scanned, took_s = play_doors(gates, place.codes, place.booked(), tickets_of_refunded)
     booked = place.booked()
-    good = [place.codes.code_of(b, seat) for b in booked for seat in b.seats]
-    bad = {
-        "forged": [_forged(code) for code in good[:5]],
-        "refunded": [place.codes.code_of(b, seat) for b in refunded for seat in b.seats],
-    }
-    scans = [(code, gate) for code in good for gate in GATES]
-    scans += [(code, GATES[0]) for codes in bad.values() for code in codes]
-    gates = {gate: place.client() for gate in GATES}
-    began_s = time.monotonic()
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        said = Counter(pool.map(lambda scan: _scan(gates[scan[1]], *scan), scans))
-    evening.note("let in", said["admitted"], place.seats)
-    evening.note("refused at the other gate", said["already_admitted"], place.seats)
-    evening.note("forged tickets refused", said["not_a_ticket"], len(bad["forged"]))
-    evening.note("refunded tickets refused", said["ticket_refunded"], len(bad["refunded"]))
-    evening.note("seconds at the doors", round(time.monotonic() - began_s))
-    counted = gates[GATES[0]].call("GET", "admissions", headers=_bearer()).json()
-    evening.note("counted at the doors", counted["admitted"], place.seats)
-
-
-_scans = count()
-
-
-def _scan(gate: Client, code: str, name: str) -> str:
-    headers = _bearer() | {"Idempotency-Key": f"scan {next(_scans)}"}
-    while True:
-        answer = gate.call("POST", "admissions", json={"code": code, "gate": name}, headers=headers)
-        if answer.status_code == 201:
-            return "admitted"
-        if answer.status_code != 429:
-            return str(answer.json()["code"])
-        time.sleep(float(answer.headers["Retry-After"]))
-
-
-def _forged(code: str) -> str:
-    """For another seat, with the signature of this one."""
-    return re.sub(r"-(\d+)\.([^.]*)$", lambda found: f"-{int(found[1]) % 10 + 1}.{found[2]}", code)
-
-
-def _bearer() -> dict[str, str]:
-    return {"Authorization": f"Bearer {DOOR_TOKEN}"}
+    door = Door(
+        sold=[seat for booking in booked for seat in booking.seats_left],
+        scanned=scanned,
+        admissions=[(a.seat, a.gate) for booking in booked for a in booking.admissions],
+        counted=gates.counted(),
+    )
+    evening.note("let in", len(let_in(door)), place.seats)
+    evening.note("refused as inside already", refused(door, "ticket", "once more"))
+    evening.note("forged tickets refused", refused(door, "forged"))
+    evening.note("tickets of another event refused", refused(door, "of another event"))
+    evening.note("refunded tickets refused", refused(door, "refunded"), len(tickets_of_refunded))
+    evening.note("seconds at the doors", round(took_s))
+    evening.note("counted at the doors", door.counted, place.seats)
+    for what, cases in broken_at(door, chaos=False).items():
+        evening.problems += [f"{what}: {case}" for case in cases]
 
 
 def main() -> int:

@@ -4,14 +4,15 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ops.processes import Process, free_port
 from ops.servers import HOST, REPOSITORY
-from tests.burst.chaos import strike
+from tests.burst.chaos import BlowsAtDoors, strike
 from tests.burst.diary import Asked, read_diaries
+from tests.burst.doors import Door, Gates, play_doors
 from tests.burst.plan import (
     BUYER_BROKE,
     DROP_FILE,
@@ -25,9 +26,13 @@ from tests.burst.stage import Stage
 from tests.burst.verdict import Evidence, Look
 from tests.support.environment import inherited
 from tests.support.meanwhile import meanwhile
+from web.domain.sales import Booking
 
 WATCH_S = 0.2
 """Between two readings of the seats."""
+
+REFUNDS = 2
+"""Bookings that are refunded before the doors open."""
 
 STOP_S = 20.0
 """For locust to write its report and end."""
@@ -70,20 +75,69 @@ def _play(plan: Plan, stage: Stage, folder: Path, report_dir: Path) -> Evidence:
         crowd.stop()
     say("The sale is over; comparing what the buyers saw with MongoDB and the gateway")
     lines = list(read_diaries(diary_dir))
-    checks = stage.quiet_audit({line.payment for line in lines if isinstance(line, Asked)})
+    asked = {line.payment for line in lines if isinstance(line, Asked)}
+    checks = stage.quiet_audit(asked)
+    bookings, payments = stage.bookings(event.id), stage.payments(event.id)
     return Evidence(
         drop=drop,
         hall_size=len(event.seats),
         lines=lines,
-        bookings=stage.bookings(event.id),
-        payments=stage.payments(event.id),
+        bookings=bookings,
+        payments=payments,
         checks=checks,
         looks=looks,
+        door=open_doors(stage, event.id, asked),
         blows=blows,
         refused_by_limiter=stage.refused_by_limiter(),
         queue=stage.gateway_queue(),
         inserts=None if plan.chaos else stage.inserts() - inserts_before,
     )
+
+
+def open_doors(stage: Stage, event_id: str, asked: Container[str]) -> Door:
+    """Refund some seats, and scan the tickets of all. ``asked`` as for ``quiet_audit``."""
+    refunded = refund_some(stage, event_id)
+    sold = [
+        seat
+        for document in stage.bookings(event_id)
+        if document["status"] == "booked"
+        for seat in document["seats"]
+    ]
+    say(f"The doors open for {len(sold):,} seats")
+    gates = Gates(stage.url, event_id)
+    blows = BlowsAtDoors(stage) if stage.plan.chaos else None
+    scanned, took_s = play_doors(
+        gates, stage.codes, stage.booked(event_id), refunded, blows or (lambda share: None)
+    )
+    counted = gates.counted()
+    checks = stage.quiet_audit(asked)
+    return Door(
+        sold=sold,
+        scanned=scanned,
+        admissions=[
+            (admission["seat"], admission["gate"])
+            for document in stage.bookings(event_id)
+            for admission in document.get("admissions", [])
+        ],
+        counted=counted,
+        took_s=took_s,
+        killed=blows.killed if blows else (),
+        checks=checks,
+    )
+
+
+def refund_some(stage: Stage, event_id: str) -> list[tuple[Booking, str]]:
+    """Whole bookings, and one seat of a party; returns the seats with their bookings of before."""
+    booked = stage.booked(event_id)
+    parties = [booking for booking in booked if len(booking.seats) > 1][:1]
+    whole = [booking for booking in booked if booking not in parties][:REFUNDS]
+    for booking in whole:
+        stage.refund(booking.id)
+    for booking in parties:
+        stage.refund(booking.id, "--seat", booking.seats[0])
+    return [(booking, seat) for booking in whole for seat in booking.seats] + [
+        (booking, booking.seats[0]) for booking in parties
+    ]
 
 
 def crowd_of(drop: Drop, url: str, folder: Path, report_dir: Path) -> Process:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.pictures import picture_of
 from tests.burst.plan import Plan
-from tests.burst.verdict import PERCENTILES, Evident, Verdict
+from tests.burst.verdict import PERCENTILES, AtDoors, Evident, Verdict
 from tests.support.machine import machine
 
 CASES_SHOWN = 10
@@ -50,7 +50,22 @@ def figures_of(verdict: Verdict) -> list[tuple[str, str]]:
         ("never answered", f"{verdict.at_bank.silent:,}"),
         ("bots' share of the requests", f"{verdict.bots.requests:.1%}"),
         ("bots' share of the seats", f"{verdict.bots.seats:.1%}"),
+        *door_figures_of(verdict.doors),
     ]
+
+
+def door_figures_of(doors: AtDoors) -> list[tuple[str, str]]:
+    figures = [
+        ("let in at the doors", f"{doors.let_in:,} of {doors.sold:,}"),
+        ("scans, at two gates", f"{doors.scans:,} in {doors.took_s:.1f} s"),
+        ("refused because somebody was inside already", f"{doors.inside:,}"),
+        ("refused as forged or of another event", f"{doors.invalid:,}"),
+        ("refused as refunded", f"{doors.refunded:,}"),
+    ]
+    if doors.killed:
+        figures.append(("scans repeated because a part was away", f"{doors.repeated:,}"))
+        figures.append(("killed meanwhile", ", ".join(doors.killed)))
+    return figures
 
 
 def waits_of(queue: GatewayQueue) -> str:
@@ -138,7 +153,7 @@ def write_report(evident: Evident, verdict: Verdict, folder: Path) -> Path:
             strain=strain_of(verdict),
             cases_shown=CASES_SHOWN,
             answers=sorted(answers.items(), key=lambda entry: (entry[0][0], -entry[1])),
-            checks=evident.evidence.checks,
+            checks=[*evident.evidence.checks, *evident.evidence.door.checks],
         )
     )
     return page

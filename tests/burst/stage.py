@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
+from tests.burst.doors import DOOR_TOKEN
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.open_payments import open_payments
 from tests.burst.plan import CONFIRMATION_S, Plan
@@ -28,7 +29,9 @@ from web.adapters.event_files import read_event_file
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.events import Event, SeatState
 from web.domain.refusals import Refusal
+from web.domain.sales import Booking
 from web.ports.payment_gateway import GatewayPayment
+from web.signing.ticket_codes import TicketCodes
 from web.use_cases.audit import Check, audit
 
 EVENT_ID = "burst"
@@ -58,6 +61,7 @@ class Stage:
             "REDIS": plan.redis,
             "MONGODB": plan.mongodb,
             "PAYMENT_CONFIRMATION_S": str(CONFIRMATION_S),
+            "DOOR_TOKEN": DOOR_TOKEN,
             # As a live account has it.
             "STRIPE_RATE": f"{plan.stripe_rate}/second" if plan.stripe_rate else "",
             # Named, so that the worker asks the limiter, too.
@@ -86,6 +90,7 @@ class Stage:
         self._bookings = bookings_at(environment["MONGODB_URI"])
         self._gateway = StripeGateway(environment["STRIPE_API_KEY"], environment["STRIPE_API_BASE"])
         self._mongo = pymongo.MongoClient(environment["MONGODB_URI"])
+        self.codes = TicketCodes(environment["SECRET_KEY"])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,6 +128,10 @@ class Stage:
         """MongoDB's documents, not read through the application."""
         return list(self._mongo.get_default_database().bookings.find({"event": event_id}))
 
+    def booked(self, event_id: str) -> list[Booking]:
+        """Those that are not refunded."""
+        return [booking for booking in self._bookings.list(event_id) if not booking.refunded_at]
+
     def payments(self, event_id: str) -> list[GatewayPayment]:
         since = datetime.now(UTC) - timedelta(days=1)
         return [p for p in self._gateway.list(since) if p.metadata.get("event") == event_id]
@@ -159,6 +168,12 @@ class Stage:
         ]
 
     # ------------------------------------------------------------ afterwards
+
+    def refund(self, *arguments: str) -> None:
+        """``bookings refund``. Raises RuntimeError."""
+        refunded = flask(self.environment, "bookings", "refund", *arguments)
+        if refunded.returncode:
+            raise RuntimeError(f"no refund:\n{refunded.stdout}{refunded.stderr}")
 
     def quiet_audit(self, asked: Container[str]) -> list[Check]:
         """The audit when nothing is under way any more, or after a time within which that must be.

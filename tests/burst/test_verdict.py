@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.burst.diary import Answer, Asked, Held, NotPaid, OtherBytes, Paid, Strain
+from tests.burst.doors import Door, Reply, Scan, Scanned
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.plan import Drop, Plan
 from tests.burst.report import text_of
@@ -55,6 +56,37 @@ def asked(hold_id: str, said: str, attempt: str = "1", *, heard_s: float | None 
     return Asked(hold_id, f"{hold_id} {attempt}", OPENS_AT_S + 8, said, heard_at_s)
 
 
+def scanned(kind: str, gate: str, said: str, *seats: str, **more) -> Scanned:
+    """What a gate has heard of a ticket for these seats, which a 201 let in."""
+    status = int(said.split(maxsplit=1)[0])
+    body = {"seats": list(seats)} if status == 201 else {"gate": "north"}
+    return Scanned(Scan(kind, "code", gate, seats), Reply(status, said, body), ms=4.0, **more)
+
+
+def a_good_door() -> Door:
+    """Of seats A-1 and A-2; A-3 was refunded."""
+    first, second = (
+        scanned("ticket", "north", "201", "A-1"),
+        scanned("ticket", "south", "201", "A-2"),
+    )
+    return Door(
+        sold=["A-1", "A-2"],
+        scanned=[
+            replace(first, repeated=first.reply),
+            scanned("ticket", "south", "409 already_admitted", "A-1"),
+            second,
+            scanned("forged", "north", "422 not_a_ticket", "A-1"),
+            scanned("of another event", "north", "422 other_event", "A-1"),
+            scanned("refunded", "south", "410 ticket_refunded", "A-3"),
+            scanned("once more", "south", "409 already_admitted", "A-1"),
+        ],
+        admissions=[("A-1", "north"), ("A-2", "south")],
+        counted=2,
+        took_s=1.5,
+        checks=[Check("all is well", 2)],
+    )
+
+
 PEOPLES, BOTS = booking("people", "A-1", "A-2", "A-3"), booking("bots", "A-4")
 
 
@@ -98,6 +130,7 @@ def evidence() -> Evidence:
             payment("silent", 100, "voided"),
         ],
         checks=[Check("all is well", 4)],
+        door=a_good_door(),
         looks=[
             Look(OPENS_AT_S - 1, Counter("0000")),
             Look(OPENS_AT_S + 1, Counter("hhh0")),
@@ -152,6 +185,7 @@ def test_a_verdict_says_how_the_sale_went(evidence):
         "seats held (201)": 5.0,
         "paid (201)": 30.0,
         "from the bank's yes to the receipt": 250.0,
+        "a scan at the doors": 4.0,
     }
 
 
@@ -332,3 +366,148 @@ def test_what_the_audit_finds_is_seen(evidence):
     check = Check("seats", 4, ["A-1 is in a state that nobody knows"])
     broken = broken_in(replace(evidence, checks=[check]))
     assert broken == {"differences that the audit found": 1}
+
+
+# ---------------------------------------------------------------- the doors
+
+
+def at_door(evidence: Evidence, *lines: Scanned, **changes) -> Evidence:
+    """With these scans too."""
+    door = evidence.door
+    return replace(evidence, door=replace(door, scanned=[*door.scanned, *lines], **changes))
+
+
+def test_a_verdict_says_how_it_went_at_the_doors(evidence):
+    said = text_of(Evident(at_door(evidence, killed=["nginx"])).judge())
+    for figure in (
+        r"let in at the doors +2 of 2\n",
+        r"scans, at two gates +7 in 1.5 s\n",
+        r"refused because somebody was inside already +2\n",
+        r"refused as forged or of another event +2\n",
+        r"refused as refunded +1\n",
+        r"scans repeated because a part was away +0\n",
+        r"killed meanwhile +nginx\n",
+    ):
+        assert re.search(figure, said), figure
+
+
+def test_a_seat_that_both_gates_let_in_is_seen(evidence):
+    twice = scanned("ticket", "south", "201", "A-1")
+    stored = [*evidence.door.admissions, ("A-1", "south")]
+    assert broken_in(at_door(evidence, twice, admissions=stored)) == {"seats let in twice": 1}
+
+
+def test_a_ticket_that_nobody_lets_in_is_seen(evidence):
+    assert broken_in(at_door(evidence, sold=["A-1", "A-2", "A-4"])) == {
+        "tickets that nobody let in": 1
+    }
+
+
+def test_a_gate_whose_repeated_scan_counts_as_another_is_seen(evidence):
+    """Its answer was lost; for the same key it hears that they are inside."""
+    again = Reply(409, "409 already_admitted", {"gate": "south"})
+    lines = [
+        replace(line, repeated=again) if line.reply.status == 201 else line
+        for line in evidence.door.scanned
+    ]
+    door = replace(evidence.door, scanned=lines)
+    assert broken_in(replace(evidence, door=door)) == {"two answers to one scan": 2}
+
+
+def test_a_ticket_that_is_refused_at_both_gates_is_seen(evidence):
+    """As when an admission is stored, its answer lost, and the gate's repetition refused."""
+    lines = [
+        scanned("ticket", "north", "409 already_admitted", "A-1")
+        if (line.scan.gate, line.reply.said) == ("north", "201")
+        else line
+        for line in evidence.door.scanned
+    ]
+    broken = broken_in(replace(evidence, door=replace(evidence.door, scanned=lines)))
+    assert broken == {
+        "tickets that nobody let in": 1,
+        "wrong reasons at the doors": 3,
+        "admissions that are not in MongoDB": 2,
+    }
+
+
+@pytest.mark.parametrize("kind", ["forged", "of another event", "refunded", "once more"])
+def test_who_gets_in_without_a_valid_ticket_is_seen(evidence, kind):
+    intruder = scanned(kind, "north", "201", "A-9")
+    stored = [*evidence.door.admissions, ("A-9", "north")]
+    assert broken_in(at_door(evidence, intruder, admissions=stored, counted=3)) == {
+        "let in without a valid ticket": 1
+    }
+
+
+def test_a_ticket_that_lets_in_more_than_its_seats_is_seen(evidence):
+    ticket = scanned("ticket", "north", "201", "A-3")
+    ticket = replace(ticket, scan=replace(ticket.scan, seats=("A-2",)))
+    stored = [*evidence.door.admissions, ("A-3", "north")]
+    assert broken_in(at_door(evidence, ticket, admissions=stored, counted=3)) == {
+        "let in without a valid ticket": 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("forged", "422 other_event"),
+        ("of another event", "422 not_a_ticket"),
+        ("refunded", "422 not_a_ticket"),
+        ("refunded", "409 already_admitted"),
+        ("once more", "410 ticket_refunded"),
+        ("ticket", "422 invalid_request"),
+        ("ticket", "503 unavailable"),
+    ],
+)
+def test_a_wrong_reason_is_seen(evidence, kind, said):
+    assert broken_in(at_door(evidence, scanned(kind, "south", said, "A-1"))) == {
+        "wrong reasons at the doors": 1
+    }
+
+
+def test_a_gate_that_is_named_and_has_let_in_nobody_is_seen(evidence):
+    wrong = scanned("once more", "north", "409 already_admitted", "A-2")
+    assert broken_in(at_door(evidence, wrong)) == {"wrong reasons at the doors": 1}
+
+
+@pytest.mark.parametrize(
+    "admissions",
+    [
+        [("A-1", "north")],
+        [("A-1", "north"), ("A-2", "north")],
+        [("A-1", "north"), ("A-2", "south"), ("A-2", "south")],
+    ],
+    ids=["missing", "another gate", "one more"],
+)
+def test_an_admission_that_is_stored_otherwise_is_seen(evidence, admissions):
+    broken = broken_in(at_door(evidence, admissions=admissions))
+    assert broken.keys() == {"admissions that are not in MongoDB"}
+
+
+def test_a_count_at_the_doors_that_is_wrong_is_seen(evidence):
+    assert broken_in(at_door(evidence, counted=1)) == {"admissions that are not in MongoDB": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "in_calm", "in_chaos_too"),
+    [
+        (503, "503 unavailable", 1, 0),
+        (0, "no answer", 1, 0),
+        (500, "500 internal_error", 1, 1),
+        (429, "429 rate_limited", 1, 1),
+    ],
+)
+def test_a_scan_that_had_to_be_repeated_is_an_error_unless_parts_are_killed(
+    evidence, status, said, in_calm, in_chaos_too
+):
+    failure = Reply(status, said, {}, may_retry=True)
+    late = scanned("once more", "south", "409 already_admitted", "A-1", failures=(failure,))
+    seen = at_door(evidence, late)
+    assert broken_in(seen).get("server errors at the doors", 0) == in_calm
+    assert broken_in(in_chaos(seen)).get("server errors at the doors", 0) == in_chaos_too
+
+
+def test_what_the_audit_finds_after_the_doors_is_seen(evidence):
+    check = Check("doors", 4, ["A-1 was let in more than once"])
+    assert broken_in(at_door(evidence, checks=[check])) == {"differences that the audit found": 1}

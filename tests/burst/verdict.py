@@ -22,6 +22,8 @@ from tests.burst.diary import (
     Paid,
     Strain,
 )
+from tests.burst.door_rules import broken_at, let_in, refused
+from tests.burst.doors import Door
 from tests.burst.gateway_queue import GatewayQueue
 from tests.burst.open_payments import open_payments
 from tests.burst.plan import Drop
@@ -54,6 +56,7 @@ class Evidence:
     payments: Sequence[GatewayPayment]
     checks: Sequence[Check]
     looks: Sequence[Look]
+    door: Door
     blows: Sequence[Blow] = ()
     refused_by_limiter: int = 0
     inserts: int | None = None
@@ -102,6 +105,22 @@ class AtBank:
     silent: int
 
 
+@dataclass(frozen=True)
+class AtDoors:
+    """``sold`` seats were to be let in. ``repeated`` counts the scans that a gate had to send
+    again, because there was no answer, or none that was final."""
+
+    sold: int
+    let_in: int
+    inside: int
+    invalid: int
+    refunded: int
+    scans: int
+    took_s: float
+    repeated: int
+    killed: Sequence[str]
+
+
 @dataclass
 class Verdict:
     """``taken_after_s`` and ``sold_after_s`` are the times at which no seat was free, and all seats
@@ -116,6 +135,7 @@ class Verdict:
     sold_after_s: float | None
     bots: Share
     at_bank: AtBank
+    doors: AtDoors
     busiest: float
     late_ms: float
     queue: GatewayQueue
@@ -167,6 +187,8 @@ class Evident:
             Zero("429 to one who kept the limit", self.limited_without_cause()),
             Zero("differences that the audit found", self.differences()),
         ]
+        at_doors = broken_at(self.evidence.door, chaos=self.chaos)
+        zeros += [Zero(name, cases) for name, cases in at_doors.items()]
         if self.evidence.inserts is not None:
             zeros.append(Zero("inserts without a sale", self.idle_inserts()))
         return zeros
@@ -258,7 +280,8 @@ class Evident:
         return [f"{payment.payment_id} is {payment.status}" for payment in left_open]
 
     def differences(self) -> list[str]:
-        return [finding for check in self.evidence.checks for finding in check.findings]
+        checks = [*self.evidence.checks, *self.evidence.door.checks]
+        return [finding for check in checks for finding in check.findings]
 
     def idle_inserts(self) -> list[str]:
         more = (self.evidence.inserts or 0) - len(self.evidence.bookings)
@@ -298,6 +321,20 @@ class Evident:
             silent=answers[""],
         )
 
+    def at_doors(self) -> AtDoors:
+        door = self.evidence.door
+        return AtDoors(
+            sold=len(door.sold),
+            let_in=len(let_in(door)),
+            inside=refused(door, "ticket", "once more"),
+            invalid=refused(door, "forged", "of another event"),
+            refunded=refused(door, "refunded"),
+            scans=len(door.scanned),
+            took_s=door.took_s,
+            repeated=sum(bool(scanned.failures) for scanned in door.scanned),
+            killed=door.killed,
+        )
+
     def since_opening(self) -> list[Answer]:
         opens_at_s = self.evidence.drop.opens_at_s
         return [answer for answer in self.answers if answer.at_s >= opens_at_s]
@@ -314,6 +351,7 @@ class Evident:
                 ("from the bank's yes to the receipt", self.after_the_yes_ms()),
                 ("the seat map", _ms(people, lambda a: a.call == "seats")),
                 ("a bot over its limit (429)", _ms(answers, lambda a: a.status == 429)),
+                ("a scan at the doors", [scanned.ms for scanned in self.evidence.door.scanned]),
             )
             if (times := _times(name, all_ms))
         ]
@@ -337,6 +375,7 @@ class Evident:
             sold_after_s=self.first_look("s"),
             bots=self.bots(),
             at_bank=self.at_bank(),
+            doors=self.at_doors(),
             busiest=max((line.busy for line in self.strain), default=0.0),
             late_ms=_percentile([line.late_ms for line in self.strain], 95),
             queue=self.evidence.queue,
