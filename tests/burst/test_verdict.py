@@ -495,7 +495,7 @@ def test_a_count_at_the_doors_that_is_wrong_is_seen(evidence):
         (503, "503 unavailable", 1, 0),
         (0, "no answer", 1, 0),
         (500, "500 internal_error", 1, 1),
-        (429, "429 rate_limited", 1, 1),
+        (429, "429 rate_limited", 0, 0),
     ],
 )
 def test_a_scan_that_had_to_be_repeated_is_an_error_unless_parts_are_killed(
