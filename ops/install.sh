@@ -20,9 +20,21 @@ is_new_enough() {
     "$1" -c "import sys; sys.exit(sys.version_info < (${oldest_python/./, }))" 2>/dev/null
 }
 
-# Prints the first Python that is new enough. If PYTHON is set, only that one is tried.
+can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
+
+# Prints the first Python that is new enough. If PYTHON is set, only that one is tried. Otherwise the
+# distribution's comes first, whatever is first on PATH: it is built with profile-guided optimisation,
+# which pyenv's builds are not by default (docs/performance.md).
 find_python() {
     local candidate
+    if [[ -z ${PYTHON:-} ]]; then
+        for candidate in /usr/bin/python3.{14,13,12} /usr/bin/python3; do
+            if is_new_enough "$candidate" && can_make_venvs "$candidate"; then
+                echo "$candidate"
+                return
+            fi
+        done
+    fi
     for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         if is_new_enough "$candidate"; then
             command -v "$candidate"
@@ -31,8 +43,6 @@ find_python() {
     done
     return 1
 }
-
-can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
 
 # Whether the user has set this variable, in the environment or, if it is not there, in the .env file.
 # Values from a sourced var/environment are not the user's (ops/run_settings.py).

@@ -1,5 +1,6 @@
 """ops/install.sh, as somebody meets it whose network does not work."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,32 @@ def test_a_mongod_is_installed_unless_a_setting_names_one(clone, line, environ, 
     said = install(clone, nowhere, **environ).stdout
     assert "requirements.txt" in said
     assert ("requirements-mongod.txt" in said) == installs_mongod
+
+
+OF_DISTRIBUTION = "/usr/bin/python3"
+
+
+def makes_venvs(python: str) -> bool:
+    checks = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    return not subprocess.run([python, "-c", checks], capture_output=True).returncode
+
+
+@pytest.mark.skipif(not makes_venvs(OF_DISTRIBUTION), reason="the distribution has none")
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_distributions_python_is_taken_before_another_unless_that_is_named(
+    clone, tmp_path, is_named
+):
+    shutil.rmtree(clone / ".venv", ignore_errors=True)
+    other = tmp_path / "python3"
+    other.write_text(
+        f'#!/bin/sh\n[ "$*" = --version ] && echo Python 3.99 || exec {sys.executable} "$@"\n'
+    )
+    other.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    nowhere = f"http://127.0.0.1:{free_port()}/simple"
+    said = install(clone, nowhere, PATH=path, PYTHON=str(other) if is_named else "").stdout
+    assert ("Making .venv with Python 3.99" in said) == is_named
+    assert "Making .venv with Python 3." in said
 
 
 def test_what_a_registry_does_not_have_is_said_by_pip(clone, tmp_path):
