@@ -17,7 +17,8 @@ from ops.servers import HOST
 class Mailbox:
     """``mails`` are those that it has taken, ``recipients`` theirs. ``rcpt``, ``data`` and
     ``sender`` are what it answers instead of yes: to all, or by address. ``hangs_after_data``: it
-    takes mails, and does not answer. ``drips``: its answer to a recipient never ends."""
+    takes mails, and does not answer; ``dies_after_data``: it takes one, and breaks the connection.
+    ``drips``: its answer to a recipient never ends."""
 
     def __init__(self, **options):
         self.mails: list[EmailMessage] = []
@@ -25,7 +26,7 @@ class Mailbox:
         self.connections = 0
         self.rcpt: dict[str, str] | str = {}
         self.sender = self.data = ""
-        self.hangs_after_data = self.drips = False
+        self.hangs_after_data = self.dies_after_data = self.drips = False
         self._options = options
         self.port = free_port()
         self._start()
@@ -74,9 +75,12 @@ class Mailbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope):  # noqa: N802
         if self.data:
             return self.data
+        dies, hangs = self.dies_after_data, self.hangs_after_data
         self.mails.append(message_from_string(envelope.content.decode(), policy=SMTPUTF8))
         self.recipients += envelope.rcpt_tos
-        if self.hangs_after_data:
+        if dies:
+            server.transport.abort()
+        if hangs:
             await asyncio.sleep(30)
         return "250 OK"
 
@@ -94,8 +98,8 @@ class _Controller(Controller):
 class Hanging:
     """Accepts connections, and says ``greeting`` and nothing more."""
 
-    def __init__(self, greeting: bytes = b""):
-        self._listener = socket.create_server((HOST, 0))
+    def __init__(self, greeting: bytes = b"", port: int = 0):
+        self._listener = socket.create_server((HOST, port))
         self._greeting = greeting
         self.connections = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -117,6 +121,8 @@ class Hanging:
         return self
 
     def __exit__(self, *_):
+        # The thread that accepts would keep it open.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self.connections:
             connection.close()
