@@ -7,6 +7,7 @@ from werkzeug.serving import make_server
 
 from tests.browser import stripe_stand_in
 from tests.browser.chromium import new_context, running_chromium
+from tests.browser.mail_shop import MailShop, mail_shop
 from tests.browser.states import ready_to_pay
 from tests.browser.stripe_stand_in import PUBLISHABLE_KEY, StripeStandIn, type_card
 from tests.support.application import application_with
@@ -57,6 +58,12 @@ def card_shop(stack) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="package")
+def shop_with_mails(stack) -> Iterator[MailShop]:
+    with mail_shop(stack.environment) as shop:
+        yield shop
 
 
 @pytest.fixture

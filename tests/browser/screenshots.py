@@ -12,11 +12,12 @@ from ops.processes import free_port
 from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.browser.chromium import PHONE, new_context, running_chromium
+from tests.browser.mail_shop import MailShop, mail_shop
 from tests.browser.states import STATES
 from tests.support.booking_stores import bookings_at
 from tests.support.environment import inherited
 from tests.support.redis_stores import seats_on
-from tests.support.site import ORGANISER_TOKEN
+from tests.support.site import DOOR_TOKEN, ORGANISER_TOKEN
 from web.adapters.redis.shard import connect
 
 FOLDER = REPOSITORY / "docs/screenshots"
@@ -25,6 +26,9 @@ GALLERY = REPOSITORY / "docs/screenshots.md"
 WIDE = {"width": 1040, "height": 640}
 MAX_HEIGHT = 1200
 """Of a picture in pixels; the list of a stadium's sections is ten times as high."""
+
+WHOLE = ("organiser-booking", "organiser-booking-mailed", "organiser-sale-closed", "mail")
+"""Pictures of these are as high as the page."""
 
 COLOURS = 64
 """Of a picture: enough for the pages' few colours and the anti-aliasing between them."""
@@ -44,6 +48,7 @@ ON_A_PHONE = (
     "organiser-bookings",
     "organiser-booking",
 )
+ONLY_ON_A_PHONE = ("door", "door-let-in", "door-refused", "door-offline")
 OF_THE_MAP = ("theatre", "arena", "conflict")
 """Pictures of these on a phone are scrolled to the map: above it there is another form."""
 
@@ -55,13 +60,16 @@ IN_THE_DARK = ("events", "theatre", "arena", "hold", "at-bank", "receipt", "orga
 HEAD = """# Screenshots
 
 Made by `make screenshots`: every page in every state on a desktop, some of them also on a phone
-and in dark mode.
+and in dark mode; the door's on a phone.
 """
 
 
 def pictures() -> Iterator[tuple[str, str, str, dict[str, object]]]:
     """For each picture: file, state, variant ("" for a desktop), and the browser's options."""
     for name in STATES:
+        if name in ONLY_ON_A_PHONE:
+            yield f"{name}.png", name, "", {"viewport": PHONE}
+            continue
         yield f"{name}.png", name, "", {"viewport": WIDE}
         if name in ON_A_PHONE:
             yield f"{name}-phone.png", name, "on a phone", {"viewport": PHONE}
@@ -79,11 +87,13 @@ def main() -> None:
     for old in FOLDER.glob("*.png"):
         old.unlink()
     with tempfile.TemporaryDirectory() as folder, running_chromium() as browser:
-        stack = Stack(Path(folder), inherited() | {"ORGANISER_TOKEN": ORGANISER_TOKEN})
+        tokens = {"ORGANISER_TOKEN": ORGANISER_TOKEN, "DOOR_TOKEN": DOOR_TOKEN}
+        stack = Stack(Path(folder), inherited() | tokens)
         try:
             stack.start(free_port())
-            for file, name, _, options in sorted(pictures(), key=_order):
-                take(browser, stack, name, FOLDER / file, options)
+            with mail_shop(stack.environment) as shop:
+                for file, name, _, options in sorted(pictures(), key=_order):
+                    take(browser, stack, shop, name, FOLDER / file, options)
         finally:
             stack.stop()
     taken = sorted(FOLDER.glob("*.png"))
@@ -95,7 +105,14 @@ def main() -> None:
     print(f"{len(taken)} pictures, {size_kb} kB, in {FOLDER.relative_to(REPOSITORY)}")
 
 
-def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[str, object]) -> None:
+def take(
+    browser: Browser,
+    stack: Stack,
+    shop: MailShop,
+    name: str,
+    path: Path,
+    options: dict[str, object],
+) -> None:
     contexts = []
 
     def opened(address: str, scripts: bool) -> Page:
@@ -108,14 +125,16 @@ def take(browser: Browser, stack: Stack, name: str, path: Path, options: dict[st
 
     seats = seats_on(connect(stack.environment["REDIS_URL"]))
     bookings = bookings_at(stack.environment["MONGODB_URI"])
-    page = STATES[name].make(seats, bookings, opened)
+    page = STATES[name].make(seats, bookings, shop, opened)
     height = page.evaluate("document.documentElement.scrollHeight")
     width = options["viewport"]["width"]
     if name in OF_THE_MAP and options["viewport"] == PHONE:
         page.locator("[data-seat-map]").evaluate("map => map.scrollIntoView()")
     else:
         # As high as the picture and scrolled to the top, so that sticky elements are in place.
-        page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
+        page.set_viewport_size(
+            {"width": width, "height": height if name in WHOLE else min(height, MAX_HEIGHT)}
+        )
         page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, animations="disabled", caret="hide")
     for context in contexts:

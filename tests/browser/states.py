@@ -14,14 +14,15 @@ from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from ops.servers import REPOSITORY
+from tests.browser.mail_shop import MailShop
 from tests.support.factories import BUYER as PAYER
 from tests.support.factories import FREE, STALLS, a_booking, put_on_sale, small_hall, unique
-from tests.support.site import ORGANISER_TOKEN
+from tests.support.site import DOOR_TOKEN, ORGANISER_TOKEN
 from web.adapters.event_files import read_event_file
 from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.events import Event
-from web.domain.sales import SoldAs
+from web.domain.sales import Booking, SoldAs, booking_id_of
 
 DECLINED = "Visa that its bank refuses"
 ASKING = "Card whose owner has to confirm each payment"
@@ -33,10 +34,12 @@ SHARE_SOLD, SHARE_HELD = 0.35, 0.06
 
 @dataclass
 class Scene:
-    """What states are made with. ``open(address)`` opens a page for a new buyer."""
+    """What states are made with. ``open(address)`` opens a page for a new buyer. ``shop`` is on the
+    same stores, and sends mails."""
 
     seats: RedisSeatStore
     bookings: MongoBookingStore
+    shop: MailShop
     open: Callable[[str], Page]
 
     def put_on_sale(self, event: Event, sold: Sequence[str] = ()) -> str:
@@ -97,6 +100,35 @@ class Scene:
         page.wait_for_url("**/receipts/**")
         return page
 
+    def tonight(self) -> Event:
+        """The theatre, with its doors open."""
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
+        starts_at = now - timedelta(minutes=now.minute % 15 - 30)
+        return self.declared(
+            "rosewood-theatre",
+            doors_open_at=starts_at - timedelta(minutes=45),
+            starts_at=starts_at,
+            ends_at=starts_at + timedelta(minutes=150),
+            sale_closes_at=starts_at,
+        )
+
+    def booking_of(
+        self, event: Event, name: str, seats: Sequence[str], booked_at: datetime
+    ) -> Booking:
+        hold_id = f"hld_{secrets.token_hex(10)}_0"
+        names = tuple(map(event.seat_name, seats))
+        booking = replace(
+            a_booking(event.id, *seats, payment_id=f"pi_{secrets.token_hex(12)}"),
+            id=booking_id_of(hold_id),
+            hold_id=hold_id,
+            name=name,
+            email=f"{'.'.join(name.lower().split())}@example.org",
+            amount_minor=event.amount_minor([event.positions[seat] for seat in seats]),
+            booked_at=booked_at,
+            sold_as=SoldAs(event.name, event.venue, names),
+        )
+        return self.bookings.insert(booking)
+
     def organised(self) -> Page:
         page = self.open("/organiser")
         page.get_by_label("Token").fill(ORGANISER_TOKEN)
@@ -153,9 +185,13 @@ class State:
     way: Callable[[Scene], Page]
 
     def make(
-        self, seats: RedisSeatStore, bookings: MongoBookingStore, page_at: Callable[..., Page]
+        self,
+        seats: RedisSeatStore,
+        bookings: MongoBookingStore,
+        shop: MailShop,
+        page_at: Callable[..., Page],
     ) -> Page:
-        return self.way(Scene(seats, bookings, partial(page_at, scripts=self.scripts)))
+        return self.way(Scene(seats, bookings, shop, partial(page_at, scripts=self.scripts)))
 
 
 STATES: dict[str, State] = {}
@@ -516,45 +552,61 @@ def organiser_sale(scene: Scene) -> Page:
     return page
 
 
+BOOKED_AT = datetime(2026, 10, 10, 9, 1, 30, tzinfo=UTC)
+
 BUYERS = (
     "Ada Lovelace",
     "Zoë Müller",
     "Søren Kierkegaard",
     "Grace Hopper",
-    "李小龍",
+    "Анна Ахматова",
     "מרים מירזחאני",
     "Conan O'Brien",
     "Łukasz Wójcik",
 )
 
 
-@state("The bookings of a sale")
-def organiser_bookings(scene: Scene) -> Page:
+@state("A sale that was closed by hand: the line for its file", scripts=True)
+def organiser_sale_closed(scene: Scene) -> Page:
     event = scene.declared("rosewood-theatre")
     address = scene.put_on_sale(event)
-    booked_at = datetime(2036, 10, 10, 9, 1, 30, tzinfo=UTC)
+    scene.seats.close_sale(event.id)
+    page = scene.organised()
+    page.goto(f"/organiser{address}")
+    return page
+
+
+@state("The bookings of a sale")
+def organiser_bookings(scene: Scene) -> Page:
+    event = scene.tonight()
+    address = scene.put_on_sale(event)
     for number, name in enumerate(BUYERS):
         seats = event.seats[2 * number : 2 * number + 1 + number % 2]
-        booking = replace(
-            a_booking(event.id, *seats, payment_id=f"pi_{number}"),
-            name=name,
-            email=f"buyer.{number}@example.org",
-            amount_minor=event.amount_minor([event.positions[seat] for seat in seats]),
-            booked_at=booked_at + timedelta(seconds=17 * number),
-            sold_as=SoldAs(event.name, event.venue, tuple(map(event.seat_name, seats))),
-        )
-        scene.bookings.insert(booking)
-    scene.bookings.mark_refunded(booking.id, booked_at + timedelta(days=1))
+        booking = scene.booking_of(event, name, seats, BOOKED_AT + timedelta(seconds=17 * number))
+    scene.bookings.mark_refunded(booking.id, BOOKED_AT + timedelta(days=1))
     page = scene.organised()
     page.goto(f"/organiser{address}/bookings")
     return page
 
 
-@state("One booking")
+@state("One booking: its buyer, mails and admissions, and what can be done about it")
 def organiser_booking(scene: Scene) -> Page:
     page = organiser_bookings(scene)
-    page.get_by_role("link", name="Zoë Müller").click()
+    link = page.get_by_role("link", name="Zoë Müller").get_attribute("href")
+    booking = scene.bookings.find(link.rpartition("/")[2])
+    scene.bookings.admit(booking.id, booking.seats[:1], "North", "scan")
+    queue = scene.shop.services.mail_queue
+    queue.send_ticket_again(booking.id, BOOKED_AT, None)
+    queue.end_mail(scene.bookings.find(booking.id), "ticket", BOOKED_AT + timedelta(seconds=19))
+    page.goto(f"{scene.shop.url}{link}")
     page.get_by_role("heading", name="Booking of Zoë Müller").wait_for()
+    return page
+
+
+@state("A ticket is sent again")
+def organiser_booking_mailed(scene: Scene) -> Page:
+    page = pressed(organiser_booking(scene), "Send the ticket again", "Mail")
+    page.get_by_text("The ticket has been due since").wait_for()
     return page
 
 
@@ -563,3 +615,63 @@ def refund_mistyped(scene: Scene) -> Page:
     page = organiser_booking(scene)
     page.get_by_label("Type refund to confirm").fill("yes")
     return pressed(page, "Refund", "Please check the form")
+
+
+# ---------------------------------------------------------------- mails and the door
+
+
+@state("The mail with the ticket, as HTML")
+def mail(scene: Scene) -> Page:
+    event = scene.declared("rosewood-theatre")
+    scene.put_on_sale(event)
+    booking = scene.booking_of(event, "Ada Lovelace", ("stalls-D-8", "stalls-D-9"), BOOKED_AT)
+    told = replace(booking, news={"ticket": BOOKED_AT})
+    page = scene.open("about:blank")
+    page.set_content(scene.shop.html_of_mail(told, "ticket"))
+    return page
+
+
+@state("A telephone becomes a gate", scripts=True)
+def door(scene: Scene) -> Page:
+    return scene.open(scene.put_on_sale(scene.tonight()).replace("/events/", "/door/"))
+
+
+def gate_for(scene: Scene, name: str) -> tuple[Page, Booking]:
+    """A gate that has begun, and a booking."""
+    page = door(scene)
+    event = scene.seats._catalogue.current_event(page.url.rpartition("/")[2])
+    booking = scene.booking_of(event, "Ada Lovelace", ("stalls-D-8", "stalls-D-9"), BOOKED_AT)
+    page.get_by_label("Token of the doors").fill(DOOR_TOKEN)
+    page.get_by_label("Name of this gate").fill(name)
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 of 2 inside").wait_for()
+    return page, booking
+
+
+def scanned(scene: Scene, page: Page, booking: Booking, verdict: str) -> Page:
+    page.get_by_label("Hand scanner").fill(scene.shop.services.codes.code_of(booking))
+    return pressed(page, "Check", verdict)
+
+
+@state("A ticket lets two people in", scripts=True)
+def door_let_in(scene: Scene) -> Page:
+    page, booking = gate_for(scene, "North")
+    scanned(scene, page, booking, "Yes: 2 people")
+    page.get_by_text("2 of 2 inside").wait_for()
+    return page
+
+
+@state("A ticket that was let in at another gate", scripts=True)
+def door_refused(scene: Scene) -> Page:
+    page, booking = gate_for(scene, "South")
+    scene.bookings.admit(booking.id, booking.seats, "North", "scan")
+    page.reload()
+    page.get_by_text("2 of 2 inside").wait_for()
+    return scanned(scene, page, booking, "No: already inside")
+
+
+@state("A gate without a connection checks the signature", scripts=True)
+def door_offline(scene: Scene) -> Page:
+    page, booking = gate_for(scene, "North")
+    page.context.set_offline(True)
+    return scanned(scene, page, booking, "Yes: 2 people")

@@ -301,7 +301,7 @@ def test_a_mail_that_is_due_refused_or_given_up_is_shown(shop_with_mails, book):
     shop, booking = shop_with_mails, book("stalls-A-1")
     shop.send(booking, shop.page(booking))
     queue, stored = shop.services.mail_queue, shop.services.bookings.find
-    assert "The ticket is due since" in shop.page(booking)
+    assert "The ticket has been due since" in shop.page(booking)
     failing = MailState(failing_since=NOON, failures=3)
     queue.retry_mail(stored(booking.id), NOON + timedelta(days=9999), failing)
     page = shop.page(booking)

@@ -150,6 +150,7 @@ def test_too_many_held_leads_to_the_basket(ada, hall_with):
 def test_a_choice_that_cannot_be_held_says_why(ada, address, chosen, words):
     refused = ada.get(address).press("Hold the chosen", seats=chosen)
     assert (refused.status, focused_mistakes(refused)) == (422, [(words, "#seats")])
+    assert refused.text.count(words) == 1, "it is said once, and without the name of a field"
 
 
 @pytest.mark.parametrize("quantity", ["", "0", "7", "-1", "two", "²", "1" * 50])

@@ -270,7 +270,7 @@ def _refused_seats(event_id: str, seats: Sequence[str], refusal: Refusal) -> Res
                 for seat in taken
             ]
         case InvalidRequest(_, problem):
-            title = "Please check your seats"
+            title, words = "Please check your seats", "Nothing was held."
             if len(seats) > event.max_seats_per_hold:
                 problem = f"Choose at most {event.max_seats_per_hold} seats at a time."
             mistakes = [FormError(problem, "#seats")]
@@ -297,7 +297,7 @@ def _refused_best(event_id: str, section_id: str, quantity: int, refusal: Refusa
             seats = f"Fewer than {quantity} seats are" if free[section_id] else "No seats are"
             mistakes = [FormError(f"{seats} available in {name} right now", "#best")]
         case InvalidRequest():
-            title = "Please check the number of seats"
+            title, words = "Please check the number of seats", "Nothing was held."
             most = event.max_seats_per_hold
             mistakes = [FormError(f"Choose 1 to {most} seats.", "#quantity")]
         case SoldOut() | SectionNotFound():
