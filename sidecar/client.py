@@ -21,14 +21,20 @@ from sidecar.protocol import (
     STATS,
     ProtocolError,
     decode_answer,
+    decode_answers,
     decode_cleared,
     decode_place,
     decode_stats,
     encode_head,
+    encode_joined,
     encode_place_head,
     encode_question,
 )
 from sidecar.sliding_log import NS_PER_S, Decision, Rate, SlidingLog, SlidingLogs
+
+JOIN_PAUSE_NS = 60 * NS_PER_S
+"""For how long hits are asked for one by one after two joined ones got no answer: a limiter of an
+earlier release closes the connection at them."""
 
 RETRY_PAUSE_NS = 100_000_000
 """While the limiter does not respond, one caller per pause tries again; the others count locally at
@@ -91,6 +97,7 @@ class LimiterClient:
         self._connection: Connection | None = None
         self._answers = True
         self._next_try_ns = 0
+        self._next_join_ns = 0
         self.fallbacks = 0
 
     @property
@@ -114,9 +121,19 @@ class LimiterClient:
         if decision is None:
             return self._decide_locally(counter.log.decide, key, amount)
         if decision.allowed:
-            with self._lock:
-                counter.log.note(key, time.monotonic_ns(), amount)
+            self._note(counter, key, amount)
         return decision
+
+    def check_both(
+        self, key: str, rate: Rate, then_key: str, then_rate: Rate
+    ) -> tuple[Decision, Decision | None]:
+        """Two limits of one request, in one round trip: ``check`` of the first, and if that allows
+        it, of the second, which is None otherwise. Raises as check does."""
+        decisions = self._ask_both(key, rate, then_key, then_rate)
+        if decisions is None:
+            decision = self.check(key, rate)
+            return decision, self.check(then_key, then_rate) if decision.allowed else None
+        return decisions
 
     def peek(self, key: str, rate: Rate) -> Decision:
         """What check would return, without counting: ``remaining`` is how many requests would be
@@ -199,17 +216,37 @@ class LimiterClient:
         respond."""
         question = encode_question(head, key)
         asked_ns = time.monotonic_ns()
-        denial = counter.denials.get(name)
-        if denial is not None and asked_ns < denial.ask_again_ns:
-            return Decision(False, denial.remaining, denial.until_ns - asked_ns)
+        denial = _remembered(counter, name, asked_ns)
+        if denial is not None:
+            return denial
         decision = self._exchange(question, decode_answer, asked_ns)
         if decision is not None and not decision.allowed:
-            # Counted from before the question was sent: it may end a little early and cost
-            # another question, but never refuses what the limiter would accept.
-            until_ns = asked_ns + decision.reset_ns
-            ask_again_ns = min(until_ns, asked_ns + REMEMBERED_NS)
-            self._remember(counter, name, _Denial(decision.remaining, until_ns, ask_again_ns))
+            self._remember(counter, name, decision, asked_ns)
         return decision
+
+    def _ask_both(
+        self, key: str, rate: Rate, then_key: str, then_rate: Rate
+    ) -> tuple[Decision, Decision | None] | None:
+        """The limiter's decisions; None if they have to be asked for one by one."""
+        first = self._counters.get(rate) or self._add_counter(rate)
+        second = self._counters.get(then_rate) or self._add_counter(then_rate)
+        asked_ns = time.monotonic_ns()
+        if not self._answers or asked_ns < self._next_join_ns:
+            return None
+        if _remembered(first, key, asked_ns) or _remembered(second, then_key, asked_ns):
+            return None
+        question = encode_joined(
+            encode_question(first.head_of_hit, key), encode_question(second.head_of_hit, then_key)
+        )
+        decisions = self._exchange(question, decode_answers, asked_ns)
+        if decisions is None:
+            self._next_join_ns = asked_ns + JOIN_PAUSE_NS
+            return None
+        decision, then_decision = decisions
+        self._record(first, key, decision, asked_ns)
+        if then_decision is not None:
+            self._record(second, then_key, then_decision, asked_ns)
+        return decisions
 
     def _have_cleared(self, question: bytes) -> None:
         """Raises ConnectionError."""
@@ -285,12 +322,37 @@ class LimiterClient:
             self.fallbacks += 1
             return decide(key, time.monotonic_ns(), *amount)
 
-    def _remember(self, counter: _Counter, name: str | tuple[str, int], denial: _Denial) -> None:
+    def _record(self, counter: _Counter, key: str, decision: Decision, asked_ns: int) -> None:
+        if decision.allowed:
+            self._note(counter, key)
+        else:
+            self._remember(counter, key, decision, asked_ns)
+
+    def _note(self, counter: _Counter, key: str, amount: int = 1) -> None:
+        with self._lock:
+            counter.log.note(key, time.monotonic_ns(), amount)
+
+    def _remember(
+        self, counter: _Counter, name: str | tuple[str, int], decision: Decision, asked_ns: int
+    ) -> None:
+        # Counted from before the question was sent: it may end a little early and cost another
+        # question, but never refuses what the limiter would accept.
+        until_ns = asked_ns + decision.reset_ns
+        ask_again_ns = min(until_ns, asked_ns + REMEMBERED_NS)
+        denial = _Denial(decision.remaining, until_ns, ask_again_ns)
         with self._lock:
             counter.denials[name] = denial
             counter.denials.move_to_end(name)
             if len(counter.denials) > MAX_REMEMBERED_DENIALS:
                 counter.denials.popitem(last=False)
+
+
+def _remembered(counter: _Counter, name: str | tuple[str, int], asked_ns: int) -> Decision | None:
+    """The denial under ``name`` that still holds."""
+    denial = counter.denials.get(name)
+    if denial is None or asked_ns >= denial.ask_again_ns:
+        return None
+    return Decision(False, denial.remaining, denial.until_ns - asked_ns)
 
 
 def _is_of(key: str, name: str | tuple[str, int]) -> bool:

@@ -8,6 +8,7 @@ from sidecar.places import Queues
 from sidecar.protocol import (
     CLEAR,
     HIT,
+    JOINER,
     MAX_QUESTION_BYTES,
     PLACE,
     RESET,
@@ -18,8 +19,10 @@ from sidecar.protocol import (
     decode_head,
     encode_answer,
     encode_cleared,
+    encode_joined,
     encode_place,
     encode_stats,
+    is_allowed,
     split_question,
 )
 from sidecar.sliding_log import Rate, SlidingLogs, TooManyRates
@@ -33,8 +36,8 @@ class Kind(NamedTuple):
     answer: Callable[[bytes, int], bytes]
 
 
-Question = tuple[Kind, bytes]
-"""With the client's key."""
+Question = tuple[Kind, bytes, tuple[Kind, bytes] | None]
+"""A kind and the client's key; and of two hits that are joined, the second's."""
 
 Reply = Callable[[list[bytes]], None]
 """Takes one line for each question."""
@@ -66,14 +69,24 @@ class HostLimiter:
         questions: list[Question] = []
         kinds = self._kinds
         for line in lines:
+            if JOINER in line:
+                questions.append(self._joined_in(line))
+                continue
             head, key = split_question(line)
-            questions.append((kinds.get(head) or self._kind_of(head, key), key))
+            questions.append((kinds.get(head) or self._kind_of(head, key), key, None))
         return questions
 
     def answer(self, questions: list[Question], reply: Reply) -> None:
         """All at one moment."""
         now_ns = time.monotonic_ns()
-        reply([kind.answer(key, now_ns) for kind, key in questions])
+        reply(
+            [
+                kind.answer(key, now_ns)
+                if then is None
+                else _answer_joined(kind, key, then, now_ns)
+                for kind, key, then in questions
+            ]
+        )
 
     def stats(self) -> dict[str, int]:
         """``clients`` that are remembered; ``forgotten_early``, clients evicted to stay within the
@@ -85,6 +98,15 @@ class HostLimiter:
             "shared_fallbacks": self.shared_fallbacks,
             "shared": int(self.shared),
         }
+
+    def _joined_in(self, line: bytes) -> Question:
+        """Raises ProtocolError."""
+        parts = line.split(JOINER)
+        if len(parts) == 2:
+            (kind, key, _), (then_kind, then_key, _) = self.questions_in(parts)
+            if _is_one_hit(kind) and _is_one_hit(then_kind):
+                return kind, key, (then_kind, then_key)
+        raise ProtocolError(f"not two hits: {line[:MAX_QUESTION_BYTES]!r}")
 
     def _kind_of(self, head_bytes: bytes, key: bytes) -> Kind:
         if not head_bytes:
@@ -127,3 +149,15 @@ class HostLimiter:
     def _reset(self, key: bytes, now_ns: int) -> bytes:
         self._logs.reset()
         return encode_cleared(self.clears_alone)
+
+
+def _is_one_hit(kind: Kind) -> bool:
+    return kind.head is not None and kind.head.command == HIT and kind.head.argument == 1
+
+
+def _answer_joined(kind: Kind, key: bytes, then: tuple[Kind, bytes], now_ns: int) -> bytes:
+    answer = kind.answer(key, now_ns)
+    if not is_allowed(answer):
+        return answer
+    then_kind, then_key = then
+    return encode_joined(answer, then_kind.answer(then_key, now_ns))

@@ -9,10 +9,12 @@
                                                       place 25 1050000000 7000000000 stripe:create
               reset LF
               stats LF
+              HIT SP "then" SP HIT LF                 hit 10 1000000000 ADDRESS then hit 120 ...
     answer    VERDICT SP REMAINING SP RESET_NS LF     allowed 9 1000000000
                                                       denied 0 41250311
               VERDICT SP "0" SP WAIT_NS LF, to place  allowed 0 350000000
               "cleared" LF or "failed" LF, to clear and reset
+              ANSWER SP "then" SP ANSWER LF, to two hits; the first answer alone if that is a denial
               a JSON object, LF, to stats             {"clients":1,"forgotten_early":0,...}
 
 ``hit`` decides and counts, ``peek`` returns what a hit would, without counting, ``clear`` forgets
@@ -23,6 +25,9 @@ sends printable ASCII without spaces, ``server`` accepts any bytes but space and
 REMAINING and RESET_NS are the fields of ``sliding_log.Decision``. "failed" means that the log that
 hosts share could not be reached: only this host has forgotten.
 
+``then`` joins two hits of one request each: the second is decided, and counted, only if the first
+is allowed. For each limit that a request has to keep, in one round trip.
+
 ``place`` takes the next place in the queue KEY, unless it is more than MAX_WAIT_NS away, which is 0
 to ``places.MAX_WAIT_NS``. The answer is a ``places.Place``, "allowed" if it is taken. Queues have
 nothing to do with the requests of clients: neither ``clear`` nor ``reset`` changes them. A caller
@@ -30,10 +35,11 @@ that has gone when its turn comes leaves its place unused.
 
 There is no authorisation: only the limiter's own user can connect (``server.listen``).
 
-The limiter understands workers of earlier releases, without AMOUNT, ``clear``, ``reset`` or
-``place``. A limiter of such a release closes the connection when it gets one of these four, or a
-window of more than an hour, and the worker counts by itself; it understands everything else. If the
-limiter runs separately, upgrade it first.
+The limiter understands workers of earlier releases, without AMOUNT, ``clear``, ``reset``,
+``place`` or ``then``. A limiter of such a release closes the connection when it gets one of these
+five, or a window of more than an hour, and the worker counts by itself; it understands everything
+else. After a ``then`` that was not answered a worker asks two questions instead, for a minute. If
+the limiter runs separately, upgrade it first.
 
 Answers come in the order of the questions, and a caller may send any number of questions before it
 reads. An invalid line closes the connection without answers to what was read together with it,
@@ -53,15 +59,21 @@ CLEAR = "clear"
 RESET = "reset"
 PLACE = "place"
 STATS = b"stats"
+THEN = "then"
+"""Also the command of the second of two joined hits, for the shared log."""
+
+JOINER = f" {THEN} ".encode("ascii")
 
 MAX_KEY_BYTES = 128
 """Three times the longest key that client_address returns."""
 
-MAX_QUESTION_BYTES = len(f"{PLACE} {MAX_RATE_LIMIT} {MAX_WINDOW_NS} {MAX_WAIT_NS} ") + MAX_KEY_BYTES
+_MAX_PART_BYTES = len(f"{PLACE} {MAX_RATE_LIMIT} {MAX_WINDOW_NS} {MAX_WAIT_NS} ") + MAX_KEY_BYTES
+MAX_QUESTION_BYTES = 2 * _MAX_PART_BYTES + len(JOINER)
 
 MAX_ANSWER_BYTES = 256
-"""A decision has at most 28 bytes, the statistics some 100."""
+"""A decision has at most 32 bytes, two joined 70, the statistics some 100."""
 
+_ALLOWED = b"allowed"
 CLEARED = b"cleared"
 FAILED = b"failed"
 
@@ -127,6 +139,11 @@ def encode_question(head: bytes, key: str) -> bytes:
     return b"%b%b\n" % (head, key.encode("ascii"))
 
 
+def encode_joined(first: bytes, second: bytes) -> bytes:
+    """Joins two hits as encode_question makes them, or two answers as encode_answer does."""
+    return first[:-1] + JOINER + second
+
+
 def split_lines(received: bytes) -> tuple[list[bytes], bytes]:
     """The whole lines in ``received``, and the beginning of a line after them. Raises
     ProtocolError when that is longer than any question."""
@@ -163,8 +180,13 @@ def decode_head(head: bytes) -> Head:
 
 
 def encode_answer(decision: Decision) -> bytes:
-    verdict = b"allowed" if decision.allowed else b"denied"
+    verdict = _ALLOWED if decision.allowed else b"denied"
     return b"%b %d %d\n" % (verdict, decision.remaining, decision.reset_ns)
+
+
+def is_allowed(line: bytes) -> bool:
+    """Whether encode_answer made it of an accepted request."""
+    return line.startswith(_ALLOWED)
 
 
 def decode_answer(line: bytes) -> Decision:
@@ -172,7 +194,16 @@ def decode_answer(line: bytes) -> Decision:
     match = _ANSWER.fullmatch(line)
     if match is None:
         raise ProtocolError(f"not an answer: {line[:MAX_ANSWER_BYTES]!r}")
-    return Decision(match[1] == b"allowed", int(match[2]), int(match[3]))
+    return Decision(match[1] == _ALLOWED, int(match[2]), int(match[3]))
+
+
+def decode_answers(line: bytes) -> tuple[Decision, Decision | None]:
+    """Those to two hits; None if the second was not decided. Raises ProtocolError."""
+    first, joined, second = line.partition(JOINER)
+    decision = decode_answer(first)
+    if decision.allowed != bool(joined):
+        raise ProtocolError(f"not an answer to two hits: {line[:MAX_ANSWER_BYTES]!r}")
+    return decision, decode_answer(second) if joined else None
 
 
 def encode_place(place: Place) -> bytes:

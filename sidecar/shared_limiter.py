@@ -5,16 +5,28 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sidecar.host_limiter import HostLimiter, Kind, Question, Reply
-from sidecar.protocol import CLEAR, HIT, PLACE, RESET, Head, encode_answer, encode_cleared
+from sidecar.protocol import (
+    CLEAR,
+    HIT,
+    PLACE,
+    RESET,
+    THEN,
+    Head,
+    encode_answer,
+    encode_cleared,
+    encode_joined,
+    is_allowed,
+)
 from sidecar.shared_log import Check, SharedLog, Unreachable
 from sidecar.sliding_log import Decision
 
 MAX_BATCH = 100
-"""Questions in one round trip. Redis does nothing else meanwhile, some 0.7 ms."""
+"""Questions in one round trip. Redis does nothing else meanwhile, some 0.7 ms, or twice that if all
+are joined hits."""
 
 LEAST_TIMEOUT_S = 0.005
 """Allowance for a round trip that starts late, so that a busy host does not consider Redis dead."""
@@ -85,10 +97,10 @@ class SharedLimiter(HostLimiter):
         while self._waiting:
             batch = self._next_batch()
             checks = [
-                Check(kind.head, key)
+                check
                 for asked in batch
-                for kind, key in asked.questions
-                if kind.head
+                for question in asked.questions
+                for check in _checks_of(question)
             ]
             time_left_s = batch[0].answer_by_s - time.monotonic()
             if time_left_s < 0:
@@ -116,14 +128,22 @@ class SharedLimiter(HostLimiter):
         now_ns = time.monotonic_ns()
         decided = iter(decisions)
         for asked in batch:
-            asked.reply(
-                [
-                    self._run_along(kind.head, kind, key, now_ns, next(decided))
-                    if kind.head
-                    else kind.answer(key, now_ns)
-                    for kind, key in asked.questions
-                ]
-            )
+            asked.reply([self._line_of(question, now_ns, decided) for question in asked.questions])
+
+    def _line_of(self, question: Question, now_ns: int, decided: Iterator[Decision]) -> bytes:
+        """Takes as many decisions as ``_checks_of`` has made checks."""
+        kind, key, then = question
+        if not kind.head:
+            return kind.answer(key, now_ns)
+        line = self._run_along(kind.head, kind, key, now_ns, next(decided))
+        if then is None:
+            return line
+        then_kind, then_key = then
+        decision = next(decided)
+        if not (then_kind.head and is_allowed(line)):
+            return line
+        then_line = self._run_along(then_kind.head, then_kind, then_key, now_ns, decision)
+        return encode_joined(line, then_line)
 
     def _run_along(
         self, head: Head, kind: Kind, key: bytes, now_ns: int, decision: Decision
@@ -164,5 +184,13 @@ class SharedLimiter(HostLimiter):
             self._answer_alone(asked.questions, asked.reply)
 
     def _answer_alone(self, questions: list[Question], reply: Reply) -> None:
-        self.shared_fallbacks += sum(kind.head is not None for kind, _ in questions)
+        self.shared_fallbacks += sum(kind.head is not None for kind, _, _ in questions)
         super().answer(questions, reply)
+
+
+def _checks_of(question: Question) -> Iterator[Check]:
+    kind, key, then = question
+    if kind.head:
+        yield Check(kind.head, key)
+    if then and then[0].head:
+        yield Check(then[0].head._replace(command=THEN), then[1])

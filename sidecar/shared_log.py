@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
-from sidecar.protocol import HIT, PLACE, RESET, Head
+from sidecar.protocol import HIT, PLACE, RESET, THEN, Head
 from sidecar.redis_server import OneServer
 from sidecar.sliding_log import Decision, Rate
 
@@ -26,7 +26,8 @@ class Unreachable(Exception):
 
 
 class Check(NamedTuple):
-    """``key`` is the client's; a reset has none."""
+    """``key`` is the client's; a reset has none. The command of the second of two joined hits is
+    THEN."""
 
     head: Head
     key: bytes
@@ -120,6 +121,8 @@ def _arguments_of(checks: list[Check]) -> list[str | int]:
 def _command_of(head: Head) -> str | int:
     if head.command == HIT:
         return head.argument
+    if head.command == THEN:
+        return f"{THEN} {head.argument}"
     if head.command == PLACE:
         return f"{PLACE} {head.argument // 1000}"
     return head.command

@@ -10,13 +10,16 @@
 -- ARGV[3n-2]   command     a number from 1 to limit is a hit of that many requests: they are decided
 --                          and counted, all or none; "peek" decides about one and counts nothing,
 --                          "clear" forgets the client, "reset" forgets all clients;
+--                          "then <hits>" is that hit if the command before it was allowed; if not,
+--                          nothing is decided or counted;
 --                          "place <max_wait_us>" takes the next place of the queue, if it is not
 --                          more than that away
 -- ARGV[3n-1]   limit       the most requests ...
 -- ARGV[3n]     window_us   ... in any window of this length
 -- returns      a line "<verdict> <remaining> <reset_us>" for each command, joined by line feeds;
 --              verdict is "allowed" | "denied", the rest as in sidecar/sliding_log.py; to "clear" and
---              "reset" it is "cleared 0 0", to a place "<verdict> 0 <wait_us>" as in
+--              "reset" it is "cleared 0 0", to a "then" of which nothing was decided "denied 0 0",
+--              to a place "<verdict> 0 <wait_us>" as in
 --              sidecar/places.py
 -- Why a log and not a counter: only a log is exact. Why Redis's clock: the hosts' clocks differ.
 -- A client that sends nothing for a window uses no memory: its key expires.
@@ -127,14 +130,17 @@ for n = 1, #KEYS - 1 do
     local key = KEYS[n + 1]
     local command, limit, window_us = unpack(ARGV, 3 * n - 2, 3 * n)
     local max_wait_us = string.match(command, '^place (%d+)$')
-    if max_wait_us then
+    local chained_hits = string.match(command, '^then (%d+)$')
+    if chained_hits and string.sub(lines[n - 1], 1, #'allowed') ~= 'allowed' then
+        lines[n] = 'denied 0 0'
+    elseif max_wait_us then
         lines[n] = take_place(key, tonumber(max_wait_us), tonumber(limit), tonumber(window_us))
     elseif command == 'clear' then
         lines[n] = clear(key)
     elseif command == 'reset' then
         lines[n] = reset()
     else
-        lines[n] = decide(key, tonumber(command), tonumber(limit), tonumber(window_us))
+        lines[n] = decide(key, tonumber(chained_hits or command), tonumber(limit), tonumber(window_us))
     end
 end
 return table.concat(lines, '\n')

@@ -166,6 +166,15 @@ def test_the_statistics_tell_what_is_remembered(start, environ):
         b"reset 10 1000000000 a\n",
         b"take 10 1000000000 a\n",
         b"stats a\n",
+        b"hit 10 1000000000 a then hit 10 1000000000 b then hit 10 1000000000 c\n",
+        b"hit 10 1000000000 a then\n",
+        b"hit 10 1000000000 a then hit 10 1000000000\n",
+        b"hit 10 1000000000 a then hit 10 1000000000 2 b\n",
+        b"hit 10 1000000000 2 a then hit 10 1000000000 b\n",
+        b"hit 10 1000000000 a then peek 10 1000000000 b\n",
+        b"clear 10 1000000000 a then hit 10 1000000000 b\n",
+        b"hit 10 1000000000 a then stats\n",
+        b"stats then hit 10 1000000000 b\n",
     ],
 )
 def test_bad_input_closes_its_own_connection_and_no_other(ready, bad):

@@ -107,12 +107,19 @@ def run(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProc
 def a_limiter_that(answer: Callable[[bytes], Decision | bytes]) -> Iterator[str]:
     """A limiter in this process that sends ``answer(key)`` to a client; if that is empty, it closes
     the connection."""
+    with a_limiter_told(lambda question: answer(question.split()[-1])) as path:
+        yield path
+
+
+@contextlib.contextmanager
+def a_limiter_told(answer: Callable[[bytes], Decision | bytes]) -> Iterator[str]:
+    """The same, with the whole line of each question, without its line feed."""
     path = f"\0tickets-test-{os.getpid()}-{time.monotonic_ns()}"
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as questions:
             for question in questions:
-                said = answer(question.split()[-1])
+                said = answer(question.removesuffix(b"\n"))
                 if said == b"":
                     connection.shutdown(socket.SHUT_RDWR)
                 connection.sendall(said if isinstance(said, bytes) else encode_answer(said))
