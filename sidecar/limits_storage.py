@@ -16,7 +16,7 @@ from typing import Any
 
 from flask import Flask
 from flask_limiter import Limiter, RouteLimit
-from limits import parse, parse_many
+from limits import RateLimitItem, parse, parse_many
 from limits.errors import ConfigurationError
 from limits.storage import MovingWindowSupport, Storage
 
@@ -64,14 +64,14 @@ class SidecarStorage(Storage, MovingWindowSupport):
             return False
         if amount == 0:
             return True
-        return self._limiter.check(_name(key), _rate(limit, expiry), amount).allowed
+        return self._limiter.check(name_of(key), _rate(limit, expiry), amount).allowed
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """When the window of the oldest entry began, in seconds of Unix time, and the entries.
         Raises ConfigurationError as acquire_entry does."""
         _refuse_rate(limit, expiry)
         now_s = time.time()
-        seen = self._limiter.peek(_name(key), _rate(limit, expiry))
+        seen = self._limiter.peek(name_of(key), _rate(limit, expiry))
         entries = limit - seen.remaining
         return (now_s + seen.reset_ns / NS_PER_S - expiry if entries else now_s), entries
 
@@ -82,7 +82,7 @@ class SidecarStorage(Storage, MovingWindowSupport):
         """Forget the entries of ``key``, at the rate that ``limits`` wrote at its end, and at each
         that this process has asked about. Raises ConnectionError as LimiterClient.clear does."""
         for rate in {*self._limiter.rates, *_rate_of(key)}:
-            self._limiter.clear(_name(key), rate)
+            self._limiter.clear(name_of(key), rate)
 
     def reset(self) -> None:
         """Forget all clients, for all applications that use this limiter, and on all hosts if they
@@ -162,6 +162,10 @@ def _refuse_cost(cost: object) -> None:
         raise ConfigurationError(f"a cost is a whole number of 0 or more, not {cost!r}")
 
 
+def rate_of_item(item: RateLimitItem) -> Rate:
+    return _rate(item.amount, item.get_expiry())
+
+
 def _rate(limit: int, expiry_s: int) -> Rate:
     return Rate(limit, expiry_s * NS_PER_S)
 
@@ -175,11 +179,11 @@ def _rate_of(key: str) -> list[Rate]:
         item = parse(f"{found[1]}/{found[2]}{found[3]}")
     except ValueError:
         return []
-    rate = _rate(item.amount, item.get_expiry())
+    rate = rate_of_item(item)
     return [rate] if is_rate(rate) else []
 
 
-def _name(key: str) -> str:
+def name_of(key: str) -> str:
     """The client in the sidecar's protocol, which takes no long names and no spaces."""
     if KEY.fullmatch(key):
         return key

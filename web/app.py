@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIApplication
 
 from flask import Flask
 
@@ -33,10 +32,11 @@ from web.cli.commands import audit_command, bookings_cli, events_cli, reconcile_
 from web.domain.sales import Booking, News
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers
+from web.http.fast_path import FastRoutes
 from web.http.health import fast_path as fast_health
 from web.http.health import health
 from web.http.monitoring import MONITORING, Monitoring
-from web.http.rate_limits import ClientLimit, limit_routes
+from web.http.rate_limits import ClientLimit, fast_route_limits, limit_routes
 from web.http.request_bounds import BoundedRequest, RequestBounds
 from web.http.responses import MAX_BODY_BYTES
 from web.http.spelling import one_spelling
@@ -149,11 +149,9 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
-    answering: WSGIApplication = app.wsgi_app
-    for fast_path in (fast_static_files, fast_health, fast_api):  # the last one is tried first
-        answering = fast_path.before(app, answering)
+    fast_routes = FastRoutes(app, (fast_api, fast_health, fast_static_files))
     client_limit = ClientLimit(
-        RequestBounds(one_spelling(answering), COOKIES),
+        RequestBounds(fast_routes.before(one_spelling(app.wsgi_app)), COOKIES),
         limiter,
         settings.rate,
         settings.rate_of_webhooks,
@@ -166,6 +164,8 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
         by_door(settings.door_token),
         is_static_file,
         limit_page(app),
+        fast_routes.match,
+        fast_route_limits(settings),
     )
     app.extensions["client_limit"] = client_limit
     # Flask's documented place for middleware; to mypy it is a method.

@@ -13,10 +13,12 @@ from prometheus_client import REGISTRY
 
 from sidecar.client import LimiterClient
 from sidecar.limits_storage import SidecarStorage
+from sidecar.settings import parse_rate
 from tests.support.application import application_with
 from tests.support.factories import put_on_sale, small_hall, unique
 from tests.support.http_client import PROBLEM_TYPE, TIMEOUT_S, Client
 from web.http import rate_limits
+from web.http.rate_limits import CODE
 
 CARD = {"email": "ada@example.org", "name": "Ada"}
 
@@ -156,6 +158,77 @@ def test_calls_with_a_token_share_a_limit_whether_the_token_is_right_or_not(buye
     assert buyer.ask("POST", "seats/stalls-A-2/hold").status_code == 201
     buyer.address = "203.0.113.8"
     assert buyer.ask("GET", path, token).status_code == 200
+
+
+NO_HOLD = {"hold_id": "hld_1", "hold_token": "guessed"}
+NO_ASCII = {"hold_id": "h%C3%B6ld", "hold_token": "guessed"}
+"""Of no hold. Flask serves paths with other characters, and Flask-Limiter has their limits."""
+
+
+def left_of_payments(buyer: Buyer, limit: int) -> int:
+    limiter = buyer._http.application.extensions["services"].limiter
+    key = f"LIMITER/{buyer.address}/payments/{limit}/1/hour"
+    return limiter.peek(key, parse_rate(f"{limit}/hour")).remaining
+
+
+def test_what_the_clients_own_limit_refuses_does_not_count_for_the_route(buyer_with):
+    buyer = buyer_with(RATE_LIMIT="2/hour", RATE_LIMIT_PAYMENTS="5/hour")
+    answers = [buyer.pay(NO_HOLD, "key") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [404, 404, 429, 429]
+    assert_limited(answers[-1], "client", 2, 3600)
+    assert left_of_payments(buyer, 5) == 3
+
+
+def test_what_the_route_refuses_has_counted_for_the_client(buyer_with):
+    buyer = buyer_with(RATE_LIMIT="4/hour", RATE_LIMIT_PAYMENTS="1/hour")
+    answers = [buyer.pay(NO_HOLD, "key") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [404, 429, 429, 429, 429]
+    assert answers[0].headers.getlist("RateLimit-Policy") == ['"client";q=4;w=3600']
+    for left, answer in zip((2, 1, 0), answers[1:4], strict=True):
+        assert_limited(answer, "payments", 1, 3600)
+        _, of_client = answer.headers.getlist("RateLimit")
+        assert re.fullmatch(rf'"client";r={left};t=\d+', of_client)
+    assert_limited(answers[4], "client", 4, 3600)
+
+
+def test_a_limit_is_one_whether_flask_serves_the_request_or_not(buyer_with):
+    """And so is what a refused client sees."""
+    buyer = buyer_with(RATE_LIMIT_PAYMENTS="2/hour")
+    statuses = [buyer.pay(hold, "key").status_code for hold in (NO_HOLD, NO_ASCII)]
+    assert statuses == [404, 404]
+    looks = []
+    for hold in (NO_HOLD, NO_ASCII):
+        refused = buyer.pay(hold, "key")
+        assert_limited(refused, "payments", 2, 3600)
+        seen = str([sorted(refused.headers), refused.json])
+        looks.append(re.sub(r"(?<=r=)\d|\b\d{4}\b", "N", seen))
+    assert looks[0] == looks[1]
+
+
+@pytest.mark.parametrize(
+    ("hold", "host", "status"),
+    [
+        (NO_HOLD, "not a host", 400),
+        ({**NO_HOLD, "hold_id": "hld%5F1"}, "tickets.example", 308),
+        ({**NO_HOLD, "hold_id": "."}, "tickets.example", 404),
+    ],
+)
+def test_what_never_comes_to_a_route_does_not_count_for_it(buyer_with, hold, host, status):
+    buyer = buyer_with(RATE_LIMIT_PAYMENTS="3/hour")
+    path = f"holds/{hold['hold_id']}/pay"
+    for _ in range(4):
+        assert buyer.ask("POST", path, headers={"Host": host}).status_code == status
+    assert left_of_payments(buyer, 3) == 3
+
+
+def test_a_refusal_of_a_route_shows_in_the_metrics(buyer_with):
+    buyer = buyer_with(RATE_LIMIT_PAYMENTS="1/hour")
+    buyer.pay(NO_HOLD, "key")
+    names = ("tickets_answers_total", {"route": "api.pay", "status": "429"})
+    answers, refusals = sample(names[0], **names[1]), sample("tickets_refusals_total", code=CODE)
+    assert buyer.pay(NO_HOLD, "key").status_code == 429
+    assert sample(names[0], **names[1]) == answers + 1
+    assert sample("tickets_refusals_total", code=CODE) == refusals + 1
 
 
 def test_every_form_has_a_limit_of_its_own():

@@ -66,10 +66,10 @@ def check_token() -> Response | None:
 
 @admissions.post("")
 def admit(event_id: str) -> Response:
-    body = body_of(ScanBody)
+    body = body_of(request.environ, ScanBody)
     gate = checked("gate", lambda text: title_of(text, MAX_GATE_LENGTH), body.gate)
     given = "Idempotency-Key" in request.headers
-    key = idempotency_key() if given else secrets.token_hex(16)
+    key = idempotency_key(request.environ) if given else secrets.token_hex(16)
     use_case = services().admissions
     if body.admitted_ms_ago is None:
         let_in = use_case.admit(event_id, body.code, gate, key, body.seats)

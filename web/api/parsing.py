@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
+from wsgiref.types import WSGIEnvironment
 
 import msgspec
-from flask import request
 from msgspec import Meta
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.wsgi import get_content_length
 
 from web.domain.refusals import IdempotencyKeyMissing, InvalidRequest
 from web.domain.sales import Buyer, HoldRef
@@ -53,10 +54,10 @@ class PayBody(msgspec.Struct):
         return sent if self.return_url is msgspec.UNSET else (*sent, self.return_url)
 
 
-def body_of(kind: type[Body]) -> Body:
+def body_of(environ: WSGIEnvironment, kind: type[Body]) -> Body:
     """The validated JSON body. Raises InvalidRequest naming the field."""
     try:
-        return msgspec.json.decode(_body_bytes(), type=kind)
+        return msgspec.json.decode(_body_bytes(environ), type=kind)
     except msgspec.ValidationError as error:
         field, problem = field_and_problem(error)
         raise InvalidRequest(field or "body", json_problem(problem)) from None
@@ -94,15 +95,15 @@ def checked(field: str, rule: Callable[[str], str], text: str) -> str:
         raise InvalidRequest(field, str(error)) from None
 
 
-def _body_bytes() -> bytes:
+def _body_bytes(environ: WSGIEnvironment) -> bytes:
     """The whole body. Raises RequestEntityTooLarge or BadRequest. Flask would return, as if it were
     complete, what arrived before the connection broke, or what fits if no length was announced."""
-    announced, limit = request.content_length, MAX_BODY_BYTES
+    announced, limit = get_content_length(environ), MAX_BODY_BYTES
     if announced is not None and announced > limit:
         raise RequestEntityTooLarge
     wanted = limit + 1 if announced is None else announced
     try:
-        data: bytes = request.environ["wsgi.input"].read(wanted)
+        data: bytes = environ["wsgi.input"].read(wanted)
     except Exception as error:
         # Each server has errors of its own for chunks that are malformed or do not arrive.
         raise BadRequest("The body broke off, or has chunks that do not fit.") from error
@@ -113,20 +114,20 @@ def _body_bytes() -> bytes:
     return data
 
 
-def hold_ref(event_id: str, hold_id: str) -> HoldRef:
+def hold_ref(environ: WSGIEnvironment, event_id: str, hold_id: str) -> HoldRef:
     """The hold that the address names, with the token of the request."""
-    return HoldRef(event_id, hold_id, bearer_token())
+    return HoldRef(event_id, hold_id, bearer_token(environ))
 
 
-def bearer_token() -> str:
+def bearer_token(environ: WSGIEnvironment) -> str:
     """From ``Authorization: Bearer …``; "", which no hold has, if there is none. Werkzeug's parser
     handles other schemes too, and raises for Basic with anything but ASCII."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def idempotency_key() -> str:
-    key = request.headers.get("Idempotency-Key", "")
+def idempotency_key(environ: WSGIEnvironment) -> str:
+    key: str = environ.get("HTTP_IDEMPOTENCY_KEY", "")
     if not key:
         raise IdempotencyKeyMissing
     if len(key) > MAX_KEY_LENGTH:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint
 
 from web.api.parsing import (
     PayBody,
@@ -29,43 +29,44 @@ from web.http.responses import (
     REVALIDATED,
     ApiResponse,
     encoded_response,
+    no_content,
 )
 from web.http.return_address import return_address
-from web.services import services
 
 PENDING_RETRY_S = 2
+PREFIX = "/api/events"
 
-api = Blueprint("api", __name__, url_prefix="/api/events")
+api = Blueprint("api", __name__, url_prefix=PREFIX)
 fast_path = FastPath(api)
 
 
 # ---------------------------------------------------------------- events
 
 
-@api.get("")
-def list_events() -> Response:
-    return _json({"events": [event_summary(event) for event in services().box_office.events()]})
+@fast_path.route("GET", "")
+def list_events(fast_request: FastRequest) -> ApiResponse:
+    events = fast_request.services.box_office.events()
+    return _json({"events": [event_summary(event) for event in events]})
 
 
-@api.get("/<event_id>")
-def show_event(event_id: str) -> Response:
-    event = services().box_office.event(event_id)
-    return _definition(event, REVALIDATED)
+@fast_path.route("GET", "/<event_id>")
+def show_event(fast_request: FastRequest, event_id: str) -> ApiResponse:
+    event = fast_request.services.box_office.event(event_id)
+    return _definition(fast_request, event, REVALIDATED)
 
 
-@api.get("/<event_id>/versions/<version>")
-def show_version(event_id: str, version: str) -> Response:
+@fast_path.route("GET", "/<event_id>/versions/<version>")
+def show_version(fast_request: FastRequest, event_id: str, version: str) -> ApiResponse:
     """For pages, which request the version that they were rendered with, so that nginx can cache it
     for everybody. A request for another version gets the current one, which is not cached."""
-    event = services().box_office.event(event_id)
-    return _definition(event, IMMUTABLE if version == event.version else REVALIDATED)
+    event = fast_request.services.box_office.event(event_id)
+    cache_control = IMMUTABLE if version == event.version else REVALIDATED
+    return _definition(fast_request, event, cache_control)
 
 
-def _definition(event: Event, cache_control: str) -> Response:
+def _definition(fast_request: FastRequest, event: Event, cache_control: str) -> ApiResponse:
     definition = event_definition(event)
-    return encoded_response(
-        definition, request.environ, event.version, cache_control
-    ).flask_response()
+    return encoded_response(definition, fast_request.environ, event.version, cache_control)
 
 
 @fast_path.route("GET", "/<event_id>/seats")
@@ -96,71 +97,80 @@ def hold_best(
     return _held(*fast_request.services.box_office.hold_best(event_id, client, section_id, number))
 
 
-@api.post("/<event_id>/holds")
-def hold_seats(event_id: str) -> Response:
-    body = body_of(SeatsBody)
-    client = request.environ[CLIENT]
-    return _held(*services().box_office.hold_seats(event_id, client, body.seats)).flask_response()
+@fast_path.route("POST", "/<event_id>/holds")
+def hold_seats(fast_request: FastRequest, event_id: str) -> ApiResponse:
+    environ = fast_request.environ
+    body = body_of(environ, SeatsBody)
+    box_office = fast_request.services.box_office
+    return _held(*box_office.hold_seats(event_id, environ[CLIENT], body.seats))
 
 
-@api.get("/<event_id>/holds/<hold_id>")
-def show_hold(event_id: str, hold_id: str) -> Response:
-    return _json(hold_json(services().box_office.hold(hold_ref(event_id, hold_id))))
+@fast_path.route("GET", "/<event_id>/holds/<hold_id>")
+def show_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
+    ref = hold_ref(fast_request.environ, event_id, hold_id)
+    return _json(hold_json(fast_request.services.box_office.hold(ref)))
 
 
-@api.delete("/<event_id>/holds/<hold_id>")
-def release_hold(event_id: str, hold_id: str) -> Response:
-    services().box_office.release(hold_ref(event_id, hold_id))
-    return Response(status=204)
+@fast_path.route("DELETE", "/<event_id>/holds/<hold_id>")
+def release_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
+    fast_request.services.box_office.release(hold_ref(fast_request.environ, event_id, hold_id))
+    return no_content()
 
 
-@api.post("/<event_id>/holds/<hold_id>/extend")
-def extend_hold(event_id: str, hold_id: str) -> Response:
-    return _json(hold_json(services().box_office.extend(hold_ref(event_id, hold_id))))
+@fast_path.route("POST", "/<event_id>/holds/<hold_id>/extend")
+def extend_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
+    ref = hold_ref(fast_request.environ, event_id, hold_id)
+    return _json(hold_json(fast_request.services.box_office.extend(ref)))
 
 
 # ---------------------------------------------------------------- payments and bookings
 
 
-@api.post("/<event_id>/holds/<hold_id>/pay")
-def pay(event_id: str, hold_id: str) -> Response:
-    key, body = idempotency_key(), body_of(PayBody)
-    ref, buyer, sent = hold_ref(event_id, hold_id), buyer_of(body), body.as_sent()
-    way_back = WayBack(return_url_of(body) or return_address(event_id, hold_id))
+@fast_path.route("POST", "/<event_id>/holds/<hold_id>/pay")
+def pay(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
+    parts, environ = fast_request
+    key, body = idempotency_key(environ), body_of(environ, PayBody)
+    ref, buyer, sent = hold_ref(environ, event_id, hold_id), buyer_of(body), body.as_sent()
+    way_back = WayBack(return_url_of(body) or return_address(environ, event_id, hold_id))
     try:
-        paid = services().checkout.pay(ref, key, buyer, way_back, sent)
+        paid = parts.checkout.pay(ref, key, buyer, way_back, sent)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending)
     response = _json(paid.receipt, 201)
-    response.headers["Location"] = url_for(
-        "api.show_booking", event_id=event_id, booking_id=paid.receipt.booking_id
-    )
+    response.headers.append(("Location", _address(event_id, "bookings", paid.receipt.booking_id)))
     if paid.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers.append(("Idempotent-Replayed", "true"))
     return response
 
 
-@api.get("/<event_id>/holds/<hold_id>/payments/<key_digest>")
-def show_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
+@fast_path.route("GET", "/<event_id>/holds/<hold_id>/payments/<key_digest>")
+def show_payment(
+    fast_request: FastRequest, event_id: str, hold_id: str, key_digest: str
+) -> ApiResponse:
     """The Location of a payment with an unknown outcome (202)."""
+    ref = hold_ref(fast_request.environ, event_id, hold_id)
     try:
-        return _json(services().checkout.payment(hold_ref(event_id, hold_id), key_digest))
+        return _json(fast_request.services.checkout.payment(ref, key_digest))
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending)
 
 
-@api.post("/<event_id>/holds/<hold_id>/payments/<key_digest>/cancel")
-def cancel_payment(event_id: str, hold_id: str, key_digest: str) -> Response:
+@fast_path.route("POST", "/<event_id>/holds/<hold_id>/payments/<key_digest>/cancel")
+def cancel_payment(
+    fast_request: FastRequest, event_id: str, hold_id: str, key_digest: str
+) -> ApiResponse:
+    ref = hold_ref(fast_request.environ, event_id, hold_id)
     try:
-        services().checkout.cancel(hold_ref(event_id, hold_id), key_digest)
+        fast_request.services.checkout.cancel(ref, key_digest)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending)
-    return Response(status=204)
+    return no_content()
 
 
-@api.get("/<event_id>/bookings/<booking_id>")
-def show_booking(event_id: str, booking_id: str) -> Response:
-    booking = services().box_office.booking(event_id, booking_id, bearer_token())
+@fast_path.route("GET", "/<event_id>/bookings/<booking_id>")
+def show_booking(fast_request: FastRequest, event_id: str, booking_id: str) -> ApiResponse:
+    parts, environ = fast_request
+    booking = parts.box_office.booking(event_id, booking_id, bearer_token(environ))
     receipt = booking.receipt_now()
     if not booking.refunded_seats:
         return _json(receipt)
@@ -174,23 +184,18 @@ def show_booking(event_id: str, booking_id: str) -> Response:
 # ---------------------------------------------------------------- responses
 
 
-def _json(body: Any, status: int = 200) -> Response:
-    return _json_response(body, status).flask_response()
-
-
-def _json_response(body: Any, status: int = 200) -> ApiResponse:
+def _json(body: Any, status: int = 200) -> ApiResponse:
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     return ApiResponse(status, msgspec.json.encode(body), headers)
 
 
 def _held(hold: Hold, token: str) -> ApiResponse:
-    response = _json_response({**hold_json(hold), "hold_token": token}, 201)
-    # The same as url_for returns, which takes longer than the rest of this function.
-    response.headers.append(("Location", f"{api.url_prefix}/{hold.event_id}/holds/{hold.id}"))
+    response = _json({**hold_json(hold), "hold_token": token}, 201)
+    response.headers.append(("Location", _address(hold.event_id, "holds", hold.id)))
     return response
 
 
-def _pending(event_id: str, hold_id: str, pending: PaymentPending) -> Response:
+def _pending(event_id: str, hold_id: str, pending: PaymentPending) -> ApiResponse:
     state: dict[str, Any] = {"status": "paying"}
     # Without an address only our own page can ask: it has Stripe.js.
     if isinstance(pending, ActionRequired) and pending.bank_step.url:
@@ -200,8 +205,11 @@ def _pending(event_id: str, hold_id: str, pending: PaymentPending) -> Response:
             "expires_in_ms": pending.bank_step.expires_in_ms,
         }
     response = _json({"hold_id": hold_id, "event": event_id, **state}, 202)
-    response.headers["Location"] = url_for(
-        "api.show_payment", event_id=event_id, hold_id=hold_id, key_digest=pending.key_digest
-    )
-    response.headers["Retry-After"] = str(PENDING_RETRY_S)
+    address = _address(event_id, "holds", hold_id, "payments", pending.key_digest)
+    response.headers.extend([("Location", address), ("Retry-After", str(PENDING_RETRY_S))])
     return response
+
+
+def _address(*segments: str) -> str:
+    """The same as url_for returns for our own names, which takes longer than rendering a hold."""
+    return "/".join((PREFIX, *segments))

@@ -10,19 +10,11 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from web.domain.refusals import Refusal
-from web.http.problems import Problem
+from web.http.problems import Problem, problem_of_http_error
 from web.http.responses import wants_page
-from web.http.telemetry import record_refusal, record_unexpected
-from web.ports.booking_store import IndexMissing
+from web.http.telemetry import record_error, record_refusal
 
 log = logging.getLogger(__name__)
-
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-"""Codes of Flask's own errors. Others are named after their status."""
-
-_HELPFUL_FIELDS = ("Accept", "Allow", "Content-Range")
-"""Header fields of those errors that say what would be accepted."""
-
 
 PROBLEM_PAGE = "problem_page"
 """The extension of the application that renders a problem as a page."""
@@ -31,7 +23,6 @@ PROBLEM_PAGE = "problem_page"
 def register_error_handlers(app: Flask, problem_page: Callable[[Problem], Response]) -> None:
     app.extensions[PROBLEM_PAGE] = problem_page
     app.register_error_handler(Refusal, _refuse)
-    app.register_error_handler(IndexMissing, _index_missing)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -59,11 +50,7 @@ def _http_error(error: HTTPException) -> Response | WerkzeugResponse:
     if error is request.routing_exception and (address := _without_slash()):
         # Not Flask's own redirect, which leads to whatever the Host header says.
         return Response(status=308, headers={"Location": address, "Cache-Control": "no-store"})
-    code = _CODES.get(error.code, error.name.lower().replace(" ", "_"))
-    headers = {name: value for name, value in error.get_headers() if name in _HELPFUL_FIELDS}
-    return page_or_problem(
-        Problem(error.code, code, error.description or error.name, headers=headers)
-    )
+    return page_or_problem(problem_of_http_error(error))
 
 
 def _without_slash() -> str:
@@ -83,17 +70,5 @@ def _without_slash() -> str:
     return quote(path) + (f"?{query}" if query else "")
 
 
-def _index_missing(error: IndexMissing) -> Response:
-    log.critical("%s", error)
-    return page_or_problem(
-        Problem(
-            503,
-            "unavailable",
-            "Nothing can be sold now; the operator has been told. Nothing happened.",
-            retry_after_s=30,
-        )
-    )
-
-
 def _unexpected(error: Exception) -> Response:
-    return page_or_problem(record_unexpected(error, request.environ))
+    return page_or_problem(record_error(error, request.environ))

@@ -8,12 +8,19 @@ from typing import Any
 
 import msgspec
 from flask import Response
+from werkzeug.exceptions import HTTPException
 
 from web.domain import refusals
 from web.domain.sales import rfc3339
 from web.http.responses import ApiResponse
 
 MEDIA_TYPE = "application/problem+json"
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+"""Codes of HTTP errors. Others are named after their status."""
+
+_HELPFUL_FIELDS = ("Accept", "Allow", "Content-Range")
+"""Header fields of those errors that say what would be accepted."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,13 @@ def sold_out(section_id: str, quantity: int | str) -> Problem:
         f"Fewer than {quantity} seats are available in section {section_id} right now. "
         "Seats come back when a hold runs out.",
     )
+
+
+def problem_of_http_error(error: HTTPException) -> Problem:
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    code = _CODES.get(status, error.name.lower().replace(" ", "_"))
+    headers = {name: value for name, value in error.get_headers() if name in _HELPFUL_FIELDS}
+    return Problem(status, code, error.description or error.name, headers=headers)
 
 
 def problem_of(refusal: refusals.Refusal) -> Problem:  # noqa: C901 - a table

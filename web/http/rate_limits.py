@@ -2,30 +2,35 @@
 
 The limit on all of a client's requests is WSGI middleware: it refuses before Flask runs, so a flood
 costs little, and it covers every URL, whether it has a route or not. The limits on single routes
-are Flask-Limiter's. Both use the same sidecar.
+are Flask-Limiter's, except that on the fast path (web/http/fast_path.py) the middleware asks for a
+route's limit in the same question as for the client's. All use the same sidecar, and both of these
+the same count.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from flask_limiter import RateLimitExceeded
+from limits import parse
 
 from sidecar.client import LimiterClient
 from sidecar.client_address import client_address, client_key, is_trusted, network_key
-from sidecar.limits_storage import SidecarLimiter
+from sidecar.limits_storage import SidecarLimiter, name_of, rate_of_item
 from sidecar.networks import Network
-from sidecar.sliding_log import NS_PER_S, Decision, Rate
+from sidecar.sliding_log import Decision, Rate
+from web.http.fast_path import Match
 from web.http.monitoring import IS_ADMITTED, Monitoring
 from web.http.monitoring import PATHS as MONITORING_PATHS
 from web.http.problems import Problem
+from web.http.request_bounds import has_valid_host
 from web.http.responses import CLIENT, ExcInfo, Headers, wants_page
-from web.metrics import LIMITER_FALLBACKS, count_refusal
+from web.metrics import LIMITER_FALLBACKS, count_refusal, count_response
 from web.settings import Settings
 
 UNLIMITED_PATHS = frozenset({"/healthz"})
@@ -92,6 +97,19 @@ class Limit:
         return policy(self.name, self.rate)
 
 
+class RouteLimit:
+    """A limit of routes on the fast path. ``name`` is Flask-Limiter's scope."""
+
+    def __init__(self, name: str, rate: str):
+        self.name = name
+        self._item = parse(rate)
+        self.rate = rate_of_item(self._item)
+
+    def key(self, client: str) -> str:
+        """The one under which Flask-Limiter counts requests of the other routes with this limit."""
+        return name_of(self._item.key_for(client, self.name))
+
+
 class ClientLimit:
     """Middleware that limits each client's requests in any window, for the whole application.
 
@@ -121,11 +139,14 @@ class ClientLimit:
         is_by_door: Callable[[WSGIEnvironment], bool],
         is_static_file: Callable[[WSGIEnvironment], bool],
         page: Callable[[int], Response],
+        match: Callable[[WSGIEnvironment], Match | None],
+        routes: Mapping[str, RouteLimit],
     ):
         """``trusted`` and ``hops`` are those of ``client_key``; clients that ``monitoring`` admits
         are not limited on its paths; ``is_signed_webhook``, ``is_by_door`` and ``is_static_file``
         take a request's environ; ``page`` renders the refusal for browsers, given the seconds to
-        wait."""
+        wait; ``match`` finds a request's route on the fast path, and ``routes`` has the limits of
+        such routes by endpoint."""
         self._app = app
         self._limiter = limiter
         self._limit = Limit("client", "requests", rate)
@@ -139,6 +160,8 @@ class ClientLimit:
         self._is_by_door = is_by_door
         self._is_static_file = is_static_file
         self._page = page
+        self._match = match
+        self._routes = routes
         self._fallbacks_counted = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -146,6 +169,7 @@ class ClientLimit:
         if self._came_by_tls(environ):
             environ["wsgi.url_scheme"] = "https"
         path = environ.get("PATH_INFO")
+        match = self._match(environ)
         if path in UNLIMITED_PATHS:
             return self._app(environ, start_response)
         if path in MONITORING_PATHS and self._monitoring.admits(
@@ -160,7 +184,12 @@ class ClientLimit:
             limit = self._limit_of_webhooks
         elif self._is_by_door(environ):
             limit = self._limit_of_doors
-        decision = self._limiter.check(client, limit.rate)
+        route = self._limit_of_route(match, environ)
+        if route is None:
+            decision, of_route = self._limiter.check(client, limit.rate), None
+        else:
+            key = route.key(client)
+            decision, of_route = self._limiter.check_both(client, limit.rate, key, route.rate)
         self._count_fallbacks()
         if not decision.allowed:
             return self._refusal(environ, limit, decision)(environ, start_response)
@@ -170,6 +199,10 @@ class ClientLimit:
         ) -> Callable[[bytes], object]:
             return start_response(status, headers + self._headers(limit, decision), exc_info)
 
+        if match and route and of_route and not of_route.allowed:
+            refusal = _refusal_of_route(route.name, route.rate, client, of_route.reset_s)
+            count_response(match.endpoint, refusal.status, seconds=0)
+            return refusal.api_response().send(start_described)
         return self._app(environ, start_described)
 
     def client_of(self, environ: WSGIEnvironment, has_whole_head: bool) -> str | None:
@@ -209,6 +242,11 @@ class ClientLimit:
             hops=self._hops,
         )
 
+    def _limit_of_route(self, match: Match | None, environ: WSGIEnvironment) -> RouteLimit | None:
+        route = self._routes.get(match.endpoint) if match else None
+        # A request with an invalid Host is refused before it comes to its route.
+        return route if route and has_valid_host(environ) else None
+
     def _headers(self, limit: Limit, decision: Decision) -> Headers:
         left = f'"{limit.name}";r={decision.remaining};t={decision.reset_s}'
         return [("RateLimit-Policy", limit.policy), ("RateLimit", left)]
@@ -236,6 +274,13 @@ class ClientLimit:
         if total != self._fallbacks_counted:
             LIMITER_FALLBACKS.inc(total - self._fallbacks_counted)
             self._fallbacks_counted = total
+
+
+def fast_route_limits(settings: Settings) -> dict[str, RouteLimit]:
+    """By endpoint: those that routes on the fast path may have."""
+    payments = RouteLimit("payments", settings.rate_limit_payments)
+    lookups = RouteLimit("lookups", settings.rate_limit_lookups)
+    return dict.fromkeys(ROUTES_OF_PAYMENTS, payments) | dict.fromkeys(ROUTES_OF_LOOKUPS, lookups)
 
 
 def limit_routes(
@@ -268,15 +313,11 @@ def limit_routes(
 
     @app.errorhandler(RateLimitExceeded)
     def refuse(error: RateLimitExceeded) -> Response:
-        count_refusal(CODE)
-        name, item, breached = str(error.limit.scope), error.limit.limit, routes.current_limit
+        name, breached = str(error.limit.scope), routes.current_limit
         ends_s = breached.window.reset_time if breached else 0.0
         wait_s = max(1, math.ceil(ends_s - time.time()))
-        response = render(_problem(name, error.limit.key_func(), wait_s))
-        rate = Rate(item.amount, item.get_expiry() * NS_PER_S)
-        response.headers["RateLimit-Policy"] = policy(name, rate)
-        response.headers["RateLimit"] = f'"{name}";r=0;t={wait_s}'
-        return response
+        rate = rate_of_item(error.limit.limit)
+        return render(_refusal_of_route(name, rate, error.limit.key_func(), wait_s))
 
 
 def _client() -> str:
@@ -286,6 +327,12 @@ def _client() -> str:
 
 def _network() -> str:
     return network_key(_client()) or _client()
+
+
+def _refusal_of_route(name: str, rate: Rate, client: str, wait_s: int) -> Problem:
+    count_refusal(CODE)
+    headers = {"RateLimit-Policy": policy(name, rate), "RateLimit": f'"{name}";r=0;t={wait_s}'}
+    return replace(_problem(name, client, wait_s), headers=headers)
 
 
 def _problem(what: str, client: str, wait_s: int) -> Problem:

@@ -74,8 +74,7 @@ class RequestBounds:
         self._cookies = tuple(f"{name}=" for name in cookies)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST")  # optional in HTTP/1.0
-        if host is not None and not is_host(host):
+        if not has_valid_host(environ):
             count_response("unknown", _BAD_HOST.status, seconds=0)
             return _BAD_HOST.api_response().send(start_response)
         for name in LEFT_OUT_WHEN_LONGER:
@@ -100,6 +99,11 @@ _BAD_HOST = Problem(
     f"{MAX_HOST_LENGTH} characters, and 63 between two dots; a name in another script is sent in "
     "Punycode.",
 )
+
+
+def has_valid_host(environ: WSGIEnvironment) -> bool:
+    host = environ.get("HTTP_HOST")  # optional in HTTP/1.0
+    return host is None or is_host(host)
 
 
 def is_host(text: str) -> bool:

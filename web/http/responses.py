@@ -28,6 +28,9 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 """Cache-Control of what anyone may cache: to be revalidated before each use, or kept for ever
 because other content has another address."""
 
+_WITHOUT_LENGTH = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+"""RFC 9110, 8.6. That of a 304 would be the length of the 200."""
+
 _API_PATHS = ("/api/", "/webhooks/")
 
 
@@ -50,10 +53,15 @@ class ApiResponse(NamedTuple):
     def send(self, start_response: StartResponse) -> list[bytes]:
         """Responds as a WSGI application does."""
         headers = self.headers
-        if self.status != HTTPStatus.NOT_MODIFIED:  # its Content-Length would be that of the 200
+        if self.status not in _WITHOUT_LENGTH:
             headers = [*headers, ("Content-Length", str(len(self.body)))]
         start_response(_status_line(self.status), headers)
         return [self.body]
+
+
+def no_content() -> ApiResponse:
+    # With a type of nothing, as Flask sends it.
+    return ApiResponse(HTTPStatus.NO_CONTENT, b"", [("Content-Type", "text/html; charset=utf-8")])
 
 
 def encoded_response(

@@ -33,7 +33,7 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"] = environ["PATH_INFO"] or "/"  # a URL without a path
-        if not _plain.fullmatch(_as_sent(environ)):
+        if not is_plain(environ):
             if _nowhere.search(path):
                 # 404, however Flask treats slashes.
                 environ["PATH_INFO"] = f"/.{path}"
@@ -42,6 +42,11 @@ def one_spelling(app: WSGIApplication) -> WSGIApplication:
         return app(environ, start_response)
 
     return respond
+
+
+def is_plain(environ: WSGIEnvironment) -> bool:
+    """Whether the path was sent in the spelling that is served."""
+    return _plain.fullmatch(_as_sent(environ)) is not None
 
 
 def _as_sent(environ: WSGIEnvironment) -> str:

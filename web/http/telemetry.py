@@ -4,9 +4,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from werkzeug.exceptions import HTTPException
+
 from web.domain.refusals import NOT_ACCEPTED, PaymentDeclined, Refusal
-from web.http.problems import Problem, problem_of
+from web.http.problems import Problem, problem_of, problem_of_http_error
 from web.metrics import CARDS_REFUSED, HOLDS_LOST, NOT_ACCEPTED_PAYMENTS, count_refusal
+from web.ports.booking_store import IndexMissing
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +28,20 @@ def record_refusal(refusal: Refusal) -> Problem:
     return problem
 
 
-def record_unexpected(error: Exception, environ: Mapping[str, Any]) -> Problem:
-    """Logs an unexpected exception and returns the problem to send."""
+def record_error(error: Exception, environ: Mapping[str, Any]) -> Problem:
+    """Logs an exception that is no Refusal, if nobody expects it, and returns the problem to
+    send. ``environ`` is the request's."""
+    match error:
+        case HTTPException():
+            return problem_of_http_error(error)
+        case IndexMissing():
+            log.critical("%s", error)
+            return Problem(
+                503,
+                "unavailable",
+                "Nothing can be sold now; the operator has been told. Nothing happened.",
+                retry_after_s=30,
+            )
     request_id = environ.get("HTTP_X_REQUEST_ID", "without an id")
     log.error("unexpected, request %s", request_id, exc_info=error)
     return Problem(

@@ -130,7 +130,7 @@ def pay(event_id: str, hold_id: str) -> Response | WerkzeugResponse:
         return _mistyped(ref, form)
     try:
         in_page = form.in_page.data == "1" and bool(services().settings.stripe_publishable_key)
-        way_back = WayBack(return_address(event_id, hold_id), in_page)
+        way_back = WayBack(return_address(request.environ, event_id, hold_id), in_page)
         services().checkout.pay(ref, form.key.data or "", form.buyer(), way_back, form.sent())
     except (PaymentPending, PaymentInProgress):
         return _to_hold(event_id, hold_id)
