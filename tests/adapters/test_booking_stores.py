@@ -113,6 +113,26 @@ def test_the_same_seat_of_another_event_is_another_seat(store, event_id):
     assert store.sold_seats(event_id) == ["stalls-A-1"]
 
 
+def test_sold_seats_can_be_those_of_the_bookings_made_lately(store, event_id):
+    store.insert(replace(a_booking(event_id, "stalls-A-1"), booked_at=NOON))
+    late = replace(a_booking(event_id, "stalls-A-2"), booked_at=NOON + timedelta(seconds=1))
+    store.insert(late)
+    refunded = store.insert(replace(late, id=unique("bkg"), seats=("stalls-A-3",)))
+    store.mark_refunded(refunded.id, NOON)
+    assert store.sold_seats(event_id, since=late.booked_at) == ["stalls-A-2"]
+    assert {*store.sold_seats(event_id, since=NOON)} == {"stalls-A-1", "stalls-A-2"}
+
+
+def test_sold_seats_can_be_those_among_others(store, event_id):
+    store.insert(a_booking(event_id, "stalls-A-1", "stalls-A-2"))
+    store.insert(a_booking(event_id, "stalls-A-3"))
+    refunded = store.insert(a_booking(event_id, "stalls-A-4"))
+    store.mark_refunded(refunded.id, NOON)
+    among = ["stalls-A-2", "stalls-A-4", "stalls-A-5"]
+    assert store.sold_seats(event_id, among=among) == ["stalls-A-2"]
+    assert store.sold_seats(event_id, among=[]) == []
+
+
 def test_a_refunded_seat_can_be_sold_again(store, event_id):
     first = store.insert(a_booking(event_id, "stalls-A-1"))
     with sending_mails(store):

@@ -64,8 +64,20 @@ class SimulatedBookings:
             )
         ]
 
-    def sold_seats(self, event_id: str) -> list[str]:
-        return [seat for booking in self._booked(event_id) for seat in booking.seats_left]
+    def sold_seats(
+        self,
+        event_id: str,
+        *,
+        among: Sequence[str] | None = None,
+        since: datetime | None = None,
+    ) -> list[str]:
+        return [
+            seat
+            for booking in self._booked(event_id)
+            if since is None or booking.booked_at >= since
+            for seat in booking.seats_left
+            if among is None or seat in among
+        ]
 
     def currencies(self, event_id: str) -> set[str]:
         return {booking.currency for booking in self._booked(event_id)}

@@ -25,6 +25,7 @@ from web.use_cases import (
     payment_steps,
     reconciliation,
     refunds,
+    seat_comparison,
 )
 
 ON_THE_CLOCK = (
@@ -37,6 +38,7 @@ ON_THE_CLOCK = (
     payment_steps,
     reconciliation,
     refunds,
+    seat_comparison,
 )
 """The use cases that read the time."""
 

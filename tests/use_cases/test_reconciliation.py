@@ -33,7 +33,7 @@ from web.domain.refusals import (
 )
 from web.ports.booking_store import IndexMissing
 from web.ports.payment_gateway import NotExecuted, OutcomeUnknown
-from web.use_cases import gateway_ledger, opening, reconciliation
+from web.use_cases import gateway_ledger, opening, reconciliation, seat_comparison
 from web.use_cases.reconciliation import Reconciler
 from web.use_cases.refunds import Refunds
 
@@ -437,7 +437,7 @@ def test_a_redis_that_was_started_again_may_have_gone_back_to_just_what_was_seen
 def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_ended(
     shop, reconciler, monkeypatch, restarted
 ):
-    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(seconds=2))
+    monkeypatch.setattr(seat_comparison, "LAST_STEP", timedelta(seconds=2))
     reconciler.round()
     lose(shop)
     reconciler.round()
@@ -453,7 +453,7 @@ def test_they_are_compared_once_more_when_the_last_payment_of_before_must_have_e
 
 
 def test_they_are_compared_once_more_as_soon_as_mongodb_is_back(shop, reconciler, monkeypatch):
-    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "LAST_STEP", timedelta(0))
     reconciler.round()
     lose(shop)
     reconciler.round()
@@ -991,12 +991,12 @@ def test_what_a_hundred_events_need_is_asked_in_few_round_trips(seats, neighbour
 
 
 def test_sold_seats_are_compared_again_when_the_event_has_changed(shop, reconciler, monkeypatch):
-    monkeypatch.setattr(reconciliation, "BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "LOOK_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
     shop.pay()
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
-    monkeypatch.setattr(reconciliation, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "WHOLE_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler), "unchanged, but long ago"
 
 
@@ -1009,7 +1009,7 @@ def test_an_event_that_cannot_be_compared_now_waits_a_minute_and_holds_up_no_oth
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" in calls_of_a_round(shop, reconciler), "the other's turn"
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
-    monkeypatch.setattr(reconciliation, "BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "LOOK_EVERY", timedelta(0))
     assert "sold_seats" in calls_of_a_round(shop, reconciler)
     assert "sold_seats" not in calls_of_a_round(shop, reconciler)
 
@@ -1018,7 +1018,8 @@ def test_events_take_turns_when_there_is_no_time_to_compare_them_all(
     shop, reconciler, seats, monkeypatch
 ):
     monkeypatch.setattr(reconciliation, "COMPARING_S", 0)
-    monkeypatch.setattr(reconciliation, "QUIET_BOOKINGS_EVERY", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "WHOLE_EVERY", timedelta(0))
+    monkeypatch.setattr(seat_comparison, "PORTION_EVERY", timedelta(0))
     for _ in range(2):
         put_on_sale(seats, small_hall())
     compared = []

@@ -127,8 +127,15 @@ class BookingStore(Protocol):
         """The bookings that had any of these seats and were refunded."""
         ...
 
-    def sold_seats(self, event_id: str) -> list[str]:
-        """The seats of bookings that were not refunded."""
+    def sold_seats(
+        self,
+        event_id: str,
+        *,
+        among: Sequence[str] | None = None,
+        since: datetime | None = None,
+    ) -> list[str]:
+        """The seats of bookings that were not refunded; if given, only those ``among`` these seats,
+        or only of bookings made at or after ``since``."""
         ...
 
     def currencies(self, event_id: str) -> set[str]:

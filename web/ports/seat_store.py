@@ -207,6 +207,12 @@ class SeatStore(Protocol):
         """Newest first."""
         ...
 
+    def sold_between(self, event: Event, after: int, until: int) -> Sequence[str] | None:
+        """The seats that the changes after one revision have sold, up to another, whatever became
+        of them since. None when the map was replaced in between, or the journal does not go back so
+        far."""
+        ...
+
     def hold_of_form(self, event_id: str, form: str) -> str | None:
         """The hold that remember_form stored for this form in the last few minutes."""
         ...

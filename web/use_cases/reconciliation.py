@@ -1,7 +1,7 @@
 """What the worker looks for: whatever a crash, a lost response or a loss of Redis left half done.
 
-It compares Redis, MongoDB and the gateway in rounds, and has repaired what does not agree
-(``repairs.py``).
+It compares Redis, MongoDB and the gateway in rounds (``seat_comparison.py``,
+``gateway_ledger.py``), and has repaired what does not agree (``repairs.py``).
 """
 
 import logging
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from web.domain.events import Event, SeatState
+from web.domain.events import Event
 from web.domain.refusals import Refusal, Unavailable
 from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, PaymentAttempt, booking_id_of
 from web.ports.booking_store import BookingStore, IndexMissing
@@ -25,6 +25,7 @@ from web.use_cases.current_event import with_event
 from web.use_cases.gateway_ledger import GatewayLedger
 from web.use_cases.opening import UnderWay, some
 from web.use_cases.repairs import OwedRefund, Repairs
+from web.use_cases.seat_comparison import SeatComparison
 
 GATEWAY_EVERY = timedelta(seconds=30)
 """How often the gateway's list is compared: what is found there is over a lease old anyway."""
@@ -36,14 +37,8 @@ FIRST_GATEWAY_WINDOW = timedelta(days=7)
 """How far back the first time: a worker may have been down for a while. As long as money stays
 reserved on a card; and a payment whose bank asks can be confirmed until it is canceled."""
 
-BOOKINGS_EVERY = timedelta(seconds=60)
-"""How often all sold seats of an event are compared with its bookings, in one read of each."""
-
-QUIET_BOOKINGS_EVERY = timedelta(minutes=10)
-"""The same for an event that has not changed since: then only MongoDB can have."""
-
 COMPARING_S = 0.25
-"""How long a round goes on to the next event to be compared, and to the next page of the gateway's
+"""How long a round goes on to the next seats to be compared, and to the next page of the gateway's
 list. The others wait for the next round: a thousand events are many seconds' work, and so are the
 pages of a sale; expired holds and events that Redis has lost wait for the end of a round."""
 
@@ -76,15 +71,6 @@ _LATER_THAN_ALL = timedelta.max / 2
 """Of the worker's own clock: the time that this machine runs, by which it paces itself. Its time of
 day may be wrong by hours, or be set while it works; so what the gateway stamped is compared with
 the gateway's clock, and what Redis stamped with that of Redis."""
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """When, by the worker's own clock, the sold seats of an event were compared with its bookings,
-    and at which revision; None when that failed."""
-
-    at: timedelta
-    revision: int | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +122,7 @@ class Reconciler:
         self._bookings = bookings
         self._gateway = gateway
         self._repairs = Repairs(catalogue, seats, bookings, gateway, checkout, dry_run, goes_on)
+        self._comparison = SeatComparison(catalogue, seats, bookings, self._repairs)
         self._declared: dict[str, Event] = {}
         self._on_sale: dict[str, Event] = {}
         self._unopened: set[str] = set()
@@ -152,8 +139,6 @@ class Reconciler:
         self._lapsed: dict[str, int] = {}
         self._claims = _Claims()
         self._refunds: deque[OwedRefund] = deque()
-        self._compared: dict[str, _Comparison] = {}
-        self._compare_again: dict[str, timedelta] = {}
         self.has_more = False
         self.repairs: Counter[str] = self._repairs.done
         self.isolate_failure = self._repairs.isolate_failure
@@ -183,7 +168,13 @@ class Reconciler:
             for event_id, needed in upkeep.items():
                 with self.isolate_failure(event_id):
                     self._mend_event(now, event_id, needed, under_way)
-            self._compare_with_bookings(now, upkeep)
+            revisions = {
+                event_id: needed.moment.revision
+                for event_id, needed in upkeep.items()
+                if isinstance(needed, Upkeep)
+            }
+            if self._comparison.compare(now, revisions, time.monotonic() + COMPARING_S):
+                self.has_more = True
             self._end_lapsed_payments()
         if self._ledger is None and now >= self._next_gateway_look:
             self._next_gateway_look = now + GATEWAY_EVERY
@@ -360,71 +351,7 @@ class Reconciler:
         if not self._repairs.dry_run:
             self._seen.pop(event_id, None)
             self._may_have_gone_back.discard(event_id)
-            # Whoever inserts meanwhile may not come to say so to Redis.
-            self._compared.pop(event_id, None)
-            self._compare_again[event_id] = timedelta(seconds=time.monotonic()) + LAST_STEP
-
-    def _compare_with_bookings(
-        self, now: timedelta, upkeep: dict[str, Upkeep | Broken | None]
-    ) -> None:
-        """Events whose turn it is, that which has waited longest first."""
-        revisions = {
-            event_id: needed.moment.revision
-            for event_id, needed in upkeep.items()
-            if isinstance(needed, Upkeep)
-        }
-        turns = {event_id: self._turn(event_id, revisions[event_id]) for event_id in revisions}
-        until_s = time.monotonic() + COMPARING_S
-        due = sorted((e for e in turns if turns[e] <= now), key=turns.__getitem__)
-        for number, event_id in enumerate(due):
-            if number and time.monotonic() >= until_s:
-                self.has_more = True
-                return
-            if event_id not in self._compared:
-                # A worker before this one may have opened it again a moment ago.
-                self._compare_again.setdefault(event_id, now + LAST_STEP)
-            self._compared[event_id] = _Comparison(now, None)
-            must_compare = self._compare_again.get(event_id, _LATER_THAN_ALL) <= now
-            if must_compare:
-                # Until it has succeeded: what was booked just before a loss must not wait for the
-                # next turn because MongoDB is away in this one. Others that are due come first.
-                self._compare_again[event_id] = now
-            with self.isolate_failure(event_id):
-                self._compare_seats(event_id)
-                self._compared[event_id] = _Comparison(now, revisions[event_id])
-                if must_compare:
-                    del self._compare_again[event_id]
-
-    def _turn(self, event_id: str, revision: int) -> timedelta:
-        last = self._compared.get(event_id)
-        if last is None:
-            return _NEVER
-        again = self._compare_again.get(event_id, _LATER_THAN_ALL)
-        every = QUIET_BOOKINGS_EVERY if last.revision == revision else BOOKINGS_EVERY
-        return min(last.at + every, again)
-
-    def _compare_seats(self, event_id: str) -> None:
-        """Sold seats of Redis against those of MongoDB. The map is read first: what is sold in it
-        had its booking before."""
-        event = self._catalogue.current_event(event_id)
-        seat_map = self._seats.read_seats(event_id).seats
-        booked = set(self._bookings.sold_seats(event_id))
-        # Those that are being confirmed at this moment are still paying, and no concern of ours.
-        forgotten = [
-            seat
-            for seat in booked
-            if seat_map[event.positions[seat]] not in (SeatState.SOLD, SeatState.PAYING)
-        ]
-        if forgotten:
-            self._repairs.mark_sold(event, forgotten)
-        unbooked = [
-            seat
-            for seat, position in event.positions.items()
-            if seat_map[position] == SeatState.SOLD and seat not in booked
-        ]
-        # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
-        for booking in self._bookings.refunded(event_id, unbooked) if unbooked else ():
-            self._repairs.return_seats(booking)
+            self._comparison.begin_again(event_id)
 
     # ------------------------------------------------------------ payments
 

@@ -201,10 +201,22 @@ class MongoBookingStore:
             found = self._bookings.filter(__raw__={"event": event_id, "$or": [whole, in_part]})
             return [booking_in(document) for document in found]
 
-    def sold_seats(self, event_id: str) -> list[str]:
+    def sold_seats(
+        self,
+        event_id: str,
+        *,
+        among: Sequence[str] | None = None,
+        since: datetime | None = None,
+    ) -> list[str]:
+        wanted: dict[str, Any] = {"event": event_id, **BOOKED}
+        if since:
+            wanted["booked_at"] = {"$gte": since}
+        if among is not None:
+            wanted["seats"] = {"$in": list(among)}
         with reachable():
-            bookings = self._collection.find({"event": event_id, **BOOKED}, {"seats": 1})
-            return [seat for booking in bookings for seat in booking["seats"]]
+            bookings = self._collection.find(wanted, {"_id": 0, "seats": 1})
+            seats = [seat for booking in bookings for seat in booking["seats"]]
+        return seats if among is None else list({*among}.intersection(seats))
 
     def currencies(self, event_id: str) -> set[str]:
         with reachable():

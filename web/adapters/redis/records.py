@@ -308,6 +308,7 @@ def receipt_in(answer_json: str, event_ids: Container[str]) -> Receipt | None:
 
 OPENED, MAP = "opened", "map"
 """Entries that are no change of single seats; the second is the whole map."""
+SOLD = "sold"
 
 
 def changes_in(event: Event, entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[Change]:
@@ -318,7 +319,7 @@ def changes_in(event: Event, entries: Iterable[tuple[str, Mapping[str, str]]]) -
             names = _names(then, entry["seats"]) if "seats" in entry else ()
             changes.append(
                 Change(
-                    _revision(entry_id), entry["change"], entry.get("hold", ""), names, _at(entry)
+                    revision_of(entry_id), entry["change"], entry.get("hold", ""), names, _at(entry)
                 )
             )
         if "was" in entry:  # What comes next is older than this opening.
@@ -327,7 +328,7 @@ def changes_in(event: Event, entries: Iterable[tuple[str, Mapping[str, str]]]) -
 
 
 def replay_entry(replay: JournalReplay, entry_id: str, entry: Mapping[str, str]) -> None:
-    revision = _revision(entry_id)
+    revision = revision_of(entry_id)
     if entry["change"] == OPENED:
         replay.open(revision)
     elif entry["change"] != MAP:
@@ -336,7 +337,18 @@ def replay_entry(replay: JournalReplay, entry_id: str, entry: Mapping[str, str])
         replay.see_map(revision, entry["map"])
 
 
-def _revision(entry_id: str) -> int:
+def positions_sold(first: int, entries: Sequence[tuple[str, Mapping[str, str]]]) -> set[int] | None:
+    """By ``entries``, which should begin with this revision. None if they do not, or if one of them
+    has replaced the map."""
+    if not entries or revision_of(entries[0][0]) != first:
+        return None
+    if any(entry["change"] == OPENED for _, entry in entries):
+        return None
+    sold = (entry["seats"] for _, entry in entries if entry["change"] == SOLD)
+    return {position for seats in sold for position in positions_in(seats)}
+
+
+def revision_of(entry_id: str) -> int:
     """Of an entry of the journal (``lua/include/journal.lua``)."""
     return int(entry_id.partition("-")[0])
 

@@ -62,6 +62,9 @@ from web.ports.seat_store import (
 RECEIPT_MS = 24 * 60 * 60 * 1000
 """How long the answer to an idempotency key is kept, as Stripe does. Later the booking answers."""
 
+JOURNAL_PAGE = 1000
+"""Entries read at once: about a millisecond of Redis's time."""
+
 FORM_MS = 10 * 60 * 1000
 """How long the hold of a form is known: somewhat longer than most holds last."""
 
@@ -224,6 +227,26 @@ class RedisSeatStore:
         version, entries = self._client.ask(event.id, read)
         self._scripts.check_version(event, version)
         return records.changes_in(event, entries)[:count]
+
+    def sold_between(self, event: Event, after: int, until: int) -> Sequence[str] | None:
+        journal = records.key("journal", event.id)
+        sold: set[int] = set()
+        while after < until:
+
+            def read(commands: RedisCommands, first: int = after + 1) -> list[Any]:
+                pipeline = commands.pipeline(transaction=True)
+                pipeline.hget(records.key("event", event.id), "version")
+                pipeline.xrange(journal, str(first), str(until), JOURNAL_PAGE)
+                return pipeline.execute()
+
+            version, entries = self._client.ask(event.id, read)
+            self._scripts.check_version(event, version)
+            positions = records.positions_sold(after + 1, entries)
+            if positions is None:
+                return None
+            sold.update(positions)
+            after = records.revision_of(entries[-1][0])
+        return event.seats_at(sorted(sold))
 
     # ------------------------------------------------------------ forms
 
