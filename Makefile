@@ -66,7 +66,7 @@ attack: ## what a flood of each route costs everybody else
 	@ops/install.sh burst
 	@exec $(PYTHON_OF_VENV) -m tests.attacks
 
-bench: ## requests per second, measured on this machine; REDIS MONGODB; KEEP=1 writes docs/bench/bench*
+bench: ## what a call costs, here and with other frameworks; REDIS MONGODB ONLY ROUNDS; KEEP=1 writes docs/bench/bench*
 	@ops/install.sh bench
 	@exec $(PYTHON_OF_VENV) -m tests.bench
 
@@ -126,4 +126,4 @@ screenshots: ## docs/screenshots, a picture of every page
 clean: ## remove everything that make created: packages, and in var/ the bookings of `make run`
 	@if [ -e var/run.lock ]; then flock --nonblock var/run.lock true \
 	    || { echo "TicketS is running; stop it first." >&2; exit 1; }; fi
-	rm -rf .venv var burst-report tests/bench/express/node_modules ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache .grimp_cache
+	rm -rf .venv var burst-report tests/bench/express/node_modules tests/bench/fastapi/.venv ops/eslint/node_modules .pytest_cache .hypothesis .ruff_cache .mypy_cache .grimp_cache

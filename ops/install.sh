@@ -182,11 +182,13 @@ fingerprint() {
     { echo "$PWD" && "$venv/bin/python" -VV && cat requirements.txt requirements-run.txt "$1"; } 2>/dev/null | sha256sum
 }
 
+# Usage: run_pip ENVIRONMENT ARGUMENT...
 # Without a network pip reports that Flask has no such version; only its log has the cause.
 run_pip() {
-    local log=var/pip.log url
+    local log=var/pip.log pip=$1/bin/pip url
+    shift
     rm -f "$log"
-    "$venv/bin/pip" install -qq --progress-bar=off --disable-pip-version-check --log "$log" "$@" 2>var/pip.errors && return
+    "$pip" install -qq --progress-bar=off --disable-pip-version-check --log "$log" "$@" 2>var/pip.errors && return
     url=$(sed -nE '/404 Client Error/d; s/.*Could not fetch URL (\S+): .*/\1/p' "$log" | tail -n 1)
     if [[ -n $url ]]; then
         echo "pip cannot reach the package registry: $url. Is there a network? A proxy or another" \
@@ -208,7 +210,7 @@ install_python_packages() {
     [[ ${#outdated[@]} -eq 0 ]] && return
     venv_is_sound || make_venv
     echo "Installing Python packages: ${outdated[*]}"
-    run_pip "${outdated[@]/#/--requirement=}"
+    run_pip "$venv" "${outdated[@]/#/--requirement=}"
     for file in "${outdated[@]}"; do
         fingerprint "$file" >"$venv/$file.installed"
     done
@@ -251,4 +253,20 @@ if [[ $target == bench && ! -d $express/node_modules ]] && has_command npm; then
     echo "Installing Express, to compare with"
     npm install --prefix "$express" --no-package-lock --no-audit --no-fund --silent ||
         echo "It could not be installed; the benchmark goes without it." >&2
+fi
+
+# FastAPI, likewise. In an environment of its own: anyio brings a plugin for pytest.
+fastapi=tests/bench/fastapi
+if [[ $target == bench ]]; then
+    wanted=$(fingerprint "$fastapi/requirements.txt")
+    if [[ $(cat "$fastapi/.venv/installed" 2>/dev/null) != "$wanted" ]]; then
+        echo "Installing FastAPI, to compare with"
+        # In a subshell, because run_pip exits when it fails.
+        if "$venv/bin/python" -m venv --clear "$fastapi/.venv" &&
+            (run_pip "$fastapi/.venv" --requirement="$fastapi/requirements.txt"); then
+            echo "$wanted" >"$fastapi/.venv/installed"
+        else
+            echo "It could not be installed; the benchmark goes without it." >&2
+        fi
+    fi
 fi

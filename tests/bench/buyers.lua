@@ -74,6 +74,7 @@ end
 
 local function post(path, headers, body)
   headers['X-Forwarded-For'] = address()
+  headers['Content-Type'] = body and 'application/json'
   return wrk.format('POST', '/api/events/' .. event .. path, headers, body)
 end
 

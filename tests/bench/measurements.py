@@ -1,14 +1,13 @@
-"""The measurements of ``make bench``, and their goals."""
+"""The measurements of ``make bench``, in groups of those that are compared with each other."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import requests
 
-from tests.bench.servers import Bench
+from tests.bench.servers import Bench, Program
 from tests.bench.wrk import (
     CHECK_SECONDS,
     CONNECTIONS,
@@ -23,12 +22,13 @@ from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import audited
 from web.domain.events import Event
 
-REPETITIONS = 3
-
-CAPACITY = 150_000
+CAPACITY = 100_000
 """Seats of a hall, half of them free of charge; more than one measurement holds."""
 
 MAP_SEATS = 50_000
+
+SALE_SEATS = 20_000
+"""The same where they are sold. The worker compares these halls with their bookings."""
 
 CROWD = 60_000
 """Clients of a burst: at 100,000 requests a second, each asks less than twice a second."""
@@ -45,41 +45,13 @@ NEIGHBOURS = 8
 
 @dataclass(frozen=True)
 class Measurement:
-    """A row of the table: ``measure`` runs it once, in a new hall."""
+    """A row of the tables: ``measure`` runs it once, in a new hall of ``seats``. ``sells`` through
+    TicketS, whose worker then compares the seats with the bookings."""
 
     name: str
     measure: Callable[[Bench, Event], Result]
     seats: int = CAPACITY
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The results of all rounds, by the name of the measurement."""
-
-    results: dict[str, list[Result]]
-
-    def per_second(self, name: str) -> float:
-        return median(result.per_second for result in self.results[name])
-
-    def p99_ms(self, name: str) -> float:
-        return median(result.p99_ms for result in self.results[name])
-
-    def ratio(self, name: str, to: str) -> float:
-        return self.per_second(name) / self.per_second(to)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """``value`` must be at least ``bound``, or at most ``bound`` if it ``is_a_limit``."""
-
-    name: str
-    value: Callable[[Figures], float]
-    bound: float
-    is_a_limit: bool = False
-
-    def is_reached(self, figures: Figures) -> bool:
-        value = self.value(figures)
-        return value <= self.bound if self.is_a_limit else value >= self.bound
+    sells: bool = False
 
 
 def hold_path(hall: Event, seat: str = "paid-GA-1") -> str:
@@ -87,21 +59,25 @@ def hold_path(hall: Event, seat: str = "paid-GA-1") -> str:
 
 
 def take(bench: Bench, hall: Event) -> None:
-    assert requests.post(bench.url + hold_path(hall), timeout=10).status_code == 201
+    assert requests.post(bench.tickets.url + hold_path(hall), timeout=10).status_code == 201
+
+
+def everyone(program: Program, method: str, path: str, expected: set[int]) -> Result:
+    return burst(program.url, method, path, CROWD, expected, roots=program.roots)
 
 
 def everyone_at_the_yardstick(bench: Bench, hall: Event) -> Result:
-    return burst(bench.yardstick_url, "POST", hold_path(hall), CROWD, {409})
+    return everyone(bench.yardstick, "POST", hold_path(hall), {409})
 
 
 def everyone_at_a_taken_seat(bench: Bench, hall: Event) -> Result:
     take(bench, hall)
-    before = answers_of_application(bench.web_url)
-    measured = burst(bench.url, "POST", hold_path(hall), CROWD, {409})
-    reached = answers_of_application(bench.web_url) - before
-    bench.notes.append(
-        f"Burst on a taken seat, hall {hall.id}: {reached:,.0f} requests reached the "
-        f"application in {SECONDS + CHECK_SECONDS} s, of some {measured.per_second * SECONDS:,.0f}."
+    before = answers_of_application(bench.straight.url)
+    measured = everyone(bench.tickets, "POST", hold_path(hall), {409})
+    reached = answers_of_application(bench.straight.url) - before
+    bench.count(
+        "One taken seat: requests a second that reached the application",
+        reached / (SECONDS + CHECK_SECONDS),
     )
     return measured
 
@@ -109,9 +85,9 @@ def everyone_at_a_taken_seat(bench: Bench, hall: Event) -> Result:
 def everyone_at_a_seat_that_comes_back(bench: Bench, hall: Event) -> Result:
     """The holder of the seat loses it again and again, and one of the crowd gets it."""
     take(bench, hall)
-    with coming_back(bench, hall) as times:
-        measured = burst(bench.url, "POST", hold_path(hall), CROWD, {201, 409})
-    bench.notes.append(f"Seat that comes back, hall {hall.id}: it had {len(times)} holders.")
+    with coming_back(bench, hall) as holders:
+        measured = everyone(bench.tickets, "POST", hold_path(hall), {201, 409})
+    bench.count("One seat that is given back: its holders", len(holders))
     return measured
 
 
@@ -130,21 +106,23 @@ def coming_back(bench: Bench, hall: Event) -> Iterator[set[str]]:
 
 
 def one_bot(bench: Bench, hall: Event) -> Result:
-    return burst(bench.url, "POST", hold_path(hall), 1, {201, 409, 429})
+    program = bench.tickets
+    expected = {201, 409, 429}
+    return burst(program.url, "POST", hold_path(hall), 1, expected, roots=program.roots)
 
 
-def neighbours_of_a_flood(bench: Bench, hall: Event, flooded_url: str) -> Result:
-    """Holds of free seats while one client floods ``flooded_url`` far beyond its limit."""
+def neighbours_of_a_flood(bench: Bench, hall: Event, flooded: Program) -> Result:
+    """Holds of free seats while one client floods a program far beyond its limit."""
     flood = start_wrk(
         "burst",
-        flooded_url,
+        flooded.url,
         *("POST", hold_path(hall, "free-GA-1"), "1", str(FLOOD_DELAY_MS)),
         seconds=SECONDS + 2,
         connections=FLOOD_CONNECTIONS,
     )
     with flood:
         try:
-            return holds(bench.url, hall, connections=NEIGHBOURS)
+            return hold(bench.tickets, hall, connections=NEIGHBOURS)
         finally:
             flood.kill()
 
@@ -157,29 +135,34 @@ def purchases(url: str, hall: Event, **options: Any) -> Result:
     return buyers(url, hall.id, "buy", "free", "", counts="bookings", **options)
 
 
-def with_costs(
-    what: str, measure: Callable[[Bench, Event], Result]
-) -> Callable[[Bench, Event], Result]:
-    """Add the processor time of each part for one request: of all figures it depends the least on
-    what else the machine does."""
+def hold(program: Program, hall: Event, **options: Any) -> Result:
+    return holds(program.url, hall, roots=program.roots, **options)
 
-    def measured(bench: Bench, hall: Event) -> Result:
-        before = bench.processor_s()
-        result = measure(bench, hall)
-        count = result.per_second * SECONDS
-        costs = {part: s - before[part] for part, s in bench.processor_s().items()}
-        shares = ", ".join(f"{part} {1e6 * s / count:,.0f}" for part, s in costs.items())
-        bench.notes.append(f"Processor time of {what}, in microseconds: {shares}.")
-        return result
 
-    return measured
+def purchase(program: Program, hall: Event) -> Result:
+    return purchases(program.url, hall, roots=program.roots)
+
+
+def paid_purchase(bench: Bench, hall: Event) -> Result:
+    program, arguments = bench.tickets, ("buy", "paid", "pm_card_visa")
+    return buyers(program.url, hall.id, *arguments, counts="bookings", roots=program.roots)
+
+
+def pause_ms(requests_per_second: float) -> str:
+    """How long every connection pauses between requests for half of that rate."""
+    return str(round(1000 * CONNECTIONS / (requests_per_second / 2)))
 
 
 def holds_at_half_speed(bench: Bench, hall: Event) -> Result:
-    """Every connection pauses between requests so that the rate is half of the current maximum."""
-    fastest = holds(bench.url, hall).per_second
-    pause_ms = round(1000 * CONNECTIONS / (fastest / 2))
-    return buyers(bench.url, hall.id, "free", "free", str(pause_ms))
+    arguments = ("free", "free", pause_ms(bench.latest[HOLD].per_second))
+    return buyers(bench.tickets.url, hall.id, *arguments, roots=bench.tickets.roots)
+
+
+def purchases_at_half_speed(bench: Bench, hall: Event) -> Result:
+    # A purchase is two requests.
+    pause = pause_ms(2 * bench.latest[PURCHASE].per_second)
+    program, arguments = bench.tickets, ("buy", "free", "", pause)
+    return buyers(program.url, hall.id, *arguments, counts="bookings", roots=program.roots)
 
 
 def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
@@ -191,71 +174,61 @@ def everyone_at_the_map(bench: Bench, hall: Event) -> Result:
         bench.seats.hold_seats(hall, f"hld_{position}", f"buyer-{position}", [position])
 
     with meanwhile(sell, SALE_INTERVAL_S):
-        return burst(bench.url, "GET", f"/api/events/{hall.id}/seats", CROWD, {200})
+        return everyone(bench.tickets, "GET", f"/api/events/{hall.id}/seats", {200})
 
 
 YARDSTICK = "nginx's own `return 409`"
 TAKEN = "one taken seat, everyone at once"
 COMING_BACK = "one seat that is given back again and again, everyone at once"
+BOT = "one bot at full speed"
 MAP = "map of 50,000 seats, while they are sold"
 HOLD = "hold a free seat, ten thousand clients within their limit"
-HALF_SPEED = "the same at half of that speed"
-WITH_LIMITER = "hold a free seat, straight at gunicorn"
-WITHOUT_LIMITER = "hold a free seat, straight at gunicorn, no limiter"
+HOLD_AT_HALF_SPEED = "hold a free seat, at half of that speed"
+STRAIGHT_HOLD = "hold a free seat, straight at gunicorn"
+UNLIMITED_HOLD = "hold a free seat, straight at gunicorn, no limiter"
 EXPRESS_HOLD = "hold a free seat, Express and ioredis with the same script"
+FASTAPI_HOLD = "hold a free seat, FastAPI and redis-py with the same script"
 BESIDE_NOTHING = "hold a free seat, 8 buyers, a bot elsewhere"
 BESIDE_A_BOT = "hold a free seat, 8 buyers, a bot beside them"
 PURCHASE = "purchase, free of charge (hold, pay, durable booking)"
+PURCHASE_AT_HALF_SPEED = "purchase, free of charge, at half of that speed"
+STRAIGHT_PURCHASE = "purchase, free of charge, straight at gunicorn"
+PAID_PURCHASE = "purchase through the payment sandbox"
 EXPRESS_PURCHASE = "hold and insert, Express and MongoDB's driver"
+FASTAPI_PURCHASE = "hold and insert, FastAPI and PyMongo"
 
-MEASUREMENTS = (
-    Measurement(YARDSTICK, everyone_at_the_yardstick),
-    Measurement(TAKEN, everyone_at_a_taken_seat),
-    Measurement(COMING_BACK, everyone_at_a_seat_that_comes_back),
-    Measurement("one bot at full speed", one_bot),
-    Measurement(MAP, everyone_at_the_map, seats=MAP_SEATS),
-    Measurement(HOLD, with_costs("a hold", lambda bench, hall: holds(bench.url, hall))),
-    Measurement(HALF_SPEED, holds_at_half_speed),
-    Measurement(WITH_LIMITER, lambda bench, hall: holds(bench.web_url, hall)),
-    Measurement(WITHOUT_LIMITER, lambda bench, hall: holds(bench.unlimited_url, hall)),
-    Measurement(BESIDE_NOTHING, lambda b, hall: neighbours_of_a_flood(b, hall, b.yardstick_url)),
-    Measurement(BESIDE_A_BOT, lambda b, hall: neighbours_of_a_flood(b, hall, b.url)),
-    Measurement(PURCHASE, with_costs("a purchase", lambda bench, hall: purchases(bench.url, hall))),
-    Measurement(
-        "purchase through the payment sandbox",
-        lambda b, hall: buyers(b.url, hall.id, "buy", "paid", "pm_card_visa", counts="bookings"),
+GROUPS: dict[str, tuple[Measurement, ...]] = {
+    "edge": (
+        Measurement(YARDSTICK, everyone_at_the_yardstick),
+        Measurement(TAKEN, everyone_at_a_taken_seat),
+        Measurement(COMING_BACK, everyone_at_a_seat_that_comes_back),
+        Measurement(BOT, one_bot),
+        Measurement(MAP, everyone_at_the_map, seats=MAP_SEATS),
     ),
-)
+    "hold": (
+        Measurement(HOLD, lambda bench, hall: hold(bench.tickets, hall)),
+        Measurement(STRAIGHT_HOLD, lambda bench, hall: hold(bench.straight, hall)),
+        Measurement(EXPRESS_HOLD, lambda bench, hall: hold(bench.express, hall)),
+        Measurement(FASTAPI_HOLD, lambda bench, hall: hold(bench.fastapi, hall)),
+        Measurement(UNLIMITED_HOLD, lambda bench, hall: hold(bench.unlimited, hall)),
+        Measurement(HOLD_AT_HALF_SPEED, holds_at_half_speed),
+    ),
+    "bot": (
+        Measurement(BESIDE_NOTHING, lambda b, hall: neighbours_of_a_flood(b, hall, b.yardstick)),
+        Measurement(BESIDE_A_BOT, lambda b, hall: neighbours_of_a_flood(b, hall, b.tickets)),
+    ),
+    "purchase": (
+        Measurement(PURCHASE, lambda b, hall: purchase(b.tickets, hall), SALE_SEATS, sells=True),
+        Measurement(EXPRESS_PURCHASE, lambda b, hall: purchase(b.express, hall), SALE_SEATS),
+        Measurement(FASTAPI_PURCHASE, lambda b, hall: purchase(b.fastapi, hall), SALE_SEATS),
+        Measurement(
+            STRAIGHT_PURCHASE, lambda b, hall: purchase(b.straight, hall), SALE_SEATS, sells=True
+        ),
+        Measurement(PURCHASE_AT_HALF_SPEED, purchases_at_half_speed, SALE_SEATS, sells=True),
+        Measurement(PAID_PURCHASE, paid_purchase, SALE_SEATS, sells=True),
+    ),
+}
+"""In a group, rows that are compared stand near each other: so they are measured within seconds."""
 
-OF_EXPRESS = (
-    Measurement(EXPRESS_HOLD, lambda bench, hall: holds(bench.express_url, hall)),
-    Measurement(EXPRESS_PURCHASE, lambda bench, hall: purchases(bench.express_url, hall)),
-)
-"""A common alternative on the same machine, for comparison; if Node.js is installed."""
-
-GOALS = (
-    Goal("a taken seat, to the yardstick", lambda f: f.ratio(TAKEN, YARDSTICK), 0.85),
-    Goal("99th percentile of that burst, ms", lambda f: f.p99_ms(TAKEN), 10, is_a_limit=True),
-    Goal(
-        "holds with a limiter, to those without",
-        lambda f: f.ratio(WITH_LIMITER, WITHOUT_LIMITER),
-        0.85,
-    ),
-    Goal(
-        "holds beside a bot, to those with the bot elsewhere",
-        lambda f: f.ratio(BESIDE_A_BOT, BESIDE_NOTHING),
-        0.9,
-    ),
-    Goal("maps of 50,000 seats a second", lambda f: f.per_second(MAP), 20_000),
-    Goal("purchases, free of charge, a second", lambda f: f.per_second(PURCHASE), 1100),
-    Goal(
-        "99th percentile of a hold at half speed, ms",
-        lambda f: f.p99_ms(HALF_SPEED),
-        10,
-        is_a_limit=True,
-    ),
-)
-
-GOALS_BESIDE_EXPRESS = (
-    Goal("holds, to those of Express", lambda f: f.ratio(WITH_LIMITER, EXPRESS_HOLD), 0.75),
-)
+OF_EXPRESS = {EXPRESS_HOLD, EXPRESS_PURCHASE}
+OF_FASTAPI = {FASTAPI_HOLD, FASTAPI_PURCHASE}

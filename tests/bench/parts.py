@@ -14,7 +14,7 @@ import psutil
 
 from ops.stack import Stack
 
-PARTS = ("nginx", "web", "limiter", "redis", "sentinel", "mongod", "worker", "sandbox")
+PARTS = ("nginx", "web", "limiter", "redis", "sentinel", "mongod", "worker")
 
 Roots = Mapping[int, str]
 """Process ids, each with the name of the part that the process and its children are."""

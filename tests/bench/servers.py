@@ -3,7 +3,8 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,8 @@ import requests
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
-from tests.bench.parts import by_part, processor_s, roots_of
+from tests.bench.parts import NOBODY, Roots, roots_of
+from tests.bench.wrk import Result
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.redis_stores import commands_of, seats_at
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
@@ -22,7 +24,12 @@ from web.domain.events import Event
 INTRODUCTIONS = 8
 """Connections, each of which either worker may accept."""
 
+PEER_PROCESSES = 2
+"""As many as gunicorn has workers."""
+
 EXPRESS_DIR = Path(__file__).parent / "express"
+FASTAPI_DIR = Path(__file__).parent / "fastapi"
+UVICORN = FASTAPI_DIR / ".venv/bin/uvicorn"
 
 YARDSTICK_CONFIG = """
 worker_processes auto;
@@ -42,55 +49,85 @@ http {{
 """
 
 
-class Bench:
-    """The stack, and the servers beside it: nginx's yardstick, the application without a limiter,
-    the Express application. ``notes`` are sentences for the end of the report."""
+@dataclass(frozen=True)
+class Program:
+    """``roots`` are the processes whose processor time its calls cost, those of the stores too."""
 
-    def __init__(self, stack: Stack, folder: Path, *, with_express: bool):
-        self.url = stack["nginx"].url
-        self.web_url = stack["web"].url
+    url: str
+    roots: Roots
+
+
+class Bench:
+    """TicketS and the programs that it is compared with. ``peers`` are "express" and "fastapi",
+    those of them that are wanted.
+
+    ``tickets`` is all of TicketS, ``straight`` the same without nginx, ``unlimited`` without a
+    limiter, too; ``yardstick`` is an nginx that refuses everything by itself. ``latest`` has the
+    last result of each measurement. ``counts`` are other figures for the end of the report."""
+
+    def __init__(self, stack: Stack, folder: Path, peers: Collection[str]):
+        roots = roots_of(stack)
+        self.tickets = Program(stack["nginx"].url, roots)
+        self.straight = Program(stack["web"].url, roots)
         self.seats = seats_at(stack.environment["REDIS_URL"])
-        self.notes: list[str] = []
-        self._stack = stack
+        self.latest: dict[str, Result] = {}
+        self.counts: dict[str, list[float]] = {}
+        self._roots = roots
         self._environment = stack.environment
         self._folder = folder
-        self._with_express = with_express
+        self._peers = peers
+        self._kept: list[Event] = []
         self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self.yardstick_url = self._running.enter_context(self._yardstick()).url
-        self.unlimited_url = self._running.enter_context(self._unlimited()).url
-        if self._with_express:
-            self.express_url = self._running.enter_context(self._express()).url
+        self.yardstick = self._started(self._yardstick(), "nginx")
+        stores = {pid: part for pid, part in self._roots.items() if part not in {"nginx", "web"}}
+        self.unlimited = self._started(self._unlimited(), "web", stores)
+        # The worker is TicketS's own.
+        stores = {pid: part for pid, part in stores.items() if part != "worker"}
+        if "express" in self._peers:
+            self.express = self._started(self._express(), "web", stores)
+        if "fastapi" in self._peers:
+            self.fastapi = self._started(self._fastapi(), "web", stores)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
+    def _started(self, server: HttpServer | Nginx, part: str, others: Roots = NOBODY) -> Program:
+        server = self._running.enter_context(server)
+        return Program(server.url, {server.pid: part, **others})
+
+    def count(self, what: str, figure: float) -> None:
+        self.counts.setdefault(what, []).append(figure)
+
     @contextlib.contextmanager
-    def hall(self, seats: int) -> Iterator[Event]:
+    def hall(self, seats: int, *, is_kept: bool) -> Iterator[Event]:
         """A new hall on sale, half of it free of charge: one for each measurement, so that none is
-        affected by the seats that another has sold."""
+        affected by the seats that another has sold. One that ``is_kept`` stays on sale until
+        ``close_kept_halls``."""
         hall = two_halves("bench", seats // 2, hold_ms=300_000, max_held_per_client=16)
         put_on_sale(self.seats, hall)
         self._introduce(hall)
         try:
             yield hall
         finally:
-            self._forget(hall)
+            if is_kept:
+                self._kept.append(hall)
+            else:
+                self._forget(hall)
 
     def _introduce(self, hall: Event) -> None:
         """Make every process load the event's definition, which it does at the first request."""
-        urls = [self.web_url, self.unlimited_url]
-        if self._with_express:
-            urls.append(self.express_url)
-        for url in urls:
+        programs = [self.straight, self.unlimited]
+        programs += [getattr(self, peer) for peer in self._peers]
+        for program in programs:
             for _ in range(INTRODUCTIONS):
-                requests.get(f"{url}/api/events/{hall.id}", timeout=10)
+                requests.get(f"{program.url}/api/events/{hall.id}", timeout=10)
 
-    def processor_s(self) -> dict[str, float]:
-        """The processor time of each part so far, in seconds, without wrk."""
-        return by_part(roots_of(self._stack), processor_s)
+    def close_kept_halls(self) -> None:
+        while self._kept:
+            self._forget(self._kept.pop())
 
     def _forget(self, hall: Event) -> None:
         """Close the hall: otherwise the worker would maintain more and more of them."""
@@ -119,24 +156,40 @@ class Bench:
         )
 
     def _express(self) -> HttpServer:
+        command = ["node", str(EXPRESS_DIR / "server.mjs")]
+        own = {"PROCESSES": str(PEER_PROCESSES), "NODE_ENV": "production"}
+        return self._peer("Express", free_port(), command, own)
+
+    def _fastapi(self) -> HttpServer:
         port = free_port()
-        environment = {
-            "PORT": str(port),
-            "PROCESSES": "2",
-            "NODE_ENV": "production",
-            "HOLD_SEATS": read_scripts()["hold_seats"].source,
-        }
+        command = [
+            *(str(UVICORN), "shop:app", "--app-dir", str(FASTAPI_DIR)),
+            *("--host", HOST, "--port", str(port), "--workers", str(PEER_PROCESSES)),
+            *("--loop", "uvloop", "--http", "httptools"),
+            *("--no-access-log", "--log-level", "warning"),
+        ]
+        return self._peer("FastAPI", port, command, {})
+
+    def _peer(
+        self, name: str, port: int, command: Sequence[str], own: Mapping[str, str]
+    ) -> HttpServer:
+        common = {"PORT": str(port), "HOLD_SEATS": read_scripts()["hold_seats"].source}
         return HttpServer(
-            "Express",
-            ["node", str(EXPRESS_DIR / "server.mjs")],
-            self._folder / "express.log",
+            name,
+            command,
+            self._folder / f"{name}.log",
             port,
             ready_path="/healthz",
-            env=self._environment | environment,
+            env=self._environment | common | own,
             cwd=REPOSITORY,
         )
 
 
-def can_run_express() -> bool:
-    """Whether Node.js is installed, and npm was at the time of the installation."""
-    return bool(shutil.which("node")) and (EXPRESS_DIR / "node_modules").is_dir()
+def available_peers() -> set[str]:
+    """Those that ops/install.sh could install."""
+    peers = set()
+    if shutil.which("node") and (EXPRESS_DIR / "node_modules").is_dir():
+        peers.add("express")
+    if UVICORN.exists():
+        peers.add("fastapi")
+    return peers

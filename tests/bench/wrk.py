@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.bench.parts import NOBODY, Roots, Spent, stopwatch
 
-SECONDS = 5
+SECONDS = 2
 """The length of a measurement; shorter ones are noisy, longer ones need more seats than a hall
 has."""
 
@@ -34,14 +34,17 @@ class Result:
 
     per_second: float
     p99_ms: float
-    processor_us: Mapping[str, float] = field(default_factory=dict)
-    wrk_us: float = 0
-    others: float = 0
-    stolen: float = 0
+    processor_us: Mapping[str, float]
+    wrk_us: float
+    others: float
+    stolen: float
 
     @property
     def all_parts_us(self) -> float:
         return sum(self.processor_us.values())
+
+    def with_part(self, part: str, spent_us: float) -> Self:
+        return replace(self, processor_us={**self.processor_us, part: spent_us})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import re
 
 from ops.servers import REPOSITORY
-from tests.bench.report import Report
+from tests.bench.figures import per_second, processor_us
+from tests.bench.report import Report, number_of
 
 KEPT = REPOSITORY / "docs/bench"
 REPORT = Report.read((KEPT / "bench.json").read_bytes())
@@ -16,7 +17,8 @@ def test_the_page_and_the_picture_are_those_of_the_figures():
 
 def test_the_readme_quotes_the_medians_of_the_last_bench():
     _, _, section = (REPOSITORY / "README.md").read_text().partition("## How fast")
-    quoted = re.findall(r"^\| (.+) \| ([\d,]+) \|$", section, re.MULTILINE)
+    quoted = re.findall(r"^\| (.+) \| ([\d,.]+) µs \| ([\d,]+) \|$", section, re.MULTILINE)
     assert quoted
-    for path, per_second in quoted:
-        assert per_second == f"{REPORT.figures.per_second(path):,.0f}", path
+    for path, *quotes in quoted:
+        spreads = [REPORT.figures.spread(path, read) for read in (processor_us, per_second)]
+        assert quotes == [number_of(spread.middle) for spread in spreads], path
