@@ -159,6 +159,7 @@ TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summ
         "organiser",
         "organiser-bookings",
         "organiser-booking",
+        "door-refused",
     ],
 )
 def test_what_one_touches_is_large_enough(page_in, name):
