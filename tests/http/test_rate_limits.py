@@ -205,6 +205,15 @@ def test_a_limit_is_one_whether_flask_serves_the_request_or_not(buyer_with):
     assert looks[0] == looks[1]
 
 
+def test_a_call_through_flask_counts_for_its_own_limit_only(buyer_with):
+    buyer = buyer_with(RATE_LIMIT_PAYMENTS="3/hour", RATE_LIMIT_LOOKUPS="2/hour")
+    path = "holds/h%C3%B6ld"
+    assert [buyer.ask("HEAD", path).status_code for _ in range(3)] == [404, 404, 429]
+    assert left_of_payments(buyer, 3) == 3
+    assert buyer.pay(NO_ASCII, "key").status_code == 404
+    assert left_of_payments(buyer, 3) == 2
+
+
 @pytest.mark.parametrize(
     ("hold", "host", "status"),
     [

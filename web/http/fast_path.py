@@ -10,6 +10,7 @@ path.
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -63,6 +64,7 @@ class FastPath:
         ApiResponse or raises a Refusal or an HTTPException; for NotFound Flask renders a page."""
 
         def register(view: View) -> View:
+            @wraps(view)  # Flask-Limiter has the limits of a view under its name.
             def through_flask(**arguments: str) -> Response:
                 fast_request = FastRequest(services(), request.environ)
                 return view(fast_request, **arguments).flask_response()
