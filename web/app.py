@@ -25,6 +25,7 @@ from web.adapters.smtp import SmtpMailer
 from web.adapters.stripe.gateway import StripeGateway
 from web.adapters.stripe.pace import Pace
 from web.api.admissions import admissions, by_door
+from web.api.admissions import fast_path as fast_admissions
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
@@ -149,7 +150,7 @@ def create_app(settings: Settings, limiter_settings: LimiterSettings) -> Flask:
     app.cli.add_command(reconcile_command)
     app.cli.add_command(audit_command)
     limit_routes(app, limiter, settings, page_or_problem)
-    fast_routes = FastRoutes(app, (fast_api, fast_health, fast_static_files))
+    fast_routes = FastRoutes(app, (fast_api, fast_admissions, fast_health, fast_static_files))
     client_limit = ClientLimit(
         RequestBounds(fast_routes.before(one_spelling(app.wsgi_app)), COOKIES),
         limiter,

@@ -4,7 +4,9 @@ import functools
 import io
 import json
 import re
+from dataclasses import replace
 
+import msgspec
 import pytest
 from flask import Flask
 from werkzeug.test import Client, create_environ
@@ -12,6 +14,7 @@ from werkzeug.test import Client, create_environ
 from tests.support.application import REQUIRED, application_with
 from tests.support.factories import put_on_sale, small_hall
 from tests.support.no_limit import lift_limit
+from web.api.admissions import fast_path as fast_admissions
 from web.api.routes import fast_path as fast_api
 from web.domain.sales import booking_id_of
 from web.http import rate_limits as limiting
@@ -22,15 +25,19 @@ from web.settings import read_settings
 
 FAST_ROUTES = [
     (method, route)
-    for fast_path in (fast_api, fast_health)
+    for fast_path in (fast_api, fast_admissions, fast_health)
     for method, routes in fast_path.routes.items()
     for route in routes
 ]
 
 
+OF_A_DOOR = "the-token-of-the-doors"
+
+
 @pytest.fixture(scope="module")
 def app(any_redis, mongo_server):
-    app = application_with(REDIS_URL=any_redis.url, MONGODB_URI=mongo_server.url)
+    servers = {"REDIS_URL": any_redis.url, "MONGODB_URI": mongo_server.url}
+    app = application_with(**servers, DOOR_TOKEN=OF_A_DOOR)
     lift_limit(app)
     return app
 
@@ -190,6 +197,9 @@ def test_bodies_good_and_bad_are_read_the_same_with_and_without_flask(
     assert fast[0] == status
 
 
+AT_THE_DOOR = {"headers": {"Authorization": f"Bearer {OF_A_DOOR}"}}
+SCAN = {"json": {"code": "no ticket", "gate": "North"}}
+
 PAY = ("POST", "/holds/{hold_id}/pay", {"json": BUYER})
 ABOUT_A_HOLD = [
     (200, ("GET", "", {})),
@@ -229,6 +239,16 @@ ABOUT_A_HOLD = [
     (409, PAY, ("DELETE", "/holds/{hold_id}", {})),
     (200, PAY, ("GET", "/bookings/{booking_id}", {})),
     (409, ("POST", "/holds/{hold_id}/extend", {}), ("POST", "/holds/{hold_id}/extend", {})),
+    (401, ("POST", "/admissions", SCAN)),
+    (401, ("OPTIONS", "/admissions", {})),
+    (200, ("OPTIONS", "/admissions", AT_THE_DOOR)),
+    (405, ("PUT", "/admissions", AT_THE_DOOR)),
+    (308, ("POST", "/admissions/", {**SCAN, **AT_THE_DOOR})),
+    (422, ("POST", "/admissions", {**SCAN, **AT_THE_DOOR})),
+    (422, ("POST", "/admissions", {"data": b"{", **AT_THE_DOOR})),
+    (413, ("POST", "/admissions", {"data": b" " * 65_537, **AT_THE_DOOR})),
+    (200, ("GET", "/admissions", AT_THE_DOOR)),
+    (200, ("HEAD", "/admissions", AT_THE_DOOR)),
 ]
 
 
@@ -240,6 +260,18 @@ def test_calls_about_a_hold_are_answered_the_same_with_and_without_flask(
     fast, slow = looks((short, long), halls, *calls)
     assert fast == slow
     assert fast[0] == status
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_a_shop_without_doors_has_no_admissions_with_and_without_flask(
+    app, short, long, halls, monkeypatch, method
+):
+    services = app.extensions["services"]
+    without = replace(services, settings=msgspec.structs.replace(services.settings, door_token=""))
+    monkeypatch.setitem(app.extensions, "services", without)
+    fast, slow = looks((short, long), halls, (method, "/admissions", {}))
+    assert fast == slow
+    assert fast[0] == 404
 
 
 def test_the_list_of_events_is_the_same_with_and_without_flask(short, long, halls):

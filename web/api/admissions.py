@@ -3,12 +3,13 @@
 import re
 import secrets
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 from wsgiref.types import WSGIEnvironment
 
 import msgspec
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint
 from msgspec import Meta
+from werkzeug.exceptions import NotFound
 
 from web.api.parsing import SeatId, body_of, checked, idempotency_key
 from web.api.schemas import attendance_json
@@ -17,9 +18,10 @@ from web.domain.refusals import EventNotFound, IdempotencyKeyMissing, Unavailabl
 from web.domain.sales import rfc3339
 from web.domain.validation import MAX_SEATS_NAMED, title_of
 from web.http.bearer import has_token
+from web.http.fast_path import FastPath, FastRequest
 from web.http.problems import Problem
+from web.http.responses import ApiResponse, json_response
 from web.metrics import ADMISSIONS
-from web.services import services
 from web.signing.ticket_codes import MAX_CODE_LENGTH
 
 MAX_MS_AGO = 7 * 24 * 60 * 60 * 1000
@@ -49,28 +51,31 @@ def by_door(token: str) -> Callable[[WSGIEnvironment], bool]:
     return is_by_door
 
 
-@admissions.before_request
-def check_token() -> Response | None:
-    token = services().settings.door_token
+def check_token(fast_request: FastRequest) -> ApiResponse | None:
+    token = fast_request.services.settings.door_token
     if not token:
-        abort(404)
-    if has_token(request.environ, token):
+        raise NotFound
+    if has_token(fast_request.environ, token):
         return None
     return Problem(
         401,
         "invalid_token",
         "This is not the DOOR_TOKEN. Send `Authorization: Bearer` and the token.",
         headers={"WWW-Authenticate": 'Bearer realm="door", error="invalid_token"'},
-    ).flask_response()
+    ).api_response()
 
 
-@admissions.post("")
-def admit(event_id: str) -> Response:
-    body = body_of(request.environ, ScanBody)
+fast_path = FastPath(admissions, check_token)
+
+
+@fast_path.route("POST", "")
+def admit(fast_request: FastRequest, event_id: str) -> ApiResponse:
+    parts, environ = fast_request
+    body = body_of(environ, ScanBody)
     gate = checked("gate", lambda text: title_of(text, MAX_GATE_LENGTH), body.gate)
-    given = "Idempotency-Key" in request.headers
-    key = idempotency_key(request.environ) if given else secrets.token_hex(16)
-    use_case = services().admissions
+    given = "HTTP_IDEMPOTENCY_KEY" in environ
+    key = idempotency_key(environ) if given else secrets.token_hex(16)
+    use_case = parts.admissions
     if body.admitted_ms_ago is None:
         let_in = use_case.admit(event_id, body.code, gate, key, body.seats)
         ADMISSIONS.labels("asked").inc(len(let_in.seats))
@@ -79,7 +84,7 @@ def admit(event_id: str) -> Response:
             raise IdempotencyKeyMissing
         let_in = use_case.record(event_id, body.code, gate, key, body.admitted_ms_ago, body.seats)
         ADMISSIONS.labels("reported").inc(len(let_in.seats))
-    return _json(
+    return json_response(
         {
             "seats": let_in.seats,
             "name": let_in.name,
@@ -89,20 +94,14 @@ def admit(event_id: str) -> Response:
     )
 
 
-@admissions.get("")
-def count(event_id: str) -> Response:
-    attendance = services().admissions.attendance(event_id)
+@fast_path.route("GET", "")
+def count(fast_request: FastRequest, event_id: str) -> ApiResponse:
+    parts = fast_request.services
+    attendance = parts.admissions.attendance(event_id)
     try:
-        sections = [
-            section.id for section in services().box_office.event_to_name(event_id).sections
-        ]
+        sections = [section.id for section in parts.box_office.event_to_name(event_id).sections]
     except (EventNotFound, Unavailable):
         if not attendance.seats and not attendance.minutes:
             raise
         sections = []
-    return _json(attendance_json(event_id, attendance, sections))
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    return Response(msgspec.json.encode(body), status, headers)
+    return json_response(attendance_json(event_id, attendance, sections))

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 from flask import Blueprint
 
 from web.api.parsing import (
@@ -29,6 +28,7 @@ from web.http.responses import (
     REVALIDATED,
     ApiResponse,
     encoded_response,
+    json_response,
     no_content,
 )
 from web.http.return_address import return_address
@@ -46,7 +46,7 @@ fast_path = FastPath(api)
 @fast_path.route("GET", "")
 def list_events(fast_request: FastRequest) -> ApiResponse:
     events = fast_request.services.box_office.events()
-    return _json({"events": [event_summary(event) for event in events]})
+    return json_response({"events": [event_summary(event) for event in events]})
 
 
 @fast_path.route("GET", "/<event_id>")
@@ -108,7 +108,7 @@ def hold_seats(fast_request: FastRequest, event_id: str) -> ApiResponse:
 @fast_path.route("GET", "/<event_id>/holds/<hold_id>")
 def show_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
     ref = hold_ref(fast_request.environ, event_id, hold_id)
-    return _json(hold_json(fast_request.services.box_office.hold(ref)))
+    return json_response(hold_json(fast_request.services.box_office.hold(ref)))
 
 
 @fast_path.route("DELETE", "/<event_id>/holds/<hold_id>")
@@ -120,7 +120,7 @@ def release_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiR
 @fast_path.route("POST", "/<event_id>/holds/<hold_id>/extend")
 def extend_hold(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
     ref = hold_ref(fast_request.environ, event_id, hold_id)
-    return _json(hold_json(fast_request.services.box_office.extend(ref)))
+    return json_response(hold_json(fast_request.services.box_office.extend(ref)))
 
 
 # ---------------------------------------------------------------- payments and bookings
@@ -136,7 +136,7 @@ def pay(fast_request: FastRequest, event_id: str, hold_id: str) -> ApiResponse:
         paid = parts.checkout.pay(ref, key, buyer, way_back, sent)
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending)
-    response = _json(paid.receipt, 201)
+    response = json_response(paid.receipt, 201)
     response.headers.append(("Location", _address(event_id, "bookings", paid.receipt.booking_id)))
     if paid.replayed:
         response.headers.append(("Idempotent-Replayed", "true"))
@@ -150,7 +150,7 @@ def show_payment(
     """The Location of a payment with an unknown outcome (202)."""
     ref = hold_ref(fast_request.environ, event_id, hold_id)
     try:
-        return _json(fast_request.services.checkout.payment(ref, key_digest))
+        return json_response(fast_request.services.checkout.payment(ref, key_digest))
     except PaymentPending as pending:
         return _pending(event_id, hold_id, pending)
 
@@ -173,24 +173,19 @@ def show_booking(fast_request: FastRequest, event_id: str, booking_id: str) -> A
     booking = parts.box_office.booking(event_id, booking_id, bearer_token(environ))
     receipt = booking.receipt_now()
     if not booking.refunded_seats:
-        return _json(receipt)
+        return json_response(receipt)
     refunded = {
         "refunded_seats": booking.refunded_seats,
         "refunded_amount": booking.amount_minor if booking.refunded_at else booking.refunded_minor,
     }
-    return _json(asdict(receipt) | refunded)
+    return json_response(asdict(receipt) | refunded)
 
 
 # ---------------------------------------------------------------- responses
 
 
-def _json(body: Any, status: int = 200) -> ApiResponse:
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    return ApiResponse(status, msgspec.json.encode(body), headers)
-
-
 def _held(hold: Hold, token: str) -> ApiResponse:
-    response = _json({**hold_json(hold), "hold_token": token}, 201)
+    response = json_response({**hold_json(hold), "hold_token": token}, 201)
     response.headers.append(("Location", _address(hold.event_id, "holds", hold.id)))
     return response
 
@@ -204,7 +199,7 @@ def _pending(event_id: str, hold_id: str, pending: PaymentPending) -> ApiRespons
             "next_action": {"type": "redirect_to_url", "url": pending.bank_step.url},
             "expires_in_ms": pending.bank_step.expires_in_ms,
         }
-    response = _json({"hold_id": hold_id, "event": event_id, **state}, 202)
+    response = json_response({"hold_id": hold_id, "event": event_id, **state}, 202)
     address = _address(event_id, "holds", hold_id, "payments", pending.key_digest)
     response.headers.extend([("Location", address), ("Retry-After", str(PENDING_RETRY_S))])
     return response

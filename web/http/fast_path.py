@@ -43,6 +43,10 @@ View = Callable[..., ApiResponse]
 """Takes a FastRequest and the variables of its rule."""
 
 
+Guard = Callable[[FastRequest], ApiResponse | None]
+"""Is called before the views of a blueprint; what it returns is sent in place of a view's."""
+
+
 class Match(NamedTuple):
     """The view of a request, and the variables of its path."""
 
@@ -54,8 +58,11 @@ class Match(NamedTuple):
 class FastPath:
     """The views of one blueprint that are on the fast path."""
 
-    def __init__(self, blueprint: Blueprint):
+    def __init__(self, blueprint: Blueprint, guard: Guard | None = None):
         self._blueprint = blueprint
+        self._guard = guard
+        if guard is not None:
+            blueprint.before_request(_guard_of_flask(guard))
         self.routes: dict[str, list[tuple[re.Pattern[str], str, View]]] = {}
         """By method: the pattern of the path, the endpoint and the view."""
 
@@ -64,19 +71,40 @@ class FastPath:
         ApiResponse or raises a Refusal or an HTTPException; for NotFound Flask renders a page."""
 
         def register(view: View) -> View:
-            @wraps(view)  # Flask-Limiter has the limits of a view under its name.
-            def through_flask(**arguments: str) -> Response:
-                fast_request = FastRequest(services(), request.environ)
-                return view(fast_request, **arguments).flask_response()
-
             name = view.__name__
-            self._blueprint.add_url_rule(rule, name, through_flask, methods=[method])
+            self._blueprint.add_url_rule(rule, name, _view_of_flask(view), methods=[method])
             path = re.sub(r"<(\w+)>", _SEGMENT, (self._blueprint.url_prefix or "") + rule)
-            route = re.compile(path), f"{self._blueprint.name}.{name}", view
+            route = re.compile(path), f"{self._blueprint.name}.{name}", self._guarded(view)
             self.routes.setdefault(method, []).append(route)
             return view
 
         return register
+
+    def _guarded(self, view: View) -> View:
+        guard = self._guard
+        if guard is None:
+            return view
+
+        def guarded(fast_request: FastRequest, **arguments: str) -> ApiResponse:
+            return guard(fast_request) or view(fast_request, **arguments)
+
+        return guarded
+
+
+def _view_of_flask(view: View) -> Callable[..., Response]:
+    @wraps(view)  # Flask-Limiter has the limits of a view under its name.
+    def view_of_flask(**arguments: str) -> Response:
+        return view(FastRequest(services(), request.environ), **arguments).flask_response()
+
+    return view_of_flask
+
+
+def _guard_of_flask(guard: Guard) -> Callable[[], Response | None]:
+    def guard_of_flask() -> Response | None:
+        response = guard(FastRequest(services(), request.environ))
+        return response and response.flask_response()
+
+    return guard_of_flask
 
 
 class FastRoutes:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from wsgiref.types import StartResponse
 
+import msgspec
 from flask import Response
 from werkzeug.http import parse_accept_header, parse_etags
 
@@ -57,6 +58,11 @@ class ApiResponse(NamedTuple):
             headers = [*headers, ("Content-Length", str(len(self.body)))]
         start_response(_status_line(self.status), headers)
         return [self.body]
+
+
+def json_response(body: Any, status: int = 200) -> ApiResponse:
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return ApiResponse(status, msgspec.json.encode(body), headers)
 
 
 def no_content() -> ApiResponse:
