@@ -2,6 +2,7 @@
 
 from tests.support.commands import flask_in_new_process
 from tests.support.http_client import Client
+from web.domain.references import reference_of
 
 
 def test_the_organiser_shows_lists_and_refunds(stack, event):
@@ -16,7 +17,8 @@ def test_the_organiser_shows_lists_and_refunds(stack, event):
     shown = bookings("show", booking_id).stdout
     assert '"email": "ada@example.org"' in shown
     listed = bookings("list", "--event", event.id).stdout
-    assert listed.split()[1:5] == [booking_id, "booked", event.id, "£50.00"]
+    reference = reference_of(event.id, booking_id)
+    assert listed.split()[1:6] == [booking_id, reference, "booked", event.id, "£50.00"]
 
     for _ in range(2):
         assert bookings("refund", booking_id).stdout == f"refunded: {booking_id}, £50.00\n"
