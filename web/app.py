@@ -29,7 +29,10 @@ from web.api.admissions import fast_path as fast_admissions
 from web.api.routes import api
 from web.api.routes import fast_path as fast_api
 from web.api.webhooks import signed_by, webhooks
-from web.cli.commands import audit_command, bookings_cli, events_cli, reconcile_command, tickets_cli
+from web.cli.bookings import bookings_cli
+from web.cli.events import events_cli
+from web.cli.maintenance import audit_command, reconcile_command
+from web.cli.tickets import tickets_cli
 from web.domain.sales import Booking, News
 from web.http.cross_site import CrossSite
 from web.http.error_handlers import page_or_problem, register_error_handlers

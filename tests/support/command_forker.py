@@ -17,7 +17,6 @@ import stripe
 
 import web.adapters.mongodb.client
 import web.app
-import web.cli.commands
 from tests.support.commands import TIMEOUT_S
 
 # Stripe's SDK imports its parts when they are first looked up.
