@@ -15,6 +15,7 @@ from tests.simulator.plans import (
     WORKERS,
     AnswerLost,
     Away,
+    Cancel,
     Forgetful,
     GoesBack,
     Hold,
@@ -27,6 +28,7 @@ from tests.simulator.plans import (
     Part,
     Plan,
     Refund,
+    RefundSeats,
     Request,
     SecondWorker,
     SentTwice,
@@ -94,6 +96,22 @@ CALLS_OF_WORKERS = {
     "read_seats": 1,
     "return_seats": 1,
 }
+CALLS_OF_SEAT_REFUNDS = {
+    "begin_seat_refund": 1,
+    "refund_part": 3,
+    "mark_seats_refunded": 2,
+    "return_seats": 2,
+    "end_seat_refund": 1,
+}
+CALLS_OF_CANCELLATIONS = {
+    "open_event": 2,
+    "call_off_payments": 1,
+    "booked_ids": 1,
+    "refund": 3,
+    "mark_refunded": 2,
+    "return_seats": 1,
+}
+
 OFTEN = {"maintenance_due": 20, "sold_seats": 6, "list": 6, "claim_lapsed_payment": 6}
 """About how often the worker makes these calls in a run."""
 
@@ -217,6 +235,38 @@ class _Draft:
         first = Owner(name, after_s, answer)
         again = Owner(name, again_s, choose.choice(("yes", "no", *("other card",) * 3)))
         return choose.choice(((first,), (first,), (first, again), (first, again), ()))
+
+    def organiser(self) -> None:
+        """Refunds seats of parties, perhaps several times, and may cancel the event. Drawn last, so
+        that the rest of a plan does not depend on it."""
+        choose = self.choose
+        for hold in [part for part in self.parts if isinstance(part, Hold)]:
+            if len(hold.seats) > 1 and choose.random() < 0.5:
+                for number in range(choose.choice((1, 1, 2))):
+                    at_s = round(hold.at_s + choose.uniform(2, 60), 2)
+                    process = f"seats-of-{hold.buyer}-{number}"
+                    self.parts.append(RefundSeats(process, hold.buyer, at_s))
+                    self.trouble_with(process, CALLS_OF_SEAT_REFUNDS)
+        if choose.random() < 0.08:
+            at_s = round(max(self.moments) + choose.choice((-10, -1, 1, 5, 20)), 2)
+            self.parts.append(Cancel("cancel", max(at_s, 1.0)))
+            self.trouble_with("cancel", CALLS_OF_CANCELLATIONS)
+
+    def trouble_with(self, process: str, calls: dict[str, int]) -> None:
+        choose = self.choose
+        if choose.random() < 0.5:
+            return
+        spot = Spot(process, self.weighted(calls), 1, "before")
+        fault = choose.choice(
+            (
+                Killed(replace(spot, side="after")),
+                Stopped(spot, choose.choice(STOPS_S)),
+                AnswerLost(spot, choose.choice((1, 2))),
+                NotSent(spot, 1),
+                SentTwice(spot, choose.choice((0.1, 2))),
+            )
+        )
+        self.parts.append(fault)
 
     def spot(self) -> Spot:
         spot = self.any_spot()
@@ -365,4 +415,5 @@ def plan_of(seed: int) -> Plan:
         draft.parts += draft.canceled_late(choose.choice(canceling))
     for kind in faults:
         draft.parts.append(draft.fault(kind))
+    draft.organiser()
     return Plan(seed, tuple(draft.parts))

@@ -182,8 +182,8 @@ class SimulatedGateway:
         self._part_refunds.add(key)
         refunded_minor = state.refunded_minor + amount_minor
         self._payments[payment_id].state = replace(state, refunded_minor=refunded_minor)
-        if refunded_minor == state.amount_minor:
-            self._become(payment_id, "refunded")
+        is_all = refunded_minor == state.amount_minor
+        self._become(payment_id, "refunded" if is_all else "captured")
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
         return self.find_all([key], since).get(key)

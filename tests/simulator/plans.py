@@ -31,6 +31,9 @@ HALL = Event(
 )
 """So small that buyers compete."""
 
+CANCELLED = replace(HALL, declared_status="cancelled")
+"""As its file has it after the organiser has called it off."""
+
 BUYERS = ("ada", "abe", "bea", "dee", "eda", "fae")
 LATE_BUYERS = ("deb", "ed")
 """The ids of their holds contain their names, so a name may have only hexadecimal letters."""
@@ -123,6 +126,24 @@ class Refund:
 
     process: str
     buyer: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class RefundSeats:
+    """The organiser refunds the first seat of a booking."""
+
+    process: str
+    buyer: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The organiser runs ``events open`` with a file that says that the event is cancelled; again
+    in the end, if it broke off."""
+
+    process: str
     at_s: float
 
 
@@ -293,6 +314,8 @@ Part = (
     | Request
     | Owner
     | Refund
+    | RefundSeats
+    | Cancel
     | Open
     | SecondWorker
     | Webhooks

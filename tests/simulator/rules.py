@@ -177,7 +177,10 @@ class Rules:
             held_at_s = self._held_at_s.get(booking.hold_id, 0.0)
             if not any(held_at_s < look_s <= self._lost_at_s for look_s in self._looked_at_s):
                 continue
-            for seat in booking.seats:
+            under_refund = booking.seat_refund.seats if booking.seat_refund else ()
+            for seat in booking.seats_left:
+                if seat in under_refund:
+                    continue
                 state = seats[self._positions[seat] : self._positions[seat] + 1]
                 if state not in "sp":
                     self._break(
@@ -330,8 +333,26 @@ class Rules:
                         "a canceled payment is never booked",
                         f"{payment.payment_id} of {booking.id} is about to be canceled",
                     )
+        self._seats_were_refunded(booking)
         if booking.key_digest in self._key_of_digest:
             self._no_charge(*self._key_of_digest[booking.key_digest])
+
+    def _seats_were_refunded(self, booking: Booking) -> None:
+        """Those that others had booked before: their money was returned first."""
+        payments = {payment.payment_id: payment for payment in self._payments()}
+        for other in self._bookings().values():
+            payment = payments.get(other.payment_id or "")
+            if other is booking or {*booking.seats}.isdisjoint(other.seats) or payment is None:
+                continue
+            is_returned = payment.status in ("refunded", "voided")
+            if not other.refunded_at:
+                is_returned = is_returned or payment.refunded_minor >= other.refunded_minor
+            if not is_returned:
+                self._break(
+                    "a seat is sold again only after its refund",
+                    f"{booking.id} has a seat of {other.id}, whose {payment.payment_id} is "
+                    f"{payment.status}, with {payment.refunded_minor} refunded",
+                )
 
     def cancels_until(self, payment_id: str, at_s: float) -> None:
         """This payment's cancellation, whose caller has given up, will be carried out then."""
@@ -344,6 +365,7 @@ class Rules:
         for booking in self._bookings().values():
             if payment.payment_id == booking.payment_id:
                 self._money_for(booking, payment)
+                self._refunds_are_decided(booking, payment)
         if payment.metadata["key_digest"] in self._key_of_digest:
             self._no_charge(*self._key_of_digest[payment.metadata["key_digest"]])
 
@@ -353,6 +375,20 @@ class Rules:
             self._break(
                 "a canceled payment is never booked",
                 f"{payment.payment_id} of {booking.id} is {payment.status}",
+            )
+
+    def _refunds_are_decided(self, booking: Booking, payment: GatewayPayment) -> None:
+        """No more goes back than the booking says, and so nothing goes back twice."""
+        if booking.refunded_at or booking.id in self._refunds_under_way():
+            return
+        decided_minor = booking.refunded_minor
+        if booking.seat_refund and not booking.seat_refund.is_paid:
+            decided_minor += booking.seat_refund.amount_minor
+        if payment.refunded_minor > decided_minor:
+            self._break(
+                "money is returned once",
+                f"{payment.refunded_minor} of {payment.payment_id} went back, and {decided_minor} "
+                f"was to be refunded of {booking.id}",
             )
 
     def _was_led_to_bank(self, payment: GatewayPayment) -> bool:
@@ -386,6 +422,16 @@ class Rules:
     def audited(self, findings: list[str]) -> None:
         for finding in findings:
             self._break("the audit finds nothing", finding)
+
+    def all_are_refunded(self) -> None:
+        """Checked when the event was cancelled, and the worker has had time."""
+        rule = "every booking of a cancelled event is refunded"
+        for booking in self._bookings().values():
+            if not booking.refunded_at:
+                self._break(rule, f"{booking.id} is not")
+        for payment in self._payments():
+            if payment.status == "captured":
+                self._break(rule, f"{payment.payment_id} of {payment.key} is still captured")
 
     def open_payments(self) -> list[str]:
         """Those that somebody could still confirm."""

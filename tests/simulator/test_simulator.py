@@ -57,6 +57,8 @@ KINDS = {
     "payment canceled by its buyer",
     "cancellation late",
     "refund",
+    "seats refunded",
+    "event cancelled",
     "event opened again",
 }
 

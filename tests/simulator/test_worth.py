@@ -14,6 +14,8 @@ from tests.simulator.gateway import ASKING_CARD
 from tests.simulator.hunting import hunt, told
 from tests.simulator.plans import (
     DECLINED_CARD,
+    AnswerLost,
+    Cancel,
     GoesBack,
     Hold,
     Killed,
@@ -22,6 +24,8 @@ from tests.simulator.plans import (
     Owner,
     Part,
     Plan,
+    Refund,
+    RefundSeats,
     Request,
     Spot,
     Stopped,
@@ -32,20 +36,25 @@ from tests.simulator.world import run
 from web.adapters.redis import seat_store
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.domain.refusals import PaymentDeclined
-from web.domain.sales import BankStep, PaymentAttempt
+from web.domain.sales import BankStep, Booking, PaymentAttempt, SeatRefund
 from web.ports.event_catalogue import Epoch
 from web.ports.payment_gateway import GatewayPayment
 from web.ports.seat_store import Upkeep
 from web.use_cases import opening as opening_module
 from web.use_cases import reconciliation
+from web.use_cases import refunds as refunds_module
 from web.use_cases.bank_confirmation import BankConfirmation
 from web.use_cases.checkout import Checkout
 from web.use_cases.opening import Opening, UnderWay
 from web.use_cases.payment_steps import InFlight, PaymentSteps
+from web.use_cases.reconciliation import Reconciler
+from web.use_cases.refunds import Refunds
+from web.use_cases.repairs import OwedRefund
 
 maintenance_due = RedisSeatStore.maintenance_due
 open_event = Opening.open_event
 renew_lease = RedisSeatStore.renew_lease
+owed_refunds = Reconciler._owed_refunds
 payments_under_way = UnderWay._live.func
 
 
@@ -76,10 +85,34 @@ def history_known_by_its_number(store: RedisSeatStore, event_ids, seen):
 
 
 def opened_as_it_is(
-    opening: Opening, event, under_way=None, lost_revision=0, last_epoch=None, is_listed=False
+    opening: Opening, event, under_way=None, lost_revision=0, last_epoch=None, is_repair=False
 ) -> bool:
     """Instead of Opening.open_event: whatever an older file has is on sale again."""
-    return open_event(opening, event, under_way, lost_revision, is_listed=is_listed)
+    return open_event(opening, event, under_way, lost_revision, is_repair=is_repair)
+
+
+def refunded_once_more(refunds: Refunds, booking: Booking, refund: SeatRefund) -> None:
+    """Instead of Refunds._give_part_back: another key for each try."""
+    key = f"refund-{booking.id}-{refunds_module._now():%H%M%S}"
+    refunds._gateway.refund_part(booking.payment_id, refund.amount_minor, key)
+
+
+def seats_before_money(refunds: Refunds, booking_id: str) -> Booking:
+    """Instead of Refunds.refund: whoever wants a seat need not wait for the gateway."""
+    refunds._bookings.begin_refund(booking_id)
+    refunds._bookings.mark_refunded(booking_id, refunds_module._now())
+    booking = refunds._booking(booking_id)
+    refunds.return_seats(booking)
+    refunds._give_money_back(booking)
+    refunds._bookings.end_refund(booking_id)
+    return booking
+
+
+def those_that_broke_off(reconciler: Reconciler) -> list[OwedRefund]:
+    """Instead of Reconciler._owed_refunds: a cancellation is the business of its command."""
+    return [
+        refund for refund in owed_refunds(reconciler) if refund.reason.endswith("and broke off")
+    ]
 
 
 def made_again(payment: PaymentAttempt) -> str:
@@ -302,6 +335,57 @@ MENDS = {
             Request("ada-back", "ada", 4, "pay", "k1", ASKING_CARD),
             GoesBack(When(2.5), When(30), noticed_s=0.2),
             Request("ada-cancel", "ada", 32, "cancel", "k1"),
+        ),
+    ),
+    "a refund of seats has one key": Mend(
+        Refunds,
+        "_give_part_back",
+        refunded_once_more,
+        "money is returned once",
+        (
+            Hold("ada", 1, ("stalls-A-1", "stalls-A-2")),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            RefundSeats("seats-of-ada", "ada", 5),
+            AnswerLost(Spot("seats-of-ada", "refund_part", 1, "before"), times=1),
+        ),
+    ),
+    "money is refunded before its seats are free": Mend(
+        Refunds,
+        "refund",
+        seats_before_money,
+        "a seat is sold again only after its refund",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Refund("refund-of-ada", "ada", 5),
+            Stopped(Spot("refund-of-ada", "return_seats"), for_s=20),
+            Hold("abe", 8, ("stalls-A-1",)),
+            Request("abe-pay-1", "abe", 8.2, "pay", "k1"),
+        ),
+    ),
+    "the worker finishes a cancellation": Mend(
+        Reconciler,
+        "_owed_refunds",
+        those_that_broke_off,
+        "every booking of a cancelled event is refunded",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Cancel("cancel", 5),
+            Killed(Spot("cancel", "booked_ids")),
+        ),
+    ),
+    "what Redis has lost may have been the cancellation": Mend(
+        Reconciler,
+        "_definition_of",
+        lambda reconciler, event_id: reconciler._on_sale[event_id],
+        "every booking of a cancelled event is refunded",
+        (
+            Hold("ada", 1, ("stalls-A-1",)),
+            Request("ada-pay-1", "ada", 1.2, "pay", "k1"),
+            Cancel("cancel", 8),
+            Killed(Spot("cancel", "booked_ids")),
+            GoesBack(When(6), When(8.5), noticed_s=0.2),
         ),
     ),
 }

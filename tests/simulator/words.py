@@ -9,6 +9,7 @@ from tests.simulator.plans import (
     PARTIES,
     AnswerLost,
     Away,
+    Cancel,
     Forgetful,
     GoesBack,
     Hold,
@@ -20,6 +21,7 @@ from tests.simulator.plans import (
     Owner,
     Part,
     Refund,
+    RefundSeats,
     Request,
     SecondWorker,
     SentTwice,
@@ -58,6 +60,7 @@ CALLS = {
     "capture": "asks the gateway to take the money",
     "void": "asks the gateway to release the authorisation",
     "refund": "asks the gateway to give the money back",
+    "refund_part": "asks the gateway to give a part of the money back",
     "retire": "uses up the payment's key at the gateway",
     "find": "looks for it",
     "find_all": "looks for them",
@@ -68,6 +71,11 @@ CALLS = {
     "begin_refund": "notes in MongoDB that a refund begins",
     "mark_refunded": "marks the booking refunded in MongoDB",
     "end_refund": "notes in MongoDB that the refund has ended",
+    "begin_seat_refund": "notes in MongoDB that a refund of seats begins",
+    "mark_seats_refunded": "marks the seats refunded in MongoDB",
+    "end_seat_refund": "notes in MongoDB that the refund of seats has ended",
+    "booked_ids": "asks MongoDB for all bookings",
+    "call_off_payments": "calls off in Redis what is at the bank",
 }
 """Descriptions of calls; the names of the others are clear."""
 
@@ -125,6 +133,10 @@ def _wish_in_words(part: Part) -> str | None:
             )
         case Refund():
             return f"{_at(part)}the organiser refunds {part.buyer}'s booking, if there is one"
+        case RefundSeats():
+            return f"{_at(part)}the organiser refunds the first seat of {part.buyer}'s booking"
+        case Cancel():
+            return f"{_at(part)}the organiser cancels the event ({part.process})"
         case Open():
             return f"{_at(part)}an operator opens the event again ({part.process})"
         case SecondWorker():
@@ -174,7 +186,7 @@ def _party(part: Away) -> str:
     return "the gateway" if part.party == "gateway" else PARTIES[part.party]
 
 
-def _at(part: Hold | Request | Refund | Open) -> str:
+def _at(part: Hold | Request | Refund | RefundSeats | Cancel | Open) -> str:
     return f"{part.at_s:g} s: "
 
 

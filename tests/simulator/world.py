@@ -10,11 +10,13 @@ from functools import partial
 from tests.simulator.bookings import SimulatedBookings
 from tests.simulator.gateway import SimulatedGateway
 from tests.simulator.plans import (
+    CANCELLED,
     CONFIRMATION_S,
     HALL,
     LATE_BUYERS,
     WORKER_PAUSES_S,
     WORKERS,
+    Cancel,
     GoesBack,
     Hold,
     Loss,
@@ -23,6 +25,7 @@ from tests.simulator.plans import (
     Part,
     Plan,
     Refund,
+    RefundSeats,
     Request,
     SecondWorker,
     Webhooks,
@@ -44,12 +47,15 @@ from web.signing.hold_tokens import HoldTokens
 from web.use_cases.audit import audit
 from web.use_cases.bank_confirmation import LOOK_AGAIN_MS
 from web.use_cases.box_office import BoxOffice
+from web.use_cases.cancellation import end_sale, refund_side_by_side
 from web.use_cases.checkout import LOOK_AT_BANK_WITHIN_MS, Checkout, _digest
 from web.use_cases.opening import Opening
 from web.use_cases.reconciliation import Reconciler
 from web.use_cases.refunds import Refunds
 
 LEASE_S = DEFAULT_LEASE_S
+
+ACTORS = (Hold, Request, Refund, RefundSeats, Cancel, Open)
 
 LASTS_S, GOES_ON_S = 160.0, 20.0
 """The longest time before everything works again, and after the last request."""
@@ -165,6 +171,8 @@ class World:
         self._webhooks = 0
         self._asked_owner_at_s: dict[str, float] = {}
         self._confirmed_at_s: dict[str, float] = {}
+        self._file = HALL
+        self._is_cancelled = False
         self.bookings = SimulatedBookings()
         self.gateway = SimulatedGateway(partial(self._now_of, "the gateway"), self._money_moved)
         self._watch_inserts()
@@ -200,18 +208,23 @@ class World:
         for part in self.plan.parts:
             self._prepare(part)
         self._start_worker(WORKERS[0])
-        last_s = max((part.at_s for part in self.plan.of(Hold, Request, Refund, Open)), default=0)
+        last_s = max((part.at_s for part in self.plan.of(*ACTORS)), default=0)
         self.scheduler.run_until(min(last_s + GOES_ON_S, LASTS_S))
         self.troubles.mend()
         self._pause_s = PAUSE_S
+        if self._file is CANCELLED and not self._is_cancelled:
+            again = Cancel("cancel again", self.scheduler.now_s)
+            self._start(again.process, partial(self._cancel, again), again.process, again.at_s)
         findings = self._wait_until_quiet()
         self.rules.audited(findings)
+        if self._is_cancelled:
+            self.rules.all_are_refunded()
         if not findings:
             self._ask_for_every_answer()
             self.rules.every_receipt_stays()
             self.rules.closed(self.rules.open_payments())
             self._confirmed_payments_are_booked()
-            if self.plan.of(Loss, GoesBack):
+            if self.plan.of(Loss, GoesBack) and self._file is HALL:
                 self._sell_the_rest()
                 self.rules.audited(self._audit())
 
@@ -290,6 +303,12 @@ class World:
                 self._start(part.process, partial(self._request, part), part.host, part.at_s)
             case Refund():
                 self._start(part.process, partial(self._refund, part), part.process, part.at_s)
+            case RefundSeats():
+                self._start(
+                    part.process, partial(self._refund_seats, part), part.process, part.at_s
+                )
+            case Cancel():
+                self._start(part.process, partial(self._cancel, part), part.process, part.at_s)
             case Open():
                 self._start(part.process, partial(self._open, part), part.process, part.at_s)
             case SecondWorker():
@@ -478,12 +497,48 @@ class World:
         except (Refusal, GatewayError) as error:
             self._tell(f"breaks off: {error}")
 
+    def _refund_seats(self, part: RefundSeats) -> None:
+        if part.buyer not in self._held:
+            return
+        booking_id = booking_id_of(self._held[part.buyer])
+        refunds = Refunds(**self._wired(part.process))
+        try:
+            booking = self.bookings.find(booking_id)
+            refunds.refund_seats(booking_id, booking.seats[:1] if booking else ())
+            self.troubles.count("seats refunded")
+        except BookingNotFound:
+            pass
+        except (Refusal, GatewayError) as error:
+            self._tell(f"breaks off: {error}")
+
+    def _cancel(self, part: Cancel) -> None:
+        """As ``events open`` does with a file whose event is cancelled."""
+        if self.troubles.must_be_known():
+            return
+        self._file = CANCELLED
+        for reconciler in self._reconcilers.values():
+            reconciler.declare([CANCELLED])
+        parts = self._wired(part.process)
+        try:
+            outcome = Opening(**parts).open_events([CANCELLED])[HALL.id]
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._is_cancelled = True
+            self.troubles.count("event cancelled")
+            end_sale(parts["seats"], HALL.id)
+            ids = parts["bookings"].booked_ids(HALL.id)
+            for booking_id, refunded in refund_side_by_side(Refunds(**parts).refund, ids):
+                if isinstance(refunded, Exception):
+                    self._tell(f"does not refund {booking_id}: {refunded}")
+        except (Refusal, GatewayError) as error:
+            self._tell(f"breaks off: {error}")
+
     def _open(self, part: Open) -> None:
         if self.troubles.must_be_known():
             return
         self.troubles.count("event opened again")
         try:
-            Opening(**self._wired(part.process)).open_events([HALL])
+            Opening(**self._wired(part.process)).open_events([self._file])
         except Refusal as error:
             self._tell(f"breaks off: {error}")
 
@@ -510,7 +565,7 @@ class World:
     def _work(self, name: str) -> None:
         parts = self._wired(name)
         reconciler = self._reconcilers[name] = Reconciler(
-            **parts, checkout=self._checkout(name), declared=[HALL], lease_s=LEASE_S
+            **parts, checkout=self._checkout(name), declared=[self._file], lease_s=LEASE_S
         )
         while True:
             began_s = self.scheduler.now_s

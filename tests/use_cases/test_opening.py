@@ -62,6 +62,17 @@ def test_opening_again_changes_nothing(seats, opening, hall):
     assert seats.read_seats(hall.id) == before
 
 
+def test_a_worker_that_repairs_an_event_keeps_what_the_organiser_has_opened_meanwhile(
+    seats, catalogue, opening, bookings, hall
+):
+    moved = replace(hall, name="Another evening")
+    opening.open_events([moved])
+    sell(hall, bookings, "stalls-A-1")
+    opening.open_event(hall, is_repair=True)
+    assert catalogue.current_event(hall.id).name == "Another evening"
+    assert seat_map(seats, hall).startswith("s"), "and repairs it"
+
+
 def test_seats_that_all_cost_nothing_are_opened_without_the_gateway(seats, catalogue, bookings):
     gateway = Faulty(None)
     free = small_hall(sections=(FREE,))

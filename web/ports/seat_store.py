@@ -166,11 +166,19 @@ class SeatStore(Protocol):
         Redis does not say. An event whose server cannot be reached is left out."""
         ...
 
-    def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
+    def open_event(
+        self,
+        event: Event,
+        sold: Iterable[str],
+        lost_revision: int = 0,
+        *,
+        keeps_definition: bool = False,
+    ) -> bool:
         """Brings a built event up to date with its definition and with ``sold``, the ids of the
         seats in bookings, all of them in the definition; opens it. ``lost_revision``: Redis has
         lost the history that led to this revision, so the event continues above both this revision
-        and its own. Returns whether anything changed. Raises SeatsMoved."""
+        and its own. Returns whether anything changed. Raises SeatsMoved; EventChanged when another
+        definition was opened meanwhile, or, with ``keeps_definition``, before."""
         ...
 
     def withdraw_event(self, event_id: str, *, only_look: bool = False) -> None:

@@ -112,30 +112,34 @@ class Opening:
         under_way: UnderWay | None = None,
         lost_revision: int = 0,
         last_epoch: Epoch | None = None,
-        is_listed: bool = False,
+        is_repair: bool = False,
     ) -> bool:
         """As ``open_events``, for one. Raises OpeningRefused when its definition would lose or
         renumber a seat that is held or sold, or change its currency. ``under_way`` is read now
         unless it is given. ``lost_revision``: the history that led to it is not in Redis any more,
         so the event goes on above it. ``last_epoch``: the one that the event was in, as far as is
         known. An event that was built before it was lost before, and is built again; and a payment
-        that it did not have stays lost. One that ``is_listed`` is opened although the list, on
-        another server, cannot be reached."""
+        that it did not have stays lost. ``is_repair``: it is listed already, and its definition
+        is not to be changed: when another is in Redis meanwhile, the organiser has decided so."""
         self._check_bookings(event)
-        if not is_listed:
+        if not is_repair:
             self._catalogue.add([event.id])
         revision = self._seats.revision(event.id)
         if revision is None or (last_epoch and revision < last_epoch.built_revision):
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
             self._build(event, under_way or UnderWay(self._gateway), last_epoch)
+        # Redis may be back at a time before the cancellation.
+        keeps = is_repair and event.status != "cancelled"
         for _ in range(OPENING_TRIES):
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
             try:
-                return self._seats.open_event(event, sold, lost_revision)
+                return self._seats.open_event(event, sold, lost_revision, keeps_definition=keeps)
             except EventChanged:
-                continue  # Another process opened it between our look and our change: look again.
+                # Another process opened it between our look and our change: look again.
+                if keeps:
+                    event = self._catalogue.current_event(event.id)
             except SeatsMoved as moved:
                 raise _moves(event, self._catalogue.current_event(event.id), moved.seats) from None
         raise OpeningRefused(f"{event.id}: others keep opening it with another definition")

@@ -343,7 +343,7 @@ class Reconciler:
     ) -> None:
         """What was seen is forgotten only when this has succeeded: until then no change that comes
         in between can hide that its history was lost."""
-        event = self._on_sale.get(event_id) or self._declared[event_id]
+        event = self._definition_of(event_id)
         seen = self._seen.get(event_id)
         lost_revision = max(seen.revision if seen else 0, revision_now)
         last_epoch = self._epochs.get(event_id)
@@ -352,6 +352,14 @@ class Reconciler:
             self._seen.pop(event_id, None)
             self._may_have_gone_back.discard(event_id)
             self._comparison.begin_again(event_id)
+
+    def _definition_of(self, event_id: str) -> Event:
+        """The one that was on sale last, as far as is known; but what was lost may have been the
+        cancellation."""
+        declared = self._declared.get(event_id)
+        if declared and declared.status == "cancelled":
+            return declared
+        return self._on_sale.get(event_id) or self._declared[event_id]
 
     # ------------------------------------------------------------ payments
 

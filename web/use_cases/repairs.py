@@ -92,13 +92,13 @@ class Repairs:
         """What the arguments mean is said by ``Opening.open_event``."""
 
         def reopen() -> None:
-            self._opening.open_event(event, under_way, lost_revision, last_epoch, is_listed=True)
+            self._opening.open_event(event, under_way, lost_revision, last_epoch, is_repair=True)
 
         self._repair("reopened", event.id, reason, reopen)
 
     def mark_sold(self, event: Event, seats: Sequence[str]) -> None:
         def open_with_bookings() -> None:
-            self._opening.open_event(event, is_listed=True)
+            self._opening.open_event(event, is_repair=True)
 
         self._repair(
             "marked sold",

@@ -154,7 +154,14 @@ class RedisSeatStore:
     def settle_epoch(self, event_id: str, epoch: str) -> None:
         self._scripts.run("settle_epoch", event_id, epoch=epoch)
 
-    def open_event(self, event: Event, sold: Iterable[str], lost_revision: int = 0) -> bool:
+    def open_event(
+        self,
+        event: Event,
+        sold: Iterable[str],
+        lost_revision: int = 0,
+        *,
+        keeps_definition: bool = False,
+    ) -> bool:
         old = self._catalogue.current_event(event.id)
         states = [SeatState.FREE.value] * len(event.seats)
         for seat in sold:
@@ -162,7 +169,7 @@ class RedisSeatStore:
         outcome, values = self._scripts.run(
             "open_event",
             event.id,
-            from_version=old.version,
+            from_version=event.version if keeps_definition else old.version,
             **records.event_arguments(event),
             map="".join(states),
             moved=moved_seats(old, event),
