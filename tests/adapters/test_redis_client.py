@@ -1,6 +1,7 @@
 """The one client for Redis: others who use the same server, and what the stores hear of a server
 that cannot serve."""
 
+import math
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from tests.support.local_server import LocalServer, QuietHandler
 from tests.support.meanwhile import meanwhile
 from tests.support.redis_stores import commands_of, lead_nowhere, seats_at, seats_on
 from tests.support.waiting import eventually
+from web.adapters.redis import group_connection
 from web.adapters.redis.client import RedisClient
 from web.adapters.redis.seat_store import RedisSeatStore
 from web.adapters.redis.shard import Shard, connect
@@ -167,6 +169,35 @@ def test_a_redis_that_is_busy_is_unavailable_to_every_call(server, hall):
             client.script_kill()
             busy.join()
             client.config_set("busy-reply-threshold", 5000)
+
+
+@pytest.mark.parametrize("idle_s", [math.inf, 0.0], ids=["used just now", "used long ago"])
+def test_no_caller_notices_that_the_server_has_closed_a_connection(
+    server, hall, monkeypatch, idle_s
+):
+    monkeypatch.setattr(group_connection, "IDLE_S", idle_s)
+    seats = seats_at(server.url)
+    seats.read_seats(hall.id)
+    with server.client() as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    seats.read_seats(hall.id)
+
+
+class Killed(BaseException):
+    """As what ends a greenlet."""
+
+
+def test_nobody_gets_the_answer_of_a_caller_that_was_killed(server, hall, monkeypatch):
+    seats = seats_at(server.url)
+
+    def kill(_connection: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(group_connection, "_answer", kill)
+        with pytest.raises(Killed):
+            hold(seats, hall)
+    assert seats.read_seats(hall.id).version == hall.version
 
 
 def test_a_server_that_is_away_fills_no_log(caplog, seats, event):

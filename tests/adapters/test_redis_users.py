@@ -31,12 +31,12 @@ OF_METHOD = {
 
 
 def sent_by(sources: Iterable[Path]) -> Iterator[str]:
-    """By our Python, in calls of redis-py."""
+    """By our Python, in calls of redis-py and as tuples that begin with the command."""
     for source in sources:
         text = source.read_text()
         for method in re.findall(r"(?:commands|pipeline|self\._redis)\.(\w+)\(", text):
             yield from OF_METHOD.get(method, [method])
-        for command in re.findall(r'\.execute_command\("([A-Z ]+)"', text):
+        for command in re.findall(r'(?:\.execute_command|\s)\("([A-Z ]+)"(?:, [a-z]|\))', text):
             yield command.lower().replace(" ", "|")
 
 

@@ -40,7 +40,7 @@ class _ClockedClient(redis.Redis):
     run = 1
 
     def __init__(self, path: Path):
-        super().__init__(unix_socket_path=str(path), protocol=2)
+        super().__init__(unix_socket_path=str(path), protocol=2, decode_responses=True)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
         self._reader = hiredis.Reader(encoding="utf-8", replyError=redis.ResponseError)

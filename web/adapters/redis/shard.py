@@ -5,15 +5,16 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.client import Pipeline
 from redis.connection import parse_url
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
 from redis.retry import Retry
 
+from web.adapters.redis.group_connection import Command, GroupConnection
 from web.adapters.redis.scripts import ScriptCall
 from web.utils.group_commit import GroupCommit
 
@@ -55,6 +56,8 @@ WAIT_MS = 200
 """How long replicas may take for that."""
 
 Answer = list[Any] | Exception
+Execute = Callable[[Sequence[Command]], list[Any]]
+"""Sends commands in one round trip, and returns what the server has answered, errors too."""
 Result = TypeVar("Result")
 
 
@@ -141,7 +144,8 @@ class Shard:
         self.commands = commands
         self._probes = _impatient(commands)
         self._replicas = replicas
-        self._calls = GroupCommit(self.send, CALLS_IN_A_GROUP)
+        self._group_connection = GroupConnection(commands.connection_pool)
+        self._calls = GroupCommit(self._send_group, CALLS_IN_A_GROUP)
         self._silent_until_s = -math.inf
         self._unheard_until_s = -math.inf
         self._reconnected_s = -math.inf
@@ -167,7 +171,7 @@ class Shard:
     def send(self, calls: Sequence[ScriptCall]) -> list[Answer]:
         """Their answers, in order, each a list or the error that it ended with. One round trip for
         up to CALLS_IN_A_GROUP calls."""
-        return self.ask(lambda commands: self._sent(commands, calls))
+        return self.ask(lambda commands: self._sent(partial(_in_pipeline, commands), calls))
 
     def ask(self, act: Callable[[redis.Redis], Result]) -> Result:
         """The result of ``act``, which sends commands."""
@@ -201,34 +205,41 @@ class Shard:
         behind the present connections may take no writes any more."""
         if time.monotonic() >= self._reconnected_s + RECONNECT_EVERY_S:
             self._reconnected_s = time.monotonic()
+            self._group_connection.leave()
             self.commands.connection_pool.disconnect(inuse_connections=False)
             self._probes.connection_pool.disconnect(inuse_connections=False)
 
-    def _sent(self, commands: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
+    def _send_group(self, calls: Sequence[ScriptCall]) -> list[Answer]:
+        """As ``send``, for one caller at a time."""
+        return self.ask(lambda _: self._sent(self._group_connection.execute, calls))
+
+    def _sent(self, execute: Execute, calls: Sequence[ScriptCall]) -> list[Answer]:
         """For what Redis has not loaded there is another round trip, with the scripts themselves,
         because others may empty Redis's cache of scripts at any moment."""
-        pipeline = commands.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.script.keys), *call.arguments)
-        answers = self._executed(pipeline, calls)
+        loaded: list[Command] = [
+            ("EVALSHA", script.sha, len(script.keys), *arguments) for script, arguments in calls
+        ]
+        answers = self._executed(execute, loaded, calls)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            for n in unknown:
-                script, arguments = calls[n]
-                pipeline.eval(script.source, len(script.keys), *arguments)
-            again = self._executed(pipeline, [calls[n] for n in unknown])
+            missing = [calls[n] for n in unknown]
+            sources: list[Command] = [
+                ("EVAL", script.source, len(script.keys), *arguments)
+                for script, arguments in missing
+            ]
+            again = self._executed(execute, sources, missing)
             for n, answer in zip(unknown, again, strict=True):
                 answers[n] = answer
         return answers
 
-    def _executed(self, pipeline: Pipeline, calls: Sequence[ScriptCall]) -> list[Answer]:
-        """Executes what is in the pipeline, which are ``calls``."""
+    def _executed(
+        self, execute: Execute, commands: Sequence[Command], calls: Sequence[ScriptCall]
+    ) -> list[Answer]:
+        """``commands`` send the ``calls``."""
         if not self._replicas or not any(call.script.name in HOLDING for call in calls):
-            answers: list[Answer] = pipeline.execute(raise_on_error=False)
-            return answers
+            return execute(commands)
         # Of this connection: it waits for what was written just now, and for nothing that is later.
-        pipeline.execute_command("WAIT", self._replicas, WAIT_MS)
-        *answers, confirmed = pipeline.execute(raise_on_error=False)
+        *answers, confirmed = execute([*commands, ("WAIT", self._replicas, WAIT_MS)])
         if isinstance(confirmed, Exception) or confirmed < self._replicas:
             lost = NotReplicated(
                 f"WAIT: {confirmed}"
@@ -239,3 +250,12 @@ class Shard:
                 if call.script.name in HOLDING and isinstance(answer, list) and answer[0] == "held":
                     answers[n] = lost
         return answers
+
+
+def _in_pipeline(commands: redis.Redis, group: Sequence[Command]) -> list[Any]:
+    """On any connection of the pool."""
+    pipeline = commands.pipeline(transaction=False)
+    for command in group:
+        pipeline.execute_command(*command)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    return answers
