@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from ops.processes import free_port
 from ops.servers import REPOSITORY
 
 TIMEOUT_S = 60
@@ -69,3 +70,15 @@ def _forker() -> subprocess.Popen:
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def nobody(scheme: str) -> str:
+    """The address of a server that is away."""
+    return f"{scheme}://127.0.0.1:{free_port()}"
+
+
+def one_line(refused: subprocess.CompletedProcess, exit_code: int = 1) -> str:
+    """All that a command said: one line, about what it could not do."""
+    assert (refused.returncode, refused.stdout) == (exit_code, ""), refused
+    (line,) = refused.stderr.splitlines()
+    return line

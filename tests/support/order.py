@@ -9,7 +9,7 @@ LONGEST_FILES = """
     browser/test_time_and_forms.py browser/test_one_address.py browser/test_map.py
     browser/test_cards.py browser/test_two_languages.py browser/test_front_end_elsewhere.py
     browser/test_without_javascript.py faults/test_faults.py faults/test_redis_cluster.py
-    cli/test_organiser_commands.py
+    cli/test_failures.py cli/test_events.py cli/test_bookings.py
     attacks/test_cross_site.py simulator/test_simulator.py faults/test_hosts.py
     attacks/test_event_files.py faults/test_after_a_loss.py pages/test_refusals.py
     attacks/test_odd_headers.py ops/test_start_up.py faults/test_partial_loss.py
