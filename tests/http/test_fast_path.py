@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 from flask import Flask
-from werkzeug.test import Client, create_environ
+from werkzeug.test import Client
 
 from tests.support.application import REQUIRED, application_with
 from tests.support.factories import put_on_sale, small_hall
@@ -350,10 +350,10 @@ def test_every_limit_of_a_fast_call_is_asked_for_before_it(app):
     assert fast & limited <= limiting.fast_route_limits(read_settings(REQUIRED)).keys()
 
 
-def test_flask_is_not_asked(app, halls, monkeypatch):
+@pytest.mark.parametrize(("method", "route"), FAST_ROUTES)
+def test_flask_is_not_asked(app, short, method, route, monkeypatch):
+    _, endpoint, _ = route
+    rule = next(rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint)
     monkeypatch.setattr(app, "full_dispatch_request", None)
-    path = f"/api/events/{halls[0].id}/seats/stalls-A-1/hold"
-    environ = create_environ(path, method="POST")
-    statuses = []
-    app.wsgi_app(environ, lambda status, headers, exc_info=None: statuses.append(status))
-    assert statuses == ["201 Created"]
+    response = short.open(re.sub(r"<\w+>", "nobody", rule.rule), method=method)
+    assert response.status_code in (200, 400, 401, 404, 422, 503)

@@ -3,8 +3,8 @@
 The limit on all of a client's requests is WSGI middleware: it refuses before Flask runs, so a flood
 costs little, and it covers every URL, whether it has a route or not. The limits on single routes
 are Flask-Limiter's, except that on the fast path (web/http/fast_path.py) the middleware asks for a
-route's limit in the same question as for the client's. All use the same sidecar, and both of these
-the same count.
+route's limit in the same question as for the client's. All use the same sidecar, and a route has
+the same count either way.
 """
 
 import math
