@@ -1,6 +1,7 @@
 """Mails to buyers, from bookings in a real MongoDB to a real SMTP server."""
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -337,3 +338,21 @@ def test_what_is_due_is_found_by_an_index_also_among_many_bookings(store, queue,
     assert plan["executionStats"]["totalDocsExamined"] == 1
     assert "COLLSCAN" not in str(plan["queryPlanner"]["winningPlan"])
     assert queue.count_news() == 1
+
+
+@pytest.mark.parametrize(("pauses", "counted"), [(0, 3), (1_000, 1)])
+def test_mails_that_wait_are_counted_more_rarely_the_longer_it_takes(
+    queue, mail, monkeypatch, pauses, counted
+):
+    monkeypatch.setattr(ticket_mail, "COUNT_EVERY_S", 0)
+    monkeypatch.setattr(ticket_mail, "COUNT_PAUSES", pauses)
+    counts = []
+
+    def count_news() -> int:
+        counts.append(time.sleep(0.01))
+        return 0
+
+    monkeypatch.setattr(queue, "count_news", count_news)
+    for _ in range(3):
+        mail.send_due()
+    assert len(counts) == counted

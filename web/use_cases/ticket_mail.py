@@ -49,6 +49,9 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
 """Between two tries of a server that fails, doubled each time."""
 
 COUNT_EVERY_S = 15.0
+COUNT_PAUSES = 100
+"""How many times longer the pause after a count is that takes long: with a million mails waiting
+it takes MongoDB a second."""
 
 ORDER: tuple[News, ...] = ("cancelled", "refunded", "ticket", "postponed")
 
@@ -71,8 +74,8 @@ class TicketMail:
         self._compose = compose
         self._count = count
         self.waiting: int | None = None
-        """Bookings with news, some seconds ago."""
-        self._counted_s = -math.inf
+        """Bookings with news, at the last count."""
+        self._next_count_s = -math.inf
         self._pause_s = 0.0
         self._last_taken_at: datetime | None = None
 
@@ -99,9 +102,11 @@ class TicketMail:
         return IDLE_S
 
     def _count_waiting(self) -> None:
-        if time.monotonic() - self._counted_s >= COUNT_EVERY_S:
-            self._counted_s = time.monotonic()
+        began_s = time.monotonic()
+        if began_s >= self._next_count_s:
+            self._next_count_s = began_s + COUNT_EVERY_S
             self.waiting = self._queue.count_news()
+            self._next_count_s += COUNT_PAUSES * (time.monotonic() - began_s)
 
     def _longer_pause(self) -> float:
         self._mailer.close()
