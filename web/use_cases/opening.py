@@ -192,7 +192,8 @@ class Opening:
             for payment in under_way.of(event.id)
             if last_epoch is None or last_epoch.has(payment.hold_id)
         ]
-        sold = set(self._bookings.sold_seats(event.id))
+        wanted = [seat for payment in payments for seat in payment.seats]
+        sold = set(self._bookings.sold_seats(event.id, among=wanted))
         booked = self._bookings.find_all(
             booking_id_of(payment.hold_id)
             for payment in payments
