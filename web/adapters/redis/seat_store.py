@@ -63,7 +63,7 @@ RECEIPT_MS = 24 * 60 * 60 * 1000
 """How long the answer to an idempotency key is kept, as Stripe does. Later the booking answers."""
 
 JOURNAL_PAGE = 1000
-"""Entries read at once: about a millisecond of Redis's time."""
+"""Entries read at once: half a millisecond of Redis's time."""
 
 FORM_MS = 10 * 60 * 1000
 """How long the hold of a form is known: somewhat longer than most holds last."""
