@@ -101,6 +101,23 @@ def codes_in(mail: EmailMessage) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("timezone", "date", "paid"),
+    [
+        ("America/New_York", "Saturday, December 12, 2099", "Paid: $45.00"),
+        ("Europe/Berlin", "Saturday, 12 December 2099", "Paid: US$45.00"),
+        ("UTC", "Saturday, 12 December 2099", "Paid: US$45.00"),
+    ],
+)
+def test_dates_and_money_are_written_as_in_the_country_of_the_venue(
+    shop, seats, mailbox, timezone, date, paid
+):
+    event = small_hall(timezone=timezone, currency="USD")
+    put_on_sale(seats, event)
+    text = text_of(mail_of(shop, mailbox, booked(shop, event, currency="USD", amount_minor=4500)))
+    assert date in text and paid in text, text
+
+
 def test_a_ticket_has_everything_in_text_and_in_html(shop, evening, mailbox):
     booking = booked(shop, evening)
     mail = mail_of(shop, mailbox, booking)

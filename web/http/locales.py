@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from babel import Locale, dates, numbers
+from babel.core import get_global
 from flask import Flask, g, has_request_context, request
 
 from web.domain.currencies import currency_of
@@ -28,6 +29,13 @@ def locale_tag() -> str:
         g.locale = request.accept_languages.best_match(LOCALES, DEFAULT_TAG)
     tag: str = g.locale
     return tag
+
+
+def write_for_country_of(zone: tzinfo) -> None:
+    """For the rest of this request, which has no reader: a mail. English as it is written in the
+    country of the time zone."""
+    tag = f"en-{get_global('zone_territories').get(str(zone))}"
+    g.locale = tag if tag in LOCALES else DEFAULT_TAG
 
 
 def money(minor: int, currency: str) -> str:

@@ -16,7 +16,7 @@ from web.domain.references import reference_of
 from web.domain.refusals import EventNotFound
 from web.domain.sales import Booking, News
 from web.domain.validation import ascii_email_of
-from web.http.locales import show_time
+from web.http.locales import show_time, write_for_country_of
 from web.pages.calendar_files import calendar_file
 from web.pages.names import EventNames, event_names, names_of_seats
 from web.pages.qr_codes import qr_code_png
@@ -30,6 +30,7 @@ def mail_about(booking: Booking, news: News, sender: str) -> EmailMessage:
     with suppress(EventNotFound):
         services().catalogue.current_event(booking.event_id)
     event = event_names(booking.event_id, booking)
+    write_for_country_of(event.zone)
     seats = [*names_of_seats(booking.event_id, booking.seats, booking)]
     tickets = tickets_of(booking, seats)
     pictures = [_content_id(booking, number) for number in range(1, len(tickets) + 1)]
