@@ -76,6 +76,9 @@ BANK_STEPS = {
 AFTER_THE_YES = CHECKPOINTS[CHECKPOINTS.index("lease_renewed") :]
 """Where a payment goes on that its bank has confirmed."""
 
+NOT_OF_FREE = {call for call in STEPS.values() if call[0] == "gateway"} | {STEPS["lease_renewed"]}
+"""Calls that the payment for a free hold does not make."""
+
 NO_ANSWER = "nothing"
 AT_BANK = "202 action_required"
 
@@ -117,7 +120,7 @@ def all_cases() -> list[Case]:
     return [
         Case(kind, request, point, fault, decision)
         for (kind, request, point, decision), fault in product(paths, (*FAULTS, ANSWER_LOST))
-        if fault != ANSWER_LOST or kind != FREE or STEPS[point][0] != "gateway"
+        if fault != ANSWER_LOST or kind != FREE or STEPS[point] not in NOT_OF_FREE
     ]
 
 

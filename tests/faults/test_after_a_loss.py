@@ -618,12 +618,12 @@ def test_what_was_lost_once_does_not_come_back_with_an_older_file(shop, raw_redi
     """Its buyer may have been told that nothing was charged, and that the hold is over."""
     shop.hold_again(seat)
     if it_was == "being paid for":
-        shop.seats.fail("renew_lease", KeyboardInterrupt())
+        shop.bookings.fail("insert", KeyboardInterrupt())
         if seat.startswith("stalls"):
             shop.gateway.fail("authorize", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             shop.pay()
-        shop.seats.heal()
+        shop.bookings.heal()
         shop.gateway.heal()
     before = {key: raw_redis.dump(key) for key in raw_redis.keys(f"*{{{shop.event.id}}}*")}
     reconciler = reconciler_of(shop)

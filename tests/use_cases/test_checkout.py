@@ -17,7 +17,7 @@ from redis import ResponseError
 
 from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, WAY_BACK, a_booking, put_on_sale, small_hall
-from tests.support.shop import TOKENS, Shop, lose
+from tests.support.shop import TOKENS, Shop, lose, undo_payment
 from web.adapters.mongodb.client import CALL_TIMEOUT_S
 from web.adapters.redis import seat_store
 from web.adapters.stripe.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
@@ -38,7 +38,7 @@ from web.domain.refusals import (
     SeatTaken,
     Unavailable,
 )
-from web.domain.sales import DEFAULT_LEASE_S, MAX_REFUSED_CARDS, booking_id_of
+from web.domain.sales import DEFAULT_LEASE_S, LAST_STEP_S, MAX_REFUSED_CARDS, booking_id_of
 from web.ports.booking_store import InsertUnknown
 from web.ports.payment_gateway import NotAccepted, NotAllowed, NotExecuted, OutcomeUnknown, TooBusy
 from web.ports.seat_store import SEAT_STORE
@@ -306,6 +306,36 @@ def test_free_seats_do_not_trouble_the_gateway(shop):
     assert shop.pay().receipt.payment_id is None
     assert shop.gateway.calls == []
     assert shop.state() == "s"
+
+
+@pytest.mark.parametrize(("seat", "asked"), [("free-F-1", False), ("stalls-B-2", True)])
+def test_redis_is_asked_again_before_a_booking_when_something_has_to_be_paid(shop, seat, asked):
+    shop.hold_again(seat)
+    shop.pay()
+    assert ("renew_lease" in shop.seats.calls) == asked
+
+
+def test_free_seats_whose_payment_was_begun_a_while_ago_are_looked_up_once_more(shop):
+    """Redis went back in time while the process was stopped, and its buyer gave the seats back."""
+    shop.hold_again("free-F-1")
+    begin = shop.seats.begin_payment
+
+    def stopped(*arguments):
+        begun = begin(*arguments)
+        undo_payment(shop)
+        shop.box_office.release(shop.ref)
+        time.sleep(shop.checkout._steps.beyond_doubt_s)
+        return begun
+
+    shop.seats.begin_payment = stopped
+    with pytest.raises(PaymentPending):
+        shop.pay()
+    assert shop.booking() is None
+
+
+@pytest.mark.parametrize("lease_s", [DEFAULT_LEASE_S, LONGEST_LEASE_S])
+def test_what_was_begun_just_now_is_booked_before_a_hold_that_was_lost_is_called_over(lease_s):
+    assert checkout_with(lease_s)._steps.beyond_doubt_s + 1.5 * INSERT_S <= LAST_STEP_S
 
 
 def test_a_gateway_that_was_not_reached_charges_nothing_and_the_key_stays_good(shop):

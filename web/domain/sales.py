@@ -23,7 +23,7 @@ Secure gives a challenge five minutes at least."""
 
 
 LAST_STEP_S = 30.0
-"""How long a payment may take from its last check in Redis to the end of its insert: twice
+"""How long a payment may take from its last check in Redis to the end of its insert: almost twice
 MongoDB's timeouts for all tries (16 s), for a process that had to wait for the CPU meanwhile. For
 that long after a loss of Redis, a payment that Redis no longer knows may still be booked."""
 

@@ -401,7 +401,7 @@ class Checkout:
             in_flight.gateway_payment = None
             return self._bank.settle_as(in_flight, found)
         self._steps.on_checkpoint("authorized")
-        self._steps.check_own(in_flight)
+        self._steps.check_begun(in_flight)
         booking = self._steps.book(in_flight, in_flight.now())
         self._steps.finish(in_flight, booking)
         return booking
