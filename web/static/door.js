@@ -72,7 +72,8 @@ function show(verdict, title, lines) {
 }
 
 function showLetIn(ticket, seats, name, note) {
-	const rest = ticket && ticket.seats.length > seats.length ? `${ticket.seats.length - seats.length} of this ticket were let in before or are refunded.` : "";
+	const missing = ticket ? ticket.seats.length - seats.length : 0;
+	const rest = missing ? `${missing} of this ticket ${missing > 1 ? "were" : "was"} let in before or refunded.` : "";
 	show("yes", `Yes: ${people(seats.length)}`, [name, ...seats.map(seatName), rest, note]);
 }
 
