@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from web.adapters.redis import group_connection
 from web.adapters.redis.client import RedisClient
 from web.adapters.redis.seat_store import RedisSeatStore
-from web.adapters.redis.shard import Shard, connect
+from web.adapters.redis.shard import RETRIES, Shard, connect
 from web.domain.events import Event
 from web.domain.refusals import Unavailable
 
@@ -181,6 +181,20 @@ def test_no_caller_notices_that_the_server_has_closed_a_connection(
     with server.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
     seats.read_seats(hall.id)
+
+
+def test_a_server_that_is_away_is_tried_once_and_as_often_again_as_there_are_retries(
+    server, hall, monkeypatch
+):
+    seats, tries = seats_at(server.url), []
+
+    def refused(_connection: object) -> None:
+        tries.append(1)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(redis.Connection, "_connect", refused)
+    assert answer_to(lambda: seats.read_seats(hall.id)) is None
+    assert len(tries) == 1 + RETRIES
 
 
 class Killed(BaseException):

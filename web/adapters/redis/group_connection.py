@@ -1,11 +1,10 @@
 """Redis: the connection of a server's groups of calls, which are sent one after the other.
 
 The pipeline of redis-py and its pool, which looks at a connection each time it gives it out, take
-two thirds of the processor time of a small group. Connecting, logging in, TLS, time-outs, packing,
+two thirds of the processor time of a small group. Connecting, logging in, TLS, time-outs, retries,
 parsing and errors are redis-py's here as well.
 """
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ class GroupConnection:
     def __init__(self, pool: redis.ConnectionPool):
         self._pool = pool
         self._connection: AbstractConnection | None = None
-        self._used_s = -math.inf
+        self._answered_s: float | None = None
         self._is_left = False
 
     def leave(self) -> None:
@@ -40,25 +39,27 @@ class GroupConnection:
         """The answers in order, or the errors that the server has answered. Raises redis.RedisError
         when it cannot be reached."""
         connection = self._opened()
+        self._answered_s = None
         answers: list[Any] = connection.retry.call_with_retry(
             lambda: _exchanged(connection, commands), lambda _: connection.disconnect()
         )
-        self._used_s = time.monotonic()
+        self._answered_s = time.monotonic()
         return answers
 
     def _opened(self) -> Any:
         if self._connection is None or self._connection.pid != os.getpid():
             self._connection = self._pool.connection_class(**self._pool.connection_kwargs)
-            self._is_left = False
+            self._answered_s, self._is_left = None, False
         connection: Any = self._connection
-        if self._is_left or connection.should_reconnect() or self._is_stale(connection):
+        if self._is_left or connection.should_reconnect() or self._is_closed(connection):
             self._is_left = False
             connection.disconnect()
         connection.connect()
         return connection
 
-    def _is_stale(self, connection: Any) -> bool:
-        if time.monotonic() < self._used_s + IDLE_S:
+    def _is_closed(self, connection: Any) -> bool:
+        """By the server, as far as is known. What has not answered is closed by us."""
+        if self._answered_s is None or time.monotonic() < self._answered_s + IDLE_S:
             return False
         try:
             return bool(connection.can_read())
