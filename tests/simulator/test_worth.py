@@ -409,6 +409,8 @@ FOUND_BY = {
     "who gives up a payment cancels it at the gateway first": range(50),
     "the gateway's list is read back to what was not settled": range(50),
     "what is booked is not canceled": range(50, 100),
+    "a refund of seats has one key": range(50),
+    "the worker finishes a cancellation": range(50),
 }
 """Of the seeds that the suite plays, and which hold with the mend."""
 
