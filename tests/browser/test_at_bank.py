@@ -70,6 +70,7 @@ def test_to_the_bank_and_back_to_the_receipt(at_bank, stack, javascript):
     page.reload()
     answer(page, "Yes, pay")
     is_paid(page)
+    move(page)  # Buyers take longer than a second for all this.
     page.goto(hold)
     is_paid(page)
     assert stack.charges(hold) == [5000]
