@@ -149,8 +149,8 @@ def test_many_holds_fit_a_cookie(stack, hall_with, seats):
     assert browser.get("/basket").text.count("Held for you") == 8
 
 
-# A file that there is does not come as far as Flask.
-@pytest.mark.parametrize("path", ["/api/events", "/static/none.css"])
+# An API call and a file that there are do not come as far as Flask.
+@pytest.mark.parametrize("path", ["/api/none", "/static/none.css"])
 def test_where_no_page_is_no_cookie_is_read(application, address, path):
     with application(RATE_LIMIT="1000/second") as browser:
         browser.get(address, headers=HTML)
