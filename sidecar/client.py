@@ -34,7 +34,8 @@ from sidecar.sliding_log import NS_PER_S, Decision, Rate, SlidingLog, SlidingLog
 
 JOIN_PAUSE_NS = 60 * NS_PER_S
 """For how long hits are asked for one by one after two joined ones got no answer: a limiter of an
-earlier release closes the connection at them."""
+earlier release closes the connection at them. Then they are asked for one by one at once, so that
+such a limiter decides all the time."""
 
 RETRY_PAUSE_NS = 100_000_000
 """While the limiter does not respond, one caller per pause tries again; the others count locally at
@@ -238,7 +239,7 @@ class LimiterClient:
         question = encode_joined(
             encode_question(first.head_of_hit, key), encode_question(second.head_of_hit, then_key)
         )
-        decisions = self._exchange(question, decode_answers, asked_ns)
+        decisions = self._exchange(question, decode_answers, asked_ns, repeats=False)
         if decisions is None:
             self._next_join_ns = asked_ns + JOIN_PAUSE_NS
             return None
@@ -257,15 +258,23 @@ class LimiterClient:
             raise ConnectionError("the shared log does not answer: only this host has forgotten")
 
     def _exchange(
-        self, question: bytes, decode: Callable[[bytes], Answer], asked_ns: int
+        self,
+        question: bytes,
+        decode: Callable[[bytes], Answer],
+        asked_ns: int,
+        *,
+        repeats: bool = True,
     ) -> Answer | None:
-        """The limiter's answer as ``decode`` reads it; None when there is none."""
+        """The limiter's answer as ``decode`` reads it; None when there is none. If the connection
+        was closed, the question is repeated on a new one, unless the caller asks another."""
         if not self._may_ask(asked_ns):
             return None
         try:
             connection = self._connect()
             answer = _exchange_on(connection, question, decode, self._timeout_s)
             if answer is None and isinstance(connection.failure, ConnectionError):
+                if not repeats:
+                    return None
                 # The limiter closed it, perhaps for a restart that is already over.
                 connection = self._connect()
                 left_s = self._timeout_s - (time.monotonic_ns() - asked_ns) / 1e9

@@ -37,9 +37,9 @@ There is no authorisation: only the limiter's own user can connect (``server.lis
 
 The limiter understands workers of earlier releases, without AMOUNT, ``clear``, ``reset``,
 ``place`` or ``then``. A limiter of such a release closes the connection when it gets one of these
-five, or a window of more than an hour, and the worker counts by itself; it understands everything
-else. After a ``then`` that was not answered a worker asks two questions instead, for a minute. If
-the limiter runs separately, upgrade it first.
+five, or a window of more than an hour, and the worker counts by itself, except after a ``then``: in
+its place the worker asks two questions, at once and for a minute. It understands everything else.
+If the limiter runs separately, upgrade it first.
 
 Answers come in the order of the questions, and a caller may send any number of questions before it
 reads. An invalid line closes the connection without answers to what was read together with it,
