@@ -181,6 +181,19 @@ def test_a_sold_seat_whose_booking_was_deleted_by_hand_stays_sold(shop, worker, 
     assert not worker.repairs
 
 
+def test_a_booking_by_hand_of_a_seat_that_the_hall_does_not_have_is_named_and_holds_up_no_refund(
+    shop, worker, compare_portions, caplog
+):
+    shop.pay()
+    refund_by_hand(shop, shop.booking().id)
+    insert(shop, "stalls-Z-99")
+    compare_portions()
+    worker.round()
+    assert shop.state() == "0"
+    assert "the file no longer has seats that are sold: stalls-Z-99" in caplog.text
+    assert "unexpected" not in caplog.text
+
+
 def test_an_event_that_is_opened_with_seats_that_are_being_refunded_gets_them_back_at_the_next_look(
     shop, worker
 ):

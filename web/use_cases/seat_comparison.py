@@ -253,6 +253,12 @@ class SeatComparison:
         self, event: Event, seat_map: SeatMap, compared: Sequence[str], booked: Sequence[str]
     ) -> None:
         """``compared`` are the seats of which it is known whether they are ``booked``."""
+        known = set(booked)
+        unbooked = [s for s in compared if s not in known and _state(event, seat_map, s) == _SOLD]
+        # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
+        for booking in self._bookings.refunded(event.id, unbooked) if unbooked else ():
+            self._repairs.return_seats(booking)
+        # Last: it is refused for good when a seat is booked that the hall does not have.
         forgotten = [seat for seat in booked if _state(event, seat_map, seat) not in _TAKEN]
         if forgotten:
             # Since the map was read a buyer may have taken the seat, paid and got the booking.
@@ -260,12 +266,9 @@ class SeatComparison:
             forgotten = [s for s in forgotten if _state(event, seat_map_now, s) not in _TAKEN]
         if forgotten:
             self._repairs.mark_sold(event, forgotten)
-        known = set(booked)
-        unbooked = [s for s in compared if s not in known and _state(event, seat_map, s) == _SOLD]
-        # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
-        for booking in self._bookings.refunded(event.id, unbooked) if unbooked else ():
-            self._repairs.return_seats(booking)
 
 
 def _state(event: Event, seat_map: SeatMap, seat: str) -> str:
-    return seat_map.seats[event.positions[seat]]
+    """Empty for one that the hall does not have: somebody has booked it by hand."""
+    position = event.positions.get(seat)
+    return "" if position is None else seat_map.seats[position]
