@@ -17,7 +17,7 @@ readonly oldest_python=3.11
 has_command() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
 
 is_new_enough() {
-    "$1" -c "import sys; sys.exit(sys.version_info < (${oldest_python/./, }))" 2>/dev/null
+    [[ $("$1" -c "import sys; print(sys.version_info >= (${oldest_python/./, }))" 2>/dev/null) == True ]]
 }
 
 can_make_venvs() { "$1" -c "import ensurepip, venv" 2>/dev/null; }
@@ -162,11 +162,12 @@ venv_is_sound() {
 }
 
 make_venv() {
-    local python
+    local python found
     if ! python=$(find_python); then
-        echo "TicketS needs Python $oldest_python or newer; this is $(
-            "${PYTHON:-python3}" --version 2>&1 || true
-        ). Name another one with PYTHON=/path/to/python3." >&2
+        found=$("${PYTHON:-python3}" --version 2>/dev/null || true)
+        [[ $found == "Python "* ]] || found="no Python"
+        echo "TicketS needs Python $oldest_python or newer: ${PYTHON:-python3} is $found. Name" \
+            "another one with PYTHON=/path/to/python3." >&2
         exit 1
     fi
     echo "Making $venv with $("$python" --version)"

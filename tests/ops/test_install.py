@@ -83,6 +83,17 @@ def test_the_distributions_python_is_taken_before_another_unless_that_is_named(
     assert "Making .venv with Python 3." in said
 
 
+@pytest.mark.parametrize("python", ["/nowhere/python3", "nonsense", "/tmp", "/bin/true"])
+def test_what_is_named_and_is_no_python_is_called_so(clone, python):
+    shutil.rmtree(clone / ".venv", ignore_errors=True)
+    failed = install(clone, "http://127.0.0.1:9/simple", PYTHON=python)
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        f"TicketS needs Python 3.11 or newer: {python} is no Python. "
+        "Name another one with PYTHON=/path/to/python3.\n"
+    )
+
+
 def test_what_a_registry_does_not_have_is_said_by_pip(clone, tmp_path):
     failed = install(clone, tmp_path.as_uri())
     assert failed.returncode == 1
