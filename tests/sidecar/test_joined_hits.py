@@ -12,7 +12,9 @@ from sidecar import client as client_module
 from sidecar.client import LimiterClient
 from sidecar.protocol import JOINER, ProtocolError, decode_answers, encode_answer
 from sidecar.sliding_log import Decision, Rate
-from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, a_limiter_told
+from tests.support.processes import is_alive
+from tests.support.sidecars import LIMIT, PATIENCE_S, RATE, WAIT, a_limiter_told
+from tests.support.waiting import eventually
 
 FEW = Rate(3, RATE.window_ns)
 
@@ -121,11 +123,15 @@ def test_without_a_limiter_both_are_counted_in_this_process():
     assert decisions[-1][1] is None
 
 
-def test_a_limiter_that_is_lost_leaves_both_limits_as_they_were(ready):
-    client = ready.client(timeout_s=1)
+def test_a_limiter_that_is_lost_leaves_both_limits_as_they_were(start):
+    sidecar = start(WAIT)  # which ends with its sidecar
+    assert sidecar.child(limiter=False), "started when the limiter answers"
+    limiter = sidecar.child(limiter=True)
+    client = sidecar.client(timeout_s=1)
     for _ in range(FEW.limit):
         client.check_both("ada", RATE, "ada/payments", FEW)
-    ready.process.kill()  # and its limiter with it
+    sidecar.process.kill()
+    eventually(lambda: not is_alive(limiter), "the end of its limiter")
     first, second = client.check_both("ada", RATE, "ada/payments", FEW)
     assert (first.remaining, second.allowed) == (LIMIT - FEW.limit - 1, False)
 
