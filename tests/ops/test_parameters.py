@@ -20,7 +20,7 @@ from tests.support.environment import inherited
             {"MAKEFLAGS": " -- SECONDS=5"},
             "SECONDS is no parameter. The parameters are: REDIS, MONGODB, KEEP, ONLY, ROUNDS",
         ),
-        ("bench", {"ONLY": "hodl"}, "ONLY=hodl: must be edge, hold, bot, purchase or all"),
+        ("bench", {"ONLY": "hodl"}, "ONLY=hodl: must be edge, hold, bot, purchase, paid or all"),
         ("bench", {"ONLY": "hold", "KEEP": "1"}, "KEEP=1: what is kept is of all groups"),
         (
             "bench.growth",

@@ -422,6 +422,15 @@ def test_an_aisle_that_is_gone_is_gone_for_searches_that_were_made_before(
     ).seats == ("stalls-R2-2", "stalls-R2-3")
 
 
+def test_events_come_in_the_order_in_which_they_are_asked_for(catalogue, opening):
+    first, second = small_hall(), small_hall()
+    opening.open_events([first, second])
+    ids = [first.id, second.id]
+    catalogue.current_events(ids)
+    catalogue.changed(first.id)  # which is read once more, and after the others
+    assert list(catalogue.current_events(ids)) == ids
+
+
 def test_all_events_on_sale_are_asked_for_together(
     seats, catalogue, opening, hall, monkeypatch, raw_redis
 ):

@@ -80,8 +80,8 @@ class EventCatalogue(Protocol):
         ...
 
     def current_events(self, event_ids: Sequence[str]) -> dict[str, Event | Unavailable]:
-        """The definitions that are on sale now, in one round trip to each server. An event that
-        Redis has lost is left out."""
+        """The definitions that are on sale now, in the order of their ids here, in one round trip
+        to each server. An event that Redis has lost is left out."""
         ...
 
     def epoch(self, event: Event) -> str:

@@ -123,7 +123,8 @@ class RedisEventCatalogue:
         return event
 
     def current_events(self, event_ids: Sequence[str]) -> dict[str, Event | Unavailable]:
-        return {event_id: event for event_id, event in self._look(event_ids).items() if event}
+        found = self._look(event_ids)
+        return {event_id: event for event_id in event_ids if (event := found[event_id])}
 
     def epoch(self, event: Event) -> str:
         return self._epochs.get(event.id) or ""
