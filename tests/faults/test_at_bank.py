@@ -34,8 +34,9 @@ BUYERS = 10
 SALES = 10
 """Of a crowd, between two faults."""
 
-REPAIRED_S = 30.0
-"""For what a worker does after a lease, or two, on a busy machine."""
+REPAIRED_S = 60.0
+"""For what a worker does after a lease or two, or when it looks at the gateway's list, every 30 s;
+on a busy machine."""
 
 pytestmark = pytest.mark.timeout(180)
 
