@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from ops.servers import MongoDB, Redis
-from tests.support.factories import BUYER, a_booking, put_on_sale, unique
+from tests.support.factories import BUYER, a_booking, put_on_sale, small_hall, unique
 from tests.support.redis_stores import seats_on
 from web.adapters.mongodb.booking_store import MongoBookingStore
 from web.adapters.mongodb.client import collection_at
@@ -171,17 +171,8 @@ def hall_of(seats: int) -> Event:
         Row(f"R{first}", (tuple(str(n + 1) for n in range(ROW_LENGTH)),))
         for first in range(0, seats, ROW_LENGTH)
     )
-    return Event(
-        id=unique("growth"),
-        name="A hall that sells",
-        venue="The bench",
-        currency="GBP",
-        sale_opens_at=datetime(2026, 1, 1, tzinfo=UTC),
-        hold_ms=3_600_000,
-        max_seats_per_hold=8,
-        max_held_per_client=8,
-        sections=(Section("hall", "Hall", "seated", 0, rows),),
-    )
+    section = Section("hall", "Hall", "seated", 0, rows)
+    return small_hall(hold_ms=3_600_000, max_seats_per_hold=8, sections=(section,))
 
 
 def _documents(event: Event, places: range, began_at: datetime) -> Iterator[dict[str, Any]]:
