@@ -15,6 +15,13 @@ local function set_seats(positions, state)
   end
 end
 
+local function all_free(positions)
+  for _, position in ipairs(positions) do
+    if seat_state(position) ~= '0' then return false end
+  end
+  return true
+end
+
 -- Whether another booking has one of the seats: found in MongoDB after Redis had lost it.
 local function any_sold(positions)
   for _, position in ipairs(positions) do

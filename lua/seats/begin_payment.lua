@@ -24,7 +24,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key, receipt_key =
   unpack(KEYS)
 local version, hold_id, fingerprint, intent, lease_ms, call_id, key_digest = unpack(ARGV)
--- include clock epoch unknown_hold seats journal clients end_hold find_hold hold_keys take_over
+-- include clock epoch server unknown_hold seats journal clients end_hold find_hold hold_keys take_over
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'closes_at_ms')
 if not event[1] then return {'event_missing'} end
@@ -56,6 +56,7 @@ end
 local now = now_ms()
 local is_cancelled = event[3] == '0'
 if hold.deadline_ms <= now or any_sold(hold.seats) or is_cancelled then
+  if may_have_gone_back() then return {'not_known_now', UNSEEN_MS} end
   free_hold(hold_id, hold, 'expired')
   return {'not_found'}
 end

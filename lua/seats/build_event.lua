@@ -1,5 +1,5 @@
 -- build_event: create an event that is missing or damaged in Redis. It stays closed until open_event
---   has added the sold seats.
+--   has added the sold seats, and the payments that were under way.
 -- KEYS[1]  event:{event}     hash, the definition and the revision
 -- KEYS[2]  seats:{event}     string, one byte a seat
 -- KEYS[3]  holds:{event}     hash hold_id -> hold (JSON)
@@ -14,20 +14,16 @@
 -- ARGV[5]  hold_ms           how long a hold lasts
 -- ARGV[6]  max_held          seats that one client may hold unpaid
 -- ARGV[7]  seat_count        how many seats the venue has
--- ARGV[8]  payments          payments that are authorised but not booked (JSON list of
---                            {hold_id, hold}): they were under way when Redis lost them
--- ARGV[9]  lease_ms          after this time the worker takes them over
--- ARGV[10] unsure_ms         how long the outcome of a hold that was lost stays unknown
--- ARGV[11] unsettled         1 when there may be more such payments; 0 when these are all
--- ARGV[12] built_revision    the revision at which the caller knows that the event was built, or 0;
+-- ARGV[8]  unsure_ms         how long the outcome of a hold that was lost stays unknown
+-- ARGV[9]  built_revision    the revision at which the caller knows that the event was built, or 0;
 --                            an event that is older is a lost one that has come back, and is replaced
 -- returns  built | known
 -- The first revision is the current time in microseconds: so it is above every revision from before
 -- a loss, since an event never changes a million times a second.
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key = unpack(KEYS)
-local version, definition, opens_at_ms, closes_at_ms, hold_ms, max_held, seat_count, payments,
-  lease_ms, unsure_ms, unsettled, built_revision = unpack(ARGV)
--- include clock begin_epoch seats journal clients broken_part
+local version, definition, opens_at_ms, closes_at_ms, hold_ms, max_held, seat_count,
+  unsure_ms, built_revision = unpack(ARGV)
+-- include clock begin_epoch seats journal broken_part
 
 if redis.call('EXISTS', event_key) == 1 and not broken_part() then
   local known_revision = tonumber(redis.call('HGET', event_key, 'revision'))
@@ -36,19 +32,12 @@ end
 
 redis.call('DEL', event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key)
 redis.call('SET', seats_key, string.rep('0', seat_count))
-local lapses_at_ms = now_ms() + lease_ms
-for _, payment in ipairs(cjson.decode(payments)) do
-  redis.call('HSET', holds_key, payment.hold_id, cjson.encode(payment.hold))
-  redis.call('ZADD', payments_key, lapses_at_ms, payment.hold_id)
-  count_seats(payment.hold, #payment.hold.seats)
-  set_seats(payment.hold.seats, 'p')
-end
 
 local time = redis.call('TIME')
 local revision = string.format('%.0f', time[1] * 1000000 + time[2])
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'closes_at_ms', closes_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', seat_count,
   'built_revision', revision, 'closed', '1')
-begin_epoch(revision, unsure_ms, unsettled)
+begin_epoch(revision, unsure_ms)
 record_opening(revision)
 return {'built'}

@@ -13,7 +13,7 @@
 -- payment_in_progress: it is not at the bank, or somebody else is looking at it.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id, key_digest, lease_ms, call_id = unpack(ARGV)
--- include clock epoch unknown_hold find_hold take_over
+-- include clock epoch server unknown_hold find_hold take_over
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

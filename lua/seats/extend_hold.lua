@@ -13,7 +13,7 @@
 -- revision stays the same.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id, call_id = unpack(ARGV)
--- include clock epoch unknown_hold find_hold
+-- include clock epoch server unknown_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'hold_ms')
 if not event[1] then return {'event_missing'} end

@@ -8,7 +8,7 @@
 -- KEYS[7]  payments:{event}  sorted set, hold_id of payments under way, by lease
 -- ARGV[1]  seen_revision     the revision that the caller saw last, or ""
 -- ARGV[2]  seen_change       the change that led to it
--- returns  upkeep version revision change history expired lapsed epoch settled
+-- returns  upkeep version revision change history expired lapsed epoch settled server
 --        | event_broken part | event_closed | event_missing
 -- change    the change that led to the revision, in one line
 -- history   "goes on"; or "was lost" when the journal does not have the change that the caller saw, or
@@ -18,6 +18,7 @@
 --           cancelled event all of them
 -- epoch     "" for an event built by an older release
 -- settled   "settled", or "unsettled" until settle_epoch has been called for the epoch
+-- server    the server_id of the server on which the event was opened, or ""
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
   unpack(KEYS)
 local seen_revision, seen_change = unpack(ARGV)
@@ -41,7 +42,7 @@ if redis.call('EXISTS', event_key) == 0 then return {'event_missing'} end
 local part = broken_part()
 if part then return {'event_broken', part} end
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision', 'epoch', 'unsettled',
-  'unrecorded', 'mapped_revision')
+  'unrecorded', 'mapped_revision', 'server')
 if event[2] then return {'event_closed'} end
 local now, change = now_ms(), change_at(event[3])
 local known = seen_revision == '' or change_at(seen_revision) == seen_change
@@ -54,4 +55,4 @@ local mapped = not event[7]
 local goes_on = change ~= '' and known and mapped and not newer and not event[6]
 return {'upkeep', event[1], event[3], change, goes_on and 'goes on' or 'was lost',
   redis.call('ZCOUNT', due_key, '-inf', ends), redis.call('ZCOUNT', payments_key, '-inf', ends),
-  event[4] or '', event[5] and 'unsettled' or 'settled'}
+  event[4] or '', event[5] and 'unsettled' or 'settled', event[8] or ''}

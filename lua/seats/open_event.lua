@@ -20,6 +20,9 @@
 --                            has another seat, or none, at that position
 -- ARGV[10] lost_revision     the highest revision of a history that Redis has lost, or 0
 -- ARGV[11] unsure_ms         how long the outcome of a hold that was lost then stays unknown
+-- ARGV[12] payments          those that were under way when Redis lost them, for restore_payments (JSON)
+-- ARGV[13] lease_ms          after this time the worker takes them over
+-- ARGV[14] unsettled         1 when there may be more such payments; 0 when these are all
 -- returns  opened revision | unchanged revision | seats_moved positions
 --        | event_changed | event_missing
 -- A seat that is not free never changes its position and is never freed. After a loss the revision
@@ -29,13 +32,15 @@
 local event_key, seats_key, journal_key, holds_key, due_key, clients_key, payments_key =
   unpack(KEYS)
 local from_version, version, definition, opens_at_ms, closes_at_ms, hold_ms, max_held, map, moved,
-  lost_revision, unsure_ms = unpack(ARGV)
--- include clock begin_epoch seats journal clients end_hold
+  lost_revision, unsure_ms, payments, lease_ms, unsettled = unpack(ARGV)
+-- include clock server begin_epoch seats journal clients end_hold restore_payments
 
 local event = redis.call('HMGET', event_key, 'version', 'closed', 'revision')
 if not event[1] then return {'event_missing'} end
 if event[1] ~= from_version then return {'event_changed'} end
 
+local found = redis.call('GET', seats_key)
+if not restore_payments(payments, lease_ms) then unsettled = '1' end
 local before = redis.call('GET', seats_key)
 local in_the_way, parts, done, sold_a_hold = {}, {}, 0, false
 local at = string.find(before, '[^0]')
@@ -56,9 +61,10 @@ end
 
 local went_back = lost_revision ~= '0'
 redis.call('HDEL', event_key, 'closed')
+redis.call('HSET', event_key, 'server', server_id())
 local after = table.concat(parts) .. string.sub(map, done + 1)
 redis.call('SET', seats_key, after)
-if event[1] == version and after == before and not went_back and not event[2] then
+if event[1] == version and after == found and not went_back and not event[2] then
   return {'unchanged', event[3]}
 end
 
@@ -76,7 +82,7 @@ local was = event[1] ~= version and redis.call('HGET', event_key, 'definition') 
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'closes_at_ms', closes_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
-if went_back then begin_epoch(revision, unsure_ms) end
+if went_back or event[2] then begin_epoch(revision, unsure_ms, unsettled) end
 record_opening(revision, was)
 if sold_a_hold then
   local holds = redis.call('HGETALL', holds_key)

@@ -10,7 +10,7 @@
 -- A hold past its deadline is not found, even if no sweep has freed its seats yet.
 local event_key, holds_key, due_key, payments_key = unpack(KEYS)
 local version, hold_id = unpack(ARGV)
--- include clock epoch unknown_hold find_hold
+-- include clock epoch server unknown_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

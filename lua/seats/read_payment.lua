@@ -10,7 +10,7 @@
 --        | event_closed | event_missing
 local event_key, holds_key, due_key, payments_key, receipt_key = unpack(KEYS)
 local hold_id, key_digest = unpack(ARGV)
--- include clock epoch unknown_hold find_hold hold_keys
+-- include clock epoch server unknown_hold find_hold hold_keys
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

@@ -12,7 +12,7 @@
 local event_key, seats_key, holds_key, due_key, clients_key, journal_key, payments_key =
   unpack(KEYS)
 local hold_id = unpack(ARGV)
--- include clock epoch unknown_hold seats journal clients end_hold find_hold
+-- include clock epoch server unknown_hold seats journal clients end_hold find_hold
 
 local event = redis.call('HMGET', event_key, 'version', 'closed')
 if not event[1] then return {'event_missing'} end

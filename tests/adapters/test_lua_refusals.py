@@ -32,7 +32,7 @@ def test_an_event_that_is_not_there_is_missing(seats, name):
 @scripts_that_answer("event_closed")
 def test_an_event_that_is_being_built_is_closed(seats, name):
     hall = small_hall()
-    seats.build_event(hall, payments=[])
+    seats.build_event(hall)
     assert answer_of(seats, name, hall, hall.version) == "event_closed"
 
 

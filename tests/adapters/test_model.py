@@ -70,7 +70,7 @@ class _Payments(RuleBasedStateMachine):
         self.made: set[str] = set()
         self.payments: list[PaymentAttempt] = []
         self.store._catalogue.add([self.event.id])
-        self.store.build_event(self.event, payments=[])
+        self.store.build_event(self.event)
         self.store.open_event(self.event, sold=[])
         self.store._catalogue.current_event(self.event.id)
         set_clock(self.client, self.event.id, self.model.now_ms)
@@ -307,7 +307,7 @@ class Sale(_Payments):
             s for s, state in zip(self.event.seats, self.model.hall, strict=True) if state == "s"
         ]
         lose_event(self.client, self.event.id)
-        self.store.build_event(self.event, payments=[])
+        self.store.build_event(self.event)
         self.store.open_event(self.event, sold)
         self.store._catalogue.current_event(self.event.id)
         set_clock(self.client, self.event.id, self.model.now_ms)

@@ -38,12 +38,12 @@ def hold_and_release(seats: RedisSeatStore, event: Event) -> None:
     seats.release_hold(event.id, hold(seats, event))
 
 
-def await_replica(seats: RedisSeatStore, *event_id: str) -> None:
-    """Until a replica has all that was written, by whichever connection."""
+def await_replicas(seats: RedisSeatStore, *event_id: str, replicas: int = 1) -> None:
+    """Until so many have all that was written, by whichever connection."""
     pipeline = commands_of(seats, *event_id).pipeline(transaction=False)
     pipeline.ping()  # WAIT waits for what was written before its connection's last command.
-    pipeline.execute_command("WAIT", 1, 1000 * TIMEOUT_S)
-    assert pipeline.execute()[-1], "no replica has caught up"
+    pipeline.execute_command("WAIT", replicas, 1000 * TIMEOUT_S)
+    assert pipeline.execute()[-1] >= replicas, "too few replicas have caught up"
 
 
 def succeeds(act: Callable[..., object], *arguments: object) -> bool:
@@ -215,7 +215,7 @@ def test_a_shard_that_is_away_takes_down_its_own_events_only_until_a_replica_tak
     for event in events.values():
         hold_and_release(seats, event)
     # One that is still catching up after the last failover would take over without the event.
-    await_replica(seats, events[away].id)
+    await_replicas(seats, events[away].id)
     getattr(away, hurt)()
     ids = [event.id for event in events.values()]
     upkeep = seats.maintenance_due(ids, {})
@@ -379,7 +379,7 @@ def test_a_planned_failover_loses_no_hold_of_more_than_a_moment_later(watched):
     put_on_sale(seats, event)
     former = watched.master
     hold_and_release(seats, event)
-    await_replica(seats)
+    await_replicas(seats, replicas=len(watched.replicas))  # Any may be chosen.
     watched.failover()
     eventually(lambda: port_of(seats, event) != former.port, "the new master", within_s=2)
     held = hold(seats, event)
@@ -392,7 +392,7 @@ def test_the_sentinels_lead_to_the_replica_that_takes_over(watched, hurt):
     put_on_sale(seats, event)
     hold_and_release(seats, event)
     # One of the replicas may still be about to follow the master of now.
-    await_replica(seats)
+    await_replicas(seats)
     watched.sentinels[0].hang()
     getattr(watched.master, hurt)()
     eventually(

@@ -20,6 +20,7 @@ from tests.support.shop import TOKENS
 from web.domain.refusals import PaymentDeclined, TooManyHeldByNetwork
 from web.domain.sales import Booking, booking_id_of
 from web.ports.payment_gateway import GatewayPayment
+from web.ports.seat_store import LostPayments
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.gateway_metadata import metadata_of, payment_of
 
@@ -145,8 +146,8 @@ def test_payments_under_way_count_for_their_network_after_redis_was_lost(
     assert "2001:db8" not in str(metadata)
     told = GatewayPayment("pi_1", "key", 1, "GBP", "authorized", datetime.now(UTC), metadata)
     lose_event(redis_client, event.id)
-    seats.build_event(event, payments=[payment_of(told)])
-    seats.open_event(event, sold=[])
+    seats.build_event(event)
+    seats.open_event(event, sold=[], payments=LostPayments([payment_of(told)]))
     with pytest.raises(TooManyHeldByNetwork):
         box_office.hold_seats(event.id, bob, event.seats[8:11])
     box_office.hold_seats(event.id, bob, event.seats[8:10])

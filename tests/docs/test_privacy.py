@@ -14,6 +14,7 @@ from web.adapters.mongodb.documents import BookingDocument
 from web.adapters.stripe.payments import KEY_FIELD, SHOP_FIELD
 from web.domain.refusals import TooManyHeld
 from web.ports.payment_gateway import GatewayPayment
+from web.ports.seat_store import LostPayments
 from web.use_cases.box_office import BoxOffice
 from web.use_cases.gateway_metadata import metadata_of, payment_of
 
@@ -95,8 +96,8 @@ def test_seats_under_payment_count_against_their_client_after_redis_was_lost(
     metadata, now = metadata_of(payment), datetime.now(UTC)
     told = GatewayPayment("pi_1", "key", 1, "GBP", "authorized", now, metadata)
     lose_event(redis_client, event.id)
-    seats.build_event(event, payments=[payment_of(told)])
-    seats.open_event(event, sold=[])
+    seats.build_event(event)
+    seats.open_event(event, sold=[], payments=LostPayments([payment_of(told)]))
     with pytest.raises(TooManyHeld):
         box_office.hold_seats(event.id, ADDRESS, event.seats[8:11])
     box_office.hold_seats(event.id, "192.0.2.1", event.seats[8:11])

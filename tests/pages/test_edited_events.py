@@ -440,6 +440,6 @@ def test_an_event_that_is_being_built_hides_no_other(seats, catalogue, hall_with
     hall_with(name=name)
     building = small_hall()
     catalogue.add([building.id])
-    seats.build_event(building, payments=[])
+    seats.build_event(building)
     assert lists(name)[1]
     seats.open_event(building, sold=[])

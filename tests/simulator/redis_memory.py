@@ -37,7 +37,7 @@ class _ClockedClient(redis.Redis):
     retries and metrics would take longer than Redis itself."""
 
     now_s: Callable[[], float]
-    run = 1
+    replication: Mapping[str, object] | None = None
 
     def __init__(self, path: Path):
         super().__init__(unix_socket_path=str(path), protocol=2, decode_responses=True)
@@ -82,7 +82,9 @@ class _ClockedClient(redis.Redis):
         return _Pipeline(self)
 
     def info(self, section: str) -> dict[str, object]:
-        return {"master_replid": str(self.run)}
+        if self.replication is None:
+            self.replication = super().info(section)
+        return dict(self.replication)
 
     def time(self) -> tuple[int, int]:
         return _told(self.now_s())
@@ -166,7 +168,9 @@ class RedisMemory:
     def go_back_to(self, saved: dict[bytes, bytes], starts: bool) -> None:
         """Restore a copy. With ``starts``, as a Redis that was restarted with an older file or as a
         replica; otherwise the keys are restored into the running one."""
-        self.client.run += starts
+        if starts:
+            self._raw.execute_command("DEBUG", "CHANGE-REPL-ID")
+            self.client.replication = None
         self.lose_everything()
         pipeline = self._raw.pipeline(transaction=False)
         for key, value in saved.items():
@@ -186,5 +190,6 @@ def redis_memory() -> Iterator[RedisMemory]:
         folder = Path(name)
         server = Redis(folder, folder / "redis.log")
         server.command += ["--unixsocket", str(folder / "socket"), "--appendonly", "no"]
+        server.command += ["--enable-debug-command", "local"]
         with server:
             yield RedisMemory(folder / "socket")

@@ -5,8 +5,9 @@ works again and the worker has had time; those that ``./tickets audit`` checks a
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -137,6 +138,7 @@ class Rules:
         self._losses_s: list[float] = []
         self._can_tell: set[str] | None = None
         self._held_at_s: dict[str, float] = {}
+        self._held_seats: dict[str, frozenset[str]] = {}
         self._looked_at_s: list[float] = []
         self.broken: list[Broken] = []
 
@@ -151,9 +153,10 @@ class Rules:
         self._losses_s.append(self._lost_at_s)
         self._can_tell = can_tell
 
-    def held(self, hold_id: str) -> None:
+    def held(self, hold_id: str, seats: Sequence[str]) -> None:
         """A hold was made just now."""
         self._held_at_s[hold_id] = self._now_s()
+        self._held_seats[hold_id] = frozenset(seats)
 
     def worker_looked(self, who: str, began_s: float, read_map: Callable[[], str | None]) -> None:
         """A round of the worker that could do all its work, and began at that time, has ended. From
@@ -261,8 +264,9 @@ class Rules:
                 )
 
     def _loss_is_unnoticed(self) -> bool:
-        """Whether Redis went back in time and no worker has looked since."""
-        return self._lost_at_s > max(self._looked_at_s, default=0.0)
+        """Whether the same Redis went back in time and no worker has looked since."""
+        is_same = self._can_tell is not None
+        return is_same and self._lost_at_s > max(self._looked_at_s, default=0.0)
 
     def _may_replace(self, known: _Key, answer: Answer) -> bool:
         """Whether one "not charged" may replace another: the gateway still knows a refused card,
@@ -450,7 +454,19 @@ class Rules:
         most once, Redis's memory."""
         hold_id = payment.metadata["hold_id"]
         if self._was_led_to_bank(payment) and self._booking_of(hold_id) is None:
+            if self._were_held_in_between(hold_id):
+                return
             self._break("who confirms in time has the seats", f"{payment.payment_id} of {hold_id}")
+
+    def _were_held_in_between(self, hold_id: str) -> bool:
+        """Whether somebody else has got seats of this hold after Redis went back to before it, and
+        before a worker looked."""
+        found_at_s = next((at_s for at_s in self._looked_at_s if at_s > self._lost_at_s), inf)
+        return any(
+            self._held_seats[hold_id] & seats
+            for other_id, seats in self._held_seats.items()
+            if other_id != hold_id and self._lost_at_s < self._held_at_s[other_id] < found_at_s
+        )
 
     def ended(self, hold_id: str, key: str, answer: Answer | None) -> None:
         """Checks the answer to a repeat of each key when everything works again."""

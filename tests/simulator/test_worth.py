@@ -53,6 +53,7 @@ from web.use_cases.repairs import OwedRefund
 
 maintenance_due = RedisSeatStore.maintenance_due
 open_event = Opening.open_event
+open_seats = RedisSeatStore.open_event
 renew_lease = RedisSeatStore.renew_lease
 owed_refunds = Reconciler._owed_refunds
 payments_under_way = UnderWay._live.func
@@ -89,6 +90,13 @@ def opened_as_it_is(
 ) -> bool:
     """Instead of Opening.open_event: whatever an older file has is on sale again."""
     return open_event(opening, event, under_way, lost_revision, is_repair=is_repair)
+
+
+def opened_without_payments(
+    store: RedisSeatStore, event, sold, lost_revision=0, payments=None, *, keeps_definition=False
+) -> bool:
+    """Instead of RedisSeatStore.open_event: what was under way is lost when Redis goes back."""
+    return open_seats(store, event, sold, lost_revision, keeps_definition=keeps_definition)
 
 
 def refunded_once_more(refunds: Refunds, booking: Booking, refund: SeatRefund) -> None:
@@ -312,6 +320,20 @@ MENDS = {
             Owner("ada", 60, "yes"),
             Request("ada-look", "ada", 70, "look", "k1"),
         ),
+    ),
+    "what was begun when Redis went back is put back": Mend(
+        RedisSeatStore,
+        "open_event",
+        opened_without_payments,
+        "who confirms in time has the seats",
+        (*AT_BANK, GoesBack(When(1.15), When(4), noticed_s=0.2), Owner("ada", 70, "yes")),
+    ),
+    "and so is what was held then": Mend(
+        RedisSeatStore,
+        "open_event",
+        opened_without_payments,
+        "who confirms in time has the seats",
+        (*AT_BANK, GoesBack(When(0.9), When(4), noticed_s=0.2), Owner("ada", 70, "yes")),
     ),
     "the gateway's list is read back to what was not settled": Mend(
         reconciliation,

@@ -106,6 +106,8 @@ HARMLESS = {
     "event opened again",
     "Redis loses everything",
     "Redis loses the event",
+    "Redis goes back in time",
+    "Redis goes back in time, the same server",
 }
 """Whatever of this happens, an owner who confirms in time has the seats."""
 
@@ -425,7 +427,7 @@ class World:
         try:
             held, _ = office.hold_seats(HALL.id, part.buyer, part.seats)
             self._held[part.buyer] = held.id
-            self.rules.held(held.id)
+            self.rules.held(held.id, part.seats)
         except Refusal as refusal:
             self._tell(f"is answered {answer_to(refusal)}")
 
@@ -657,7 +659,7 @@ class World:
         """Whether nothing has failed but, at most once, Redis's memory."""
         happened = set(self.troubles.happened)
         faults = {kind for kind in happened if not kind.startswith(("owner", "bank", "buyer"))}
-        return faults <= HARMLESS and len(self.plan.of(Loss)) <= 1
+        return faults <= HARMLESS and len(self.plan.of(Loss, GoesBack)) <= 1
 
     def _confirmed_payments_are_booked(self) -> None:
         if not self._only_redis_forgot():

@@ -142,7 +142,7 @@ def lose_event(client: redis.Redis, event_id: str) -> None:
 def put_on_sale(seats: RedisSeatStore, event: Event, sold: Iterable[str] = ()) -> None:
     """Build and open the event directly, as if that had happened long ago."""
     seats._catalogue.add([event.id])
-    seats.build_event(event, payments=[])
+    seats.build_event(event)
     seats.open_event(event, sold=sold)
     be_sure(commands_of(seats, event.id), event.id)
 

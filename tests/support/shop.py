@@ -1,5 +1,6 @@
 """A checkout on real stores whose parts can be made to fail, with its worker and its audit."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -94,6 +95,25 @@ class Shop:
 def lose(shop: Shop) -> None:
     """Delete the event from Redis."""
     lose_event(shop.redis, shop.event.id)
+
+
+def going_back(shop: Shop) -> Callable[[], None]:
+    """Called, it takes what Redis knows of the event back to how it is now, as when it was started
+    with an older file or a lagging replica took over."""
+    keys = f"*{{{shop.event.id}}}*"
+    before = {key: shop.redis.dump(key) for key in shop.redis.keys(keys)}
+
+    def go_back() -> None:
+        shop.redis.delete(*shop.redis.keys(keys))
+        for key, value in before.items():
+            shop.redis.restore(key, 0, value)
+
+    return go_back
+
+
+def look_like_another_server(shop: Shop) -> None:
+    """As if the Redis that opened the event had been another one."""
+    shop.redis.hset(f"event:{{{shop.event.id}}}", "server", "another")
 
 
 def undo_payment(shop: Shop) -> None:

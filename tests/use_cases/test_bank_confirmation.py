@@ -13,7 +13,15 @@ import pytest
 
 from tests.support.factories import BUYER, WAY_BACK, a_booking
 from tests.support.sandbox import client_of
-from tests.support.shop import Shop, checks_of, lose, problems, reconciler_of
+from tests.support.shop import (
+    Shop,
+    checks_of,
+    going_back,
+    look_like_another_server,
+    lose,
+    problems,
+    reconciler_of,
+)
 from web.adapters.stripe.gateway import StripeGateway
 from web.domain.refusals import (
     AUTHENTICATION_FAILED,
@@ -23,6 +31,7 @@ from web.domain.refusals import (
     AlreadyBooked,
     EarlierRefusal,
     HoldNotFound,
+    NotKnownNow,
     PaymentDeclined,
     PaymentInProgress,
     PaymentNotFound,
@@ -225,12 +234,10 @@ def test_what_is_booked_cannot_be_given_up(shop, sandbox):
 def test_what_is_booked_cannot_be_given_up_when_redis_has_forgotten_it(shop, sandbox):
     """It was restored to a moment at which the payment was at the bank."""
     required = go_to_the_bank(shop)
-    keys = shop.redis.keys(f"*{{{shop.event.id}}}*")
-    before = {key: shop.redis.dump(key) for key in keys}
+    go_back = going_back(shop)
     decide(sandbox, required, "accept")
     receipt = come_back(shop)
-    for key, value in before.items():
-        shop.redis.restore(key, 0, value, replace=True)
+    go_back()
     with pytest.raises(AlreadyBooked):
         shop.checkout.cancel(shop.ref, required.key_digest)
     assert (shop.charges(), shop.booking().receipt()) == (["captured"], receipt)
@@ -394,6 +401,94 @@ def test_after_a_loss_of_redis_a_question_for_stripe_js_is_asked_still(shop, san
     decide(sandbox, required, "accept")
     come_back(shop)
     assert (shop.state(), shop.charges()) == ("s", ["captured"])
+
+
+@pytest.fixture(params=["its hold", "its beginning", "that the bank asks"])
+def payment_that_redis_forgets(request, shop, reconciler):
+    """The payment, at the bank; what takes Redis back to before ``param``; and whether Redis then
+    takes it for one that a process is working on."""
+    to_the_hold = going_back(shop)
+    if request.param == "its hold":
+        shop.box_office.release(shop.ref)
+        to_before = going_back(shop)
+        to_the_hold()
+    else:
+        to_before = going_back(shop)
+    reconciler.round()
+
+    def note(checkpoint: str) -> None:
+        nonlocal to_before
+        if request.param == "that the bank asks" and checkpoint == "asked_by_bank":
+            to_before = going_back(shop)
+
+    shop.checkout._steps.on_checkpoint = note
+    required = go_to_the_bank(shop)
+    shop.checkout._steps.on_checkpoint = lambda checkpoint: None
+    return required, to_before, request.param == "that the bank asks"
+
+
+@pytest.mark.parametrize("worker", ["the same worker", "one that is new"])
+@pytest.mark.parametrize("confirmed", ["before the worker looks", "afterwards"])
+def test_who_is_at_the_bank_when_redis_goes_back_in_time_has_the_seat(
+    shop, sandbox, reconciler, payment_that_redis_forgets, confirmed, worker
+):
+    required, go_back, has_lease = payment_that_redis_forgets
+    go_back()
+    look_like_another_server(shop)
+    if worker == "one that is new":
+        reconciler = reconciler_of(shop)
+    if confirmed == "before the worker looks":
+        decide(sandbox, required, "accept")
+    reconciler.round()
+    assert shop.state() == "p"
+    if has_lease or confirmed == "before the worker looks":
+        shop.let_leases_run_out()
+    reconciler.round()
+    if confirmed == "afterwards":
+        assert go_to_the_bank(shop).bank_step.url == required.bank_step.url
+        decide(sandbox, required, "accept")
+        come_back(shop)
+    assert (shop.state(), shop.charges()) == ("s", ["captured"])
+    assert shop.pay(buyer=ASKING).replayed
+    assert not problems(shop)
+
+
+def test_who_asks_before_the_worker_has_seen_that_redis_went_back_is_not_told_no(
+    shop, reconciler, payment_that_redis_forgets
+):
+    _, go_back, _ = payment_that_redis_forgets
+    go_back()
+    look_like_another_server(shop)
+    shop.redis.zadd(f"due:{{{shop.event.id}}}", {shop.hold.id: 1}, xx=True)
+    with pytest.raises((NotKnownNow, PaymentInProgress, PaymentPending)):
+        shop.pay(buyer=ASKING)
+    reconciler.round()
+    shop.let_leases_run_out()
+    reconciler.round()
+    go_to_the_bank(shop)
+
+
+def test_seats_that_others_have_meanwhile_stay_theirs(shop, sandbox, reconciler, monkeypatch):
+    monkeypatch.setattr(reconciliation, "LAST_STEP", timedelta(0))
+    shop.box_office.release(shop.ref)
+    reconciler.round()
+    to_before = going_back(shop)
+    shop.hold_again("stalls-B-1")
+    required, lost = go_to_the_bank(shop), (shop.hold, shop.ref)
+    to_before()
+    shop.hold_again("stalls-B-1")
+    look_like_another_server(shop)
+    reconciler.round()
+    assert shop.state() == "h"
+    decide(sandbox, required, "accept")
+    shop.pay()
+    assert shop.charges() == ["captured"]
+    shop.hold, shop.ref = lost
+    for _ in range(3):
+        reconciler._next_gateway_look = timedelta.min
+        reconciler.round()
+    assert (shop.booking(), shop.charges()) == (None, ["voided"])
+    assert not problems(shop)
 
 
 # ---------------------------------------------------------------- faults

@@ -7,7 +7,6 @@ the named call, before the call's effect or after it.
 import re
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +16,7 @@ from redis import ResponseError
 
 from ops.servers import REPOSITORY
 from tests.support.factories import BUYER, WAY_BACK, a_booking, put_on_sale, small_hall
-from tests.support.shop import TOKENS, Shop, lose, undo_payment
+from tests.support.shop import TOKENS, Shop, going_back, lose, undo_payment
 from web.adapters.mongodb.client import CALL_TIMEOUT_S
 from web.adapters.redis import seat_store
 from web.adapters.stripe.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
@@ -158,19 +157,6 @@ def test_a_redis_that_is_away_after_the_commit_is_one_line_in_the_log(shop, capl
     shop.pay()
     (told,) = (record for record in caplog.records if "could not be told" in record.message)
     assert not told.exc_info
-
-
-def going_back(shop: Shop) -> Callable[[], None]:
-    """Called, it takes what Redis knows of the event back to how it is now."""
-    keys = f"*{{{shop.event.id}}}*"
-    before = {key: shop.redis.dump(key) for key in shop.redis.keys(keys)}
-
-    def go_back() -> None:
-        shop.redis.delete(*shop.redis.keys(keys))
-        for key, value in before.items():
-            shop.redis.restore(key, 0, value)
-
-    return go_back
 
 
 def test_a_hold_that_redis_remembers_as_unpaid_is_not_paid_again(shop):

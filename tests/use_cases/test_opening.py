@@ -373,7 +373,7 @@ def test_an_event_that_is_being_built_is_unavailable_and_not_free(
     hall = small_hall()
     sell(hall, bookings, "stalls-A-1")
     catalogue.add([hall.id])
-    seats.build_event(hall, payments=[])
+    seats.build_event(hall)
     for look in (
         lambda: seats.read_seats(hall.id),
         lambda: seats.hold_seats(hall, unique("hld"), "ada", [1]),
@@ -391,7 +391,7 @@ def test_an_event_that_is_being_built_is_unavailable_and_not_free(
 
 def test_a_booking_made_while_the_event_is_built_is_sold_when_it_opens(seats, bookings, opening):
     hall = small_hall()
-    seats.build_event(hall, payments=[])
+    seats.build_event(hall)
     booking = sell(hall, bookings, "stalls-A-1")
     seats.confirm_booking(hall, booking)
     seats.open_event(hall, sold=[])  # whoever builds it has read the bookings before

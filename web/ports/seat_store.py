@@ -59,16 +59,31 @@ class Upkeep:
     """What an open event needs from the worker: ``expired_holds`` are past their deadline and not
     swept yet, ``lapsed_payments`` past their lease; in a cancelled event they are all of them.
     ``history_lost``: the journal lacks the moment at which the caller last saw the event, or the
-    current one. ``epoch`` names the event's current epoch, which ``is_unsettled`` while there may
-    be unknown payments that were in progress when it began."""
+    current one. ``history`` is the one of SeatStore.histories that its server continued when the
+    event was opened, "" if unknown. ``epoch`` names the event's current epoch, which
+    ``is_unsettled`` while there may be unknown payments that were in progress when it began."""
 
     version: str
     moment: Moment
     history_lost: bool
+    history: str
     expired_holds: int
     lapsed_payments: int
     epoch: str
     is_unsettled: bool
+
+
+@dataclass(frozen=True)
+class LostPayments:
+    """Payments for seats of one event that were in progress when Redis lost them. On those
+    ``at_bank`` no process is working. Unless they ``are_all``, there may be more."""
+
+    authorized: Sequence[PaymentAttempt] = ()
+    at_bank: Sequence[PaymentAttempt] = ()
+    are_all: bool = True
+
+
+NONE_LOST = LostPayments()
 
 
 @dataclass(frozen=True)
@@ -143,14 +158,10 @@ class SeatStore(Protocol):
     def build_event(
         self,
         event: Event,
-        payments: Sequence[PaymentAttempt],
-        are_all: bool = True,
         built_revision: int = 0,
     ) -> bool:
         """Builds an event that Redis does not know, or has lost a part of. It stays closed until
-        open_event has added the sold seats.
-        ``payments`` were in progress when Redis lost them; their seats are paying again. Unless
-        they ``are_all``, the epoch is unsettled. Returns False when the event exists, unless it is
+        open_event has added the sold seats. Returns False when the event exists, unless it is
         older than ``built_revision``: then it was lost and rebuilt since, and what buyers were told
         in the meantime must stay true."""
         ...
@@ -171,14 +182,17 @@ class SeatStore(Protocol):
         event: Event,
         sold: Iterable[str],
         lost_revision: int = 0,
+        payments: LostPayments = NONE_LOST,
         *,
         keeps_definition: bool = False,
     ) -> bool:
         """Brings a built event up to date with its definition and with ``sold``, the ids of the
         seats in bookings, all of them in the definition; opens it. ``lost_revision``: Redis has
         lost the history that led to this revision, so the event continues above both this revision
-        and its own. Returns whether anything changed. Raises SeatsMoved; EventChanged when another
-        definition was opened meanwhile, or, with ``keeps_definition``, before."""
+        and its own. The seats of ``payments`` are paying again, unless somebody else has them; if
+        not all are, or those were not all, the epoch is unsettled. Returns whether anything
+        changed. Raises SeatsMoved; EventChanged when another definition was opened meanwhile, or,
+        with ``keeps_definition``, before."""
         ...
 
     def withdraw_event(self, event_id: str, *, only_look: bool = False) -> None:

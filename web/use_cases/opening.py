@@ -7,11 +7,11 @@ from functools import cached_property
 
 from web.domain.events import Event, SeatState, moved_seats
 from web.domain.refusals import EventChanged
-from web.domain.sales import PaymentAttempt, booking_id_of
+from web.domain.sales import booking_id_of
 from web.ports.booking_store import BookingStore
 from web.ports.event_catalogue import Epoch, EventCatalogue
 from web.ports.payment_gateway import Gateway, GatewayError, GatewayPayment
-from web.ports.seat_store import SeatsMoved, SeatStore
+from web.ports.seat_store import NONE_LOST, LostPayments, SeatsMoved, SeatStore
 from web.use_cases.checkout import UNDER_WAY
 from web.use_cases.gateway_metadata import payment_of
 
@@ -41,12 +41,8 @@ class UnderWay:
         self._gateway = gateway
         self.are_all = False
 
-    def of(self, event_id: str) -> list[PaymentAttempt]:
-        return [
-            payment_of(gateway_payment)
-            for gateway_payment in self._live
-            if gateway_payment.metadata.get("event") == event_id
-        ]
+    def of(self, event_id: str) -> list[GatewayPayment]:
+        return [payment for payment in self._live if payment.metadata.get("event") == event_id]
 
     @cached_property
     def _live(self) -> list[GatewayPayment]:
@@ -124,18 +120,23 @@ class Opening:
         self._check_bookings(event)
         if not is_repair:
             self._catalogue.add([event.id])
-        revision = self._seats.revision(event.id)
-        if revision is None or (last_epoch and revision < last_epoch.built_revision):
+        revision, lost = self._seats.revision(event.id), NONE_LOST
+        is_new = revision is None or (last_epoch and revision < last_epoch.built_revision)
+        if is_new or lost_revision:
+            lost = self._lost_payments(event, under_way or UnderWay(self._gateway), last_epoch)
+        if is_new:
             # Built closed, and opened with the bookings of a moment when it was there already: the
             # seats of a booking that is made meanwhile are marked by that booking's own process.
-            self._build(event, under_way or UnderWay(self._gateway), last_epoch)
+            self._seats.build_event(event, last_epoch.built_revision if last_epoch else 0)
         # Redis may be back at a time before the cancellation.
         keeps = is_repair and event.status != "cancelled"
         for _ in range(OPENING_TRIES):
             # A seat that the file drops may have been bought since the first look.
             sold = self._check_bookings(event)
             try:
-                return self._seats.open_event(event, sold, lost_revision, keeps_definition=keeps)
+                return self._seats.open_event(
+                    event, sold, lost_revision, lost, keeps_definition=keeps
+                )
             except EventChanged:
                 # Another process opened it between our look and our change: look again.
                 if keeps:
@@ -179,36 +180,47 @@ class Opening:
             )
         return sold
 
-    def _build(self, event: Event, under_way: UnderWay, last_epoch: Epoch | None) -> None:
-        """Build the event with the payments that are under way for seats that are not booked. The
-        worker releases the authorisations of all others without a booking, including those that an
-        earlier loss has ended: their buyers may have been told that nothing was charged."""
-        built_revision = last_epoch.built_revision if last_epoch else 0
+    def _lost_payments(
+        self, event: Event, under_way: UnderWay, last_epoch: Epoch | None
+    ) -> LostPayments:
+        """Those that are under way for seats that are not booked. The worker releases the
+        authorisations of all others without a booking, including those that an earlier loss has
+        ended: their buyers may have been told that nothing was charged."""
         if not any(section.price_minor for section in event.sections):
-            self._seats.build_event(event, [], built_revision=built_revision)
-            return
-        payments = [
-            payment
-            for payment in under_way.of(event.id)
+            return NONE_LOST
+        found = [
+            (payment_of(gateway_payment), gateway_payment.status == "action_required")
+            for gateway_payment in under_way.of(event.id)
+        ]
+        found = [
+            (payment, at_bank)
+            for payment, at_bank in found
             if last_epoch is None or last_epoch.has(payment.hold_id)
         ]
-        wanted = [seat for payment in payments for seat in payment.seats]
+        wanted = [seat for payment, _ in found for seat in payment.seats]
         sold = set(self._bookings.sold_seats(event.id, among=wanted))
         booked = self._bookings.find_all(
             booking_id_of(payment.hold_id)
-            for payment in payments
+            for payment, _ in found
             if sold.intersection(payment.seats)
         )
-        unbooked = [payment for payment in payments if booking_id_of(payment.hold_id) not in booked]
+        unbooked = [
+            (payment, at_bank)
+            for payment, at_bank in found
+            if booking_id_of(payment.hold_id) not in booked
+        ]
         possible = [
-            payment
-            for payment in unbooked
+            (payment, at_bank)
+            for payment, at_bank in unbooked
             if payment.currency == event.currency
             and not sold.intersection(payment.seats)
             and all(seat in event.positions for seat in payment.seats)
         ]
-        are_all = under_way.are_all and possible == unbooked
-        self._seats.build_event(event, possible, are_all, built_revision)
+        return LostPayments(
+            authorized=[payment for payment, at_bank in possible if not at_bank],
+            at_bank=[payment for payment, at_bank in possible if at_bank],
+            are_all=under_way.are_all and possible == unbooked,
+        )
 
 
 def _is_moved(before: Event, after: Event) -> bool:

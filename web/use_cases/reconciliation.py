@@ -130,8 +130,6 @@ class Reconciler:
         self._stopped = stopped
         self._seen: dict[str, Moment] = {}
         self._epochs: dict[str, Epoch] = {}
-        self._histories: dict[str, str] = {}
-        self._may_have_gone_back: set[str] = set()
         self._unsettled: dict[str, _Unsettled] = {}
         self._gateway_since: datetime | None = None
         self._next_gateway_look = _NEVER
@@ -161,13 +159,13 @@ class Reconciler:
             self._check_index()
         with self.isolate_failure("events"):
             event_ids = self._event_ids()
-            self._look_for_another_redis(event_ids)
+            histories = self._seats.histories(event_ids)
             upkeep = self._within_reach(self._seats.maintenance_due(event_ids, self._seen))
             under_way = UnderWay(self._gateway)
             self._lapsed.clear()
             for event_id, needed in upkeep.items():
                 with self.isolate_failure(event_id):
-                    self._mend_event(now, event_id, needed, under_way)
+                    self._mend_event(now, event_id, needed, under_way, histories.get(event_id, ""))
             revisions = {
                 event_id: needed.moment.revision
                 for event_id, needed in upkeep.items()
@@ -189,14 +187,6 @@ class Reconciler:
                 self._compare_with_gateway(self._ledger)
 
     # ------------------------------------------------------------ events
-
-    def _look_for_another_redis(self, event_ids: Sequence[str]) -> None:
-        """One that was started again, or a replica that took over, may have gone back to just what
-        was seen last, which nothing in an event tells."""
-        for event_id, history in self._seats.histories(event_ids).items():
-            if self._histories.get(event_id, history) != history and event_id in self._seen:
-                self._may_have_gone_back.add(event_id)
-            self._histories[event_id] = history
 
     def _within_reach(
         self, upkeep: Mapping[str, Upkeep | Broken | Unavailable | None]
@@ -277,8 +267,14 @@ class Reconciler:
         return sold
 
     def _mend_event(
-        self, now: timedelta, event_id: str, upkeep: Upkeep | Broken | None, under_way: UnderWay
+        self,
+        now: timedelta,
+        event_id: str,
+        upkeep: Upkeep | Broken | None,
+        under_way: UnderWay,
+        history: str,
     ) -> None:
+        """``history`` is the one that the event's server continues now, "" if unknown."""
         if isinstance(upkeep, Broken):
             if event_id not in self._on_sale:
                 with suppress(Refusal):  # Its definition may be lost, too.
@@ -292,14 +288,18 @@ class Reconciler:
         known = self._on_sale.get(event_id)
         if known is None or known.version != upkeep.version:
             self._on_sale[event_id] = self._catalogue.current_event(event_id)
+        if event_id not in self._epochs:
+            self._epochs[event_id] = self._catalogue.current_epoch(event_id)
         if upkeep.history_lost:
             reason = "its journal does not have what was seen before"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
-        if event_id in self._may_have_gone_back:
+        if history and history != upkeep.history:
+            # A Redis that was started again, or a replica that took over, may have gone back to
+            # just what was seen last, which nothing else tells.
             reason = "Redis was started again, or another has taken over"
             return self._reopen(event_id, reason, under_way, upkeep.moment.revision)
         self._seen[event_id] = upkeep.moment
-        if event_id not in self._epochs or self._epochs[event_id].name != upkeep.epoch:
+        if self._epochs[event_id].name != upkeep.epoch:
             self._epochs[event_id] = self._catalogue.current_epoch(event_id)
         self._note_epoch(now, event_id, upkeep.epoch if upkeep.is_unsettled else "")
 
@@ -350,7 +350,6 @@ class Reconciler:
         self._repairs.reopen(event, reason, under_way, lost_revision, last_epoch)
         if not self._repairs.dry_run:
             self._seen.pop(event_id, None)
-            self._may_have_gone_back.discard(event_id)
             self._comparison.begin_again(event_id)
 
     def _definition_of(self, event_id: str) -> Event:

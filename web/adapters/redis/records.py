@@ -24,7 +24,7 @@ from web.domain.sales import (
     WayBack,
 )
 from web.ports.audited_seats import KnownHold
-from web.ports.seat_store import Change, EarlierReceipt
+from web.ports.seat_store import Change, EarlierReceipt, LostPayments
 
 
 def key(kind: str, event_id: str, *names: str) -> str:
@@ -265,6 +265,22 @@ def paying_hold(event: Event, payment: PaymentAttempt) -> StoredHold:
         begun_ms=begun_ms,
         given_back=payment.given_back,
         intent=msgspec.json.encode(kept).decode(),
+    )
+
+
+def lost_payments(event: Event, payments: LostPayments) -> bytes:
+    """As the script include ``restore_payments`` takes them."""
+    lost = [(payment, False) for payment in payments.authorized]
+    lost += [(payment, True) for payment in payments.at_bank]
+    return msgspec.json.encode(
+        [
+            {
+                "hold_id": payment.hold_id,
+                "hold": paying_hold(event, payment),
+                "at_bank": at_bank,
+            }
+            for payment, at_bank in lost
+        ]
     )
 
 

@@ -48,11 +48,13 @@ from web.domain.sales import (
     WayBack,
 )
 from web.ports.seat_store import (
+    NONE_LOST,
     Broken,
     Change,
     EarlierReceipt,
     EventInUse,
     KeysAreEvicted,
+    LostPayments,
     Moment,
     SeatMap,
     SeatsMoved,
@@ -130,23 +132,14 @@ class RedisSeatStore:
     def build_event(
         self,
         event: Event,
-        payments: Sequence[PaymentAttempt],
-        are_all: bool = True,
         built_revision: int = 0,
     ) -> bool:
-        under_way = [
-            {"hold_id": payment.hold_id, "hold": records.paying_hold(event, payment)}
-            for payment in payments
-        ]
         outcome, _ = self._scripts.run(
             "build_event",
             event.id,
             **records.event_arguments(event),
             seat_count=len(event.seats),
-            payments=msgspec.json.encode(under_way),
-            lease_ms=self._lease_ms,
             unsure_ms=UNSURE_MS,
-            unsettled=int(not are_all),
             built_revision=built_revision,
         )
         return outcome == "built"
@@ -159,6 +152,7 @@ class RedisSeatStore:
         event: Event,
         sold: Iterable[str],
         lost_revision: int = 0,
+        payments: LostPayments = NONE_LOST,
         *,
         keeps_definition: bool = False,
     ) -> bool:
@@ -175,6 +169,9 @@ class RedisSeatStore:
             moved=moved_seats(old, event),
             lost_revision=lost_revision,
             unsure_ms=UNSURE_MS,
+            payments=records.lost_payments(event, payments),
+            lease_ms=self._lease_ms,
+            unsettled=int(not payments.are_all),
         )
         if outcome == "seats_moved":
             raise SeatsMoved(old.seats_at(records.positions_in(values[0])))
@@ -560,11 +557,12 @@ def _upkeep(answer: list[Any] | Unavailable) -> Upkeep | Broken | Unavailable | 
         return Broken(*values)
     if outcome != "upkeep":
         return None
-    version, revision, change, history, expired, lapsed, epoch, settled = values
+    version, revision, change, goes_on, expired, lapsed, epoch, settled, server = values
     return Upkeep(
         version=version,
         moment=Moment(int(revision), change),
-        history_lost=history == "was lost",
+        history_lost=goes_on == "was lost",
+        history=server,
         expired_holds=expired,
         lapsed_payments=lapsed,
         epoch=epoch,
