@@ -43,40 +43,48 @@ def test_nobody_is_bounded_together_with_others_that_are_not_known():
         assert third
 
 
-def idle(stack: contextlib.ExitStack, all_waits: Waits, name: str, client, crowded=False):
-    return stack.enter_context(all_waits.idle(name, client, is_crowded=crowded))
+def idle(known: Waits, name: str, client, crowded=False):
+    return known.begin_idle(name, client, is_crowded=crowded)
 
 
 def test_the_oldest_idle_connection_of_the_same_client_makes_room():
-    with contextlib.ExitStack() as stack:
-        known = Waits()
-        assert idle(stack, known, "b 1", "b") is None
-        assert idle(stack, known, "a 1", "a") is None
-        assert idle(stack, known, "a 2", "a") is None
-        assert idle(stack, known, "a 3", "a") == "a 1"
-        assert idle(stack, known, "a 4", "a") == "a 2"
+    known = Waits()
+    assert idle(known, "b 1", "b") is None
+    assert idle(known, "a 1", "a") is None
+    assert idle(known, "a 2", "a") is None
+    assert idle(known, "a 3", "a") == "a 1"
+    assert idle(known, "a 4", "a") == "a 2"
 
 
 def test_where_it_is_crowded_the_oldest_of_all_makes_room():
-    with contextlib.ExitStack() as stack:
-        known = Waits()
-        assert idle(stack, known, "1", None, crowded=True) is None
-        assert idle(stack, known, "2", "a") is None
-        assert idle(stack, known, "3", "b", crowded=True) == "1"
-        assert idle(stack, known, "4", "c", crowded=True) == "2"
+    known = Waits()
+    assert idle(known, "1", None, crowded=True) is None
+    assert idle(known, "2", "a") is None
+    assert idle(known, "3", "b", crowded=True) == "1"
+    assert idle(known, "4", "c", crowded=True) == "2"
 
 
 def test_a_connection_that_is_idle_again_is_the_newest():
-    with contextlib.ExitStack() as stack:
-        known = Waits()
-        with known.idle("1", "a", is_crowded=False):
-            assert idle(stack, known, "2", "a") is None
-        assert idle(stack, known, "1", "a") is None
-        assert idle(stack, known, "3", "a") == "2"
+    known = Waits()
+    assert idle(known, "1", "a") is None
+    assert idle(known, "2", "a") is None
+    known.end_idle("1")
+    assert idle(known, "1", "a") is None
+    assert idle(known, "3", "a") == "2"
 
 
 def test_nothing_is_remembered_of_who_has_gone():
     known = Waits()
-    with known.held("a"), known.idle("1", "a", is_crowded=False):
-        pass
+    with known.held("a"):
+        idle(known, "1", "a")
+        known.end_idle("1")
+    assert not any(vars(known).values())
+
+
+def test_a_connection_that_had_to_make_room_ends_once():
+    known = Waits()
+    assert idle(known, "1", None) is None
+    assert idle(known, "2", None, crowded=True) == "1"
+    known.end_idle("1")
+    known.end_idle("2")
     assert not any(vars(known).values())

@@ -45,27 +45,24 @@ class Waits(Generic[Connection]):
         finally:
             _count_down(self._held_of, client)
 
-    @contextlib.contextmanager
-    def idle(
+    def begin_idle(
         self, connection: Connection, client: str | None, *, is_crowded: bool
-    ) -> Iterator[Connection | None]:
-        """Context while ``connection`` waits for a request. Yields the connection to close to make
-        room, the oldest of the same client or, if ``is_crowded``, of all; None if there is room."""
+    ) -> Connection | None:
+        """``connection`` waits for a request, until ``end_idle``. Returns the connection to close
+        to make room, the oldest of the same client or, if ``is_crowded``, of all; None if there is
+        room."""
         leaves = None
         if client is not None and self._idle_of[client] >= MAX_IDLE:
             leaves = next(other for other, whose in self._idle.items() if whose == client)
         elif is_crowded:
             leaves = next(iter(self._idle), None)
         if leaves is not None:
-            self._forget(leaves)
+            self.end_idle(leaves)
         self._idle[connection] = client
         self._idle_of[client] += 1
-        try:
-            yield leaves
-        finally:
-            self._forget(connection)
+        return leaves
 
-    def _forget(self, connection: Connection) -> None:
+    def end_idle(self, connection: Connection) -> None:
         if connection in self._idle:
             _count_down(self._idle_of, self._idle.pop(connection))
 

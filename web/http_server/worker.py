@@ -46,6 +46,9 @@ the response. Most clients read it only after they have sent everything."""
 
 RECEIVE_BYTES = 64 * 1024
 
+READABLE = 1
+"""What a watcher of gevent's loop waits for."""
+
 CLOSING_S = 4.0
 """How long a worker that stops leaves idle connections open, counted from its last sign of life,
 which may be a second before the stop. nginx closes them by itself within two seconds
@@ -55,10 +58,6 @@ payment on it, that would be lost: nginx does not send a POST again."""
 CROWDED = 0.9
 """The fraction of ``worker_connections`` beyond which each new connection closes an idle one. At
 the full number the worker accepts none."""
-
-RESPONSES_A_TURN = 16
-"""gevent switches only when there is nothing to read. A client that always has the next request
-ready would monopolise the worker, until the master considers it dead."""
 
 
 class Server(StreamServer):
@@ -91,6 +90,7 @@ class HttpWorker(GeventWorker):
         super().__init__(*args, **kwargs)
         self._waits: Waits[socket.socket] = Waits()
         self._connections: dict[socket.socket, RequestReader] = {}
+        self._idle_until_s: dict[socket.socket, float] = {}
         self._quits = False
         self._was_alive_s = time.monotonic()
         # gunicorn only calls it.
@@ -114,11 +114,15 @@ class HttpWorker(GeventWorker):
 
     def notify(self) -> None:
         """gunicorn calls this every second, also while the worker waits for its connections to
-        end. Connections that stay idle are closed then."""
+        end. Connections that stay idle are closed then. So none of them needs a timer."""
         super().notify()
+        now_s = time.monotonic()
+        for client, until_s in self._idle_until_s.items():
+            if now_s >= until_s:
+                _read_no_more(client)
         if self.alive:
-            self._was_alive_s = time.monotonic()
-        if time.monotonic() - self._was_alive_s < CLOSING_S:
+            self._was_alive_s = now_s
+        if now_s - self._was_alive_s < CLOSING_S:
             return
         for client, reader in self._connections.items():
             if reader.unfinished is None:
@@ -129,29 +133,36 @@ class HttpWorker(GeventWorker):
         cfg = self.cfg
         reader = RequestReader(Limits(cfg.limit_request_field_size, cfg.limit_request_fields))
         self._connections[client] = reader
+        readable = gevent.get_hub().loop.io(client.fileno(), READABLE)
         try:
-            self._serve(client, reader, self._base_environ(client, addr))
+            self._serve(client, reader, readable, self._base_environ(client, addr))
         except OSError:
             pass  # The client disconnected, or does not read.
         except Exception:
             self.log.exception("a connection")
         finally:
             del self._connections[client]
+            readable.close()
             client.close()
 
     def _serve(
-        self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
+        self,
+        client: socket.socket,
+        reader: RequestReader,
+        readable: Any,
+        base_environ: WSGIEnvironment,
     ) -> None:
-        sent = 0
-        for requests, bad in self._arrivals(client, reader, base_environ):
+        for requests, bad in self._arrivals(client, reader, readable, base_environ):
             for request in requests:
                 response = self._respond(request, base_environ)
+                # Whoever else can go on does so first: then all send their responses one right
+                # after the other, to a client that only the first has to wake, which costs several
+                # times as much as sending. And nobody who always has the next request ready
+                # monopolises the worker.
+                gevent.sleep(0)
                 self._send(client, response, request, base_environ)
                 if not request.keep_alive:
                     return self._drain(client, request, base_environ)
-                sent += 1
-                if sent % RESPONSES_A_TURN == 0:
-                    gevent.sleep(0)
             if bad:
                 request = reader.unfinished or Request()
                 response = self._refusal(bad, request, base_environ)
@@ -168,7 +179,11 @@ class HttpWorker(GeventWorker):
         return problem_bytes(bad.status, bad.detail)
 
     def _arrivals(
-        self, client: socket.socket, reader: RequestReader, base_environ: WSGIEnvironment
+        self,
+        client: socket.socket,
+        reader: RequestReader,
+        readable: Any,
+        base_environ: WSGIEnvironment,
     ) -> Iterator[tuple[list[Request], BadRequest | None]]:
         """Yields the results of RequestReader.feed until the client stops sending."""
         keepalive_s = self.cfg.keepalive
@@ -176,12 +191,12 @@ class HttpWorker(GeventWorker):
         unfinished = None
         deadline_s = time.monotonic() + keepalive_s
         while True:
-            client.settimeout(max(0.001, deadline_s - time.monotonic()))
             try:
                 if unfinished:
+                    client.settimeout(max(0.001, deadline_s - time.monotonic()))
                     data = self._receive_more(client, unfinished, base_environ)
                 else:
-                    data = self._receive_first(client, peer)
+                    data = self._receive_first(client, readable, peer, deadline_s)
             except BadRequest as refusal:
                 yield [], refusal
                 return
@@ -209,12 +224,24 @@ class HttpWorker(GeventWorker):
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             unfinished = request
 
-    def _receive_first(self, client: socket.socket, peer: str | None) -> bytes:
+    def _receive_first(
+        self, client: socket.socket, readable: Any, peer: str | None, until_s: float
+    ) -> bytes:
+        """Waits first and receives then: after a response there is seldom a request already."""
         is_crowded = len(self._connections) >= CROWDED * self.worker_connections
-        with self._waits.idle(client, peer, is_crowded=is_crowded) as leaves:
+        self._idle_until_s[client] = until_s
+        leaves = self._waits.begin_idle(client, peer, is_crowded=is_crowded)
+        client.settimeout(0.0)
+        try:
             if leaves:
                 _read_no_more(leaves)
-            return client.recv(RECEIVE_BYTES)
+            while True:
+                gevent.get_hub().wait(readable)
+                with contextlib.suppress(BlockingIOError):
+                    return client.recv(RECEIVE_BYTES)
+        finally:
+            self._waits.end_idle(client)
+            del self._idle_until_s[client]
 
     def _receive_more(
         self, client: socket.socket, request: Request, base_environ: WSGIEnvironment
