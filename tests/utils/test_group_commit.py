@@ -138,7 +138,17 @@ def ask(item):
         outcomes[item] = calls.call(item)
     except Abandoned:
         outcomes[item] = "abandoned"
+"""
 
+ONE_BY_ONE = """
+greenlets = {"a": gevent.spawn(ask, "a")}
+while not groups: gevent.sleep(0)
+greenlets |= {item: gevent.spawn(ask, item) for item in "bcde"}
+gevent.sleep(0)
+"""
+
+AT_ONCE = """
+let_go.set()
 greenlets = {item: gevent.spawn(ask, item) for item in "abcde"}
 gevent.sleep(0)
 """
@@ -151,9 +161,9 @@ print(json.dumps([groups[:-1], outcomes]))
 """
 
 
-def with_greenlets(code: str) -> list:
+def with_greenlets(code: str, callers: str = ONE_BY_ONE) -> list:
     """[groups, outcomes] of five callers of whom some are killed."""
-    ended = run(python(GREENLETS + code + ENDED), {})
+    ended = run(python(GREENLETS + callers + code + ENDED), {})
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -198,3 +208,23 @@ greenlets['b'].kill()
     groups, outcomes = with_greenlets(code)
     assert groups == [["a"], ["c", "d"], ["e"]]
     assert outcomes == {"c": "c", "d": "d", "e": "e"}
+
+
+@pytest.mark.stack
+def test_those_that_can_go_on_at_the_same_moment_go_out_together_from_the_first_on():
+    groups, outcomes = with_greenlets("", AT_ONCE)
+    assert groups == [["a", "b"], ["c", "d"], ["e"]]
+    assert outcomes == {item: item for item in "abcde"}
+
+
+@pytest.mark.stack
+def test_a_caller_that_is_killed_before_it_could_lead_is_not_sent_and_the_next_goes_on():
+    killed_while_others_come = """
+let_go.set()
+greenlets = {item: gevent.spawn(ask, item) for item in "ab"}
+gevent.get_hub().loop.run_callback(greenlets["a"].throw)
+greenlets |= {item: gevent.spawn(ask, item) for item in "cde"}
+"""
+    groups, outcomes = with_greenlets("", killed_while_others_come)
+    assert groups == [["b", "c"], ["d", "e"]]
+    assert outcomes == {item: item for item in "bcde"}

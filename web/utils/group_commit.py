@@ -1,10 +1,12 @@
 """Calls that wait in this process at the same moment are sent together: a database's group commit.
 
 Under load most of a call's cost is the round trip, which many calls can share. A call that finds
-none in progress is sent at once, alone, so batching adds no delay.
+none in progress is sent as soon as all callers that can go on now have come to where they wait,
+together with those of them that have joined. When nobody else can go on, that is at once.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -61,10 +63,12 @@ class GroupCommit(Generic[Item, Outcome]):
                 self._waiting.append(call)
             else:
                 call.leads = self._under_way = True
-        if not call.leads:
-            self._wait(call)
         if call.leads:
-            self._lead(call)
+            self._lead(call, gathers=True)
+        else:
+            self._wait(call)
+            if call.leads:
+                self._lead(call)
         if isinstance(call.outcome, Exception):
             raise call.outcome
         return call.outcome
@@ -81,13 +85,17 @@ class GroupCommit(Generic[Item, Outcome]):
                     self._waiting.remove(call)
             raise
 
-    def _lead(self, call: _Call[Item, Outcome]) -> None:
+    def _lead(self, call: _Call[Item, Outcome], *, gathers: bool = False) -> None:
         group = [call]
-        with self._lock:
-            while self._waiting and len(group) < self._most:
-                group.append(self._waiting.popleft())
-        outcomes: Sequence[Outcome | Exception] = [Abandoned()] * len(group)
+        outcomes: Sequence[Outcome | Exception] = [Abandoned()]
         try:
+            if gathers:
+                # In a gevent worker many requests go on after one look at the sockets.
+                time.sleep(0)
+            with self._lock:
+                while self._waiting and len(group) < self._most:
+                    group.append(self._waiting.popleft())
+            outcomes = [Abandoned()] * len(group)
             outcomes = self._send([member.item for member in group])
         except Exception as error:  # noqa: BLE001 - each of the group raises it
             with self._lock:
