@@ -59,16 +59,15 @@ class GroupCommit(Generic[Item, Outcome]):
         """Returns the outcome of ``item``, or raises it if it is an exception."""
         call: _Call[Item, Outcome] = _Call(item)
         with self._lock:
-            if self._under_way:
-                self._waiting.append(call)
-            else:
+            is_first = not self._under_way
+            if is_first:
                 call.leads = self._under_way = True
-        if call.leads:
-            self._lead(call, gathers=True)
-        else:
+            else:
+                self._waiting.append(call)
+        if not is_first:
             self._wait(call)
-            if call.leads:
-                self._lead(call)
+        if call.leads:
+            self._lead(call, gathers=is_first)
         if isinstance(call.outcome, Exception):
             raise call.outcome
         return call.outcome
