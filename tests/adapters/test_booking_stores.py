@@ -73,13 +73,14 @@ def test_a_booking_is_found_as_it_was_inserted(store, event_id):
     assert store.insert(booking) == booking
     assert store.find(booking.id) == booking
     assert store.find_all([booking.id, "bkg_nobody"]) == {booking.id: booking}
+    assert store.payment_ids([booking.id, "bkg_nobody"]) == {booking.id: "pi_1"}
     assert list(store.list(event_id)) == [booking]
     assert booking.id in store.ids_like(booking.id[:-1] + "?")
 
 
 def test_what_is_not_there_is_not_found(store, event_id):
     assert store.find("bkg_nobody") is None
-    assert store.find_all([]) == {}
+    assert store.find_all([]) == store.payment_ids([]) == {}
     assert store.holding(event_id, ["stalls-A-1"]) == []
     assert store.sold_seats(event_id) == []
     assert store.currencies(event_id) == set()

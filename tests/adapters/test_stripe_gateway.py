@@ -830,6 +830,22 @@ def test_an_answer_that_makes_no_sense_leaves_the_outcome_unknown(key, status, b
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b'{"has_more": false}',
+        b'{"has_more": true, "data": []}',
+        b'{"has_more": false, "data": [{"id": "pi_1"}]}',
+        b'{"has_more": false, "data": [%s]}' % intent(metadata=None),
+    ],
+)
+def test_a_page_of_the_list_that_makes_no_sense_is_not_the_end_of_the_list(start, body):
+    with Provider(200, body) as provider, pytest.raises(OutcomeUnknown):
+        list(StripeGateway(API_KEY, provider.url).list(start))
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         (429, stripe_error("invalid_request_error", "rate_limit")),

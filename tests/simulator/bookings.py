@@ -52,6 +52,10 @@ class SimulatedBookings:
     def find_all(self, booking_ids: Iterable[str]) -> dict[str, Booking]:
         return {i: self._bookings[i] for i in booking_ids if i in self._bookings}
 
+    def payment_ids(self, booking_ids: Iterable[str]) -> dict[str, str]:
+        found = self.find_all(booking_ids).values()
+        return {booking.id: booking.payment_id for booking in found if booking.payment_id}
+
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         return [b for b in self._booked(event_id) if not set(seats).isdisjoint(b.seats_left)]
 

@@ -590,8 +590,8 @@ def test_a_payment_of_this_moment_is_nobodys_business_yet(shop):
     assert shop.charges() == ["authorized"]
 
 
-def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
-    shop.pay()
+def authorize_again(shop) -> str:
+    """The id of a second payment of a hold that is booked."""
     metadata = {
         "event": shop.event.id,
         "hold_id": shop.hold.id,
@@ -605,9 +605,25 @@ def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
         "fingerprint": "another",
         "begun_at": shop.began.isoformat(),
     }
-    shop.gateway.authorize("another", 2500, "GBP", "pm_card_visa", metadata, WAY_BACK)
+    key = f"{shop.hold.id}-another"
+    payment = shop.gateway.authorize(key, 2500, "GBP", "pm_card_visa", metadata, WAY_BACK)
+    return payment.payment_id
+
+
+def test_a_second_authorisation_of_a_booked_hold_is_let_go(shop, reconciler):
+    shop.pay()
+    authorize_again(shop)
     reconciler.round()
     assert sorted(shop.charges()) == ["captured", "voided"]
+
+
+def test_a_second_payment_of_a_booked_hold_that_was_captured_is_refunded(shop, reconciler):
+    receipt = shop.pay().receipt
+    second = authorize_again(shop)
+    shop.gateway.capture(second)
+    reconciler.round()
+    assert shop.gateway.retrieve(second).status == "refunded"
+    assert shop.gateway.retrieve(receipt.payment_id).status == "captured"
 
 
 def test_a_captured_payment_without_a_booking_is_refunded(shop, reconciler):

@@ -119,6 +119,10 @@ class BookingStore(Protocol):
         """The ones that exist, by id."""
         ...
 
+    def payment_ids(self, booking_ids: Iterable[str]) -> dict[str, str]:
+        """The payment of each one that exists and has one, refunded or not, by the booking's id."""
+        ...
+
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         """The bookings that have any of these seats and were not refunded."""
         ...

@@ -189,6 +189,12 @@ class MongoBookingStore:
             found = self._bookings.filter(booking_id__in=list(booking_ids))
             return {document.booking_id: booking_in(document) for document in found}
 
+    def payment_ids(self, booking_ids: Iterable[str]) -> dict[str, str]:
+        wanted = {"_id": {"$in": list(booking_ids)}, "payment_id": {"$exists": True}}
+        with reachable():
+            found = self._collection.find(wanted, {"payment_id": 1})
+            return {booking["_id"]: booking["payment_id"] for booking in found}
+
     def holding(self, event_id: str, seats: Sequence[str]) -> list[Booking]:
         with reachable():
             found = self._bookings.filter(event=event_id, seats__in=list(seats), **BOOKED)

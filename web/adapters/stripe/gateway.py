@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
+import msgspec
 import stripe
-from stripe import PaymentIntent
 from stripe.params import (
     PaymentIntentCreateParams,
     PaymentIntentListParams,
@@ -38,6 +38,8 @@ from web.adapters.stripe.payments import (
     KEY_FIELD,
     REFUND_FIELD,
     RETIRED_FIELD,
+    Intent,
+    IntentPage,
     Shop,
     payment_of_intent,
     status_of,
@@ -76,6 +78,8 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 1.0
 """Between retries after 429: exponential backoff with jitter, as Stripe advises:
 https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
+
+INTENTS = "/v1/payment_intents"
 
 PAGE_SIZE = 100
 """Stripe's largest."""
@@ -130,7 +134,7 @@ class StripeGateway:
         self._clock = StripesClock()
         # Otherwise the SDK tells Stripe this host's name and keeps an id in the home directory.
         stripe.enable_telemetry = False
-        client = stripe.StripeClient(
+        self._client = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base.rstrip("/")},
             # Whether to retry is the use case's decision.
@@ -140,8 +144,7 @@ class StripeGateway:
                 session=shared_session(max_calls, self._clock.set_by),
             ),
         )
-        self._intents = client.v1.payment_intents
-        self._refunds = client.v1.refunds
+        self._refunds = self._client.v1.refunds
         self._webhook_secret = webhook_secret
         self._shop = Shop(shop, former_shops)
         self._logged_at_s: LRUCache[float] = LRUCache(CAUSES_KEPT)
@@ -186,7 +189,7 @@ class StripeGateway:
             wanted["payment_method"] = payment_method
 
         def create() -> GatewayPayment:
-            intent = self._intents.create(wanted, {"idempotency_key": key})
+            intent = self._post(INTENTS, idempotency_key=key, **wanted)
             payment = payment_of_intent(intent)
             if payment.status not in ("authorized", "action_required"):
                 raise OutcomeUnknown(
@@ -222,27 +225,27 @@ class StripeGateway:
             },
         }
         intent_id = self._call(
-            "create", lambda: self._intents.create(wanted, {"idempotency_key": key}).id
+            "create", lambda: self._post(INTENTS, idempotency_key=key, **wanted).id
         )
         # The key is used up already. Cancelling only keeps Stripe's dashboard clear for people.
-        self._bring_to("canceled", intent_id, "cancel", self._intents.cancel)
+        self._bring_to("canceled", intent_id, "cancel")
 
     def retrieve(self, payment_id: str) -> GatewayPayment:
         """As the port says. Raises NotExecuted when there is no such payment."""
         wanted: PaymentIntentRetrieveParams = {"expand": ["latest_charge"]}
         return self._call(
-            "retrieve", lambda: payment_of_intent(self._intents.retrieve(payment_id, wanted))
+            "retrieve", lambda: payment_of_intent(self._retrieved(payment_id, **wanted))
         )
 
     def capture(self, payment_id: str) -> None:
         """Take the reserved money, all of it. Raises NotExecuted when it was released before, or
         there is no such payment; otherwise as the port says."""
-        self._bring_to("succeeded", payment_id, "capture", self._intents.capture)
+        self._bring_to("succeeded", payment_id, "capture")
 
     def void(self, payment_id: str) -> None:
         """Release the reserved money, or what could still be reserved. Raises NotExecuted when it
         was taken before, or there is no such payment; otherwise as the port says."""
-        self._bring_to("canceled", payment_id, "cancel", self._intents.cancel)
+        self._bring_to("canceled", payment_id, "cancel")
 
     def refund(self, payment_id: str, key: str) -> None:
         """As the port says. A refund may be pending at the bank for days; that counts as done.
@@ -268,7 +271,7 @@ class StripeGateway:
         """As the port says: by the Date of Stripe's last response; makes a call if there was none
         yet."""
         if not self._clock.is_known:
-            self._call("list", lambda: self._intents.list({"limit": 1}))
+            self._call("list", lambda: self._page(limit=1))
         return self._clock.now()
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
@@ -297,7 +300,7 @@ class StripeGateway:
     def _made_since(self, since: datetime) -> Iterator[GatewayPayment]:
         """Includes the intents of retired keys."""
         for intent in self._created_since(since):
-            if self._shop.owns(intent.metadata.to_dict()) and status_of(intent):
+            if self._shop.owns(intent.metadata) and status_of(intent):
                 yield payment_of_intent(intent)
 
     def verify_webhook(self, payload: bytes, signature: str) -> None:
@@ -377,25 +380,20 @@ class StripeGateway:
             # process may be doing the same.
             return self._refunds.create(wanted, {"idempotency_key": f"{key}-again"}).status
 
-    def _bring_to(
-        self,
-        status: str,
-        payment_id: str,
-        endpoint: Endpoint,
-        call: Callable[[str], PaymentIntent],
-    ) -> None:
+    def _bring_to(self, status: str, payment_id: str, call: Literal["cancel", "capture"]) -> None:
         """Sends no idempotency key: the state of the payment makes these calls repeatable, and with
         a key a stored 500 would be repeated for a day."""
+        path = f"{_path_of(payment_id)}/{call}"
         try:
-            found = self._call(endpoint, lambda: call(payment_id).status)
+            found = self._call(call, lambda: self._post(path).status)
         except (NotAccepted, PaymentDeclined) as refused:
-            found = self._call("retrieve", lambda: self._intents.retrieve(payment_id).status)
+            found = self._call("retrieve", lambda: self._retrieved(payment_id).status)
             if found != status:
                 raise NotExecuted(f"payment {payment_id} is {found}: {refused}") from refused
         if found != status:
             raise OutcomeUnknown(f"payment {payment_id} is {found}, not {status}")
 
-    def _created_since(self, since: datetime) -> Iterator[PaymentIntent]:
+    def _created_since(self, since: datetime) -> Iterator[Intent]:
         """Page by page: a turn is held only for each call, not while the caller works."""
         wanted: PaymentIntentListParams = {
             "created": {"gte": int(since.timestamp())},
@@ -403,11 +401,29 @@ class StripeGateway:
             # A PaymentIntent does not say whether it was refunded; its charge does.
             "expand": ["data.latest_charge"],
         }
-        next_page, has_more = lambda: self._intents.list(wanted), True
-        while has_more:
-            page, intents, has_more = self._call("list", partial(_read_page, next_page))
-            next_page = page.next_page
-            yield from intents
+        while True:
+            page = self._call("list", lambda: self._page(**wanted))
+            yield from page.data
+            if not page.has_more:
+                return
+            wanted["starting_after"] = page.data[-1].id
+
+    # Without the SDK's objects, which take longer than all the rest of a call.
+
+    def _post(self, path: str, **parameters: Any) -> Intent:
+        response = self._client.raw_request("post", path, **parameters)
+        return msgspec.convert(response.data, Intent)
+
+    def _retrieved(self, payment_id: str, **parameters: Any) -> Intent:
+        response = self._client.raw_request("get", _path_of(payment_id), **parameters)
+        return msgspec.convert(response.data, Intent)
+
+    def _page(self, **parameters: Any) -> IntentPage:
+        response = self._client.raw_request("get", INTENTS, **parameters)
+        page = msgspec.convert(response.data, IntentPage)
+        if page.has_more and not page.data:
+            raise OutcomeUnknown("an empty page of the list claims that there are more")
+        return page
 
     def _call(self, endpoint: Endpoint, call: Callable[[], _Result]) -> _Result:
         """Makes one call of the SDK when it is its turn, and reads its response; counts and logs a
@@ -462,8 +478,5 @@ class StripeGateway:
             self._turns.release()
 
 
-def _read_page(
-    fetch: Callable[[], stripe.ListObject[PaymentIntent]],
-) -> tuple[stripe.ListObject[PaymentIntent], list[PaymentIntent], bool]:
-    page = fetch()
-    return page, page.data, page.has_more
+def _path_of(payment_id: str) -> str:
+    return f"{INTENTS}/{quote(payment_id, safe='')}"
