@@ -13,6 +13,7 @@ import requests
 from ops.processes import free_port
 from ops.servers import HOST, REPOSITORY, HttpServer, Nginx
 from ops.stack import Stack
+from tests.bench.checkout import INTRODUCTIONS, introduce
 from tests.bench.parts import NOBODY, Roots, roots_of
 from tests.bench.wrk import Result
 from tests.support.factories import put_on_sale, two_halves
@@ -20,9 +21,6 @@ from tests.support.redis_stores import commands_of, seats_at
 from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
 from web.domain.events import Event
-
-INTRODUCTIONS = 8
-"""Connections, each of which either worker may accept."""
 
 PEER_PROCESSES = 2
 """As many as gunicorn has workers."""
@@ -118,12 +116,12 @@ class Bench:
                 self._forget(hall)
 
     def _introduce(self, hall: Event) -> None:
-        """Make every process load the event's definition, which it does at the first request."""
-        programs = [self.straight, self.unlimited]
-        programs += [getattr(self, peer) for peer in self._peers]
-        for program in programs:
+        """Make every process do what it does once for an event."""
+        for program in (self.straight, self.unlimited):
+            introduce(program.url, hall.id)
+        for peer in self._peers:
             for _ in range(INTRODUCTIONS):
-                requests.get(f"{program.url}/api/events/{hall.id}", timeout=10)
+                requests.get(f"{getattr(self, peer).url}/api/events/{hall.id}", timeout=10)
 
     def close_kept_halls(self) -> None:
         while self._kept:
