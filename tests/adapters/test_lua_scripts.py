@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.support.lua_headers import SCRIPTS, returned_by_header, text_of
+from web.adapters.redis import scripts
 from web.adapters.redis.audited_seats import RedisAuditedSeats
 from web.adapters.redis.seat_store import RedisSeatStore
 
@@ -103,3 +104,12 @@ def test_the_python_function_has_the_name_of_the_script(name):
 def test_a_call_with_other_arguments_than_the_header_names_is_refused(name):
     with pytest.raises(TypeError):
         SCRIPTS[name].call("e1", "", {"nonsense": 1})
+
+
+def test_the_keys_of_an_event_that_no_file_can_declare_are_not_remembered(name):
+    script = SCRIPTS[name]
+    given = dict.fromkeys(script.arguments, "")
+    before = scripts._known_keys_of.cache_info().currsize
+    call = script.call("e" * (scripts.LONGEST_ID + 1), "", given)
+    assert call.arguments[0].startswith("event:{eee")
+    assert scripts._known_keys_of.cache_info().currsize == before

@@ -7,14 +7,14 @@ that ``Origin``); programs do not, and are not affected. The rules are those of 
 applies them first (ops/nginx/cross_site.conf.j2).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Response
 
 from web.http.problems import Problem
-from web.http.responses import ExcInfo, Headers
+from web.http.responses import ExcInfo, Headers, Write
 from web.metrics import count_refusal
 from web.origins import (
     FRAMES,
@@ -102,9 +102,7 @@ class CrossSite:
             return _preflight(origin)(environ, start_response)
         headers = _cors(origin)
 
-        def start_described(
-            status: str, described: Headers, exc_info: ExcInfo | None = None
-        ) -> Callable[[bytes], object]:
+        def start_described(status: str, described: Headers, exc_info: ExcInfo = None) -> Write:
             return start_response(status, described + headers, exc_info)
 
         return self.app(environ, start_described)

@@ -11,8 +11,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, lru_cache
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
@@ -20,7 +20,15 @@ from flask_limiter import RateLimitExceeded
 from limits import parse
 
 from sidecar.client import LimiterClient
-from sidecar.client_address import client_address, client_key, is_trusted, network_key
+from sidecar.client_address import (
+    MAX_CACHED_ADDRESSES,
+    MAX_ENTRY_LENGTH,
+    Address,
+    client_address,
+    client_key,
+    is_trusted,
+    network_key,
+)
 from sidecar.limits_storage import SidecarLimiter, name_of, rate_of_item
 from sidecar.networks import Network
 from sidecar.sliding_log import Decision, Rate
@@ -29,7 +37,7 @@ from web.http.monitoring import IS_ADMITTED, Monitoring
 from web.http.monitoring import PATHS as MONITORING_PATHS
 from web.http.problems import Problem
 from web.http.request_bounds import has_valid_host
-from web.http.responses import CLIENT, ExcInfo, Headers, wants_page
+from web.http.responses import CLIENT, ExcInfo, Headers, Write, wants_page
 from web.metrics import LIMITER_FALLBACKS, count_refusal, count_response
 from web.settings import Settings
 
@@ -37,8 +45,6 @@ UNLIMITED_PATHS = frozenset({"/healthz"})
 """Load balancers request it, and it costs less than counting would."""
 
 CODE = "rate_limited"
-
-Found = TypeVar("Found")
 
 LOGIN_RATE = "10/minute"
 """Attempts to log in as the organiser, for one client or a whole IPv6 network: people log in
@@ -163,9 +169,10 @@ class ClientLimit:
         self._match = match
         self._routes = routes
         self._fallbacks_counted = 0
+        self._known_key = lru_cache(MAX_CACHED_ADDRESSES)(self._key)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ[CLIENT] = client = self._client(client_key, environ)
+        environ[CLIENT] = client = self._client_key(environ)
         if self._came_by_tls(environ):
             environ["wsgi.url_scheme"] = "https"
         path = environ.get("PATH_INFO")
@@ -173,7 +180,7 @@ class ClientLimit:
         if path in UNLIMITED_PATHS:
             return self._app(environ, start_response)
         if path in MONITORING_PATHS and self._monitoring.admits(
-            self._client(client_address, environ), environ
+            self._client_address(environ), environ
         ):
             environ[IS_ADMITTED] = True
             return self._app(environ, start_response)
@@ -194,9 +201,7 @@ class ClientLimit:
         if not decision.allowed:
             return self._refusal(environ, limit, decision)(environ, start_response)
 
-        def start_described(
-            status: str, headers: Headers, exc_info: ExcInfo | None = None
-        ) -> Callable[[bytes], object]:
+        def start_described(status: str, headers: Headers, exc_info: ExcInfo = None) -> Write:
             return start_response(status, headers + self._headers(limit, decision), exc_info)
 
         if match and route and of_route and not of_route.allowed:
@@ -213,7 +218,7 @@ class ClientLimit:
         """
         if not has_whole_head and is_trusted(environ["REMOTE_ADDR"], self._trusted):
             return None
-        return self._client(client_key, environ)
+        return self._client_key(environ)
 
     def count_refused(
         self, environ: WSGIEnvironment, has_whole_head: bool
@@ -232,15 +237,18 @@ class ClientLimit:
         self._count_fallbacks()
         return None if decision.allowed else self._refusal(environ, self._limit, decision)
 
-    def _client(self, rule: Callable[..., Found], environ: WSGIEnvironment) -> Found:
-        """``rule`` is client_key or client_address."""
-        return rule(
-            environ.get("REMOTE_ADDR", ""),
-            # The WSGI server has joined several lines into one; an empty line counts as none.
-            [environ.get("HTTP_X_FORWARDED_FOR", "")],
-            trusted=self._trusted,
-            hops=self._hops,
-        )
+    def _client_key(self, environ: WSGIEnvironment) -> str:
+        peer, forwarded_for = _addresses(environ)
+        # What is longer is no single address, and would take room in the cache.
+        key = self._known_key if len(forwarded_for) <= MAX_ENTRY_LENGTH else self._key
+        return key(peer, forwarded_for)
+
+    def _key(self, peer: str, forwarded_for: str) -> str:
+        return client_key(peer, [forwarded_for], trusted=self._trusted, hops=self._hops)
+
+    def _client_address(self, environ: WSGIEnvironment) -> Address | None:
+        peer, forwarded_for = _addresses(environ)
+        return client_address(peer, [forwarded_for], trusted=self._trusted, hops=self._hops)
 
     def _limit_of_route(self, match: Match | None, environ: WSGIEnvironment) -> RouteLimit | None:
         route = self._routes.get(match.endpoint) if match else None
@@ -274,6 +282,12 @@ class ClientLimit:
         if total != self._fallbacks_counted:
             LIMITER_FALLBACKS.inc(total - self._fallbacks_counted)
             self._fallbacks_counted = total
+
+
+def _addresses(environ: WSGIEnvironment) -> tuple[str, str]:
+    """Of the peer, and what it says about whom it forwards for: the WSGI server has joined several
+    lines into one; an empty line counts as none."""
+    return environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
 
 
 def fast_route_limits(settings: Settings) -> dict[str, RouteLimit]:

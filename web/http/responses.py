@@ -1,6 +1,6 @@
 """Requests and responses at the level of WSGI: for Flask, and for the fast path without it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from types import TracebackType
@@ -18,8 +18,11 @@ MAX_BODY_BYTES = 64 * 1024
 
 Headers = list[tuple[str, str]]
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
-"""What ``sys.exc_info()`` returns."""
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None
+"""What ``sys.exc_info()`` returns, or nothing: the third argument of ``start_response``."""
+
+Write = Callable[[bytes], object]
+"""What ``start_response`` returns."""
 
 CLIENT = "tickets.client"
 """The key in a request's environ for the client, as client_key returns it."""

@@ -60,6 +60,10 @@ CROWDED = 0.9
 the full number the worker accepts none."""
 
 
+Write = Callable[[bytes], object]
+"""What ``start_response`` returns."""
+
+
 class Server(StreamServer):
     """Accepts connections until it is closed, and then those too that the kernel has accepted."""
 
@@ -314,9 +318,7 @@ class HttpWorker(GeventWorker):
         begun: list[tuple[str, Headers]] = []
         written: list[bytes] = []
 
-        def start_response(
-            status: str, headers: Headers, exc_info: object = None
-        ) -> Callable[[bytes], object]:
+        def start_response(status: str, headers: Headers, exc_info: object = None) -> Write:
             if begun and not exc_info:
                 raise AssertionError("start_response was called twice")
             begun[:] = [(status, headers)]

@@ -19,7 +19,10 @@ class HoldTokens:
     Redis has lost the hold. ``fallbacks`` are former keys: old tokens keep working."""
 
     def __init__(self, secret_key: str, fallbacks: Sequence[str] = ()):
-        self._keys = [key.encode() for key in (secret_key, *fallbacks)]
+        # Copied for each signature: to begin with a key takes as long as the rest of it.
+        self._macs = [
+            hmac.new(key.encode(), digestmod=hashlib.sha256) for key in (secret_key, *fallbacks)
+        ]
 
     def new_hold_id(self, epoch: str) -> str:
         """Unguessable, although it appears in URLs: ``hld_``, 80 random bits and the epoch of the
@@ -27,13 +30,13 @@ class HoldTokens:
         return "_".join(filter(None, ("hld", secrets.token_hex(10), epoch)))
 
     def token_of(self, event_id: str, hold_id: str) -> str:
-        return self._sign(self._keys[0], "hold", event_id, hold_id)
+        return self._sign(self._macs[0], "hold", event_id, hold_id)
 
     def payment_key_of(self, event_id: str, hold_id: str, payments: int) -> str:
         """The idempotency key that a payment form carries: the same in every tab and after every
         reload, and a new one once a payment of the hold was begun and undone, because that is the
         final result for its key."""
-        return self._sign(self._keys[0], "payment", event_id, hold_id, str(payments))
+        return self._sign(self._macs[0], "payment", event_id, hold_id, str(payments))
 
     def ref_of(self, event_id: str, hold_id: str) -> HoldRef:
         """With its token, for a client that has proved in another way that the hold is its own."""
@@ -43,21 +46,22 @@ class HoldTokens:
         """Whether the token is that of the hold."""
         given = ref.token.encode()
         return any(
-            hmac.compare_digest(self._sign(key, "hold", ref.event_id, ref.hold_id).encode(), given)
-            for key in self._keys
+            hmac.compare_digest(self._sign(mac, "hold", ref.event_id, ref.hold_id).encode(), given)
+            for mac in self._macs
         )
 
     def client_tag(self, client: str) -> str:
         """Stands for a client wherever its unpaid seats are counted: in Redis, and in a payment's
         metadata at the gateway. Keyed, because there are few enough addresses to try them all."""
-        return self._sign(self._keys[0], "client", client)[:TAG_CHARACTERS]
+        return self._sign(self._macs[0], "client", client)[:TAG_CHARACTERS]
 
     def network_tag(self, client: str) -> str:
         """The same for the network of a client; "" when it has none."""
         network = network_key(client)
-        return self._sign(self._keys[0], "network", network)[:TAG_CHARACTERS] if network else ""
+        return self._sign(self._macs[0], "network", network)[:TAG_CHARACTERS] if network else ""
 
-    def _sign(self, key: bytes, *parts: str) -> str:
+    def _sign(self, mac: hmac.HMAC, *parts: str) -> str:
         """``parts`` have no line breaks, except in values forged by clients, which never match."""
-        digest = hmac.digest(key, "\n".join(parts).encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        signature = mac.copy()
+        signature.update("\n".join(parts).encode())
+        return base64.urlsafe_b64encode(signature.digest()).rstrip(b"=").decode()

@@ -9,11 +9,18 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 LUA_DIR = Path(__file__).parents[3] / "lua/seats"
+
+KEYS_REMEMBERED = 4096
+"""Lists of keys, each of an event and a script: a sale runs a handful of scripts on its event. Some
+4 MB."""
+
+LONGEST_ID = 64
+"""Of an event that an event file declares. A path may name any other: it is not remembered."""
 
 _PARAMETER = re.compile(r"^-- (KEYS|ARGV)\[\d+\]\s+(\S+)", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
@@ -40,17 +47,30 @@ class LuaScript:
         """What Redis calls it once it is loaded."""
         return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
+    @cached_property
+    def _argument_set(self) -> frozenset[str]:
+        return frozenset(self.arguments)
+
     def call(
         self, event_id: str, key_digest: str, given: Mapping[str, str | int | bytes]
     ) -> "ScriptCall":
         """Raises TypeError when ``given`` are not just the arguments of the header."""
-        if given.keys() != set(self.arguments):
+        if given.keys() != self._argument_set:
             raise TypeError(f"{self.name} takes {self.arguments}, not {tuple(given)}")
-        tag = f"{{{hash_tag(event_id)}}}"
-        keys = [
-            key.replace("{event}", tag).replace("<key_digest>", key_digest) for key in self.keys
-        ]
-        return ScriptCall(self, (*keys, *(given[n] for n in self.arguments)))
+        keys_of = _known_keys_of if len(event_id) <= LONGEST_ID else _keys_of
+        keys = keys_of(self.keys, event_id)
+        if key_digest:
+            keys = tuple(key.replace("<key_digest>", key_digest) for key in keys)
+        return ScriptCall(self, (*keys, *map(given.__getitem__, self.arguments)))
+
+
+def _keys_of(templates: tuple[str, ...], event_id: str) -> tuple[str, ...]:
+    """The keys of an event; that of a receipt still without its digest."""
+    tag = f"{{{hash_tag(event_id)}}}"
+    return tuple(key.replace("{event}", tag) for key in templates)
+
+
+_known_keys_of = lru_cache(maxsize=KEYS_REMEMBERED)(_keys_of)
 
 
 class ScriptCall(NamedTuple):
