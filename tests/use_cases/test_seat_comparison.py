@@ -274,6 +274,7 @@ def test_who_holds_pays_and_is_booked_during_a_look_is_nothing_to_repair(shop, w
 @pytest.fixture
 def portions_of_ten(monkeypatch):
     monkeypatch.setattr(seat_comparison, "PORTION_SEATS", 10)
+    monkeypatch.setattr(seat_comparison, "URGENT_SEATS", 10)
     monkeypatch.setattr(seat_comparison, "FEWEST_SEATS", 1)
 
 
@@ -286,6 +287,20 @@ def test_a_portion_has_only_so_many_seats_and_all_have_their_turn(
     seats = shop.event.seats
     portions = [seats[first : first + 10] for first in range(0, len(seats), 10)]
     assert [which["among"] for which in asked] == 2 * portions
+
+
+def test_a_sold_seat_of_a_later_portion_is_compared_with_its_own_booking(
+    shop, worker, compare_portions, portions_of_ten
+):
+    last = shop.event.seats[-1]
+    shop.hold_again(last)
+    shop.pay()
+    worker.round()
+    refund_by_hand(shop, shop.booking().id)
+    compare_portions()
+    for _ in range(8):
+        worker.round()
+    assert state_of(shop, last) == "0"
 
 
 def test_a_portion_is_of_several_small_events(shop, worker, seats, compare_portions, monkeypatch):

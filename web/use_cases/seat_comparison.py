@@ -43,6 +43,10 @@ PORTION_EVERY = timedelta(seconds=10)
 PORTION_SEATS = 3_000
 """How many seats are compared how often, of all events together: a million in an hour."""
 
+URGENT_SEATS = 50_000
+"""How many seats of an event are compared at once when it has to be compared as a whole, soon: as
+many as a stadium has. To ask for all bookings of an event takes less than to name its seats."""
+
 FEWEST_SEATS = 100
 """An event counts as so many seats at least: reading its map takes as long."""
 
@@ -132,9 +136,7 @@ class SeatComparison:
             if is_look:
                 self._try_look(now, event_id)
                 continue
-            while (
-                self._try_portion(now, event_id, PORTION_SEATS) and self._progress[event_id].whole
-            ):
+            while self._try_portion(now, event_id, URGENT_SEATS) and self._progress[event_id].whole:
                 if time.monotonic() >= until_s:
                     return True
         if now >= self._next_portion and not (due and time.monotonic() >= until_s):
@@ -195,21 +197,27 @@ class SeatComparison:
             whole = _Whole(now, is_urgent)
         event, at, seat_map = self._read(event_id)
         end = whole.next_seat + most
-        portion = event.seats[whole.next_seat : end]
-        is_all = len(portion) == len(event.seats)
+        states = seat_map.seats[whole.next_seat : end]
+        is_all = len(states) == len(seat_map.seats)
         if not whole.next_seat:
             progress.whole, progress.is_due = whole, False
         if is_all or progress.look is None:
             # What is booked from now on is found by its time.
             progress.look, progress.tried_look = _Look(seat_map.revision, at), now
-        booked = self._bookings.sold_seats(event_id, among=None if is_all else portion)
-        self._repair(event, seat_map, portion, booked)
+        among = None if is_all else event.seats[whole.next_seat : end]
+        booked = self._bookings.sold_seats(event_id, among=among)
+        sold = [
+            event.seats[position]
+            for position, state in enumerate(states, whole.next_seat)
+            if state == _SOLD
+        ]
+        self._repair(event, seat_map, sold, booked)
         whole.next_seat = end
-        if end >= len(event.seats):
+        if end >= len(seat_map.seats):
             progress.whole, progress.last_whole = None, whole.began
             if progress.again_at is not None and whole.began >= progress.again_at:
                 progress.again_at = None
-        return len(portion)
+        return len(states)
 
     def _try_look(self, now: timedelta, event_id: str) -> None:
         progress = self._progress[event_id]
@@ -250,11 +258,12 @@ class SeatComparison:
         return event, at, seat_map
 
     def _repair(
-        self, event: Event, seat_map: SeatMap, compared: Sequence[str], booked: Sequence[str]
+        self, event: Event, seat_map: SeatMap, sold: Sequence[str], booked: Sequence[str]
     ) -> None:
-        """``compared`` are the seats of which it is known whether they are ``booked``."""
+        """``sold`` are the seats that are sold in this map, of those of which it is known whether
+        they are ``booked``."""
         known = set(booked)
-        unbooked = [s for s in compared if s not in known and _state(event, seat_map, s) == _SOLD]
+        unbooked = [seat for seat in sold if seat not in known]
         # Seats without any booking are left alone: MongoDB may have lost what a buyer has paid for.
         for booking in self._bookings.refunded(event.id, unbooked) if unbooked else ():
             self._repairs.return_seats(booking)
