@@ -11,7 +11,7 @@ from math import inf
 
 import msgspec
 
-from web.domain.refusals import ActionRequired, PaymentPending, Refusal
+from web.domain.refusals import NOT_COMPLETED, ActionRequired, PaymentPending, Refusal
 from web.domain.sales import LAST_STEP_S, Booking, Receipt
 from web.http.problems import problem_of
 from web.ports.payment_gateway import GatewayPayment
@@ -229,7 +229,7 @@ class Rules:
         if answer.code == "action_required" and known.led_to_bank_at_s is None:
             known.led_to_bank_at_s = self._now_s()
         if answer.is_final and known.final:
-            self._answer_stays(who, known, answer)
+            self._answer_stays(who, self._digest_of(hold_id, key), known, answer)
         elif answer.is_final:
             known.final = answer
         if answer.is_no and (answer.is_final or not known.under_way):
@@ -268,17 +268,26 @@ class Rules:
         is_same = self._can_tell is not None
         return is_same and self._lost_at_s > max(self._looked_at_s, default=0.0)
 
-    def _may_replace(self, known: _Key, answer: Answer) -> bool:
+    def _gateway_forgot_reason(self, digest: str) -> bool:
+        """It keeps that of the last try; none when the owner was asked again, and canceled."""
+        return any(
+            payment.status == "voided" and payment.decline is None
+            for payment in self._payments()
+            if payment.metadata["key_digest"] == digest
+        )
+
+    def _may_replace(self, digest: str, known: _Key, answer: Answer) -> bool:
         """Whether one "not charged" may replace another: the gateway still knows a refused card,
         but not how many there were, and MongoDB knows only bookings."""
         redis_forgot = self._lost_at_s >= known.asked_at_s
         if {answer.code, known.final.code} == {"canceled", "payment_declined"}:
             return True  # The reason is in the answer to a payment.
         if redis_forgot and answer.code == known.final.code == "payment_declined":
-            return answer.reason == known.final.reason
+            is_forgotten = answer.reason == NOT_COMPLETED and self._gateway_forgot_reason(digest)
+            return answer.reason == known.final.reason or is_forgotten
         return answer == known.final or redis_forgot or answer.code == "already_booked"
 
-    def _answer_stays(self, who: str, known: _Key, answer: Answer) -> None:
+    def _answer_stays(self, who: str, digest: str, known: _Key, answer: Answer) -> None:
         first = known.final
         if first.is_sale != answer.is_sale:
             self._break("a key has one final answer", f"{who} heard {first}, and then {answer}")
@@ -286,7 +295,7 @@ class Rules:
             self._break(
                 "a receipt stays as it is", f"{who}: {_words(first)}, then {_words(answer)}"
             )
-        elif first.is_no and not self._may_replace(known, answer):
+        elif first.is_no and not self._may_replace(digest, known, answer):
             self._break(
                 "a key has one final answer",
                 f"{who} heard {_words(first)}, and then {_words(answer)}",
