@@ -1,7 +1,13 @@
 """Which names and e-mail addresses a buyer may give: the one rule of API and pages."""
 
-import pytest
+import contextlib
 
+import email_validator
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from web.domain import validation
 from web.domain.validation import email_of, name_of
 
 NAMES = [
@@ -153,3 +159,60 @@ def test_an_address_that_no_mail_can_have_is_refused(address):
 def test_an_address_is_kept_in_one_spelling():
     assert email_of("Ada@EXAMPLE.Org") == "Ada@example.org"
     assert email_of("ju\u0308rgen@example.de") == "j\u00fcrgen@example.de"
+
+
+def words(characters: str, most: int) -> st.SearchStrategy[str]:
+    return st.lists(st.text(characters, min_size=1, max_size=20), min_size=1, max_size=most).map(
+        ".".join
+    )
+
+
+LOCAL_PARTS = words("abcxyz0189_+-", 4)
+DOMAINS = words("abcxyz0189-", 3)
+
+
+@given(
+    address=st.builds("{}@{}.{}".format, LOCAL_PARTS, DOMAINS, st.sampled_from(["org", "museum"]))
+)
+@example("info@example.org")
+@example("INFO@example.org")
+@example("a-+_@a.local")
+@example(f"{'a' * 64}@{'a' * 59}.org")
+def test_an_address_that_is_taken_as_it_is_would_be_found_valid_and_left_as_it_is(address):
+    if validation._PLAIN_EMAIL.fullmatch(address):
+        found = email_validator.validate_email(address, check_deliverability=False, strict=True)
+        assert email_of(address) == found.normalized == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "Ada@example.org",
+        "INFO@example.org",
+        "ada@Example.org",
+        "ada@xn--bcher-kva.example",
+        "ada@b\u00fccher.example",
+        "ada@example",
+        "ada@example.org.",
+        "ada@example.1",
+        "ada@-example.org",
+        "ada@example-.org",
+        "ada.@example.org",
+        ".ada@example.org",
+        "a..da@example.org",
+        "ada@@example.org",
+        "ada@example.org\n",
+        f"{'a' * 65}@example.org",
+        f"ada@{'a' * 64}.org",
+        '"ada"@example.org',
+    ],
+)
+def test_any_other_address_is_looked_at_more_closely(address):
+    assert not validation._PLAIN_EMAIL.fullmatch(address)
+
+
+@given(name=st.text(st.characters(max_codepoint=0x7F)))
+def test_a_name_in_ascii_has_no_invisible_characters_if_each_of_them_can_be_seen(name):
+    seen = all(validation._belongs_in_name(name, place) for place in range(len(name)))
+    with contextlib.nullcontext() if seen else pytest.raises(ValueError, match="no invisible"):
+        validation._refuse_invisible(name)

@@ -61,6 +61,11 @@ _SPACES = " \u00a0\u3000"
 
 _EMAIL_RULE = "must be an e-mail address such as ada@example.org"
 
+_PLAIN_EMAIL = re.compile(
+    r"(?=.{1,64}@.{1,63}\Z)[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,}"
+)
+"""As most addresses are spelt: email-validator, which takes 35 µs, returns them unchanged."""
+
 _ADDRESS_RULE = "must be an absolute address such as https://shop.example.org/thanks"
 
 _LABEL = "(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -115,6 +120,8 @@ def email_of(text: str) -> str:
     There is no DNS lookup: it would cost a buyer seconds of a flash sale, and can fail.
     """
     text = text.strip(_SPACES)
+    if _PLAIN_EMAIL.fullmatch(text):
+        return text
     if len(text) > DECOMPOSED * MAX_EMAIL_LENGTH:
         raise ValueError(f"{_EMAIL_RULE}, with at most {MAX_EMAIL_LENGTH} characters.")
     try:
@@ -172,6 +179,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refuse_invisible(text: str) -> None:
+    if text.isascii() and text.isprintable():
+        return
     for place, character in enumerate(text):
         if not _belongs_in_name(text, place):
             raise ValueError(
