@@ -193,6 +193,7 @@ class HttpWorker(GeventWorker):
         keepalive_s = self.cfg.keepalive
         peer = self._client_of(Request(), base_environ)
         unfinished = None
+        is_new = True
         deadline_s = time.monotonic() + keepalive_s
         while True:
             try:
@@ -200,7 +201,8 @@ class HttpWorker(GeventWorker):
                     client.settimeout(max(0.001, deadline_s - time.monotonic()))
                     data = self._receive_more(client, unfinished, base_environ)
                 else:
-                    data = self._receive_first(client, readable, peer, deadline_s)
+                    data = self._receive_first(client, readable, peer, deadline_s, is_new=is_new)
+                    is_new = False
             except BadRequest as refusal:
                 yield [], refusal
                 return
@@ -229,9 +231,16 @@ class HttpWorker(GeventWorker):
             unfinished = request
 
     def _receive_first(
-        self, client: socket.socket, readable: Any, peer: str | None, until_s: float
+        self,
+        client: socket.socket,
+        readable: Any,
+        peer: str | None,
+        until_s: float,
+        *,
+        is_new: bool,
     ) -> bytes:
-        """Waits first and receives then: after a response there is seldom a request already."""
+        """Waits first and receives then, except on a new connection: after a response there is
+        seldom a request already."""
         is_crowded = len(self._connections) >= CROWDED * self.worker_connections
         self._idle_until_s[client] = until_s
         leaves = self._waits.begin_idle(client, peer, is_crowded=is_crowded)
@@ -240,7 +249,9 @@ class HttpWorker(GeventWorker):
             if leaves:
                 _read_no_more(leaves)
             while True:
-                gevent.get_hub().wait(readable)
+                if not is_new:
+                    gevent.get_hub().wait(readable)
+                is_new = False
                 with contextlib.suppress(BlockingIOError):
                     return client.recv(RECEIVE_BYTES)
         finally:
