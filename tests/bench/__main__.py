@@ -22,7 +22,7 @@ from ops.servers import REPOSITORY
 from ops.stack import Stack
 from tests.bench.figures import Figures
 from tests.bench.measurements import GROUPS, OF_EXPRESS, OF_FASTAPI, Measurement
-from tests.bench.parts import Spent, stopwatch
+from tests.bench.parts import stopwatch
 from tests.bench.report import Report
 from tests.bench.servers import Bench, available_peers
 from tests.bench.wrk import SECONDS, Result
@@ -37,6 +37,10 @@ ALL = "all"
 
 WORKER_S = 62
 """After the sales: the worker compares what has changed once a minute."""
+
+REST_S, RESTS = 5, 4
+"""Before them: the least of so many periods counts, so that what another program disturbs is not
+taken off the purchases."""
 
 
 class Parameters(msgspec.Struct):
@@ -76,13 +80,9 @@ def main() -> None:
             with Bench(stack, folder, peers) as bench:
                 for group in groups:
                     rows = [row for row in group if is_available(row, peers)]
-                    spent = stopwatch(bench.tickets.roots)
-                    results |= measure(bench, rows, parameters.rounds)
-                    sellers = [row.name for row in rows if row.sells]
                     # One group of rows is for a quick look.
-                    if sellers and parameters.only == ALL:
-                        of_sellers = {seller: results[seller] for seller in sellers}
-                        results |= with_worker(bench, of_sellers, spent)
+                    waits = parameters.only == ALL
+                    results |= measure(bench, rows, parameters.rounds, waits_for_worker=waits)
                 counts = bench.counts
         finally:
             stack.stop()
@@ -104,33 +104,56 @@ def is_available(row: Measurement, peers: set[str]) -> bool:
     return row.name not in OF_FASTAPI or "fastapi" in peers
 
 
-def measure(bench: Bench, rows: list[Measurement], rounds: int) -> dict[str, list[Result]]:
+def measure(
+    bench: Bench, rows: list[Measurement], rounds: int, *, waits_for_worker: bool
+) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {row.name: [] for row in rows}
-    for number in range(rounds):
-        print(f"{rows[0].name}, …: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        # There and back, so that none always has the same one before it.
-        for row in rows[:: -1 if number % 2 else 1]:
-            with bench.hall(row.seats, is_kept=row.sells) as hall:
-                result = row.measure(bench, hall)
-            bench.latest[row.name] = result
-            results[row.name].append(result)
+    sellers = [row.name for row in rows if row.sells]
+    print(f"{rows[0].name}, …: the halls are opened", file=sys.stderr, flush=True)
+    # All of them before the first round: what the worker does about a new hall goes on for a while.
+    sizes = {(number, row.name): row.seats for number in range(rounds) for row in rows}
+    with bench.halls(sizes) as halls:
+        share_us = worker_share(bench) if sellers and waits_for_worker else None
+        for number in range(rounds):
+            print(f"{rows[0].name}, …: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+            # There and back, so that none always has the same one before it.
+            for row in rows[:: -1 if number % 2 else 1]:
+                result = row.measure(bench, halls[number, row.name])
+                bench.latest[row.name] = result
+                results[row.name].append(result)
+        if share_us:
+            sold = sum(
+                result.per_second * SECONDS for seller in sellers for result in results[seller]
+            )
+            us = share_us(sold)
+            for seller in sellers:
+                results[seller] = [result.with_part("worker", us) for result in results[seller]]
     return results
 
 
-def with_worker(
-    bench: Bench, results: dict[str, list[Result]], spent: Callable[[], Spent]
-) -> dict[str, list[Result]]:
-    """The same, with each purchase's share of what the worker does from the first sale until it has
-    looked at the last one. It works in rounds, of which a measurement sees none or too many."""
-    print(f"The worker looks at what was sold: {WORKER_S} s", file=sys.stderr, flush=True)
-    time.sleep(WORKER_S)
-    bench.close_kept_halls()
-    sold = sum(result.per_second * SECONDS for of_one in results.values() for result in of_one)
-    share_us = 1e6 * spent().by_part["worker"] / sold
-    return {
-        name: [result.with_part("worker", share_us) for result in of_one]
-        for name, of_one in results.items()
-    }
+def worker_share(bench: Bench) -> Callable[[float], float]:
+    """Returns a function that takes the number of purchases since this call, and says how many
+    microseconds the worker has spent on each until it has looked at the last one, beyond what it
+    spends at rest. It works in rounds, of which a measurement sees none or too many."""
+    print(f"The worker at rest: {RESTS * REST_S} s", file=sys.stderr, flush=True)
+    at_rest = min(worker_at_rest(bench) for _ in range(RESTS))
+    bench.count("The worker when nothing is sold, ms a second", 1000 * at_rest)
+    began_s, spent = time.monotonic(), stopwatch(bench.tickets.roots)
+
+    def share_us(sold: float) -> float:
+        print(f"The worker looks at what was sold: {WORKER_S} s", file=sys.stderr, flush=True)
+        time.sleep(WORKER_S)
+        rest_s = at_rest * (time.monotonic() - began_s)
+        return 1e6 * (spent().by_part["worker"] - rest_s) / sold
+
+    return share_us
+
+
+def worker_at_rest(bench: Bench) -> float:
+    """What it spends in a second, in seconds."""
+    spent = stopwatch(bench.tickets.roots)
+    time.sleep(REST_S)
+    return spent().by_part["worker"] / REST_S
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def main() -> None:
                     introduce(stack["web"].url, hall.id)
                     say({"event": hall.id})
                 else:
-                    # Otherwise the worker would have more and more to maintain.
+                    # Otherwise the worker would take it for lost, and put it on sale again.
+                    store.sadd("events", f"withdrawn {argument}")
                     store.srem("events", argument)
                     for key in store.scan_iter(f"*{{{argument}}}*", count=10_000):
                         store.unlink(key)

@@ -3,10 +3,11 @@
 import contextlib
 import shutil
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import requests
 
@@ -18,9 +19,12 @@ from tests.bench.parts import NOBODY, Roots, roots_of
 from tests.bench.wrk import Result
 from tests.support.factories import put_on_sale, two_halves
 from tests.support.redis_stores import commands_of, seats_at
-from web.adapters.redis.event_catalogue import CATALOGUE_KEY
 from web.adapters.redis.scripts import read_scripts
 from web.domain.events import Event
+from web.domain.sales import LAST_STEP_S
+
+COMPARED_S = LAST_STEP_S + 5
+"""The worker compares a hall when it first sees it, and once more LAST_STEP_S later."""
 
 PEER_PROCESSES = 2
 """As many as gunicorn has workers."""
@@ -45,6 +49,9 @@ http {{
     server {{ listen {host}:{port} backlog=4096; location / {{ return 409; }} }}
 }}
 """
+
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,6 @@ class Bench:
         self._environment = stack.environment
         self._folder = folder
         self._peers = peers
-        self._kept: list[Event] = []
         self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -100,20 +106,23 @@ class Bench:
         self.counts.setdefault(what, []).append(figure)
 
     @contextlib.contextmanager
-    def hall(self, seats: int, *, is_kept: bool) -> Iterator[Event]:
-        """A new hall on sale, half of it free of charge: one for each measurement, so that none is
-        affected by the seats that another has sold. One that ``is_kept`` stays on sale until
-        ``close_kept_halls``."""
-        hall = two_halves("bench", seats // 2, hold_ms=300_000, max_held_per_client=16)
-        put_on_sale(self.seats, hall)
-        self._introduce(hall)
+    def halls(self, sizes: Mapping[Key, int]) -> Iterator[dict[Key, Event]]:
+        """New halls on sale, half of each free of charge: one for each measurement, so that none is
+        affected by the seats that another has sold. ``sizes`` are their seats. Yields when the
+        worker has compared them, which it does once for each and for no call."""
+        halls = {}
         try:
-            yield hall
+            for key, seats in sizes.items():
+                halls[key] = two_halves(
+                    "bench", seats // 2, hold_ms=300_000, max_held_per_client=16
+                )
+                put_on_sale(self.seats, halls[key])
+                self._introduce(halls[key])
+            time.sleep(COMPARED_S)
+            yield halls
         finally:
-            if is_kept:
-                self._kept.append(hall)
-            else:
-                self._forget(hall)
+            for hall in halls.values():
+                self._withdraw(hall)
 
     def _introduce(self, hall: Event) -> None:
         """Make every process do what it does once for an event."""
@@ -123,13 +132,9 @@ class Bench:
             for _ in range(INTRODUCTIONS):
                 requests.get(f"{getattr(self, peer).url}/api/events/{hall.id}", timeout=10)
 
-    def close_kept_halls(self) -> None:
-        while self._kept:
-            self._forget(self._kept.pop())
-
-    def _forget(self, hall: Event) -> None:
-        """Close the hall: otherwise the worker would maintain more and more of them."""
-        commands_of(self.seats, CATALOGUE_KEY).srem(CATALOGUE_KEY, hall.id)
+    def _withdraw(self, hall: Event) -> None:
+        """Without that the worker would take it for lost, and put it on sale again."""
+        self.seats._catalogue.withdraw(hall.id)
         redis = commands_of(self.seats, hall.id)
         for key in redis.scan_iter(f"*{{{hall.id}}}*", count=10_000):
             redis.unlink(key)
