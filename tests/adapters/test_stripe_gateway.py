@@ -520,6 +520,26 @@ def test_of_money_that_was_captured_in_part_only_the_part_counts(stripe_gateway,
     assert stripe_gateway.retrieve(payment.payment_id).status == "refunded"
 
 
+def test_what_was_refunded_since_then_is_found_by_its_refunds(sandbox, key, monkeypatch):
+    """Also what was paid for long before, and in several pages."""
+    monkeypatch.setattr(adapter, "PAGE_SIZE", 2)
+    ours, others = (StripeGateway(API_KEY, sandbox.url, shop=shop) for shop in ("refunder", "else"))
+    whole, part, *_ = paid = [authorize(ours, f"{key}-{number}") for number in range(3)]
+    foreign = authorize(others, key)
+    for payment in (*paid, foreign):
+        ours.capture(payment.payment_id)
+    time.sleep(1.1)
+    start = ours.now()
+    assert list(ours.refunded(start)) == []
+    ours.refund_part(whole.payment_id, 1200, f"{key}-first")
+    ours.refund(part.payment_id, f"{key}-second")
+    others.refund(foreign.payment_id, f"{key}-third")
+    client_of(sandbox).refunds.create({"payment_intent": whole.payment_id})
+    found = [(p.payment_id, p.status, p.refunded_minor) for p in ours.refunded(start)]
+    all_of_it = (whole.payment_id, "refunded", 4200)
+    assert found == [all_of_it, (part.payment_id, "refunded", 4200), all_of_it]
+
+
 def test_a_wrong_api_key_has_done_nothing(sandbox, key):
     with pytest.raises(NotExecuted):
         authorize(StripeGateway("sk_live_none", sandbox.url), key)

@@ -100,6 +100,9 @@ class NoGateway:
     def list(self, since: datetime) -> Iterator:
         return iter(())
 
+    def refunded(self, since: datetime) -> Iterator:
+        return iter(())
+
 
 def hall_of(seats: int, kind: str = "seated") -> Event:
     """A hall of one section, the worst case, since a search never leaves its section. Each row has

@@ -76,6 +76,9 @@ class NoGateway:
     def list(self, since: datetime) -> Iterator:
         return iter(())
 
+    def refunded(self, since: datetime) -> Iterator:
+        return iter(())
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 

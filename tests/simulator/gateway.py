@@ -201,6 +201,9 @@ class SimulatedGateway:
             yield from page
             before = page[-1].payment_id
 
+    def refunded(self, since: datetime) -> Iterator[GatewayPayment]:
+        return iter(())
+
     def page(self, since: datetime, before: str | None) -> Sequence[GatewayPayment]:
         """A page of the list: payments older than the payment ``before``, as they are now."""
         listed = [

@@ -84,6 +84,8 @@ class Wire:
         method = getattr(self._target, name)
         if self._party == "gateway" and name == "list":
             return self._list
+        if self._party == "gateway" and name == "refunded":
+            return method  # No sale of the simulator is older than what is listed.
 
         def call(*arguments: Any, **named: Any) -> Any:
             return self._call(name, method, arguments, named)

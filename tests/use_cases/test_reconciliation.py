@@ -671,6 +671,50 @@ def test_a_booking_whose_reserved_money_was_released_by_hand_is_ended(shop, reco
     shop.pay("another key")
 
 
+@pytest.fixture
+def sold_long_ago(shop, reconciler, monkeypatch):
+    """As the worker sees it: its next look at the gateway goes back to now only."""
+    # So that it goes back to the look before; Stripe's times are whole seconds.
+    monkeypatch.setattr(reconciliation, "GATEWAY_WINDOW", -reconciler._settles_after)
+    shop.pay()
+    time.sleep(1.1)
+    reconciler.round()
+    return shop.booking().payment_id
+
+
+def look_at_gateway(reconciler) -> None:
+    reconciler._next_gateway_look = timedelta.min
+    reconciler.round()
+
+
+def test_a_booking_that_is_refunded_by_hand_long_after_its_sale_is_found(
+    shop, reconciler, sandbox, sold_long_ago, caplog
+):
+    """In parts, the last of which makes it whole."""
+    client_of(sandbox).refunds.create({"payment_intent": sold_long_ago, "amount": 100})
+    look_at_gateway(reconciler)
+    assert (shop.state(), shop.booking().refunded_at) == ("s", None), "a part is nothing"
+    client_of(sandbox).refunds.create({"payment_intent": sold_long_ago})
+    with caplog.at_level(logging.INFO):
+        look_at_gateway(reconciler)
+    assert caplog.text.count(f"{sold_long_ago} was refunded at the gateway") == 1
+    assert (shop.state(), shop.charges()) == ("0", ["refunded"])
+    assert shop.booking().refunded_at
+
+
+def test_what_fails_then_is_tried_again_without_reading_all_that_was_sold_since(
+    shop, reconciler, sandbox, sold_long_ago
+):
+    since = reconciler._gateway_since
+    client_of(sandbox).refunds.create({"payment_intent": sold_long_ago})
+    shop.bookings.fail("begin_refund", Unavailable("booking store"))
+    look_at_gateway(reconciler)
+    assert (reconciler.not_done, reconciler._gateway_since) == (1, since)
+    shop.bookings.heal()
+    look_at_gateway(reconciler)
+    assert shop.booking().refunded_at
+
+
 # ---------------------------------------------------------------- events that others open
 
 

@@ -162,6 +162,11 @@ class Gateway(Protocol):
         """Payments made at or after ``since``, newest first."""
         ...
 
+    def refunded(self, since: datetime) -> Iterator[GatewayPayment]:
+        """Payments of which something was given back at or after ``since``, by this shop or by
+        hand, as they are now; one may come several times."""
+        ...
+
     def verify_webhook(self, payload: bytes, signature: str) -> None:
         """Raises BadSignature unless the gateway has signed the raw body ``payload`` within the
         last minutes. No I/O."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from web.domain.refusals import EarlierRefusal, NotKnownNow, PaymentNotFound, Refusal
 from web.domain.sales import Booking
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 @dataclass
 class GatewayLedger:
     """One reading of the list, begun at ``opened_at`` by the gateway's clock; ``payments`` are
-    those not compared yet. A payment older than ``settles_after`` is settled: no process works on
+    those not compared yet: made since ``since``, or older and refunded since then, perhaps by hand.
+    A payment older than ``settles_after`` is settled: no process works on
     it any more.
 
     ``unsettled`` has the epochs, by event, for which authorisations from before the epoch may be
@@ -45,14 +46,18 @@ class GatewayLedger:
     settles_after: timedelta
     unsettled: Mapping[str, str]
     opened_at: datetime
-    payments: Iterator[GatewayPayment]
+    since: datetime
+    payments: Iterator[GatewayPayment] = field(init=False)
     _settled: deque[tuple[GatewayPayment, Booking | None]] = field(
         default_factory=deque, init=False
     )
     _unclear: set[str] = field(default_factory=set, init=False)
     oldest_left: datetime | None = field(default=None, init=False)
     """When the oldest payment was made of those that could not be looked up or repaired: the next
-    reading has to go back that far."""
+    reading has to go back that far, and no further than this one, which has found it."""
+
+    def __post_init__(self) -> None:
+        self.payments = chain(self.gateway.list(self.since), self._older_and_refunded())
 
     def compare(self, reads_until_s: float, repairs_until_s: float) -> bool:
         """For a while: what was read is repaired until the one moment, and the next page is read
@@ -70,6 +75,13 @@ class GatewayLedger:
                 with self.repairs.isolate_failure(event_id):
                     self.seats.settle_epoch(event_id, self.unsettled[event_id])
         return True
+
+    def _older_and_refunded(self) -> Iterator[GatewayPayment]:
+        seen = set()
+        for payment in self.gateway.refunded(self.since):
+            if payment.created < self.since and payment.payment_id not in seen:
+                seen.add(payment.payment_id)
+                yield payment
 
     def _read_page(self) -> bool:
         """Whether there was another one."""
@@ -114,7 +126,8 @@ class GatewayLedger:
         if failed and not booking:
             self._unclear.add(payment.metadata["event"])
         if failed or len(self._unclear) > unclear:
-            self.oldest_left = min(self.oldest_left or payment.created, payment.created)
+            made = max(payment.created, self.since)
+            self.oldest_left = min(self.oldest_left or made, made)
 
     def _compare(self, payment: GatewayPayment, booking: Booking | None) -> None:
         payment_id, status = payment.payment_id, payment.status

@@ -475,7 +475,7 @@ class Reconciler:
                 if now - unsettled.since > max(self._settles_after, LAST_STEP)
             },
             opened_at=opened_at,
-            payments=self._gateway.list(since),
+            since=since,
         )
 
     def _compare_with_gateway(self, ledger: GatewayLedger) -> None:

@@ -17,6 +17,7 @@ from stripe.params import (
     PaymentIntentListParams,
     PaymentIntentRetrieveParams,
     RefundCreateParams,
+    RefundListParams,
 )
 
 from web.adapters.stripe import webhooks
@@ -39,7 +40,9 @@ from web.adapters.stripe.payments import (
     REFUND_FIELD,
     RETIRED_FIELD,
     Intent,
-    IntentPage,
+    Listed,
+    Page,
+    Refund,
     Shop,
     payment_of_intent,
     status_of,
@@ -80,6 +83,7 @@ LONGEST_PAUSE_S = 1.0
 https://docs.stripe.com/rate-limits#handling-limiting-gracefully."""
 
 INTENTS = "/v1/payment_intents"
+REFUNDS = "/v1/refunds"
 
 PAGE_SIZE = 100
 """Stripe's largest."""
@@ -271,7 +275,7 @@ class StripeGateway:
         """As the port says: by the Date of Stripe's last response; makes a call if there was none
         yet."""
         if not self._clock.is_known:
-            self._call("list", lambda: self._page(limit=1))
+            self._call("list", lambda: self._page(INTENTS, Intent, limit=1))
         return self._clock.now()
 
     def find(self, key: str, since: datetime) -> GatewayPayment | None:
@@ -296,6 +300,20 @@ class StripeGateway:
         for payment in self._made_since(since):
             if RETIRED_FIELD not in payment.metadata:
                 yield payment
+
+    def refunded(self, since: datetime) -> Iterator[GatewayPayment]:
+        """As the port says."""
+        wanted: RefundListParams = {
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE_SIZE,
+            "expand": ["data.payment_intent", "data.charge"],
+        }
+        for refund in self._listed("refund", REFUNDS, Refund, **wanted):
+            intent = refund.payment_intent
+            if intent and self._shop.owns(intent.metadata) and status_of(intent):
+                yield payment_of_intent(
+                    msgspec.structs.replace(intent, latest_charge=refund.charge)
+                )
 
     def _made_since(self, since: datetime) -> Iterator[GatewayPayment]:
         """Includes the intents of retired keys."""
@@ -394,15 +412,20 @@ class StripeGateway:
             raise OutcomeUnknown(f"payment {payment_id} is {found}, not {status}")
 
     def _created_since(self, since: datetime) -> Iterator[Intent]:
-        """Page by page: a turn is held only for each call, not while the caller works."""
         wanted: PaymentIntentListParams = {
             "created": {"gte": int(since.timestamp())},
             "limit": PAGE_SIZE,
             # A PaymentIntent does not say whether it was refunded; its charge does.
             "expand": ["data.latest_charge"],
         }
+        return self._listed("list", INTENTS, Intent, **wanted)
+
+    def _listed(
+        self, endpoint: Endpoint, path: str, kind: type[Listed], **wanted: Any
+    ) -> Iterator[Listed]:
+        """Page by page: a turn is held only for each call, not while the caller works."""
         while True:
-            page = self._call("list", lambda: self._page(**wanted))
+            page = self._call(endpoint, lambda: self._page(path, kind, **wanted))
             yield from page.data
             if not page.has_more:
                 return
@@ -418,9 +441,9 @@ class StripeGateway:
         response = self._client.raw_request("get", _path_of(payment_id), **parameters)
         return msgspec.convert(response.data, Intent)
 
-    def _page(self, **parameters: Any) -> IntentPage:
-        response = self._client.raw_request("get", INTENTS, **parameters)
-        page = msgspec.convert(response.data, IntentPage)
+    def _page(self, path: str, kind: type[Listed], **parameters: Any) -> Page[Listed]:
+        response = self._client.raw_request("get", path, **parameters)
+        page: Page[Listed] = msgspec.convert(response.data, Page[kind])  # type: ignore[valid-type]
         if page.has_more and not page.data:
             raise OutcomeUnknown("an empty page of the list claims that there are more")
         return page

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -94,10 +95,21 @@ class Intent(msgspec.Struct):
     next_action: IntentAction | None = None
 
 
-class IntentPage(msgspec.Struct):
-    """A page of Stripe's list of PaymentIntents."""
+class Refund(msgspec.Struct):
+    """With what was expanded. A refund of a charge that has no PaymentIntent is not ours."""
 
-    data: list[Intent]
+    id: str
+    charge: Charge | None
+    payment_intent: Intent | None
+
+
+Listed = TypeVar("Listed", bound=Intent | Refund)
+
+
+class Page(msgspec.Struct, Generic[Listed]):
+    """Of one of Stripe's lists."""
+
+    data: list[Listed]
     has_more: bool
 
 
