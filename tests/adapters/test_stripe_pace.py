@@ -14,6 +14,7 @@ from sidecar.client import LimiterClient
 from sidecar.places import Place
 from sidecar.sliding_log import NS_PER_S, Rate
 from tests.support.factories import WAY_BACK
+from tests.support.sandbox import client_of
 from tests.support.sidecars import START_UP_S
 from web.adapters.stripe import pace as module
 from web.adapters.stripe.errors import cause_of
@@ -217,7 +218,7 @@ def test_who_cannot_pay_in_time_hears_when_to_come_again_and_is_not_charged(tmp_
             thread.start()
         for thread in threads:
             thread.join()
-        made = [intent.id for intent in gateway._intents.list({"limit": 100}).data]
+        made = [intent.id for intent in client_of(limited).payment_intents.list({"limit": 100}).data]
 
     assert len(paid) + len(told_s) == crowd
     assert sorted(made) == sorted(paid)

@@ -45,8 +45,8 @@ def own_redis(tmp_path_factory) -> Iterator[Redis]:
 
 @pytest.fixture(scope="module")
 def own_database(mongo_server) -> str:
-    """Without bookings that the audits of other tests would stumble over."""
-    return mongo_server.url.replace("/tickets", "/organiser-commands")
+    """Without bookings that the audits and workers of other modules would stumble over."""
+    return mongo_server.url.replace("/tickets", f"/{unique('organiser')}")
 
 
 @pytest.fixture(scope="module")
