@@ -218,7 +218,8 @@ def test_who_cannot_pay_in_time_hears_when_to_come_again_and_is_not_charged(tmp_
             thread.start()
         for thread in threads:
             thread.join()
-        made = [intent.id for intent in client_of(limited).payment_intents.list({"limit": 100}).data]
+        intents = client_of(limited).payment_intents.list({"limit": 100}).data
+        made = [intent.id for intent in intents]
 
     assert len(paid) + len(told_s) == crowd
     assert sorted(made) == sorted(paid)
