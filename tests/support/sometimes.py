@@ -14,7 +14,7 @@ import requests
 
 from tests.support.lua_headers import SCRIPTS, returned_by_header
 from web.adapters.redis.scripts import ScriptCall
-from web.adapters.redis.shard import Shard
+from web.adapters.redis.shard import Execute, Shard
 from web.domain.refusals import Refusal
 
 answers: set[tuple[str, str]] = set()
@@ -50,16 +50,18 @@ def code_of(refusal: type[Refusal]) -> str:
 
 
 def _count_answers_of_scripts() -> None:
-    send = Shard.send
+    sent = Shard._sent  # By calls one by one, in groups, and for many events.
 
-    def counted(shard: Shard, calls: Sequence[ScriptCall]) -> list[list | Exception]:
-        given = send(shard, calls)
+    def counted(
+        shard: Shard, execute: Execute, calls: Sequence[ScriptCall]
+    ) -> list[list | Exception]:
+        given = sent(shard, execute, calls)
         for call, answer in zip(calls, given, strict=True):
             if isinstance(answer, list):
                 answers.add((call.script.name, answer[0]))
         return given
 
-    Shard.send = counted
+    Shard._sent = counted
 
 
 def _count_refusals() -> None:
