@@ -82,6 +82,7 @@ local was = event[1] ~= version and redis.call('HGET', event_key, 'definition') 
 redis.call('HSET', event_key, 'version', version, 'definition', definition, 'revision', revision,
   'opens_at_ms', opens_at_ms, 'closes_at_ms', closes_at_ms, 'hold_ms', hold_ms, 'max_held', max_held, 'seat_count', #after)
 redis.call('HINCRBY', event_key, 'freed', 1) -- free seats may be side by side that were not
+-- Also after build_event, which began one before the payments were back: they are carried over.
 if went_back or event[2] then begin_epoch(revision, unsure_ms, unsettled) end
 record_opening(revision, was)
 if sold_a_hold then

@@ -155,11 +155,7 @@ class SeatStore(Protocol):
         """None when there is no such event, or it is damaged or not open."""
         ...
 
-    def build_event(
-        self,
-        event: Event,
-        built_revision: int = 0,
-    ) -> bool:
+    def build_event(self, event: Event, built_revision: int = 0) -> bool:
         """Builds an event that Redis does not know, or has lost a part of. It stays closed until
         open_event has added the sold seats. Returns False when the event exists, unless it is
         older than ``built_revision``: then it was lost and rebuilt since, and what buyers were told

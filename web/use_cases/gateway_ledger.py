@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 class GatewayLedger:
     """One reading of the list, begun at ``opened_at`` by the gateway's clock; ``payments`` are
     those not compared yet: made since ``since``, or older and refunded since then, perhaps by hand.
-    A payment older than ``settles_after`` is settled: no process works on
-    it any more.
+    A payment older than ``settles_after`` is settled: no process works on it any more.
 
     ``unsettled`` has the epochs, by event, for which authorisations from before the epoch may be
     left. They began so long ago that all of these have settled and are in this list: once it has

@@ -129,11 +129,7 @@ class RedisSeatStore:
             raise upkeep
         return upkeep.moment.revision if isinstance(upkeep, Upkeep) else None
 
-    def build_event(
-        self,
-        event: Event,
-        built_revision: int = 0,
-    ) -> bool:
+    def build_event(self, event: Event, built_revision: int = 0) -> bool:
         outcome, _ = self._scripts.run(
             "build_event",
             event.id,
